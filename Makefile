@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Spandrel: one makefile for all flavours.  `make help` lists the targets.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+Q := $(if $(V),,@)
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+NM ?= nm
+OBJDUMP ?= objdump
+
+B := build
+
+# What is compiled ---------------------------------------------------------------------------------
+
+KERN_C := $(wildcard kern/src/*.c kern/lib/*.c kern/monitor/*.c)
+UNIT_C := $(wildcard tests/unit/*.c)
+X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c)
+X86_S := $(wildcard arch/x86/*.S)
+# On a host the C library brings the standard's string functions; the sanitizers watch those.
+HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/host/*.c)
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
+	-Wno-unused-parameter
+COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls \
+	-fno-common -fno-strict-aliasing $(WARN) -Ikern/include
+
+X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -mno-red-zone -mcmodel=kernel -mgeneral-regs-only \
+	-fcf-protection=none
+HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
+ASAN_CFLAGS := $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+
+# Flavours -----------------------------------------------------------------------------------------
+# $(call flavour,name,sources,flags,hard dependencies): objects of a flavour, in build/name, which
+# are built anew when compiler or flags change.
+
+objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))
+
+define flavour
+$(1)_OBJ := $$(call objects,$(1),$(2))
+$(B)/$(1)/flags: FORCE
+	$$(Q)mkdir -p $$(@D); echo '$(CC) $(3)' | cmp -s - $$@ || echo '$(CC) $(3)' > $$@
+$(B)/$(1)/obj/%.o: %.c $(B)/$(1)/flags
+	@$$(if $$(V),,echo '  CC   $(1) $$<')
+	$$(Q)mkdir -p $$(@D); $(CC) $(3) -MMD -MP -c $$< -o $$@
+$(B)/$(1)/obj/%.o: %.S $(B)/$(1)/flags
+	@$$(if $$(V),,echo '  AS   $(1) $$<')
+	$$(Q)mkdir -p $$(@D); $(CC) $(3) -MMD -MP -c $$< -o $$@
+-include $$($(1)_OBJ:.o=.d)
+endef
+
+$(eval $(call flavour,x86,$(X86_C) $(X86_S),$(X86_CFLAGS)))
+$(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS)))
+$(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS)))
+
+# Linking ------------------------------------------------------------------------------------------
+# Each image is linked twice: once without symbols, to learn the functions' addresses, then with
+# them embedded.  The table lies behind everything it describes, so that addresses stay.  Beside the
+# image: .map, .sym (its symbols) and .lst (its listing).
+
+# $(call link,flavour,link command)
+define link
+	@$(if $(V),,echo '  LINK $@')
+	$(Q)scripts/symbols --empty > $(@D)/symbols.S
+	$(Q)$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o
+	$(Q)$(2) -o $@.1 $($(1)_OBJ) $(@D)/symbols.o
+	$(Q)$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.S
+	$(Q)$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o
+	$(Q)$(2) -Wl,-Map=$@.map -o $@ $($(1)_OBJ) $(@D)/symbols.o
+	$(Q)rm -f $@.1; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
+endef
+
+X86_LD := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
+	-Wl,-T,arch/x86/kernel.lds
+HOST_LD := $(CC) -no-pie -pthread
+
+$(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
+	$(call link,x86,$(X86_LD))
+$(B)/host/spandrel-host: $(host_OBJ) scripts/symbols
+	$(call link,host,$(HOST_LD))
+$(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
+	$(call link,asan,$(HOST_LD) -fsanitize=address,undefined)
+
+# Targets ------------------------------------------------------------------------------------------
+
+.PHONY: FORCE help kernel host run clean
+
+kernel: $(B)/x86/spandrel.elf ## build the research kernel, build/x86/spandrel.elf
+
+host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
+
+clean: ## remove build/
+	$(Q)rm -rf $(B)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | column -t -s@
+	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: allocators of ranges of integers.  Pages, addresses, IDs and vectors all come from one.
+ *
+ *	struct arena *ids = arena_create("ids", 1, 1000, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+ *	void *id = arena_alloc(ids, 1, MEM_ATOMIC);
+ *	arena_free(ids, id, 1);
+ *	arena_destroy(ids);
+ *
+ * An arena either has spans of its own (given when it is created, or added) or imports them from a
+ * source arena as it needs them.  Every function may be called on any arena from any core at once;
+ * each arena has a lock of its own.  After Bonwick and Adams, "Magazines and Vmem", USENIX 2001;
+ * kern/src/arena.c opens with the theory and the differences.
+ *
+ * Integers are passed as `void *`, since most of them are addresses.  0 is never handed out: it is
+ * what failure looks like.  Sizes are in units (bytes, for memory), rounded up to the arena's quantum.
+ */
+#ifndef SPANDREL_ARENA_H
+#define SPANDREL_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/errno.h"
+#include "lib/list.h"
+#include "lib/sink.h"
+
+struct arena;
+
+/*
+ * Memory flags: exactly one of
+ *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context
+ *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupt context, which
+ *               is checked at entry.  While nothing else runs that could free (boot, the kernel
+ *               before it has threads) no sleep could end, and the shortage is a panic
+ *   MEM_ERROR   may sleep while that can help; NULL when it can't
+ * or'd with at most one fit:
+ *   ARENA_INSTANTFIT  any segment that surely serves, in constant time; failing that, best fit
+ *   ARENA_BESTFIT     the smallest segment that serves, the lowest address among equals
+ *   ARENA_NEXTFIT     the lowest address that serves above what the last next fit handed out, then
+ *                     around from the bottom: what was freed stays unused longest
+ */
+#define MEM_ATOMIC (1u << 0)
+#define MEM_WAIT (1u << 1)
+#define MEM_ERROR (1u << 2)
+#define MEM_FLAGS (MEM_ATOMIC | MEM_WAIT | MEM_ERROR)
+
+#define ARENA_INSTANTFIT 0u
+#define ARENA_BESTFIT (1u << 4)
+#define ARENA_NEXTFIT (1u << 5)
+#define ARENA_FITS (ARENA_BESTFIT | ARENA_NEXTFIT)
+
+/* How an arena gets spans from its source and gives them back.  afunc answers NULL on shortage. Both
+ * are called with no lock held; afunc is given exactly one memory flag, which it obeys. */
+typedef void *(*arena_alloc_fn)(struct arena *source, size_t size, unsigned flags);
+typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
+
+/* As `source`: the arena makes its own spans; afunc and ffunc are called with the arena itself. */
+#define ARENA_SELF_SOURCE ((struct arena *)-1)
+
+#define ARENA_NAME_MAX 24 /* bytes of a name that are kept, its end included */
+
+/* Create */
+
+/*
+ * Makes an arena and returns it; it lives until arena_destroy().
+ *
+ * name: for people, copied.  base, size: the first span; size 0: none.  quantum: every allocation is
+ * a multiple of it and starts on one; any positive integer, powers of two are fast.  afunc, ffunc,
+ * source: where spans are imported from, all three or none; with them size is 0.  qcache_max: sizes
+ * up to it are to be cached, a multiple of quantum, 0 for none.
+ *
+ * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
+ * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
+ * qcache_max that is no multiple, both spans and a source, half a source, and a first span that
+ * arena_add() would refuse.
+ */
+struct arena *arena_create(const char *name, void *base, size_t size, size_t quantum,
+	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,
+	unsigned flags);
+
+/* The same in storage of the caller's, which stays his: `arena` has sizeof(struct arena) bytes (see
+ * arena_impl.h), need not be cleared, and ends with __arena_destroy().  Returns `arena` or NULL. */
+struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
+	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
+	size_t qcache_max, unsigned flags);
+
+/*
+ * Makes a base arena over memory: [start, start + size), whole pages, readable and writable.
+ * Nothing lies beneath it: the arena itself, its tags and the tags of all arenas over it live in its
+ * own pages.  Quantum PORT_PAGE_SIZE.  More memory comes by arena_add(), and need not have been
+ * touched; only pages that are handed out or hold tags ever are.
+ *
+ * Context: any.  Cost: constant.  Returns NULL if the memory is smaller than
+ * ARENA_BASE_PAGES_MIN pages.  Panics if it is no whole pages.
+ */
+struct arena *arena_create_base(const char *name, void *start, size_t size);
+#define ARENA_BASE_PAGES_MIN 4
+
+/*
+ * Adds the span [base, base + size), rounded inward to the quantum, to an arena without a source.
+ * Adjacent spans become one.  Context: not in an interrupt.  Cost: logarithmic in spans.
+ * Returns 0, or one of these, nothing having changed; arena_add_strerror() gives the reason:
+ *   -ENOMEM  no tags could be had       -EINVAL  empty, once rounded
+ *   -ERANGE  wraps around               -EDOM    contains 0
+ *   -EEXIST  overlaps what is there     -EBUSY   the arena imports its spans
+ */
+int arena_add(struct arena *arena, void *base, size_t size, unsigned flags);
+const char *arena_add_strerror(int error);
+
+/* Use */
+
+/*
+ * Hands out `size` units, rounded up to the quantum: an integer r, a multiple of the quantum, such
+ * that [r, r + size) is the caller's until arena_free(arena, r, size).
+ *
+ * Context: by flag.  Cost: constant (instant fit that hits); best fit is linear in the segments of
+ * one bin, next fit in the segments passed over; an import costs what the source does.  Returns NULL
+ * on shortage, by flag.  A request that could be served from what the arena holds is served.
+ * Panics on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and
+ * MEM_WAIT in an interrupt.
+ */
+void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
+
+/*
+ * Takes back what arena_alloc(arena, size, ...) returned.  Coalesces with free neighbours; an
+ * imported span that is wholly free goes back to its source.
+ *
+ * Context: any (if ffunc may run there).  Cost: constant; giving a span back costs what the source
+ * does.  Never needs memory.  Panics, naming arena, address, size and caller, on what isn't
+ * allocated, was freed before, or has another size.
+ */
+void arena_free(struct arena *arena, void *addr, size_t size);
+
+/* Units free and units in all spans, now.  Any context; constant. */
+size_t arena_amt_free(struct arena *arena);
+size_t arena_amt_total(struct arena *arena);
+
+/* Memory from the nearest base arena, found by walking the sources of `near` (NULL: base_arena):
+ * size bytes, whole pages; zeroed by base_zalloc.  As arena_alloc() in all else. */
+void *base_alloc(struct arena *near, size_t size, unsigned flags);
+void *base_zalloc(struct arena *near, size_t size, unsigned flags);
+void base_free(struct arena *near, void *addr, size_t size);
+
+/* Links and unlinks `importer` in the import list of `source`.  arena_create() and arena_destroy()
+ * do it for arenas with a source; an arena whose afunc hides where spans come from calls them
+ * itself, so that the tree is true.  Context: not in an interrupt. */
+void add_importing_arena(struct arena *source, struct arena *importer);
+void del_importing_arena(struct arena *source, struct arena *importer);
+
+/* Inspect */
+
+/* What an arena is and has done, at one moment.  Amounts in units. */
+struct arena_stats {
+	const struct arena *arena;
+	char name[ARENA_NAME_MAX];
+	char source[ARENA_NAME_MAX]; /* "-": none; its own name: self-sourced */
+	unsigned depth;		     /* in the import tree, 0 at a root */
+	uint64_t quantum;
+	uint64_t qcache_max;
+	uint64_t total, used, free;
+	uint64_t largest_free;	     /* the largest segment */
+	uint64_t spans;
+	uint64_t segments_used, segments_free;
+	uint64_t allocs, frees;	     /* that ever succeeded */
+	uint64_t failures;	     /* allocations that returned NULL */
+	uint64_t imports, returns;   /* spans moved from and to the source */
+	uint64_t importers;
+	uint64_t tags_spare;	     /* boundary tags in hand */
+	uint64_t hash_buckets;
+	uint64_t tag_pages;	     /* base arenas: pages holding tags and hash buckets */
+};
+
+/* Fills *stats.  Any context.  Cost: constant but for largest_free, linear in one bin. */
+void arena_get_stats(struct arena *arena, struct arena_stats *stats);
+
+/* Fills rows[0 .. max) with every arena, each after its source, and returns how many there are.
+ * Context: not in an interrupt.  Cost: linear in arenas. */
+size_t arena_tree_stats(struct arena_stats *rows, size_t max);
+
+enum arena_segment_kind {
+	ARENA_SEGMENT_SPAN, /* the extent of a span; its segments follow */
+	ARENA_SEGMENT_FREE,
+	ARENA_SEGMENT_USED,
+};
+
+struct arena_segment {
+	uintptr_t start;
+	size_t size;
+	enum arena_segment_kind kind;
+};
+
+/* Calls fn for every span and segment in address order, in steps: the arena may change between two
+ * calls, and what is shown was true when it was read.  fn is called with no lock held and ends the
+ * walk by returning false.  Context: as fn.  Cost: linear in segments, the lock is held for at most
+ * ARENA_WALK_STEP of them at a time. */
+#define ARENA_WALK_STEP 32
+void arena_walk(
+	struct arena *arena, bool (*fn)(const struct arena_segment *s, void *arg), void *arg);
+
+/* The segment that contains addr: true and *segment filled in, or false.  Cost: linear in the
+ * segments of one span. */
+bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
+
+/* The arena of that name, or NULL.  Context: not in an interrupt. */
+struct arena *arena_find(const char *name);
+
+/* Checks every invariant of arena.c's theory statement.  Returns 0, or the number of the first one
+ * that fails, having said on `sink` (may be NULL) where.  Context: any; needs no memory.  Cost:
+ * linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared only
+ * if nothing changed meanwhile (it tries again a few times). */
+int arena_check(struct arena *arena, struct sink *sink);
+
+/* Writes everything arena_get_stats() knows; all arenas, as a tree, if `arena` is NULL. */
+void print_arena_stats(struct arena *arena, struct sink *sink);
+
+/* Destroy */
+
+/*
+ * Ends an arena: its spans go back to the source, its tags and storage to the base arena.  An arena
+ * with live allocations or importers is left exactly as it was, the console says which, and the
+ * answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's again.
+ * Context: not in an interrupt; nobody else may use the arena any more.  Cost: linear in spans.
+ * __arena_destroy is for what __arena_create made.
+ */
+int arena_destroy(struct arena *arena);
+int __arena_destroy(struct arena *arena);
+
+/* Globals */
+
+extern struct arena *base_arena;   /* all RAM; its integers are direct-map addresses */
+extern struct arena *kpages_arena; /* pages for everyone, imported from base_arena */
+
+/* Every arena, in order of creation, under arenas_and_slabs_lock.  See arena_impl.h. */
+extern struct list all_arenas;
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Intrusive doubly linked circular lists.  The head is a node like the others, so nothing is a
+ * special case and every operation is constant time.  No locks: the caller's.
+ *
+ *	struct list all = LIST_INIT(all);
+ *	struct thing { struct list link; ... };
+ *	list_add_tail(&all, &thing->link);
+ *	list_for_each_entry (thing, &all, link)
+ *		...
+ */
+#ifndef SPANDREL_LIB_LIST_H
+#define SPANDREL_LIB_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct list {
+	struct list *next, *prev;
+};
+
+#define LIST_INIT(name) {&(name), &(name)}
+
+/* The struct of type `type` whose member `member` is at `ptr`. */
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+static inline void list_init(struct list *l)
+{
+	l->next = l->prev = l;
+}
+
+static inline bool list_empty(const struct list *l)
+{
+	return l->next == l;
+}
+
+/* Links `node` just before `at`, wherever that is. */
+static inline void list_insert_before(struct list *at, struct list *node)
+{
+	node->next = at;
+	node->prev = at->prev;
+	at->prev->next = node;
+	at->prev = node;
+}
+
+/* At the front of list `head`. */
+static inline void list_add(struct list *head, struct list *node)
+{
+	list_insert_before(head->next, node);
+}
+
+/* At the end of list `head`. */
+static inline void list_add_tail(struct list *head, struct list *node)
+{
+	list_insert_before(head, node);
+}
+
+/* Unlinks node, which is then a list of its own: unlinking it again is harmless. */
+static inline void list_del(struct list *node)
+{
+	node->prev->next = node->next;
+	node->next->prev = node->prev;
+	list_init(node);
+}
+
+/* Moves every node of `from` to the end of `to`; `from` is empty afterward. */
+static inline void list_splice_tail(struct list *to, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	list_init(from);
+}
+
+#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_first_entry(head, type, member) list_entry((head)->next, type, member)
+
+#define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
+
+#define list_for_each_entry(pos, head, member)                                                     \
+	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member); &(pos)->member != (head);    \
+		(pos) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
+
+/* The body may unlink or free pos. */
+#define list_for_each_entry_safe(pos, after, head, member)                                         \
+	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member),                              \
+		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member);                    \
+		&(pos)->member != (head);                                                                \
+		(pos) = (after),                                                                         \
+		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tables for people and for scripts, from one description.
+ *
+ * A table is an array of columns; rows are structs of the caller's, and each column knows where in
+ * the struct its value lies, so headings can't drift from data.  Shown for people: a heading, aligned
+ * columns, sizes in IEC units with one decimal, zero as `-`, totals at the end.  Shown for scripts
+ * (-k): one line per row, `arena name=base source=- quantum=4096 ...`, bytes as plain numbers.
+ *
+ *	static const struct table_column columns[] = {
+ *		TABLE_COLUMN(struct row, name, "name", "name", -16, TABLE_STRING, 0),
+ *		TABLE_COLUMN(struct row, used, "used", "used", 10, TABLE_BYTES, TABLE_TOTAL),
+ *	};
+ *	static const struct table table = {"arena", columns, ARRAY_SIZE(columns)};
+ *	table_begin(&t, &table, sink, keys);
+ *	table_row(&t, &row);
+ *	table_end(&t);
+ *
+ * Nothing is allocated: totals are kept in the printer, TABLE_COLUMNS_MAX of them.
+ */
+#ifndef SPANDREL_LIB_TABLE_H
+#define SPANDREL_LIB_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/sink.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define TABLE_COLUMNS_MAX 24
+
+enum table_kind {
+	TABLE_STRING,  /* const char *; NULL shows as `-`; a space in it becomes _ under -k */
+	TABLE_COUNT,   /* uint64_t */
+	TABLE_BYTES,   /* uint64_t, IEC units for people */
+	TABLE_HEX,     /* uint64_t, 0x... */
+	TABLE_PERMILLE /* uint64_t, 123 as 12.3% for people, plain under -k */
+};
+
+#define TABLE_TOTAL (1u << 0)	    /* sum this column into the last line */
+#define TABLE_KEY_ONLY (1u << 1)    /* shown under -k alone */
+#define TABLE_PEOPLE_ONLY (1u << 2) /* not shown under -k */
+
+struct table_column {
+	const char *title; /* heading for people */
+	const char *key;   /* stable name under -k */
+	int width;	   /* in characters; negative aligns left, positive right */
+	enum table_kind kind;
+	unsigned flags;
+	size_t offset; /* of the value in the row's struct */
+};
+
+#define TABLE_COLUMN(type, member, title, key, width, kind, flags)                                 \
+	{                                                                                          \
+		title, key, width, kind, flags, offsetof(type, member)                             \
+	}
+
+struct table {
+	const char *object; /* first word of a -k line */
+	const struct table_column *columns;
+	size_t column_count; /* at most TABLE_COLUMNS_MAX */
+};
+
+struct table_printer {
+	const struct table *table;
+	struct sink *sink;
+	bool keys;
+	uint64_t rows;
+	uint64_t totals[TABLE_COLUMNS_MAX];
+};
+
+/* Prints the heading (unless keys). */
+void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys);
+/* Prints one row; a value wider than its column pushes the rest of the line, nothing is cut. */
+void table_row(struct table_printer *t, const void *row);
+/* Prints the totals if a column asks for them and there were at least two rows (never under keys). */
+void table_end(struct table_printer *t);
+
+#endif

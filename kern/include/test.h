@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Unit tests that run the same as a Linux process and inside the booted kernel.
+ *
+ *	TEST("arena: a freed segment coalesces with both neighbours")
+ *	{
+ *		CHECK_EQ(arena_amt_free(a), 4096);
+ *		CHECK_PANICS(arena_free(a, p, 1), "wrong size");
+ *	}
+ *
+ * A test's name is a behaviour: `module: what holds`.  A test is a function of its own; the macro
+ * links it into the image's set of tests.  A check that fails prints file, line, expression, both
+ * values and a line that replays it, and ends the test.  Each test stands between two counts of
+ * everything in use, and the checkers run at its end (the fence).
+ */
+#ifndef SPANDREL_TEST_H
+#define SPANDREL_TEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/panic.h"
+#include "lib/sink.h"
+
+struct test {
+	const char *name;
+	const char *file;
+	void (*run)(void);
+};
+
+#define TEST_JOIN_(a, b) a##b
+#define TEST_JOIN(a, b) TEST_JOIN_(a, b)
+
+#define TEST(text) TEST_NAMED(text, TEST_JOIN(test_, __LINE__))
+#define TEST_NAMED(text, id)                                                                       \
+	static void TEST_JOIN(id, _run)(void);                                                     \
+	static const struct test id = {text, __FILE__, TEST_JOIN(id, _run)};                       \
+	static const struct test *const TEST_JOIN(id, _link)                                       \
+		__attribute__((section("test_set"), used)) = &id;                                  \
+	static void TEST_JOIN(id, _run)(void)
+
+/* Ends the running test as failed; what the CHECK macros use. */
+void test_fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((noreturn, cold, format(printf, 3, 4)));
+
+#define CHECK(x)                                                                                   \
+	do {                                                                                       \
+		if (!(x))                                                                          \
+			test_fail(__FILE__, __LINE__, "%s", #x);                                   \
+	} while (0)
+
+#define CHECK_OP_(a, op, b)                                                                        \
+	do {                                                                                       \
+		uint64_t check_a_ = (uint64_t)(a), check_b_ = (uint64_t)(b);                       \
+		if (!(check_a_ op check_b_))                                                       \
+			test_fail(__FILE__, __LINE__, "%s %s %s: %#llx, %#llx", #a, #op, #b,       \
+				(unsigned long long)check_a_, (unsigned long long)check_b_);       \
+	} while (0)
+
+/* For integers and, cast to uintptr_t, pointers. */
+#define CHECK_EQ(a, b) CHECK_OP_(a, ==, b)
+#define CHECK_NE(a, b) CHECK_OP_(a, !=, b)
+#define CHECK_LE(a, b) CHECK_OP_(a, <=, b)
+#define CHECK_LT(a, b) CHECK_OP_(a, <, b)
+
+#define CHECK_STR(a, b) test_check_str(__FILE__, __LINE__, #a, a, b)
+void test_check_str(
+	const char *file, int line, const char *expression, const char *got, const char *wanted);
+
+/* Evaluates the expression, which must panic with a first line that contains `part`. */
+#define CHECK_PANICS(expression, part)                                                             \
+	do {                                                                                       \
+		struct panic_catch check_catch_;                                                   \
+		panic_catch_push(&check_catch_);                                                   \
+		if (port_setjmp(&check_catch_.jump) == 0) {                                        \
+			(void)(expression);                                                        \
+			panic_catch_pop(&check_catch_);                                            \
+			test_fail(__FILE__, __LINE__, "%s did not panic", #expression);            \
+		}                                                                                  \
+		panic_catch_pop(&check_catch_);                                                    \
+		test_check_contains(                                                               \
+			__FILE__, __LINE__, #expression, check_catch_.message, part);              \
+	} while (0)
+void test_check_contains(
+	const char *file, int line, const char *expression, const char *got, const char *part);
+
+/* Chance: one seed replays a run.  Each test starts from the run's seed. */
+uint64_t test_random(void);
+uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
+
+/* How many operations a randomised test does: `host` of them as a Linux process, a tenth of that in
+ * the kernel under emulation. */
+size_t test_ops(size_t host);
+
+/* What the world sets before it runs tests. */
+struct test_config {
+	uint64_t seed;
+	unsigned ops_divisor; /* test_ops() divides by it */
+};
+extern struct test_config test_config;
+
+/* What stands around each test.  `begin` counts what is in use; `end` counts again and returns NULL,
+ * or says in one line what leaked or which invariant broke. */
+struct test_fence {
+	void (*begin)(void);
+	const char *(*end)(void);
+};
+void test_set_fence(const struct test_fence *fence);
+
+struct test_result {
+	size_t passed, failed;
+};
+
+/* Runs the tests whose name contains `filter` (NULL or "": all) and prints a line for each that
+ * fails, then `N passed, N failed`.  Context: not in an interrupt. */
+struct test_result test_run(const char *filter, struct sink *sink);
+
+#endif
