@@ -51,8 +51,9 @@ struct arena;
 #define ARENA_NEXTFIT (1u << 5)
 #define ARENA_FITS (ARENA_BESTFIT | ARENA_NEXTFIT)
 
-/* How an arena gets spans from its source and gives them back.  afunc answers NULL on shortage. Both
- * are called with no lock held; afunc is given exactly one memory flag, which it obeys. */
+/* How an arena gets spans from its source and gives them back.  afunc answers a multiple of the
+ * source's quantum, or NULL on shortage; its flag is MEM_ATOMIC, since only the outermost call may
+ * sleep.  Both are called with no lock held. */
 typedef void *(*arena_alloc_fn)(struct arena *source, size_t size, unsigned flags);
 typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
 
@@ -157,6 +158,7 @@ struct arena_stats {
 	char name[ARENA_NAME_MAX];
 	char source[ARENA_NAME_MAX]; /* "-": none; its own name: self-sourced */
 	unsigned depth;		     /* in the import tree, 0 at a root */
+	bool is_memory;		     /* its root is a base arena: amounts are bytes */
 	uint64_t quantum;
 	uint64_t qcache_max;
 	uint64_t total, used, free;
@@ -169,7 +171,7 @@ struct arena_stats {
 	uint64_t importers;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets;
-	uint64_t tag_pages;	     /* base arenas: pages holding tags and hash buckets */
+	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 
 /* Fills *stats.  Any context.  Cost: constant but for largest_free, linear in one bin. */
@@ -178,6 +180,10 @@ void arena_get_stats(struct arena *arena, struct arena_stats *stats);
 /* Fills rows[0 .. max) with every arena, each after its source, and returns how many there are.
  * Context: not in an interrupt.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
+
+/* The same for a panic, when nobody runs and a lock may be held for good: fn sees every arena, each after
+ * its source, without a lock.  What it shows may be halfway through a change. */
+void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
 
 enum arena_segment_kind {
 	ARENA_SEGMENT_SPAN, /* the extent of a span; its segments follow */

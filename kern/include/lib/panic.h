@@ -47,7 +47,8 @@ void panic_add_hook(struct panic_hook *hook);
 void panic_set_monitor(void (*monitor)(void));
 
 /* Catching: while one is set, a panic on this core formats its first line into `message` and jumps
- * there instead of reporting.  For tests.  Catches nest; panic_uncatch() removes the innermost. */
+ * there instead of reporting.  For tests.  Catches nest; panic_catch_pop(c) removes c and those set
+ * inside it. */
 struct panic_catch {
 	port_jump_t jump;
 	char message[512];

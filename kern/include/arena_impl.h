@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The body of an arena: for those who place one themselves (__arena_create), and for the files of
+ * kern/src that make up the arena module.  No other file looks inside.
+ */
+#ifndef SPANDREL_ARENA_IMPL_H
+#define SPANDREL_ARENA_IMPL_H
+
+#include "arena.h"
+#include "btag.h"
+#include "lib/panic.h"
+#include "spinlock.h"
+#include "tag_supply.h"
+
+struct arena {
+	/* Fixed once created. */
+	char name[ARENA_NAME_MAX];
+	arena_alloc_fn afunc; /* NULL: spans are added, not imported */
+	arena_free_fn ffunc;
+	struct arena *source; /* itself if self-sourced */
+	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
+	struct tag_supply *supply;
+	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
+	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
+	size_t qcache_max;
+	bool owns_storage; /* made by arena_create() */
+	bool is_memory;
+
+	/* Guarded by arenas_and_slabs_lock. */
+	struct list all_link;	  /* in all_arenas */
+	struct list importers;	  /* the arenas that import from us, by importer_link */
+	struct list importer_link;
+	struct arena *tree_source; /* whose importers we are among; NULL: nobody's */
+
+	/* Guarded by lock. */
+	struct spinlock lock;
+	uint64_t allocs, frees, failures;
+	uint64_t imports, returns;
+	struct btag_cursor next_fit;
+	struct btag_store store;
+};
+
+static inline bool arena_is_base(const struct arena *a)
+{
+	return a->base == a;
+}
+
+/* Names a caller's bug; no lock is held. */
+#define arena_bug(arena, caller, fmt, ...)                                                         \
+	panic("arena %s: " fmt " (called from %pS)", (arena)->name, __VA_ARGS__, caller)
+
+/* The import tree and the list of all arenas, and everything in them that links them.  Comes before
+ * every arena's lock. */
+extern struct spinlock arenas_and_slabs_lock;
+
+/* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first one
+ * for NULL.  Lock held. */
+struct arena *arena_tree_next(const struct arena *a);
+/* How many sources lie above it.  Lock held. */
+unsigned arena_tree_depth(const struct arena *a);
+
+/* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
+void arena_read_stats(struct arena *a, struct arena_stats *stats);
+
+/* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
+void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
+void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* Gives a page of a hash back to the base.  No lock held. */
+void arena_hash_page_return(struct arena *a, void *page);
+/* Panics unless the flags are sound in this context. */
+void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
+
+/* Pages of a base arena that the base itself uses: the arena, its tags, all hashes above it. */
+size_t arena_base_own_pages(struct arena *base);
+
+#endif

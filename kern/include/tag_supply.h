@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.
+ *
+ * It is a pool and nothing more: arena.c puts pages of the base arena in and takes tags out, under the
+ * supply's lock.  A tag's page is found by rounding its address down.
+ *
+ * Lock order: the supply's lock comes before the base arena's (a page is fetched under it), and is
+ * never taken under any arena's.
+ */
+#ifndef SPANDREL_TAG_SUPPLY_H
+#define SPANDREL_TAG_SUPPLY_H
+
+#include "btag.h"
+#include "lib/list.h"
+#include "spinlock.h"
+
+/* The first line of a tag page; tags fill the rest. */
+struct tag_page {
+	struct list link;	/* in `partial` while it has idle tags */
+	struct btag_chain idle; /* tags that came back */
+	uint32_t fresh;		/* tags from here to the end were never handed out, nor touched */
+};
+#define TAG_PAGE_TAGS ((PORT_PAGE_SIZE - BTAG_SIZE) / BTAG_SIZE)
+_Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
+
+struct tag_supply {
+	struct spinlock lock;
+	struct list partial; /* pages with idle tags; the last to become so first */
+	size_t pages;	     /* of tags */
+	size_t idle;	     /* tags in the pages, not in any arena's hand */
+	size_t users;	     /* arenas that take tags here, the base itself not counted */
+	size_t hash_pages;   /* pages of the base in arenas' hashes; atomic, not under the lock */
+};
+
+void tag_supply_init(struct tag_supply *s);
+
+/* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  Touches its first line.  Lock held. */
+void tag_supply_add_page(struct tag_supply *s, void *page);
+
+/* Moves up to `count` tags to the chain, as many as there are.  Lock held. */
+void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count);
+
+/* Takes every tag of the chain back.  Lock held. */
+void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
+
+/* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
+bool tag_supply_sound(const struct tag_supply *s, size_t most);
+
+#endif

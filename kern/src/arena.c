@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: allocation, freeing, imports.
+ *
+ * CONCEPTS
+ *
+ * An arena hands out pieces of a set of integers.  The set is a union of spans, half-open intervals
+ * [a, b); a span is cut, without gaps, into segments, each free or used; sizes and starts of segments
+ * are multiples of the arena's quantum.  To allocate is to cut a used segment out of a free one; to
+ * free is to make it free again and join it with its free neighbours.
+ *
+ *	     span                                              span
+ *	     |  used  | free |    used    | used |     free     |  | free |
+ *	-----+--------+------+------------+------+--------------+--+------+-----> integers
+ *
+ * Spans are either added by hand or imported: an arena with a source takes a span from it, by afunc,
+ * when it has nothing that serves, and gives it back, by ffunc, when the span is wholly free.  So
+ * arenas form a tree, and memory moves along its edges.  At the root of all memory stands the base
+ * arena: its spans are RAM, and beneath it lies nothing.
+ *
+ * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
+ * that an arena can hand out what isn't memory, or memory that nobody may touch.
+ *
+ * REPRESENTATION
+ *
+ * The segment store (btag.h) keeps an arena's tags four ways at once: all in one list in address order;
+ * free ones in bins by size, with a bitmap of the bins that hold any; used ones in a hash by start;
+ * spans in a balanced tree by start.  It works under the arena's lock with tags that are in its hand
+ * (its spare ones) and calls nobody.
+ *
+ * Tags come from the tag supply of the nearest base arena: pages of the base, each full of tags.  A
+ * base arena takes its tag pages from itself.  Its first pages hold the arena, the supply and the first
+ * tags, among them the tag of the used segment that those pages are: no step of its creation differs
+ * from what any arena does later but for where the first tags came from.
+ *
+ * INVARIANTS (arena_check names the one that fails)
+ *
+ *  1. A segment starts where the one before it in its span ends; the first and last of a span start
+ *     and end where the span's extent, rounded inward to the quantum, does.
+ *  2. No two free segments of a span are neighbours.
+ *  3. Starts and sizes of segments are multiples of the quantum; no segment is empty or contains 0.
+ *  4. A free segment is in the bin of its size, and a bin's bit is set iff it holds one.
+ *  5. A used segment is in the hash, in the bucket of its start, and the hash holds nothing else.
+ *  6. Spans ascend, do not overlap, and the tree of spans holds each of them.
+ *  7. total, used and the counts are the sums over the list.
+ *  8. An imported span has a used segment, or is being imported or returned under this lock hold.
+ *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
+ * 10. In a tag supply, a page is in the list iff it has idle tags, and the counts are the sums.
+ *
+ * THE TAG RESERVE
+ *
+ * Freeing takes no tag: a segment that was used becomes free under the tag it has, and joining only
+ * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a span.
+ * They are in the arena's hand before its lock is taken, or the lock is dropped to fetch some.  Fetching
+ * may need a new tag page, which must be cut out of the base arena, which may take a tag: one, as the
+ * cut is made at the front of a free segment.  The deepest stack is
+ *
+ *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
+ *
+ * and the supply's lock lets one core at a time into its last step.  So a base arena needs one tag that
+ * nobody else may take: tag_reserve is 1 there, 0 elsewhere.  tag_page_fetch takes it and puts back one
+ * of the tags it gained, in the same hold of the base's lock.
+ *
+ * When tags can't be had, because the base has no page left, a request is still served from a segment
+ * of exactly its size, which takes none.
+ *
+ * LOCKING
+ *
+ *	arenas_and_slabs_lock -> tag supply -> base arena
+ *	arenas_and_slabs_lock -> arena
+ *
+ * Each arena has its own lock; no arena's lock is held while another's is taken, nor while afunc, ffunc
+ * or anybody else's code runs.  An imported span is put in and carved for the request that asked for it
+ * in one hold of the lock, so nobody can take it in between and there is nothing to retry.  A caller's
+ * bug is found under the lock and reported after it was released.
+ *
+ * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.
+ *
+ * COST
+ *
+ * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.
+ * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
+ * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  An
+ * instant fit that finds nothing, and best fit, search the segments of one bin; next fit walks segments
+ * from its cursor.  Spans are found in logarithmic time, which imports and additions pay.
+ *
+ * QUESTIONS
+ *
+ * Why does free take a size?  Callers know it, the tag has it, and two sources that must agree catch
+ * most wild frees on the spot.
+ *
+ * Why are tags out of line?  See CONCEPTS; and a caller that overruns its memory harms no tag.
+ *
+ * Why do imported spans never coalesce?  They came one by one and must go back one by one.
+ *
+ * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling, where
+ * vmem has one.  An instant fit that fails tries best fit before it imports or fails.  Tags belong to a
+ * base arena rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't
+ * retried.  Spans are kept in order.
+ */
+#include "arena_impl.h"
+
+#include "lib/string.h"
+
+/* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
+ * behind the request.  One that doesn't import takes at most 2, for next fit can leave both ends. */
+#define TAGS_PER_IMPORT 3
+/* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena may
+ * keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
+#define TAGS_FETCH 16
+#define TAGS_SPARE_MAX 64
+#define TAGS_GIVE_BACK 32
+
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Tags and pages beneath an arena */
+
+static void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
+{
+	btag_carve(&a->store, f, start, size);
+	a->allocs++;
+}
+
+/* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve full.
+ * The supply's lock is held. */
+static bool tag_page_fetch(struct arena *base)
+{
+	struct tag_supply *supply = base->supply;
+	struct btag_chain reserve = {NULL, 0};
+	port_irq_t irq = spin_lock(&base->lock);
+	struct btag *f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
+
+	if (f) {
+		uintptr_t page = f->start;
+
+		held_carve(base, f, page, PORT_PAGE_SIZE);
+		tag_supply_add_page(supply, (void *)page);
+		if (base->store.spare.count < base->tag_reserve)
+			tag_supply_take(supply, &reserve, base->tag_reserve);
+		btag_give(&base->store, &reserve);
+	}
+	spin_unlock(&base->lock, irq);
+	return f != NULL;
+}
+
+/* Adds up to `count` tags to the chain. */
+void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
+{
+	struct tag_supply *supply = a->supply;
+	port_irq_t irq = spin_lock(&supply->lock);
+
+	if (supply->idle >= count || tag_page_fetch(a->base) || supply->idle > 0)
+		tag_supply_take(supply, chain, count);
+	spin_unlock(&supply->lock, irq);
+}
+
+void arena_tags_return(struct arena *a, struct btag_chain *chain)
+{
+	if (chain->count == 0)
+		return;
+
+	port_irq_t irq = spin_lock(&a->supply->lock);
+
+	tag_supply_give(a->supply, chain);
+	spin_unlock(&a->supply->lock, irq);
+}
+
+static void tags_shed(struct arena *a)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
+
+	if (a->store.spare.count > TAGS_SPARE_MAX)
+		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
+	spin_unlock(&a->lock, irq);
+	arena_tags_return(a, &chain);
+}
+
+/* Serving from what is held */
+
+enum outcome { SERVED, NO_SEGMENT, NO_TAGS };
+
+static struct btag *held_fit(struct arena *a, size_t size, unsigned flags, uintptr_t *start)
+{
+	struct btag *f;
+
+	if (unlikely(flags & ARENA_NEXTFIT))
+		return btag_fit_next(&a->store, &a->next_fit, size, start);
+	f = unlikely(flags & ARENA_BESTFIT) ? btag_fit_best(&a->store, size) :
+					      btag_fit_instant(&a->store, size);
+	if (f)
+		*start = f->start;
+	return f;
+}
+
+static size_t tags_to_carve(const struct btag *f, uintptr_t start, size_t size)
+{
+	return (start != f->start) + (start + (size - 1) != btag_last(f));
+}
+
+/* Serves the request if a segment and the tags to cut it are in hand.  Lock held. */
+static inline enum outcome held_serve(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+{
+	struct btag *f = held_fit(a, size, flags, result);
+
+	if (unlikely(!f))
+		return NO_SEGMENT;
+	if (unlikely(a->store.spare.count < a->tag_reserve + tags_to_carve(f, *result, size)))
+		return NO_TAGS;
+	held_carve(a, f, *result, size);
+	if (unlikely(flags & ARENA_NEXTFIT))
+		btag_cursor_move(&a->next_fit, btag_find(&a->store, *result));
+	return SERVED;
+}
+
+static inline enum outcome serve_fast(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	enum outcome o = held_serve(a, size, flags, result);
+
+	spin_unlock(&a->lock, irq);
+	return o;
+}
+
+/* The same with more tags: those of the chain, or none at all where a segment has the very size. */
+static enum outcome serve_with_tags(
+	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	enum outcome o;
+
+	btag_give(&a->store, tags);
+	o = held_serve(a, size, flags, result);
+	if (o == NO_TAGS) {
+		struct btag *f = btag_fit_exact(&a->store, size);
+
+		if (f) {
+			*result = f->start;
+			held_carve(a, f, f->start, size);
+			o = SERVED;
+		}
+	}
+	spin_unlock(&a->lock, irq);
+	return o;
+}
+
+/* Imports */
+
+/* How much to ask the source for, in its quanta, so that `size` fits wherever it lands; 0 if that
+ * wraps. */
+static size_t import_size(const struct arena *a, size_t size)
+{
+	size_t wanted = size + a->import_slack;
+
+	return wanted < size ? 0 : btag_round_up(&a->source->store, wanted);
+}
+
+/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
+static const char *span_refused(struct arena *a, uintptr_t start, size_t got, size_t size)
+{
+	uintptr_t first;
+	size_t inside;
+
+	if (start + (got - 1) < start)
+		return "wraps around";
+	if (btag_span_overlaps(&a->store, start, got))
+		return "overlaps what was imported before";
+	if (!btag_round_inward(&a->store, start, got, &first, &inside) || inside < size)
+		return "is misaligned: what was asked for doesn't fit in it";
+	return NULL;
+}
+
+/* Puts the span in and carves the request out of it. */
+static const char *span_install(
+	struct arena *a, struct btag_chain *tags, uintptr_t start, size_t got, size_t size,
+	unsigned flags, uintptr_t *result)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	const char *refused = span_refused(a, start, got, size);
+
+	if (!refused) {
+		struct btag *f;
+
+		btag_give(&a->store, tags);
+		f = btag_span_import(&a->store, start, got);
+		*result = f->start;
+		a->imports++;
+		held_carve(a, f, f->start, size);
+		if (flags & ARENA_NEXTFIT)
+			btag_cursor_move(&a->next_fit, f);
+	}
+	spin_unlock(&a->lock, irq);
+	return refused;
+}
+
+static bool tags_for_import(struct arena *a, struct btag_chain *tags)
+{
+	if (tags->count < TAGS_PER_IMPORT)
+		arena_tags_fetch(a, tags, TAGS_FETCH);
+	if (tags->count < TAGS_PER_IMPORT) {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		btag_take(&a->store, tags, TAGS_PER_IMPORT);
+		spin_unlock(&a->lock, irq);
+	}
+	return tags->count >= TAGS_PER_IMPORT;
+}
+
+static bool serve_import(
+	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
+{
+	size_t got = import_size(a, size);
+	const char *refused;
+	uintptr_t start;
+
+	if (got == 0 || !tags_for_import(a, tags))
+		return false;
+	start = (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC);
+	if (start == 0)
+		return false;
+	refused = span_install(a, tags, start, got, size, flags, result);
+	if (refused) {
+		arena_tags_return(a, tags);
+		panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, start, got,
+			a->source->name, refused);
+	}
+	return true;
+}
+
+/* What doesn't go by the fast path: tags are short, or no segment serves. */
+static bool serve_slow(
+	struct arena *a, enum outcome o, size_t size, unsigned flags, uintptr_t *result)
+{
+	struct btag_chain tags = {NULL, 0};
+	bool served;
+
+	if (o == NO_TAGS) {
+		arena_tags_fetch(a, &tags, TAGS_FETCH);
+		o = serve_with_tags(a, &tags, size, flags, result);
+	}
+	served = o == SERVED || (a->afunc && serve_import(a, &tags, size, flags, result));
+	arena_tags_return(a, &tags);
+	return served;
+}
+
+static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+{
+	enum outcome o = serve_fast(a, size, flags, result);
+
+	return __builtin_expect(o == SERVED, 1) || serve_slow(a, o, size, flags, result);
+}
+
+/* Taking back */
+
+enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_SIZE };
+
+/* What a free leaves to be done with the lock released. */
+struct aftermath {
+	uintptr_t span; /* goes back to the source, if span_size isn't 0 */
+	size_t span_size;
+	bool tags; /* too many in hand */
+};
+
+static inline void held_release(struct arena *a, struct btag *t, struct aftermath *after)
+{
+	struct btag *f = btag_release(&a->store, t);
+	struct btag *span;
+
+	a->frees++;
+	if (a->afunc && (span = btag_span_whole(f))) {
+		after->span = span->start;
+		after->span_size = span->size;
+		btag_span_remove(&a->store, span);
+		a->returns++;
+	}
+	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
+}
+
+static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t size)
+{
+	struct aftermath after = {.span_size = 0};
+	enum mistake m = NO_MISTAKE;
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = btag_find(&a->store, addr);
+
+	if (unlikely(!t))
+		m = NOT_ALLOCATED;
+	else if (unlikely(t->size != size))
+		m = WRONG_SIZE;
+	else
+		held_release(a, t, &after);
+	spin_unlock(&a->lock, irq);
+
+	if (unlikely(after.span_size))
+		a->ffunc(a->source, (void *)after.span, after.span_size);
+	if (unlikely(after.tags))
+		tags_shed(a);
+	return m;
+}
+
+/* Hash pages: fetched for a hash that wants to grow, given back by one that has shrunk */
+
+static void hash_page_fetch(struct arena *a)
+{
+	uintptr_t page;
+	port_irq_t irq;
+
+	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page))
+		return;
+	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
+	irq = spin_lock(&a->lock);
+	btag_hash_give_page(&a->store.hash, (void *)page);
+	spin_unlock(&a->lock, irq);
+}
+
+void arena_hash_page_return(struct arena *a, void *page)
+{
+	take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE);
+	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
+}
+
+static void hash_care(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool wants = a->store.hash.wants_page;
+	void *surplus = wants ? NULL : btag_hash_take_page(&a->store.hash, BTAG_HASH_SPARE_MAX);
+
+	spin_unlock(&a->lock, irq);
+	if (wants)
+		hash_page_fetch(a);
+	if (surplus)
+		arena_hash_page_return(a, surplus);
+}
+
+/* Callers' mistakes and shortage */
+
+static inline bool flags_sound(unsigned flags)
+{
+	unsigned mem = flags & MEM_FLAGS, fit = flags & ARENA_FITS;
+
+	return mem != 0 && (mem & (mem - 1)) == 0 && fit != ARENA_FITS &&
+	       (flags & ~(MEM_FLAGS | ARENA_FITS)) == 0;
+}
+
+void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
+{
+	if (unlikely(!flags_sound(flags)))
+		arena_bug(a, caller, "flags %#x: not exactly one memory flag and at most one fit", flags);
+	if (unlikely((flags & MEM_WAIT) && port_in_irq()))
+		arena_bug(a, caller, "%s in an interrupt, which can't sleep", "MEM_WAIT");
+}
+
+static __attribute__((noreturn, cold)) void wait_forever(
+	struct arena *a, size_t size, void *caller)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	arena_bug(a, caller,
+		"%zu wanted with MEM_WAIT, %zu free, at most %zu in one piece, and nothing runs that "
+		"could free any",
+		size, (size_t)s.free, (size_t)s.largest_free);
+}
+
+static void *shortage(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->failures++;
+	spin_unlock(&a->lock, irq);
+	if (flags & MEM_WAIT)
+		wait_forever(a, size, caller);
+	return NULL;
+}
+
+static __attribute__((noreturn, cold)) void bad_free(
+	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
+{
+	struct arena_segment s;
+
+	if (size == 0)
+		arena_bug(a, caller, "free of %#lx with size 0", addr);
+	if (!arena_find_segment(a, addr, &s))
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
+	if (s.kind != ARENA_SEGMENT_USED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
+			size);
+	if (m == NOT_ALLOCATED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
+			s.start, s.size);
+	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
+		s.size);
+}
+
+/* Allocation and freeing */
+
+static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+	uintptr_t result;
+
+	arena_check_flags(a, flags, caller);
+	if (unlikely(units == 0))
+		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
+			size ? "too large to round up" : "nothing");
+	if (unlikely(!serve(a, units, flags, &result)))
+		return shortage(a, units, flags, caller);
+	if (unlikely(btag_hash_needs_care(&a->store.hash)))
+		hash_care(a);
+	return (void *)result;
+}
+
+static void free_to(struct arena *a, void *addr, size_t size, void *caller)
+{
+	enum mistake m = take_back(a, (uintptr_t)addr, btag_round_up(&a->store, size));
+
+	if (unlikely(m != NO_MISTAKE))
+		bad_free(a, m, (uintptr_t)addr, size, caller);
+	if (unlikely(btag_hash_needs_care(&a->store.hash)))
+		hash_care(a);
+}
+
+void *arena_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	return alloc_from(a, size, flags, __builtin_return_address(0));
+}
+
+void arena_free(struct arena *a, void *addr, size_t size)
+{
+	free_to(a, addr, size, __builtin_return_address(0));
+}
+
+size_t arena_amt_free(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t amount = a->store.total - a->store.used;
+
+	spin_unlock(&a->lock, irq);
+	return amount;
+}
+
+size_t arena_amt_total(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t amount = a->store.total;
+
+	spin_unlock(&a->lock, irq);
+	return amount;
+}
+
+static struct arena *nearest_base(struct arena *near)
+{
+	return near ? near->base : base_arena;
+}
+
+void *base_alloc(struct arena *near, size_t size, unsigned flags)
+{
+	return alloc_from(nearest_base(near), size, flags, __builtin_return_address(0));
+}
+
+void *base_zalloc(struct arena *near, size_t size, unsigned flags)
+{
+	void *memory = alloc_from(nearest_base(near), size, flags, __builtin_return_address(0));
+
+	return memory ? memset(memory, 0, size) : NULL;
+}
+
+void base_free(struct arena *near, void *addr, size_t size)
+{
+	free_to(nearest_base(near), addr, size, __builtin_return_address(0));
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Checking an arena against the invariants of arena.c, which are numbered there.
+ *
+ * The walk takes a bounded step for each hold of the lock.  What concerns a tag and its neighbours is
+ * checked in each step; sums are compared only if nothing changed between the first step and the last,
+ * which the counts of everything the arena ever did tell.
+ */
+#include "arena_impl.h"
+
+#include "lib/bitmap.h"
+
+/* How often it walks again because the arena changed, before it leaves the sums unchecked. */
+#define CHECK_TRIES 4
+
+struct check {
+	struct arena *arena;
+	int failed;	    /* number of the invariant, 0: none so far */
+	const char *what;   /* in words */
+	uintptr_t where;    /* a segment's start, a bin or a bucket */
+	uint64_t version;   /* sum of what the arena ever did when the walk began */
+	size_t total, used; /* sums of the walk */
+	size_t spans, segments_free, segments_used;
+};
+
+static void fail(struct check *c, int invariant, const char *what, uintptr_t where)
+{
+	if (c->failed)
+		return;
+	c->failed = invariant;
+	c->what = what;
+	c->where = where;
+}
+
+static uint64_t version_of(const struct arena *a)
+{
+	return a->allocs + a->frees + a->imports + a->returns + a->store.total;
+}
+
+/* One segment and its neighbours */
+
+static void check_place(struct check *c, const struct btag *t)
+{
+	const struct btag_store *s = &c->arena->store;
+	uintptr_t first;
+	size_t inside;
+
+	if (t->size == 0 || t->start == 0 || t->start % s->quantum || t->size % s->quantum)
+		fail(c, 3, "a segment is empty, contains 0 or is no whole quanta", t->start);
+	if (t->prev->kind != BTAG_SPAN && btag_last(t->prev) + 1 != t->start)
+		fail(c, 1, "a segment doesn't start where the one before ends", t->start);
+	if (t->prev->kind == BTAG_FREE && t->kind == BTAG_FREE)
+		fail(c, 2, "two free segments are neighbours", t->start);
+
+	const struct btag *span = btag_span_below(s, t->start);
+
+	if (!span || !btag_round_inward(s, span->start, span->size, &first, &inside)) {
+		fail(c, 6, "a segment lies in no span of the tree", t->start);
+		return;
+	}
+	if (t->prev->kind == BTAG_SPAN && (t->prev != span || t->start != first))
+		fail(c, 1, "a span's first segment doesn't start where the span does", t->start);
+	if (t->next->kind == BTAG_SPAN && btag_last(t) != first + (inside - 1))
+		fail(c, 1, "a span's last segment doesn't end where the span does", t->start);
+}
+
+static bool in_its_bin(const struct btag_store *s, const struct btag *t)
+{
+	size_t b = btag_bin(s, t->size);
+
+	if (t->bin_next && t->bin_next->bin_prev != t)
+		return false;
+	if (t->bin_prev)
+		return t->bin_prev->bin_next == t && t->bin_prev->kind == BTAG_FREE;
+	return s->bins[b] == t;
+}
+
+static void check_span(struct check *c, const struct btag *t)
+{
+	const struct arena *a = c->arena;
+
+	c->spans++;
+	if (btag_span_below(&a->store, t->start) != t)
+		fail(c, 6, "the tree doesn't lead to a span", t->start);
+	if (t->prev != &a->store.anchor && btag_last(t->prev) >= t->start)
+		fail(c, 6, "a span overlaps the one before", t->start);
+	if (t->next->kind == BTAG_SPAN)
+		fail(c, 1, "a span has no segment", t->start);
+	else if (a->afunc && t->next->kind == BTAG_FREE && btag_span_whole(t->next))
+		fail(c, 8, "an imported span is wholly free", t->start);
+}
+
+static void check_tag(struct check *c, const struct btag *t)
+{
+	const struct btag_store *s = &c->arena->store;
+
+	if (t->next->prev != t || t->prev->next != t)
+		fail(c, 1, "the list of segments is torn", t->start);
+	if (t->kind == BTAG_SPAN) {
+		check_span(c, t);
+		return;
+	}
+	check_place(c, t);
+	c->total += t->size;
+	if (t->kind == BTAG_FREE) {
+		c->segments_free++;
+		if (!in_its_bin(s, t))
+			fail(c, 4, "a free segment isn't in its bin", t->start);
+	} else if (t->kind == BTAG_USED) {
+		c->segments_used++;
+		c->used += t->size;
+		if (btag_find(s, t->start) != t)
+			fail(c, 5, "a used segment isn't in the hash", t->start);
+	} else {
+		fail(c, 1, "the list of segments holds an idle tag", t->start);
+	}
+}
+
+/* Returns false at the end of the list. */
+static bool check_step(struct check *c, struct btag_cursor *cursor)
+{
+	port_irq_t irq = spin_lock(&c->arena->lock);
+	uintptr_t start;
+	struct btag *t = NULL;
+
+	for (int i = 0; i < ARENA_WALK_STEP && !c->failed; i++) {
+		t = btag_cursor_next(&c->arena->store, cursor, &start);
+		if (!t)
+			break;
+		check_tag(c, t);
+	}
+	spin_unlock(&c->arena->lock, irq);
+	return t && !c->failed;
+}
+
+/* What isn't reached from the list */
+
+static void check_bits(struct check *c)
+{
+	const struct btag_store *s = &c->arena->store;
+	port_irq_t irq = spin_lock(&c->arena->lock);
+
+	for (size_t b = 0; b < BTAG_BINS; b++)
+		if (bitmap_test(s->bin_map, b) != (s->bins[b] != NULL))
+			fail(c, 4, "a bin's bit is wrong", b);
+	for (size_t w = 0; w < BITMAP_WORDS(BTAG_BINS); w++)
+		if (bitmap_test(&s->bin_summary, w) != (s->bin_map[w] != 0))
+			fail(c, 4, "a bit of the bins' summary is wrong", w);
+	spin_unlock(&c->arena->lock, irq);
+}
+
+/* Checks up to ARENA_WALK_STEP buckets from *bucket on; returns false behind the last. */
+static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
+{
+	port_irq_t irq = spin_lock(&c->arena->lock);
+	const struct btag_hash *h = &c->arena->store.hash;
+	bool more = true;
+
+	for (int i = 0; i < ARENA_WALK_STEP && more; i++) {
+		more = *bucket < h->buckets;
+		if (!more)
+			break;
+		for (struct btag *t = btag_hash_bucket(h, *bucket); t; t = t->hash_next, ++*found)
+			if (t->kind != BTAG_USED || btag_hash_index(h, t->start) != *bucket)
+				fail(c, 5, "a bucket of the hash holds what it shouldn't", *bucket);
+		++*bucket;
+	}
+	spin_unlock(&c->arena->lock, irq);
+	return more && !c->failed;
+}
+
+static void check_supply(struct check *c)
+{
+	struct arena *a = c->arena;
+	port_irq_t irq = spin_lock(&a->supply->lock);
+	port_irq_t base_irq = spin_lock(&a->base->lock);
+
+	if (a->base->store.spare.count < a->base->tag_reserve)
+		fail(c, 9, "the base arena's reserve of tags is gone", a->base->store.spare.count);
+	spin_unlock(&a->base->lock, base_irq);
+	if (!tag_supply_sound(a->supply, ARENA_WALK_STEP))
+		fail(c, 10, "the tag supply's pages and counts disagree", a->supply->idle);
+	spin_unlock(&a->supply->lock, irq);
+}
+
+static void check_sums(struct check *c, size_t hashed)
+{
+	struct arena *a = c->arena;
+	const struct btag_store *s = &a->store;
+	port_irq_t irq = spin_lock(&a->lock);
+
+	if (version_of(a) == c->version) {
+		if (c->total != s->total || c->used != s->used)
+			fail(c, 7, "the sum of the segments isn't the amount on record", c->total);
+		if (c->spans != s->spans || c->segments_free != s->segments_free ||
+			c->segments_used != s->hash.used)
+			fail(c, 7, "the number of segments isn't the one on record", c->spans);
+		if (hashed != s->hash.used)
+			fail(c, 5, "the hash doesn't hold as many segments as it should", hashed);
+	}
+	spin_unlock(&a->lock, irq);
+}
+
+static bool changed_since(struct check *c)
+{
+	port_irq_t irq = spin_lock(&c->arena->lock);
+	bool changed = version_of(c->arena) != c->version;
+
+	spin_unlock(&c->arena->lock, irq);
+	return changed;
+}
+
+static void check_once(struct check *c)
+{
+	struct arena *a = c->arena;
+	struct btag_cursor cursor;
+	size_t bucket = 0, hashed = 0;
+	port_irq_t irq = spin_lock(&a->lock);
+
+	c->version = version_of(a);
+	btag_cursor_open(&a->store, &cursor);
+	spin_unlock(&a->lock, irq);
+
+	while (check_step(c, &cursor))
+		;
+	while (check_buckets(c, &bucket, &hashed))
+		;
+	check_bits(c);
+	check_supply(c);
+	if (!c->failed)
+		check_sums(c, hashed);
+
+	irq = spin_lock(&a->lock);
+	btag_cursor_close(&cursor);
+	spin_unlock(&a->lock, irq);
+}
+
+int arena_check(struct arena *a, struct sink *sink)
+{
+	struct check c;
+
+	for (int tries = 0; tries < CHECK_TRIES; tries++) {
+		c = (struct check){.arena = a};
+		check_once(&c);
+		if (c.failed || !changed_since(&c))
+			break;
+	}
+	if (c.failed && sink)
+		sink_printf(sink, "arena %s: invariant %d: %s (%#lx)\n", a->name, c.failed, c.what,
+			(unsigned long)c.where);
+	return c.failed;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: how they come into being, gain spans and end.
+ */
+#include "arena_impl.h"
+
+#include "lib/string.h"
+
+struct arena *base_arena;
+struct arena *kpages_arena;
+
+/* How far a span may be off, at most, when it starts on a multiple of one quantum and multiples of
+ * another are wanted: starts modulo `want` are multiples of their greatest common divisor. */
+static size_t slack_between(size_t have, size_t want)
+{
+	size_t a = want, b = have;
+
+	while (b) {
+		size_t r = a % b;
+
+		a = b;
+		b = r;
+	}
+	return want - a;
+}
+
+/* What is the same for every arena.  base, source and supply are set by then. */
+static void arena_init(struct arena *a, const char *name, size_t quantum)
+{
+	str_copy(a->name, name, sizeof(a->name));
+	list_init(&a->all_link);
+	list_init(&a->importers);
+	list_init(&a->importer_link);
+	spin_init(&a->lock);
+	btag_store_init(&a->store, quantum);
+	btag_cursor_open(&a->store, &a->next_fit);
+}
+
+/* Joins the supply and the lists: from here on others see the arena. */
+static void arena_enter(struct arena *a)
+{
+	port_irq_t irq;
+
+	if (!arena_is_base(a)) {
+		irq = spin_lock(&a->supply->lock);
+		a->supply->users++;
+		spin_unlock(&a->supply->lock, irq);
+	}
+	irq = spin_lock(&arenas_and_slabs_lock);
+	list_add_tail(&all_arenas, &a->all_link);
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	if (a->source && a->source != a)
+		add_importing_arena(a->source, a);
+}
+
+/* Spans added by hand */
+
+/* Tags for one more span, in the arena's hand: 0 or -ENOMEM. */
+static int span_tags(struct arena *a, struct btag_chain *tags)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	btag_take(&a->store, tags, a->store.spare.count > a->tag_reserve + 2 ? 2 : 0);
+	spin_unlock(&a->lock, irq);
+	if (tags->count < 2)
+		arena_tags_fetch(a, tags, 2);
+	return tags->count < 2 ? -ENOMEM : 0;
+}
+
+static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, size_t size)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	int error = 0;
+
+	if (btag_span_overlaps(&a->store, start, size)) {
+		error = -EEXIST;
+	} else {
+		btag_give(&a->store, tags);
+		btag_span_add(&a->store, start, size);
+	}
+	spin_unlock(&a->lock, irq);
+	return error;
+}
+
+int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
+{
+	struct btag_chain tags = {NULL, 0};
+	uintptr_t start = (uintptr_t)base, first;
+	size_t inside;
+	int error;
+
+	arena_check_flags(a, flags, __builtin_return_address(0));
+	if (a->afunc)
+		return -EBUSY;
+	if (size == 0)
+		return -EINVAL;
+	if (start + (size - 1) < start)
+		return -ERANGE;
+	if (start == 0)
+		return -EDOM;
+	if (!btag_round_inward(&a->store, start, size, &first, &inside))
+		return -EINVAL;
+	error = span_tags(a, &tags);
+	if (!error)
+		error = span_add(a, &tags, first, inside);
+	arena_tags_return(a, &tags);
+	return error;
+}
+
+const char *arena_add_strerror(int error)
+{
+	switch (error) {
+	case 0:
+		return "added";
+	case -ENOMEM:
+		return "no memory for boundary tags";
+	case -EINVAL:
+		return "the range holds no whole quantum";
+	case -ERANGE:
+		return "the range wraps around";
+	case -EDOM:
+		return "the range contains 0";
+	case -EEXIST:
+		return "the range overlaps a span";
+	case -EBUSY:
+		return "the arena imports its spans";
+	default:
+		return "unknown error";
+	}
+}
+
+/* Arenas above a base */
+
+static void check_create(const char *name, size_t size, size_t quantum, arena_alloc_fn afunc,
+	arena_free_fn ffunc, struct arena *source, size_t qcache_max, void *caller)
+{
+	const char *wrong = NULL;
+
+	if (quantum == 0)
+		wrong = "a quantum of 0";
+	else if (qcache_max % quantum != 0)
+		wrong = "a qcache_max that is no multiple of the quantum";
+	else if (!afunc != !ffunc || !afunc != !source)
+		wrong = "afunc, ffunc and source are not all three or none";
+	else if (size && source)
+		wrong = "both a first span and a source";
+	if (wrong)
+		panic("arena %s: can't be created with %s (called from %pS)", name, wrong, caller);
+}
+
+static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,
+	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
+	size_t qcache_max, unsigned flags, void *caller)
+{
+	bool self = source == ARENA_SELF_SOURCE;
+	int error;
+
+	memset(a, 0, sizeof(*a));
+	arena_init(a, name, quantum);
+	a->afunc = afunc;
+	a->ffunc = ffunc;
+	a->source = self ? a : source;
+	a->base = source && !self ? source->base : base_arena;
+	a->supply = a->base->supply;
+	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
+	a->qcache_max = qcache_max;
+	a->is_memory = source && !self && source->is_memory;
+
+	error = size ? arena_add(a, base, size, flags) : 0;
+	if (error == -ENOMEM)
+		return NULL;
+	if (error)
+		panic("arena %s: can't be created over [%p, +%#zx): %s (called from %pS)", name, base,
+			size, arena_add_strerror(error), caller);
+	arena_enter(a);
+	return a;
+}
+
+struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
+	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
+	size_t qcache_max, unsigned flags)
+{
+	void *caller = __builtin_return_address(0);
+
+	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, caller);
+	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
+		caller);
+}
+
+struct arena *arena_create(const char *name, void *base, size_t size, size_t quantum,
+	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,
+	unsigned flags)
+{
+	void *caller = __builtin_return_address(0);
+	struct arena *near = source == ARENA_SELF_SOURCE ? NULL : source, *storage, *a;
+
+	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, caller);
+	storage = base_alloc(near, sizeof(*a), flags);
+	if (!storage)
+		return NULL;
+	a = create_in(storage, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
+		caller);
+	if (a)
+		a->owns_storage = true;
+	else
+		base_free(near, storage, sizeof(*a));
+	return a;
+}
+
+/* Base arenas */
+
+/* The first pages of a base arena's first span. */
+struct base_head {
+	struct arena arena;
+	struct tag_supply supply;
+};
+
+#define PAGES(bytes) (((bytes) + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE)
+#define BASE_HEAD_PAGES PAGES(sizeof(struct base_head))
+_Static_assert(ARENA_BASE_PAGES_MIN == BASE_HEAD_PAGES + 1 + 1, "head, first tags, one to give");
+
+/* Tags for its first span and the segment behind its own pages, and some to go on with. */
+#define BASE_FIRST_TAGS 8
+
+static struct arena *base_bootstrap(
+	struct base_head *head, const char *name, uintptr_t start, size_t size)
+{
+	struct arena *a = &head->arena;
+	uintptr_t tags = start + BASE_HEAD_PAGES * PORT_PAGE_SIZE;
+	struct btag_chain chain = {NULL, 0};
+
+	memset(head, 0, sizeof(*head));
+	arena_init(a, name, PORT_PAGE_SIZE);
+	a->base = a;
+	a->supply = &head->supply;
+	a->tag_reserve = 1;
+	a->is_memory = true;
+
+	tag_supply_init(a->supply);
+	tag_supply_add_page(a->supply, (void *)tags);
+	tag_supply_take(a->supply, &chain, BASE_FIRST_TAGS);
+	btag_give(&a->store, &chain);
+	btag_span_add(&a->store, start, size);
+	btag_carve(&a->store, a->store.anchor.prev, start, BASE_HEAD_PAGES * PORT_PAGE_SIZE);
+	btag_carve(&a->store, a->store.anchor.prev, tags, PORT_PAGE_SIZE);
+	a->allocs = 2;
+	arena_enter(a);
+	return a;
+}
+
+struct arena *arena_create_base(const char *name, void *memory, size_t size)
+{
+	uintptr_t start = (uintptr_t)memory;
+
+	if (start == 0 || start % PORT_PAGE_SIZE || size % PORT_PAGE_SIZE || start + (size - 1) < start)
+		panic("arena %s: a base arena over [%p, +%#zx), which is not whole pages (called from %pS)",
+			name, memory, size, __builtin_return_address(0));
+	if (size < ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE)
+		return NULL;
+	return base_bootstrap(memory, name, start, size);
+}
+
+size_t arena_base_own_pages(struct arena *base)
+{
+	return BASE_HEAD_PAGES + base->supply->pages +
+	       __atomic_load_n(&base->supply->hash_pages, __ATOMIC_RELAXED);
+}
+
+/* Destruction */
+
+/* Units that users hold.  Lock held. */
+static size_t amount_live(struct arena *a)
+{
+	size_t own = arena_is_base(a) ? arena_base_own_pages(a) * PORT_PAGE_SIZE : 0;
+
+	return a->store.used - own;
+}
+
+static bool supply_in_use(struct arena *a)
+{
+	return arena_is_base(a) && a->supply->users > 0;
+}
+
+/* Takes the arena out of all lists, unless it is in use; says how much of it is.  An arena that nobody
+ * finds and nobody holds anything of is the caller's alone. */
+static bool arena_leave(struct arena *a, size_t *live, size_t *importers)
+{
+	port_irq_t tree_irq = spin_lock(&arenas_and_slabs_lock);
+	port_irq_t irq = spin_lock(&a->lock);
+	struct list *l;
+	bool leaves;
+
+	*importers = 0;
+	list_for_each(l, &a->importers)
+		++*importers;
+	*live = amount_live(a);
+	leaves = *live == 0 && *importers == 0 && !supply_in_use(a);
+	if (leaves) {
+		list_del(&a->all_link);
+		list_del(&a->importer_link);
+		a->tree_source = NULL;
+	}
+	spin_unlock(&a->lock, irq);
+	spin_unlock(&arenas_and_slabs_lock, tree_irq);
+	return leaves;
+}
+
+static void spans_return(struct arena *a)
+{
+	while (a->store.spans > 0) {
+		struct btag *span = a->store.anchor.next;
+		uintptr_t start = span->start;
+		size_t size = span->size;
+
+		btag_span_remove(&a->store, span);
+		if (a->ffunc)
+			a->ffunc(a->source, (void *)start, size);
+	}
+}
+
+/* The tags go in small lots, so that the supply's lock is never held for long. */
+#define DESTROY_LOT 32
+
+static void tags_return_all(struct arena *a)
+{
+	while (a->store.spare.count > 0) {
+		struct btag_chain chain = {NULL, 0};
+
+		btag_take(&a->store, &chain, DESTROY_LOT);
+		arena_tags_return(a, &chain);
+	}
+}
+
+static void hash_pages_return_all(struct arena *a)
+{
+	void *page;
+
+	while ((page = btag_hash_take_page(&a->store.hash, 0)))
+		arena_hash_page_return(a, page);
+}
+
+int __arena_destroy(struct arena *a)
+{
+	size_t live, importers;
+	port_irq_t irq;
+
+	if (!arena_leave(a, &live, &importers)) {
+		kprintf("arena %s: not destroyed: %zu of it allocated, %zu importing arenas%s\n", a->name,
+			live, importers, supply_in_use(a) ? ", its tags in use" : "");
+		return -EBUSY;
+	}
+	if (arena_is_base(a))
+		return 0;
+	spans_return(a);
+	tags_return_all(a);
+	hash_pages_return_all(a);
+	irq = spin_lock(&a->supply->lock);
+	a->supply->users--;
+	spin_unlock(&a->supply->lock, irq);
+	return 0;
+}
+
+int arena_destroy(struct arena *a)
+{
+	struct arena *base = a->base;
+	bool owns_storage = a->owns_storage;
+	int error = __arena_destroy(a);
+
+	if (!error && owns_storage)
+		base_free(base, a, sizeof(*a));
+	return error;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas looked at: statistics, walks, which segment an address lies in.
+ */
+#include "arena_impl.h"
+
+#include "lib/string.h"
+
+void arena_read_stats(struct arena *a, struct arena_stats *stats)
+{
+	const struct btag_store *s = &a->store;
+
+	memset(stats, 0, sizeof(*stats));
+	stats->arena = a;
+	str_copy(stats->name, a->name, sizeof(stats->name));
+	str_copy(stats->source, a->source ? a->source->name : "-", sizeof(stats->source));
+	stats->is_memory = a->is_memory;
+	stats->quantum = s->quantum;
+	stats->qcache_max = a->qcache_max;
+	stats->total = s->total;
+	stats->used = s->used;
+	stats->free = s->total - s->used;
+	stats->largest_free = btag_largest_free(s);
+	stats->spans = s->spans;
+	stats->segments_used = s->hash.used;
+	stats->segments_free = s->segments_free;
+	stats->allocs = a->allocs;
+	stats->frees = a->frees;
+	stats->failures = a->failures;
+	stats->imports = a->imports;
+	stats->returns = a->returns;
+	stats->tags_spare = s->spare.count;
+	stats->hash_buckets = s->hash.buckets;
+	stats->tag_pages = arena_is_base(a) ? arena_base_own_pages(a) : 0;
+}
+
+void arena_get_stats(struct arena *a, struct arena_stats *stats)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	arena_read_stats(a, stats);
+	spin_unlock(&a->lock, irq);
+}
+
+/* Walks */
+
+static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
+{
+	static const enum arena_segment_kind kinds[] = {
+		[BTAG_SPAN] = ARENA_SEGMENT_SPAN,
+		[BTAG_FREE] = ARENA_SEGMENT_FREE,
+		[BTAG_USED] = ARENA_SEGMENT_USED,
+	};
+
+	return (struct arena_segment){
+		.start = start,
+		.size = btag_last(t) - start + 1,
+		.kind = kinds[t->kind],
+	};
+}
+
+static size_t walk_step(struct arena *a, struct btag_cursor *c, struct arena_segment *step)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t n = 0;
+	uintptr_t start;
+	struct btag *t;
+
+	while (n < ARENA_WALK_STEP && (t = btag_cursor_next(&a->store, c, &start)))
+		step[n++] = segment_of(t, start);
+	spin_unlock(&a->lock, irq);
+	return n;
+}
+
+static void walk_open(struct arena *a, struct btag_cursor *c)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	btag_cursor_open(&a->store, c);
+	spin_unlock(&a->lock, irq);
+}
+
+static void walk_close(struct arena *a, struct btag_cursor *c)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	btag_cursor_close(c);
+	spin_unlock(&a->lock, irq);
+}
+
+void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void *arg), void *arg)
+{
+	struct arena_segment step[ARENA_WALK_STEP];
+	struct btag_cursor c;
+	bool more = true;
+	size_t n;
+
+	walk_open(a, &c);
+	while (more && (n = walk_step(a, &c, step)))
+		for (size_t i = 0; more && i < n; i++)
+			more = fn(&step[i], arg);
+	walk_close(a, &c);
+}
+
+bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *segment)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *span = btag_span_below(&a->store, addr), *t;
+	bool found = false;
+
+	for (t = span ? span->next : &a->store.anchor; t->kind != BTAG_SPAN && !found; t = t->next) {
+		found = t->start <= addr && addr <= btag_last(t);
+		if (found)
+			*segment = segment_of(t, t->start);
+	}
+	spin_unlock(&a->lock, irq);
+	return found;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The import tree: who imports from whom, and the list of all arenas.
+ */
+#include "arena_impl.h"
+
+#include "lib/string.h"
+
+struct spinlock arenas_and_slabs_lock = SPINLOCK_INIT;
+struct list all_arenas = LIST_INIT(all_arenas);
+
+void add_importing_arena(struct arena *source, struct arena *importer)
+{
+	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
+	bool linked = importer->tree_source != NULL;
+
+	if (!linked) {
+		importer->tree_source = source;
+		list_add_tail(&source->importers, &importer->importer_link);
+	}
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	if (linked)
+		arena_bug(importer, __builtin_return_address(0), "already imports from %s",
+			importer->tree_source->name);
+}
+
+void del_importing_arena(struct arena *source, struct arena *importer)
+{
+	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
+	bool linked = importer->tree_source == source;
+
+	if (linked) {
+		importer->tree_source = NULL;
+		list_del(&importer->importer_link);
+	}
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	if (!linked)
+		arena_bug(importer, __builtin_return_address(0), "does not import from %s", source->name);
+}
+
+/* The first root at or behind `l` in the list of all arenas. */
+static struct arena *root_from(const struct list *l)
+{
+	for (; l != &all_arenas; l = l->next) {
+		struct arena *a = container_of(l, struct arena, all_link);
+
+		if (!a->tree_source)
+			return a;
+	}
+	return NULL;
+}
+
+struct arena *arena_tree_next(const struct arena *a)
+{
+	if (!a)
+		return root_from(all_arenas.next);
+	if (!list_empty(&a->importers))
+		return list_first_entry(&a->importers, struct arena, importer_link);
+	for (; a->tree_source; a = a->tree_source)
+		if (a->importer_link.next != &a->tree_source->importers)
+			return list_entry(a->importer_link.next, struct arena, importer_link);
+	return root_from(a->all_link.next);
+}
+
+unsigned arena_tree_depth(const struct arena *a)
+{
+	unsigned depth = 0;
+
+	for (; a->tree_source; a = a->tree_source)
+		depth++;
+	return depth;
+}
+
+static void row_fill(struct arena *a, struct arena_stats *row)
+{
+	row->depth = arena_tree_depth(a);
+	row->importers = 0;
+	for (struct list *l = a->importers.next; l != &a->importers; l = l->next)
+		row->importers++;
+}
+
+size_t arena_tree_stats(struct arena_stats *rows, size_t max)
+{
+	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
+	size_t n = 0;
+
+	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a), n++) {
+		if (n >= max)
+			continue;
+		arena_get_stats(a, &rows[n]);
+		row_fill(a, &rows[n]);
+	}
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	return n;
+}
+
+void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg)
+{
+	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
+		struct arena_stats row;
+
+		arena_read_stats(a, &row);
+		row_fill(a, &row);
+		fn(&row, arg);
+	}
+}
+
+struct arena *arena_find(const char *name)
+{
+	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
+	struct arena *a, *found = NULL;
+
+	list_for_each_entry (a, &all_arenas, all_link) {
+		if (strcmp(a->name, name) == 0) {
+			found = a;
+			break;
+		}
+	}
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	return found;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The segment store: address order, spans, carving and coalescing.
+ *
+ * The list of tags runs through all spans in address order: a span's tag, then its segments, then the
+ * next span's.  Since a span's tag is never free, segments of two spans never coalesce, and "the
+ * whole span is free" reads: one free segment between two span tags (the anchor counts as one).
+ */
+#include "btag.h"
+
+#include "lib/string.h"
+
+void btag_store_init(struct btag_store *s, size_t quantum)
+{
+	memset(s, 0, sizeof(*s));
+	s->quantum = quantum;
+	s->shift = quantum & (quantum - 1) ? -1 : __builtin_ctzl(quantum);
+	s->anchor.kind = BTAG_SPAN;
+	s->anchor.prev = s->anchor.next = &s->anchor;
+	list_init(&s->cursors);
+	btag_hash_init(&s->hash);
+}
+
+/* Tags */
+
+void btag_give(struct btag_store *s, struct btag_chain *chain)
+{
+	while (chain->head)
+		btag_chain_push(&s->spare, btag_chain_pop(chain));
+}
+
+void btag_take(struct btag_store *s, struct btag_chain *chain, size_t count)
+{
+	while (chain->count < count && s->spare.head)
+		btag_chain_push(chain, btag_chain_pop(&s->spare));
+}
+
+/* A tag for [start, start + size), linked in before `next`. */
+static struct btag *tag_insert(
+	struct btag_store *s, struct btag *next, enum btag_kind kind, uintptr_t start, size_t size)
+{
+	struct btag *t = btag_chain_pop(&s->spare);
+
+	t->kind = kind;
+	t->start = start;
+	t->size = size;
+	t->next = next;
+	t->prev = next->prev;
+	next->prev->next = t;
+	next->prev = t;
+	return t;
+}
+
+/* A cursor that stands at a tag that goes falls back to the one before: all of that lies behind the
+ * cursor, or, if it has taken over the segment of the one that goes, is passed in part. */
+static void cursors_leave(struct btag_store *s, struct btag *t)
+{
+	struct btag_cursor *c;
+
+	list_for_each_entry (c, &s->cursors, link)
+		if (c->at == t)
+			c->at = t->prev;
+}
+
+static void tag_remove(struct btag_store *s, struct btag *t)
+{
+	if (__builtin_expect(!list_empty(&s->cursors), 0))
+		cursors_leave(s, t);
+	t->prev->next = t->next;
+	t->next->prev = t->prev;
+	btag_chain_push(&s->spare, t);
+}
+
+/* Makes the segment of t, which is in no bin and no hash, free: joins it with its free neighbours. */
+static struct btag *coalesce(struct btag_store *s, struct btag *t)
+{
+	struct btag *prev = t->prev, *next = t->next;
+
+	t->kind = BTAG_FREE;
+	if (next->kind == BTAG_FREE) {
+		btag_bin_remove(s, next);
+		t->size += next->size;
+		tag_remove(s, next);
+	}
+	if (prev->kind == BTAG_FREE) {
+		btag_bin_remove(s, prev);
+		prev->size += t->size;
+		tag_remove(s, t);
+		t = prev;
+	}
+	btag_bin_insert(s, t);
+	return t;
+}
+
+/* Spans */
+
+static inline struct btag *span_of(const struct tree_node *n)
+{
+	return n ? container_of(n, struct btag, span) : NULL;
+}
+
+static bool span_before(const struct tree_node *a, const struct tree_node *b)
+{
+	return span_of(a)->start < span_of(b)->start;
+}
+
+const struct tree_ops btag_span_order = {.before = span_before};
+
+struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr)
+{
+	struct tree_node *n = s->span_tree.root, *best = NULL;
+
+	while (n) {
+		bool below = span_of(n)->start <= addr;
+
+		best = below ? n : best;
+		n = below ? n->right : n->left;
+	}
+	return span_of(best);
+}
+
+struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr)
+{
+	struct tree_node *n = s->span_tree.root, *best = NULL;
+
+	while (n) {
+		bool above = span_of(n)->start >= addr;
+
+		best = above ? n : best;
+		n = above ? n->left : n->right;
+	}
+	return span_of(best);
+}
+
+bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size)
+{
+	struct btag *below = btag_span_below(s, start), *above = btag_span_above(s, start);
+
+	return (below && btag_last(below) >= start) || (above && above->start - start < size);
+}
+
+bool btag_round_inward(
+	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
+{
+	uintptr_t last = start + (size - 1);
+	size_t units;
+
+	*first = btag_round_up(s, start);
+	if (*first == 0 || *first > last)
+		return false;
+	units = last - *first + 1;
+	*inside = units - units % s->quantum;
+	return *inside > 0;
+}
+
+struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size)
+{
+	struct btag *next = btag_span_above(s, start);
+	struct btag *span, *f;
+	uintptr_t first;
+	size_t inside;
+
+	btag_round_inward(s, start, size, &first, &inside);
+	next = next ? next : &s->anchor;
+	span = tag_insert(s, next, BTAG_SPAN, start, size);
+	f = tag_insert(s, next, BTAG_FREE, first, inside);
+	tree_insert(&s->span_tree, &span->span, &btag_span_order);
+	s->spans++;
+	s->total += inside;
+	btag_bin_insert(s, f);
+	return f;
+}
+
+/* Takes a span's tag away from between two segments: what follows belongs to the span before. */
+static void span_join(struct btag_store *s, struct btag *below, struct btag *above)
+{
+	below->size += above->size;
+	tree_remove(&s->span_tree, &above->span, &btag_span_order);
+	s->spans--;
+	tag_remove(s, above);
+}
+
+void btag_span_add(struct btag_store *s, uintptr_t start, size_t size)
+{
+	struct btag *below = btag_span_below(s, start), *above = btag_span_above(s, start);
+	struct btag *next = above ? above : &s->anchor;
+	struct btag *span, *f;
+
+	span = tag_insert(s, next, BTAG_SPAN, start, size);
+	f = tag_insert(s, next, BTAG_USED, start, size);
+	tree_insert(&s->span_tree, &span->span, &btag_span_order);
+	s->spans++;
+	s->total += size;
+
+	if (above && btag_last(span) + 1 == above->start)
+		span_join(s, span, above);
+	if (below && btag_last(below) + 1 == start)
+		span_join(s, below, span);
+	coalesce(s, f);
+}
+
+struct btag *btag_span_whole(const struct btag *f)
+{
+	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
+}
+
+void btag_span_remove(struct btag_store *s, struct btag *span)
+{
+	struct btag *f = span->next;
+
+	s->total -= f->size;
+	s->spans--;
+	btag_bin_remove(s, f);
+	tree_remove(&s->span_tree, &span->span, &btag_span_order);
+	tag_remove(s, f);
+	tag_remove(s, span);
+}
+
+/* Segments */
+
+struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
+{
+	uintptr_t last = btag_last(f);
+	struct btag *t = f;
+
+	btag_bin_remove(s, f);
+	if (start != f->start) {
+		t = tag_insert(s, f->next, BTAG_USED, start, last - start + 1);
+		f->size = start - f->start;
+		btag_bin_insert(s, f);
+	}
+	if (t->size != size) {
+		struct btag *rest =
+			tag_insert(s, t->next, BTAG_FREE, start + size, t->size - size);
+
+		t->size = size;
+		btag_bin_insert(s, rest);
+	}
+	t->kind = BTAG_USED;
+	s->used += size;
+	btag_hash_insert(&s->hash, t);
+	return t;
+}
+
+struct btag *btag_find(const struct btag_store *s, uintptr_t addr)
+{
+	return btag_hash_find(&s->hash, addr);
+}
+
+struct btag *btag_release(struct btag_store *s, struct btag *t)
+{
+	btag_hash_remove(&s->hash, t);
+	s->used -= t->size;
+	return coalesce(s, t);
+}
+
+/* Cursors */
+
+void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)
+{
+	c->at = &s->anchor;
+	c->last = 0;
+	c->begun = false;
+	list_add(&s->cursors, &c->link);
+}
+
+void btag_cursor_close(struct btag_cursor *c)
+{
+	list_del(&c->link);
+}
+
+void btag_cursor_move(struct btag_cursor *c, struct btag *t)
+{
+	c->at = t;
+	c->last = btag_last(t);
+	c->begun = true;
+}
+
+/* Where the part of segment or span t begins that isn't behind the cursor; false if all of it is. */
+static bool ahead_of(const struct btag_cursor *c, const struct btag *t, uintptr_t *start)
+{
+	*start = t->start;
+	if (!c->begun || t->start > c->last)
+		return true;
+	*start = c->last + 1;
+	return btag_last(t) > c->last;
+}
+
+/* The tag it stands at has been passed, unless it is a segment that has grown since. */
+struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintptr_t *start)
+{
+	struct btag *t = c->at;
+
+	if (t->kind == BTAG_SPAN || !ahead_of(c, t, start)) {
+		do
+			t = t->next;
+		while (t != &s->anchor && !ahead_of(c, t, start));
+	}
+	if (t == &s->anchor)
+		return NULL;
+	if (t->kind == BTAG_SPAN)
+		c->at = t;
+	else
+		btag_cursor_move(c, t);
+	return t;
+}

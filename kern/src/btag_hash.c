@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The hash of used segments by address: linear hashing over a radix tree of pages.
+ *
+ * With 2^(k-1) < buckets <= 2^k, a segment belongs in the bucket its hash's low k bits name, or,
+ * while that bucket doesn't exist yet, the low k - 1.  Growing by one bucket splits the one that
+ * shares its low k - 1 bits; shrinking joins them again.  An operation grows or shrinks it by at most two
+ * buckets, so none handles more than five chains.
+ *
+ * Load, in segments per bucket: it grows above 2 and shrinks below 1/2, so that a bucket just made
+ * isn't unmade at once.  Where it wants to grow and has no page for it, it says so and stays as it is:
+ * chains get longer, nothing fails.
+ */
+#include "btag.h"
+
+#include "lib/hash.h"
+
+#define SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
+
+void btag_hash_init(struct btag_hash *h)
+{
+	h->buckets = BTAG_SMALL_BUCKETS;
+	h->mask = BTAG_SMALL_BUCKETS - 1;
+}
+
+/* The slot of bucket i, which exists. */
+static inline struct btag **slot_of(const struct btag_hash *h, size_t i)
+{
+	void **node = h->root;
+
+	if (h->height == 0)
+		return (struct btag **)&h->small[i];
+	for (unsigned level = h->height - 1; level > 0; level--)
+		node = node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
+}
+
+size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr)
+{
+	size_t i = hash_u64(addr) & h->mask;
+
+	return i < h->buckets ? i : i & h->mask >> 1;
+}
+
+static inline struct btag **chain_of(const struct btag_hash *h, uintptr_t addr)
+{
+	return slot_of(h, btag_hash_index(h, addr));
+}
+
+struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i)
+{
+	return *slot_of(h, i);
+}
+
+struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr)
+{
+	struct btag *t = *chain_of(h, addr);
+
+	while (t && t->start != addr)
+		t = t->hash_next;
+	return t;
+}
+
+/* Pages */
+
+static void page_push(struct btag_hash *h, void **page)
+{
+	page[0] = h->pages;
+	h->pages = page;
+	h->pages_spare++;
+}
+
+static void **page_pop(struct btag_hash *h)
+{
+	void **page = h->pages;
+
+	h->pages = page[0];
+	h->pages_spare--;
+	return page;
+}
+
+static void care_update(struct btag_hash *h)
+{
+	__atomic_store_n(&h->needs_care, h->wants_page || h->pages_spare > BTAG_HASH_SPARE_MAX,
+		__ATOMIC_RELAXED);
+}
+
+void btag_hash_give_page(struct btag_hash *h, void *page)
+{
+	h->wants_page = false;
+	page_push(h, page);
+	care_update(h);
+}
+
+void *btag_hash_take_page(struct btag_hash *h, size_t keep)
+{
+	void *page = h->pages_spare > keep ? page_pop(h) : NULL;
+
+	care_update(h);
+	return page;
+}
+
+/* The pages a tree of height `height` adds below a node at `level` to reach index i: one for each
+ * level at which i is the first index of its subtree. */
+static unsigned pages_for(size_t i, unsigned height)
+{
+	unsigned pages = 0;
+
+	for (unsigned level = 0; level < height && (i & (((size_t)1 << (level + 1) * SLOT_BITS) - 1)) == 0;
+		level++)
+		pages++;
+	return pages;
+}
+
+/* How many levels a tree needs to hold bucket i beside those before it. */
+static unsigned height_for(size_t i)
+{
+	unsigned height = 1;
+
+	if (i < BTAG_SMALL_BUCKETS)
+		return 0;
+	while (i >> height * SLOT_BITS)
+		height++;
+	return height;
+}
+
+/* Moves the first buckets from the store into their page, the tree's first. */
+static void small_leave(struct btag_hash *h)
+{
+	h->root = page_pop(h);
+	for (size_t i = 0; i < BTAG_SMALL_BUCKETS; i++)
+		h->root[i] = h->small[i];
+	h->height = 1;
+}
+
+/* And back. */
+static void small_enter(struct btag_hash *h)
+{
+	for (size_t i = 0; i < BTAG_SMALL_BUCKETS; i++)
+		h->small[i] = h->root[i];
+	page_push(h, h->root);
+	h->height = 0;
+}
+
+/* Links in the pages that bucket i, the next one, needs; false if they aren't in hand. */
+static bool pages_grow(struct btag_hash *h, size_t i)
+{
+	unsigned height = height_for(i);
+	bool taller = height != h->height;
+	unsigned needs = h->height == 0 ? taller : pages_for(i, height - taller) + taller;
+
+	if (h->pages_spare < needs) {
+		h->wants_page = true;
+		care_update(h);
+		return false;
+	}
+	if (!taller && needs == 0)
+		return true;
+	if (h->height == 0) {
+		small_leave(h);
+		return true;
+	}
+	if (taller) {
+		void **root = page_pop(h);
+
+		root[0] = h->root;
+		h->root = root;
+		h->height = height;
+	}
+	void **node = h->root;
+
+	for (unsigned level = height - 1; level > 0; level--) {
+		void **down = &node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+
+		if ((i & (((size_t)1 << level * SLOT_BITS) - 1)) == 0)
+			*down = page_pop(h);
+		node = *down;
+	}
+	return true;
+}
+
+/* Unlinks the pages that only bucket i, the last one, needed.  A page is let go once its child has
+ * been read from it. */
+static void pages_shrink(struct btag_hash *h, size_t i)
+{
+	void **node = h->root;
+	bool unneeded = false;
+
+	if (h->height == 0)
+		return;
+	for (unsigned level = h->height - 1; level > 0; level--) {
+		void **down = node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+
+		if (unneeded)
+			page_push(h, node);
+		unneeded = (i & (((size_t)1 << level * SLOT_BITS) - 1)) == 0;
+		node = down;
+	}
+	if (unneeded)
+		page_push(h, node);
+
+	if (i == BTAG_SMALL_BUCKETS) {
+		small_enter(h);
+	} else if (height_for(i - 1) < h->height) {
+		void **root = h->root;
+
+		h->root = root[0];
+		h->height--;
+		page_push(h, root);
+	}
+	care_update(h);
+}
+
+/* Buckets */
+
+static void grow(struct btag_hash *h)
+{
+	size_t i = h->buckets;
+
+	if (!pages_grow(h, i))
+		return;
+	if (i > h->mask)
+		h->mask = h->mask * 2 + 1;
+
+	struct btag **low = slot_of(h, i & h->mask >> 1), **high = slot_of(h, i);
+	struct btag *t = *low;
+
+	h->buckets++;
+	*low = *high = NULL;
+	while (t) {
+		struct btag *next = t->hash_next;
+		struct btag **to = (hash_u64(t->start) & h->mask) == i ? high : low;
+
+		t->hash_next = *to;
+		*to = t;
+		t = next;
+	}
+}
+
+static void shrink(struct btag_hash *h)
+{
+	size_t i = h->buckets - 1;
+	struct btag **low = slot_of(h, i & h->mask >> 1), *high = *slot_of(h, i);
+
+	while (*low)
+		low = &(*low)->hash_next;
+	*low = high;
+	h->buckets--;
+	if (h->buckets <= h->mask / 2 + 1)
+		h->mask >>= 1;
+	pages_shrink(h, i);
+}
+
+/* It may have fallen behind for want of a page, so a step takes two buckets where one would keep up. */
+void btag_hash_insert(struct btag_hash *h, struct btag *t)
+{
+	struct btag **chain = chain_of(h, t->start);
+
+	t->hash_next = *chain;
+	*chain = t;
+	h->used++;
+	if (__builtin_expect(h->used > 2 * h->buckets, 0)) {
+		grow(h);
+		if (h->used > 2 * h->buckets)
+			grow(h);
+	}
+}
+
+static inline bool sparse(const struct btag_hash *h)
+{
+	return 2 * h->used < h->buckets && h->buckets > BTAG_SMALL_BUCKETS;
+}
+
+/* Two buckets a removal: at load 1/2 every segment that goes takes two along, down to the last. */
+void btag_hash_remove(struct btag_hash *h, struct btag *t)
+{
+	struct btag **link = chain_of(h, t->start);
+
+	while (*link != t)
+		link = &(*link)->hash_next;
+	*link = t->hash_next;
+	h->used--;
+	if (__builtin_expect(sparse(h), 0)) {
+		shrink(h);
+		if (sparse(h))
+			shrink(h);
+	}
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What an arena with spans of its own does.
+ */
+#include "arena.h"
+#include "lib/string.h"
+#include "test.h"
+
+static struct arena *ids(uintptr_t first, size_t count)
+{
+	return arena_create("ids", (void *)first, count, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+}
+
+static uintptr_t take(struct arena *a, size_t size, unsigned fit)
+{
+	return (uintptr_t)arena_alloc(a, size, MEM_ATOMIC | fit);
+}
+
+static void give(struct arena *a, uintptr_t addr, size_t size)
+{
+	arena_free(a, (void *)addr, size);
+}
+
+static struct arena_stats stats(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s;
+}
+
+static void destroy(struct arena *a)
+{
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("arena: hands out each integer of a span once, then NULL")
+{
+	struct arena *a = ids(5, 100);
+	bool seen[100] = {false};
+
+	for (int i = 0; i < 100; i++) {
+		uintptr_t id = take(a, 1, ARENA_INSTANTFIT);
+
+		CHECK(id >= 5 && id < 105 && !seen[id - 5]);
+		seen[id - 5] = true;
+	}
+	CHECK_EQ(take(a, 1, ARENA_INSTANTFIT), 0);
+	CHECK_EQ(take(a, 1, ARENA_BESTFIT), 0);
+	CHECK_EQ(take(a, 1, ARENA_NEXTFIT), 0);
+	CHECK_EQ(stats(a).failures, 3);
+	CHECK_EQ(stats(a).allocs, 100);
+	for (uintptr_t id = 5; id < 105; id++)
+		give(a, id, 1);
+	CHECK_EQ(stats(a).largest_free, 100);
+	destroy(a);
+}
+
+TEST("arena: a freed segment coalesces with both neighbours")
+{
+	struct arena *a = ids(1, 3);
+
+	for (int i = 0; i < 3; i++)
+		CHECK_NE(take(a, 1, ARENA_BESTFIT), 0);
+	give(a, 1, 1);
+	give(a, 3, 1);
+	CHECK_EQ(stats(a).segments_free, 2);
+	CHECK_EQ(stats(a).largest_free, 1);
+	give(a, 2, 1);
+	CHECK_EQ(stats(a).segments_free, 1);
+	CHECK_EQ(stats(a).largest_free, 3);
+	destroy(a);
+}
+
+/* In a bin of several sizes instant fit must not miss the one segment that serves. */
+TEST("arena: a request that some segment can serve is served, whatever its size")
+{
+	for (size_t held = 1; held <= 600; held++) {
+		struct arena *a = ids(1, held);
+
+		for (size_t want = held > 70 ? held - 70 : 1; want <= held; want++) {
+			uintptr_t r = take(a, want, ARENA_INSTANTFIT);
+
+			CHECK_NE(r, 0);
+			give(a, r, want);
+		}
+		CHECK_EQ(take(a, held + 1, ARENA_INSTANTFIT), 0);
+		destroy(a);
+	}
+}
+
+/* Free segments of sizes 30, 20, 10, 20 at 100, 200, 300, 400. */
+static struct arena *four_holes(void)
+{
+	static const size_t sizes[] = {30, 20, 10, 20};
+	struct arena *a = ids(100, sizes[0]);
+
+	for (int i = 1; i < 4; i++)
+		CHECK_EQ(arena_add(a, (void *)(uintptr_t)(100 + 100 * i), sizes[i], MEM_WAIT), 0);
+	return a;
+}
+
+TEST("arena: best fit takes the smallest segment that serves, the lowest among equals")
+{
+	struct arena *a = four_holes();
+
+	CHECK_EQ(take(a, 15, ARENA_BESTFIT), 200);
+	CHECK_EQ(take(a, 15, ARENA_BESTFIT), 400);
+	CHECK_EQ(take(a, 8, ARENA_BESTFIT), 300);
+	CHECK_EQ(take(a, 6, ARENA_BESTFIT), 100);
+	give(a, 200, 15);
+	give(a, 400, 15);
+	give(a, 300, 8);
+	give(a, 100, 6);
+	destroy(a);
+}
+
+TEST("arena: next fit does not reuse what was just freed")
+{
+	struct arena *a = ids(1, 10);
+
+	for (uintptr_t id = 1; id <= 25; id++) {
+		uintptr_t r = take(a, 1, ARENA_NEXTFIT);
+
+		CHECK_EQ(r, (id - 1) % 10 + 1);
+		give(a, r, 1);
+	}
+	destroy(a);
+}
+
+TEST("arena: next fit goes around to a segment that begins below its cursor")
+{
+	struct arena *a = ids(1, 10);
+
+	CHECK_EQ(take(a, 6, ARENA_NEXTFIT), 1);
+	give(a, 1, 6);
+	CHECK_EQ(take(a, 5, ARENA_NEXTFIT), 1);
+	CHECK_EQ(take(a, 5, ARENA_NEXTFIT), 6);
+	give(a, 1, 5);
+	give(a, 6, 5);
+	destroy(a);
+}
+
+TEST("arena: adjacent added ranges become one, in any order")
+{
+	static const uintptr_t starts[] = {50, 10, 30, 40, 20};
+	struct arena *a = ids(60, 10);
+
+	for (int i = 0; i < 5; i++)
+		CHECK_EQ(arena_add(a, (void *)starts[i], 10, MEM_WAIT), 0);
+	CHECK_EQ(stats(a).spans, 1);
+	CHECK_EQ(take(a, 60, ARENA_INSTANTFIT), 10);
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK_EQ(arena_add(a, (void *)70, 5, MEM_WAIT), 0);
+	CHECK_EQ(arena_add(a, (void *)5, 5, MEM_WAIT), 0);
+	CHECK_EQ(stats(a).segments_free, 2);
+	CHECK_EQ(stats(a).spans, 1);
+	give(a, 10, 60);
+	CHECK_EQ(take(a, 70, ARENA_INSTANTFIT), 5);
+	give(a, 5, 70);
+	destroy(a);
+}
+
+TEST("arena: what cannot be added is refused with a reason and changes nothing")
+{
+	struct arena *a = arena_create("refuse", NULL, 0, 16, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *b = arena_create("importer", NULL, 0, 16, arena_alloc, arena_free, a, 0, MEM_WAIT);
+
+	CHECK_EQ(arena_add(a, (void *)3200, 1600, MEM_WAIT), 0);
+	CHECK_EQ(arena_add(a, (void *)100, 0, MEM_WAIT), -EINVAL);
+	CHECK_EQ(arena_add(a, (void *)100, 20, MEM_WAIT), -EINVAL);
+	CHECK_EQ(arena_add(a, (void *)-(uintptr_t)15, 15, MEM_WAIT), -EINVAL);
+	CHECK_EQ(arena_add(a, (void *)-(uintptr_t)32, 33, MEM_WAIT), -ERANGE);
+	CHECK_EQ(arena_add(a, NULL, 64, MEM_WAIT), -EDOM);
+	CHECK_EQ(arena_add(a, (void *)3184, 32, MEM_WAIT), -EEXIST);
+	CHECK_EQ(arena_add(a, (void *)4784, 32, MEM_WAIT), -EEXIST);
+	CHECK_EQ(arena_add(a, (void *)16, 1000000, MEM_WAIT), -EEXIST);
+	CHECK_EQ(arena_add(a, (void *)3216, 16, MEM_WAIT), -EEXIST);
+	CHECK_EQ(arena_add(b, (void *)16, 16, MEM_WAIT), -EBUSY);
+	CHECK_STR(arena_add_strerror(-EEXIST), "the range overlaps a span");
+	CHECK_STR(arena_add_strerror(-EDOM), "the range contains 0");
+	CHECK_EQ(arena_amt_total(a), 1600);
+	CHECK_EQ(stats(a).spans, 1);
+	destroy(b);
+	destroy(a);
+}
+
+TEST("arena: added ranges are rounded inward to the quantum, odd ones included")
+{
+	struct arena *a = arena_create("odd", (void *)1, 20, 7, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	CHECK_EQ(arena_amt_total(a), 14);
+	CHECK_EQ(take(a, 8, ARENA_INSTANTFIT), 7);
+	CHECK_EQ(take(a, 1, ARENA_INSTANTFIT), 0);
+	give(a, 7, 14);
+	destroy(a);
+}
+
+TEST("arena: serves the last integers there are")
+{
+	uintptr_t start = -(uintptr_t)64;
+	struct arena *a = arena_create("top", (void *)start, 64, 16, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(take(a, 16, ARENA_NEXTFIT), start + 16 * (size_t)i);
+	for (int i = 3; i >= 0; i--)
+		give(a, start + 16 * (size_t)i, 16);
+	CHECK_EQ(take(a, 64, ARENA_NEXTFIT), start);
+	give(a, start, 64);
+	destroy(a);
+}
+
+TEST("arena: a caller's bug panics with arena, address and size, and harms nothing")
+{
+	struct arena *a = arena_create("bugs", (void *)160, 1600, 16, NULL, NULL, NULL, 0, MEM_WAIT);
+	uintptr_t r = take(a, 48, ARENA_INSTANTFIT);
+
+	CHECK_EQ(r, 160);
+	CHECK_PANICS(arena_alloc(a, 0, MEM_ATOMIC), "arena bugs: allocation of size 0");
+	CHECK_PANICS(arena_alloc(a, SIZE_MAX - 3, MEM_ATOMIC), "too large to round up");
+	CHECK_PANICS(arena_alloc(a, 1, 0), "memory flag");
+	CHECK_PANICS(arena_alloc(a, 1, MEM_ATOMIC | MEM_WAIT), "memory flag");
+	CHECK_PANICS(arena_alloc(a, 1, MEM_ATOMIC | ARENA_BESTFIT | ARENA_NEXTFIT), "one fit");
+	CHECK_PANICS(arena_alloc(a, 1, MEM_ATOMIC | 1u << 31), "memory flag");
+	CHECK_PANICS(give(a, r, 0), "size 0");
+	CHECK_PANICS(give(a, r, 16), "wrong size");
+	CHECK_PANICS(give(a, r, 64), "arena bugs: free of 0xa0 with the wrong size: 0x40");
+	CHECK_PANICS(give(a, r + 16, 16), "lies inside [0xa0, +0x30)");
+	CHECK_PANICS(give(a, r + 48, 16), "not allocated");
+	CHECK_PANICS(give(a, 16, 16), "lies in no span");
+	CHECK_EQ(arena_amt_free(a), 1600 - 48);
+	give(a, r, 33);
+	CHECK_PANICS(give(a, r, 48), "freed twice");
+	destroy(a);
+}
+
+TEST("arena: a bug's report names the caller")
+{
+	struct arena *a = ids(1, 1);
+
+	CHECK_PANICS(arena_alloc(a, 0, MEM_ATOMIC), "called from ");
+	destroy(a);
+}
+
+TEST("arena: what can't be created panics with what is wrong")
+{
+	CHECK_PANICS(arena_create("q", NULL, 0, 0, NULL, NULL, NULL, 0, MEM_WAIT), "quantum of 0");
+	CHECK_PANICS(arena_create("q", NULL, 0, 16, NULL, NULL, NULL, 24, MEM_WAIT), "qcache_max");
+	CHECK_PANICS(arena_create("q", NULL, 0, 16, arena_alloc, NULL, base_arena, 0, MEM_WAIT),
+		"not all three or none");
+	CHECK_PANICS(
+		arena_create("q", (void *)16, 16, 16, arena_alloc, arena_free, base_arena, 0, MEM_WAIT),
+		"both a first span and a source");
+}
+
+TEST("arena: shortage is NULL for who won't wait, and a panic for who would wait for nobody")
+{
+	struct arena *a = ids(1, 4);
+
+	CHECK_EQ((uintptr_t)arena_alloc(a, 5, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(a, 5, MEM_ERROR), 0);
+	CHECK_PANICS(arena_alloc(a, 5, MEM_WAIT), "5 wanted with MEM_WAIT, 4 free");
+	CHECK_EQ(stats(a).failures, 3);
+	destroy(a);
+}
+
+TEST("arena: one with live allocations is not destroyed, and works on")
+{
+	struct arena *a = ids(1, 4);
+	uintptr_t r = take(a, 2, ARENA_INSTANTFIT);
+
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	CHECK_EQ(arena_find("ids") == a, true);
+	CHECK_EQ(arena_amt_free(a), 2);
+	give(a, r, 2);
+	destroy(a);
+	CHECK_EQ((uintptr_t)arena_find("ids"), 0);
+}
+
+/* Walks */
+
+struct seen {
+	struct arena *arena;
+	uintptr_t last;
+	size_t free, used, spans, calls;
+};
+
+static bool note_segment(const struct arena_segment *s, void *arg)
+{
+	struct seen *seen = arg;
+
+	seen->calls++;
+	if (s->kind == ARENA_SEGMENT_SPAN) {
+		seen->spans++;
+		return true;
+	}
+	CHECK_LT(seen->last, s->start);
+	seen->last = s->start + (s->size - 1);
+	if (s->kind == ARENA_SEGMENT_FREE)
+		seen->free += s->size;
+	else
+		seen->used += s->size;
+	return true;
+}
+
+TEST("arena: a walk shows every segment once, in address order")
+{
+	struct arena *a = ids(1, 1000);
+	struct seen seen = {.arena = a};
+
+	for (int i = 0; i < 500; i++)
+		CHECK_NE(take(a, 1, ARENA_BESTFIT), 0);
+	for (uintptr_t id = 1; id <= 500; id += 2)
+		give(a, id, 1);
+	arena_walk(a, note_segment, &seen);
+	CHECK_EQ(seen.spans, 1);
+	CHECK_EQ(seen.calls, 1 + 500 + 1);
+	CHECK_EQ(seen.used, 250);
+	CHECK_EQ(seen.free, 750);
+	for (uintptr_t id = 2; id <= 500; id += 2)
+		give(a, id, 1);
+	destroy(a);
+}
+
+/* Frees every segment behind the one it is shown, up to 100 integers on, the first time it is shown a
+ * used one: tags that the walk's next steps would have come to vanish. */
+static bool free_ahead(const struct arena_segment *s, void *arg)
+{
+	struct seen *seen = arg;
+	struct arena_segment next;
+
+	note_segment(s, arg);
+	for (uintptr_t id = s->start + 1; id < s->start + 100; id++)
+		if (test_random_below(3) == 0 && arena_find_segment(seen->arena, id, &next) &&
+			next.kind == ARENA_SEGMENT_USED)
+			give(seen->arena, next.start, next.size);
+	return true;
+}
+
+TEST("arena: a walk shows every integer once while segments vanish under it")
+{
+	struct arena *a = ids(1, 2000);
+	struct seen seen = {.arena = a};
+
+	for (int i = 0; i < 2000; i++)
+		CHECK_NE(take(a, 1, ARENA_BESTFIT), 0);
+	arena_walk(a, free_ahead, &seen);
+	CHECK_EQ(seen.used + seen.free, 2000);
+	CHECK_LT(0, seen.free);
+	for (uintptr_t id = 1; id <= 2000; id++) {
+		struct arena_segment s;
+
+		if (arena_find_segment(a, id, &s) && s.kind == ARENA_SEGMENT_USED)
+			give(a, s.start, s.size);
+	}
+	destroy(a);
+}

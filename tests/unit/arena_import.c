@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas that import their spans, and the tree they form.
+ */
+#include "arena.h"
+#include "arena_impl.h"
+#include "lib/string.h"
+#include "test.h"
+
+static struct arena *root(size_t quantum, size_t quanta)
+{
+	return arena_create("root", (void *)quantum, quanta * quantum, quantum, NULL, NULL, NULL, 0,
+		MEM_WAIT);
+}
+
+static struct arena *importer(const char *name, struct arena *source, size_t quantum)
+{
+	return arena_create(name, NULL, 0, quantum, arena_alloc, arena_free, source, 0, MEM_WAIT);
+}
+
+static struct arena_stats stats(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s;
+}
+
+TEST("import: a span comes when nothing held serves, and goes back when wholly free")
+{
+	struct arena *a = root(4096, 10), *b = importer("importer", a, 64);
+	void *p = arena_alloc(b, 64, MEM_ATOMIC), *q = arena_alloc(b, 4032, MEM_ATOMIC);
+
+	CHECK_EQ(arena_amt_total(b), 4096);
+	CHECK_EQ(arena_amt_free(b), 0);
+	CHECK_EQ(arena_amt_free(a), 9 * 4096);
+	CHECK_EQ(stats(b).imports, 1);
+	arena_free(b, p, 64);
+	CHECK_EQ(stats(b).returns, 0);
+	arena_free(b, q, 4032);
+	CHECK_EQ(stats(b).returns, 1);
+	CHECK_EQ(arena_amt_total(b), 0);
+	CHECK_EQ(arena_amt_free(a), 10 * 4096);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("import: neighbouring imported spans do not coalesce")
+{
+	struct arena *a = root(16, 2), *b = importer("importer", a, 1);
+	uintptr_t p = (uintptr_t)arena_alloc(b, 9, MEM_ATOMIC);
+	uintptr_t q = (uintptr_t)arena_alloc(b, 9, MEM_ATOMIC);
+
+	CHECK_EQ(stats(b).spans, 2);
+	CHECK_EQ(p ^ q, 16 ^ 32);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 8, MEM_ATOMIC), 0);
+	CHECK_EQ(stats(b).largest_free, 7);
+	arena_free(b, (void *)p, 9);
+	arena_free(b, (void *)q, 9);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("import: shortage in the source is NULL in the importer, and nothing is kept")
+{
+	struct arena *a = root(16, 4), *b = importer("importer", a, 48);
+
+	CHECK_EQ((uintptr_t)arena_alloc(b, 96, MEM_ATOMIC), 0);
+	CHECK_EQ(stats(b).failures, 1);
+	CHECK_EQ(arena_amt_free(a), 64);
+	CHECK_EQ(arena_amt_total(b), 0);
+	CHECK_PANICS(arena_alloc(b, 96, MEM_WAIT), "96 wanted with MEM_WAIT");
+	CHECK_EQ((uintptr_t)arena_alloc(b, SIZE_MAX / 48 * 48, MEM_ATOMIC), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("import: an arena with importers is not destroyed")
+{
+	struct arena *a = root(16, 4), *b = importer("importer", a, 16);
+
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* Self-sourced: spans out of thin air. */
+
+static uintptr_t conjured;
+static size_t conjured_live;
+
+static void *conjure(struct arena *self, size_t size, unsigned flags)
+{
+	conjured += 0x100000;
+	conjured_live += size;
+	return (void *)conjured;
+}
+
+static void vanish(struct arena *self, void *addr, size_t size)
+{
+	conjured_live -= size;
+}
+
+TEST("import: a self-sourced arena makes its own spans")
+{
+	struct arena *a = arena_create(
+		"self", NULL, 0, 32, conjure, vanish, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	void *p = arena_alloc(a, 100, MEM_ATOMIC);
+
+	CHECK_NE((uintptr_t)p, 0);
+	CHECK_EQ(conjured_live, 128);
+	CHECK_STR(stats(a).source, "self");
+	arena_free(a, p, 100);
+	CHECK_EQ(conjured_live, 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* A source that lies. */
+
+static uintptr_t lie;
+
+static void *tell_lie(struct arena *self, size_t size, unsigned flags)
+{
+	return (void *)lie;
+}
+
+static void forget(struct arena *self, void *addr, size_t size)
+{
+}
+
+TEST("import: a span no honest source gives is reported as the source's bug")
+{
+	struct arena *a = arena_create(
+		"lied-to", NULL, 0, 64, tell_lie, forget, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	void *p;
+
+	lie = -(uintptr_t)64;
+	CHECK_PANICS(arena_alloc(a, 128, MEM_ATOMIC), "wraps around");
+	lie = 6400 + 32;
+	CHECK_PANICS(arena_alloc(a, 64, MEM_ATOMIC), "source lied-to gave is misaligned");
+	lie = 6400;
+	p = arena_alloc(a, 64, MEM_ATOMIC);
+	CHECK_EQ((uintptr_t)p, 6400);
+	CHECK_PANICS(arena_alloc(a, 64, MEM_ATOMIC), "overlaps what was imported before");
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	arena_free(a, p, 64);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* The tree */
+
+TEST("tree: rows come each behind its source, with depth")
+{
+	static struct arena_stats rows[64];
+	struct arena *a = root(4096, 64), *b = importer("b", a, 4096), *c = importer("c", b, 64);
+	struct arena *d = importer("d", a, 16);
+	size_t n = arena_tree_stats(rows, 64), i = 0;
+
+	CHECK_LE(n, 64);
+	while (i < n && rows[i].arena != a)
+		i++;
+	CHECK_LT(i + 3, n);
+	CHECK_EQ(rows[i].depth, 0);
+	CHECK_EQ(rows[i].importers, 2);
+	CHECK(rows[i + 1].arena == b && rows[i + 1].depth == 1);
+	CHECK(rows[i + 2].arena == c && rows[i + 2].depth == 2);
+	CHECK(rows[i + 3].arena == d && rows[i + 3].depth == 1);
+	CHECK_EQ(arena_tree_stats(rows, 1), n);
+	CHECK_EQ(arena_destroy(c), 0);
+	CHECK_EQ(arena_destroy(d), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("tree: an arena may be linked in by hand, once")
+{
+	struct arena *a = root(16, 4), *b = root(16, 4);
+
+	add_importing_arena(a, b);
+	CHECK_PANICS(add_importing_arena(a, b), "already imports");
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	del_importing_arena(a, b);
+	CHECK_PANICS(del_importing_arena(a, b), "does not import");
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+}
+
+TEST("arena: lives in the caller's storage")
+{
+	static struct arena storage;
+	struct arena *a = __arena_create(
+		&storage, "placed", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	void *p = arena_alloc(a, 3, MEM_ATOMIC);
+
+	CHECK_EQ(a == &storage, true);
+	CHECK_EQ(__arena_destroy(a), -EBUSY);
+	arena_free(a, p, 3);
+	CHECK_EQ(__arena_destroy(a), 0);
+}
