@@ -88,15 +88,39 @@ $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help kernel host run clean
+.PHONY: FORCE help run kernel host quick test replay lint compdb clean
+
+run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
+	$(Q)scripts/deps run
+	$(Q)$(MAKE) --no-print-directory kernel
+	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf
 
 kernel: $(B)/x86/spandrel.elf ## build the research kernel, build/x86/spandrel.elf
 
 host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
 
+quick: ## the tests that must pass at every commit: sanitizers, one boot
+	$(Q)scripts/deps test
+	$(Q)tests/run.py --quick
+
+test: ## install what is missing and run all tests
+	$(Q)scripts/deps test
+	$(Q)tests/run.py
+
+replay: host ## run one test again: TEST="name" SEED=0x...
+	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
+
+lint: ## look for what the compilers don't warn of (cppcheck)
+	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
+		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+		-Ikern/include -Iarch/host/include kern arch/host tests/unit
+
+compdb: ## write compile_commands.json, for editors (bear)
+	$(Q)bear -- $(MAKE) --no-print-directory B=$(B)/compdb kernel host
+
 clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1@\2/p' Makefile | column -t -s@
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

@@ -170,7 +170,7 @@ struct arena_stats {
 	uint64_t imports, returns;   /* spans moved from and to the source */
 	uint64_t importers;
 	uint64_t tags_spare;	     /* boundary tags in hand */
-	uint64_t hash_buckets;
+	uint64_t hash_buckets, hash_pages;
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 
@@ -217,6 +217,11 @@ struct arena *arena_find(const char *name);
  * linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared only
  * if nothing changed meanwhile (it tries again a few times). */
 int arena_check(struct arena *arena, struct sink *sink);
+
+/* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand of an
+ * arena over it, none lost.  Meaningful while nobody else uses those arenas.  Context: not in an
+ * interrupt.  Cost: linear in arenas. */
+bool arena_base_balances(struct arena *base);
 
 /* Writes everything arena_get_stats() knows; all arenas, as a tree, if `arena` is NULL. */
 void print_arena_stats(struct arena *arena, struct sink *sink);

@@ -105,6 +105,7 @@ struct btag_hash {
 	void **root;
 	void **pages;	  /* spare ones, linked through their first slot */
 	size_t pages_spare;
+	size_t pages_held; /* in the tree and spare */
 	struct btag *small[BTAG_SMALL_BUCKETS];
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The line editor: fed with the bytes a terminal sends, it shows a line and answers when it is done.
+ * The line editor: fed with the bytes a terminal sends, it shows a line and answers when it is
+ *done.
  *
  *	editor_begin(&editor);
  *	while ((result = editor_feed(&editor, port_console_getc(true))) == EDITOR_MORE)
@@ -8,12 +9,14 @@
  *	if (result == EDITOR_LINE)
  *		monitor_run_line(editor.line);
  *
- * Keys: left, right, Home, End, Delete, backspace; ^A ^E begin and end, ^U ^K ^W kill to the begin, to
- * the end, the word before; ^C drops the line, ^D deletes or, on an empty line, ends the input; ^L
- * clears the screen; up, down, ^P, ^N walk the history; Tab completes.  Bytes that are neither these
- * nor printable ASCII are passed over.  A line that is too long beeps, and is refused when it ends.
+ * Keys: left, right, Home, End, Delete, backspace; ^A ^E begin and end, ^U ^K ^W kill to the begin,
+ *to the end, the word before; ^C drops the line, ^D deletes or, on an empty line, ends the input;
+ *^L clears the screen; up, down, ^P, ^N walk the history; Tab completes.  Bytes that are neither
+ *these nor printable ASCII are passed over.  A line that is too long beeps, and is refused when it
+ *ends.
  *
- * The terminal understands ANSI's cursor sequences and is EDITOR_COLUMNS wide; a longer line scrolls.
+ * The terminal understands ANSI's cursor sequences and is EDITOR_COLUMNS wide; a longer line
+ *scrolls.
  *
  * One caller at a time.  Nothing is allocated but by history_add().
  */
@@ -54,8 +57,8 @@ void history_clear(struct history *h);
 
 /* Offers every word that could stand at the end of text[0 .. length), whether or not it begins with
  * what is there. */
-typedef void (*editor_complete_fn)(const char *text, size_t length,
-	void (*offer)(void *arg, const char *word), void *arg);
+typedef void (*editor_complete_fn)(
+	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg);
 
 enum editor_result {
 	EDITOR_MORE,   /* the line goes on */
@@ -66,9 +69,9 @@ enum editor_result {
 /* What part of an escape sequence has come; it may come a byte at a time. */
 enum editor_escape {
 	EDITOR_PLAIN,
-	EDITOR_ESCAPE, /* ESC */
+	EDITOR_ESCAPE,   /* ESC */
 	EDITOR_SEQUENCE, /* ESC [ and any parameters */
-	EDITOR_SINGLE, /* ESC O */
+	EDITOR_SINGLE,   /* ESC O */
 };
 
 struct editor {
@@ -79,16 +82,16 @@ struct editor {
 	editor_complete_fn complete; /* NULL: none */
 
 	char line[MONITOR_LINE_MAX]; /* always terminated */
-	size_t length, cursor;	     /* cursor <= length */
-	size_t left;		     /* where what is shown begins, <= cursor */
-	size_t excess;		     /* bytes refused since the line was last changed */
+	size_t length, cursor;       /* cursor <= length */
+	size_t left;                 /* where what is shown begins, <= cursor */
+	size_t excess;               /* bytes refused since the line was last changed */
 
 	enum editor_escape escape;
-	unsigned parameter;	 /* the first of the sequence */
-	bool parameter_ended;	 /* a `;` came */
-	bool after_return;	 /* a newline now belongs to the carriage return before it */
+	unsigned parameter;   /* the first of the sequence */
+	bool parameter_ended; /* a `;` came */
+	bool after_return;    /* a newline now belongs to the carriage return before it */
 
-	unsigned back;		      /* 0: the line being written; else history_get(back) */
+	unsigned back;                /* 0: the line being written; else history_get(back) */
 	char draft[MONITOR_LINE_MAX]; /* the line being written, while history is shown */
 };
 

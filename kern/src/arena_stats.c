@@ -31,6 +31,7 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->returns = a->returns;
 	stats->tags_spare = s->spare.count;
 	stats->hash_buckets = s->hash.buckets;
+	stats->hash_pages = s->hash.pages_held;
 	stats->tag_pages = arena_is_base(a) ? arena_base_own_pages(a) : 0;
 }
 

@@ -119,3 +119,26 @@ struct arena *arena_find(const char *name)
 	spin_unlock(&arenas_and_slabs_lock, irq);
 	return found;
 }
+
+static size_t tags_held(const struct arena *a)
+{
+	const struct btag_store *s = &a->store;
+
+	return s->spare.count + s->spans + s->segments_free + s->hash.used;
+}
+
+bool arena_base_balances(struct arena *base)
+{
+	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
+	size_t tags = base->supply->idle, pages = 0;
+	struct arena *a;
+
+	list_for_each_entry (a, &all_arenas, all_link) {
+		if (a->base != base)
+			continue;
+		tags += tags_held(a);
+		pages += a->store.hash.pages_held;
+	}
+	spin_unlock(&arenas_and_slabs_lock, irq);
+	return tags == base->supply->pages * TAG_PAGE_TAGS && pages == base->supply->hash_pages;
+}

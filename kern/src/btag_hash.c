@@ -88,14 +88,19 @@ static void care_update(struct btag_hash *h)
 void btag_hash_give_page(struct btag_hash *h, void *page)
 {
 	h->wants_page = false;
+	h->pages_held++;
 	page_push(h, page);
 	care_update(h);
 }
 
 void *btag_hash_take_page(struct btag_hash *h, size_t keep)
 {
-	void *page = h->pages_spare > keep ? page_pop(h) : NULL;
+	void *page = NULL;
 
+	if (h->pages_spare > keep) {
+		page = page_pop(h);
+		h->pages_held--;
+	}
 	care_update(h);
 	return page;
 }

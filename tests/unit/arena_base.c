@@ -27,6 +27,7 @@ static struct arena *base_over(size_t pages)
 static void base_end(struct arena *a, size_t pages)
 {
 	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK(arena_base_balances(a));
 	CHECK_EQ(arena_destroy(a), 0);
 	base_free(NULL, a, pages * PORT_PAGE_SIZE);
 }
@@ -119,36 +120,104 @@ TEST("base: frees need no memory when there is none, whatever the order")
 	base_end(a, 1000);
 }
 
-TEST("base: an importer whose tags run out is told so, and lives")
+/* Takes 16 bytes at a time until there are none. */
+static size_t exhaust_small(struct arena *a, void ***head)
 {
-	struct arena *a = base_over(40);
-	struct arena *b =
-		arena_create("importer", NULL, 0, 16, arena_alloc, arena_free, a, 0, MEM_WAIT);
-	void **pages, **head = NULL, **p;
-	size_t n = 0, all;
+	size_t n = 0;
+	void **p;
 
-	exhaust(a, &pages);
-	all = arena_amt_free(a);
-	CHECK_EQ(all, 0);
-	CHECK_EQ((uintptr_t)arena_alloc(b, 16, MEM_ATOMIC), 0);
-	free_chain(a, pages);
-	while ((p = arena_alloc(b, 16, MEM_ATOMIC))) {
-		*p = head;
-		head = p;
+	*head = NULL;
+	while ((p = arena_alloc(a, 16, MEM_ATOMIC))) {
+		*p = *head;
+		*head = p;
 		n++;
 	}
-	CHECK_LT(200, n);
-	CHECK_EQ(arena_check(b, &console_sink), 0);
-	CHECK_EQ(arena_check(a, &console_sink), 0);
+	return n;
+}
+
+static void free_small(struct arena *a, void **head)
+{
 	while (head) {
-		p = *head;
-		arena_free(b, head, 16);
-		head = p;
+		void **next = *head;
+
+		arena_free(a, head, 16);
+		head = next;
 	}
-	CHECK_EQ(arena_amt_total(b), 0);
+}
+
+static struct arena *small_over(struct arena *source)
+{
+	return arena_create("small", NULL, 0, 16, arena_alloc, arena_free, source, 0, MEM_WAIT);
+}
+
+TEST("base: an importer gets nothing from a base that has nothing, and lives")
+{
+	struct arena *a = base_over(40), *b = small_over(a);
+	void **pages;
+
+	exhaust(a, &pages);
+	CHECK_EQ(arena_amt_free(a), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 16, MEM_ATOMIC), 0);
+	free_chain(a, pages);
 	CHECK_EQ(arena_destroy(a), -EBUSY);
 	CHECK_EQ(arena_destroy(b), 0);
 	base_end(a, 40);
+}
+
+/* Tags run out at every possible place: the pages differ, and how many tags were taken before. */
+TEST("base: when tags run out, what needs none is still served, and all goes home")
+{
+	for (size_t pages = 12; pages < 64; pages++) {
+		struct arena *a = base_over(pages), *b = small_over(a), *c = small_over(a);
+		void **head, *taken[32];
+		size_t ntaken = pages % 32, largest;
+
+		for (size_t i = 0; i < ntaken; i++)
+			taken[i] = arena_alloc(c, 16, MEM_ATOMIC);
+		CHECK_LT(50, exhaust_small(b, &head));
+		CHECK_EQ(arena_amt_free(a), 0);
+		CHECK_EQ(arena_check(b, &console_sink), 0);
+		largest = stats(b).largest_free;
+		if (largest > 0) {
+			void *p = arena_alloc(b, largest, MEM_ATOMIC);
+
+			CHECK_NE((uintptr_t)p, 0);
+			arena_free(b, p, largest);
+		}
+		free_small(b, head);
+		CHECK_EQ(arena_amt_total(b), 0);
+		for (size_t i = 0; i < ntaken; i++)
+			if (taken[i])
+				arena_free(c, taken[i], 16);
+		CHECK_EQ(arena_destroy(c), 0);
+		CHECK_EQ(arena_destroy(b), 0);
+		base_end(a, pages);
+	}
+}
+
+/* Of 38 quanta instant fit takes a larger segment, as it would have to look for one of its size. */
+TEST("base: when tags run out, a segment of the very size is found beside larger ones")
+{
+	for (size_t pages = 12; pages < 24; pages++) {
+		struct arena *a = base_over(pages), *b = small_over(a);
+		void *fits = arena_alloc(b, 38 * 16, MEM_ATOMIC);
+		void *fence1 = arena_alloc(b, 16, MEM_ATOMIC);
+		void *larger = arena_alloc(b, 100 * 16, MEM_ATOMIC);
+		void *fence2 = arena_alloc(b, 16, MEM_ATOMIC), **head;
+
+		exhaust_small(b, &head);
+		arena_free(b, fits, 38 * 16);
+		arena_free(b, larger, 100 * 16);
+		/* With some numbers of pages a few tags are left, and it may have taken the larger. */
+		fits = arena_alloc(b, 38 * 16, MEM_ATOMIC);
+		CHECK_NE((uintptr_t)fits, 0);
+		arena_free(b, fits, 38 * 16);
+		free_small(b, head);
+		arena_free(b, fence1, 16);
+		arena_free(b, fence2, 16);
+		CHECK_EQ(arena_destroy(b), 0);
+		base_end(a, pages);
+	}
 }
 
 TEST("base: added memory is handed out too, and adjacent memory joins")
@@ -207,6 +276,8 @@ TEST("hash: grows and shrinks with the segments, and gives its pages back")
 	for (size_t i = 2; i <= n; i += 2)
 		arena_free(a, (void *)(3 * i - 2), 3);
 	CHECK_EQ(stats(a).hash_buckets, BTAG_SMALL_BUCKETS);
+	CHECK_LE(stats(a).hash_pages, BTAG_HASH_SPARE_MAX + 1);
+	CHECK_LE(stats(a).tags_spare, 80);
 	CHECK_EQ(arena_check(a, &console_sink), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 }

@@ -129,6 +129,17 @@ TEST("arena: next fit does not reuse what was just freed")
 	destroy(a);
 }
 
+TEST("arena: next fit of the only integer there is finds it again")
+{
+	struct arena *a = ids(7, 1);
+
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(take(a, 1, ARENA_NEXTFIT), 7);
+		give(a, 7, 1);
+	}
+	destroy(a);
+}
+
 TEST("arena: next fit goes around to a segment that begins below its cursor")
 {
 	struct arena *a = ids(1, 10);

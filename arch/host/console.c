@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The host's console: standard input and output, raw when standard input is a terminal.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "port.h"
+
+/* Output is kept until a newline, so that a table costs a system call per line, not per cell. */
+static char pending[4096];
+static size_t pending_length;
+
+static struct termios terminal_before;
+static volatile bool terminal_raw;
+
+void host_console_flush(void)
+{
+	size_t done = 0;
+
+	while (done < pending_length) {
+		ssize_t n = write(STDOUT_FILENO, pending + done, pending_length - done);
+
+		if (n < 0 && errno == EAGAIN) {
+			struct pollfd out = {STDOUT_FILENO, POLLOUT, 0};
+			poll(&out, 1, -1);
+		} else if (n < 0 && errno != EINTR) {
+			break; /* nobody is left to read it */
+		}
+		done += n > 0 ? (size_t)n : 0;
+	}
+	pending_length = 0;
+}
+
+void port_console_write(const char *bytes, size_t n)
+{
+	bool line_ends = memchr(bytes, '\n', n) != NULL;
+
+	while (n) {
+		size_t part = sizeof(pending) - pending_length;
+
+		if (part > n)
+			part = n;
+		memcpy(pending + pending_length, bytes, part);
+		pending_length += part;
+		bytes += part;
+		n -= part;
+		if (pending_length == sizeof(pending))
+			host_console_flush();
+	}
+	if (line_ends)
+		host_console_flush();
+}
+
+/* One byte for each system call: a reboot hands what is unread to the next process. */
+int port_console_getc(bool wait)
+{
+	struct pollfd in = {STDIN_FILENO, POLLIN, 0};
+	unsigned char byte;
+	ssize_t n;
+
+	host_console_flush();
+	for (;;) {
+		int ready = poll(&in, 1, wait ? -1 : 0);
+
+		if (ready == 0)
+			return PORT_CONSOLE_NONE;
+		n = ready < 0 ? ready : read(STDIN_FILENO, &byte, 1);
+		if (n == 1)
+			return byte;
+		if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			return PORT_CONSOLE_CLOSED;
+	}
+}
+
+void host_console_restore(void)
+{
+	if (!terminal_raw)
+		return;
+	terminal_raw = false;
+	tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal_before);
+}
+
+void host_console_init(void)
+{
+	struct termios raw;
+
+	if (tcgetattr(STDIN_FILENO, &terminal_before) != 0)
+		return;
+	raw = terminal_before;
+	raw.c_iflag &= ~(tcflag_t)(IXON | ICRNL | INLCR | IGNCR | ISTRIP);
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	atexit(host_console_restore);
+	terminal_raw = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+}

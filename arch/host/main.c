@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel as a Linux process: options, memory, and in.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "boot.h"
+#include "host.h"
+#include "lib/string.h"
+#include "lib/table.h"
+#include "port.h"
+
+#define EXIT_USAGE 2
+#define RAM_MIN (64 * PORT_PAGE_SIZE)
+
+/* Where RAM is mapped if the place is free: addresses repeat from run to run, and with them
+ * whatever hangs on a seed.  Far from where Linux and the sanitizers put anything. */
+#define RAM_ADDRESS ((void *)0x200000000000)
+
+static uint64_t ram_size = (uint64_t)256 << 20;
+static char cmdline[4096];
+static size_t cmdline_length;
+
+static struct boot_ram ram;
+static struct boot_info info = {
+	.cmdline = cmdline,
+	.ram = &ram,
+	.ram_count = 1,
+	.machine = "host",
+};
+
+static void append(char c)
+{
+	if (cmdline_length < sizeof(cmdline) - 1)
+		cmdline[cmdline_length++] = c;
+}
+
+/* Adds `word="value"`, or the value alone without a word. */
+static const char *cmdline_add(const char *word, const char *value)
+{
+	for (const char *c = word; *c; c++)
+		append(*c);
+	if (*word)
+		append('"');
+	for (const char *c = value; *c; c++) {
+		if (*word && (*c == '"' || *c == '\\'))
+			append('\\');
+		append(*c);
+	}
+	if (*word)
+		append('"');
+	append(' ');
+	return cmdline_length < sizeof(cmdline) - 1 ? NULL : "the command line is too long";
+}
+
+static const char *option_cores(const char *value)
+{
+	return strcmp(value, "1") == 0 ? NULL : "the host runs one core for now";
+}
+
+static const char *option_mem(const char *value)
+{
+	if (!str_to_u64(value, &ram_size))
+		return "not a size";
+	ram_size &= ~(uint64_t)(PORT_PAGE_SIZE - 1);
+	return ram_size >= RAM_MIN ? NULL : "too little memory";
+}
+
+static const char *option_append(const char *value)
+{
+	return cmdline_add("", value);
+}
+
+static const char *option_autorun(const char *value)
+{
+	return cmdline_add("autorun=", value);
+}
+
+static const char *option_test(const char *value)
+{
+	return cmdline_add("test=", value);
+}
+
+static const char *option_seed(const char *value)
+{
+	uint64_t seed;
+
+	return str_to_u64(value, &seed) ? cmdline_add("test_seed=", value) : "not a number";
+}
+
+static const char *option_help(const char *value);
+
+static const struct option {
+	const char *name;
+	const char *value; /* [VALUE]: may be left out; "": takes none */
+	const char *summary;
+	const char *(*set)(const char *value);
+} options[] = {
+	{"--cores", "N", "cores, 1 for now", option_cores},
+	{"--mem", "SIZE", "memory, 256M if not given", option_mem},
+	{"--append", "WORDS", "words for the kernel's command line", option_append},
+	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
+	{"--test", "[FILTER]", "run the tests whose names contain FILTER, and exit", option_test},
+	{"--seed", "S", "where the tests' chance starts", option_seed},
+	{"--help", "", "this", option_help},
+};
+
+static const char *option_help(const char *value)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		printf("  %-9s %-9s %s\n", options[i].name, options[i].value, options[i].summary);
+	exit(0);
+}
+
+static const struct option *option_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+		if (strcmp(options[i].name, name) == 0)
+			return &options[i];
+	return NULL;
+}
+
+static void __attribute__((noreturn)) refuse(const char *word, const char *why)
+{
+	fprintf(stderr, "spandrel-host: %s: %s\n", word, why);
+	exit(EXIT_USAGE);
+}
+
+/* Handles the option at argv[0] and returns what follows it. */
+static char **option_take(char **argv)
+{
+	const struct option *option = option_find(argv[0]);
+	const char *value = "", *wrong;
+
+	if (!option)
+		refuse(argv[0], "no such option, --help lists them");
+	if (option->value[0] == '[' ? argv[1] && !str_starts(argv[1], "--") : option->value[0])
+		value = *++argv;
+	if (!value)
+		refuse(option->name, "a value must follow");
+	wrong = option->set(value);
+	if (wrong)
+		refuse(option->name, wrong);
+	return argv + 1;
+}
+
+static void map_ram(void)
+{
+	void *start = mmap(RAM_ADDRESS, ram_size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (start == MAP_FAILED)
+		refuse("--mem", "Linux won't map that much");
+	ram.start = (uintptr_t)start;
+	ram.size = ram_size;
+	info.ram_total = ram_size;
+}
+
+int main(int argc, char **argv)
+{
+	info.entry_ticks = port_ticks();
+	host_port_init(argv);
+	for (argv++; *argv;)
+		argv = option_take(argv);
+	map_ram();
+	host_console_init();
+	host_signals_init();
+	kernel_main(&info);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Signals on the host: the faults of a program become panics, like traps in the kernel.
+ */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stddef.h>
+#include <ucontext.h>
+
+#include "host.h"
+#include "lib/panic.h"
+#include "lib/table.h"
+
+static const struct {
+	int number;
+	const char *name;
+} faults[] = {
+	{SIGSEGV, "SIGSEGV"},
+	{SIGBUS, "SIGBUS"},
+	{SIGILL, "SIGILL"},
+	{SIGFPE, "SIGFPE"},
+};
+
+static const int ends[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGABRT};
+
+/* Handlers run here, so that a stack overflow can be reported too.  The panic monitor runs in a
+ * handler: room for a kernel's worth of calls, three times over for the sanitizers' frames. */
+static char handler_stack[256 * 1024] __attribute__((aligned(64)));
+
+static const char *fault_name(int number)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		if (faults[i].number == number)
+			return faults[i].name;
+	return "signal";
+}
+
+static struct panic_site site_of(const ucontext_t *context)
+{
+	struct panic_site site = {0, 0, NULL, NULL};
+
+#if defined(__x86_64__)
+	site.pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+	site.frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+#elif defined(__aarch64__)
+	site.pc = context->uc_mcontext.pc;
+	site.frame = context->uc_mcontext.regs[29];
+#endif
+	return site;
+}
+
+static void fault(int number, siginfo_t *info, void *context)
+{
+	struct panic_site site = site_of(context);
+
+	panic_at(&site, "%s at address %p, pc %pS", fault_name(number), info->si_addr,
+		(void *)site.pc);
+}
+
+/* The disposition is back to the default (SA_RESETHAND) and the signal isn't blocked. */
+static void end(int number)
+{
+	host_console_restore();
+	raise(number);
+}
+
+void host_signals_init(void)
+{
+	stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof(handler_stack)};
+	/* Not blocked while handled: a test catches the panic and jumps out of the handler. */
+	struct sigaction on_fault = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+	struct sigaction on_end = {.sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+
+	sigaltstack(&stack, NULL);
+	on_fault.sa_sigaction = fault;
+	on_end.sa_handler = end;
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		sigaction(faults[i].number, &on_fault, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		sigaction(ends[i], &on_end, NULL);
+}

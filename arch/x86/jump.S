@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Non-local return: what a call preserves, kept in a port_jump_t (port_arch.h).
+ */
+	.text
+	.globl port_jump_save
+	.type port_jump_save, @function
+port_jump_save:
+	movq %rbx, 0x00(%rdi)
+	movq %rbp, 0x08(%rdi)
+	movq %r12, 0x10(%rdi)
+	movq %r13, 0x18(%rdi)
+	movq %r14, 0x20(%rdi)
+	movq %r15, 0x28(%rdi)
+	leaq 8(%rsp), %rax
+	movq %rax, 0x30(%rdi)
+	movq (%rsp), %rax
+	movq %rax, 0x38(%rdi)
+	pushfq
+	popq 0x40(%rdi)
+	xorl %eax, %eax
+	ret
+	.size port_jump_save, . - port_jump_save
+
+	/* Flags come last: with interrupts on again, the stack must be the one returned to. */
+	.globl port_jump_restore
+	.type port_jump_restore, @function
+port_jump_restore:
+	movl %esi, %eax
+	movq 0x00(%rdi), %rbx
+	movq 0x08(%rdi), %rbp
+	movq 0x10(%rdi), %r12
+	movq 0x18(%rdi), %r13
+	movq 0x20(%rdi), %r14
+	movq 0x28(%rdi), %r15
+	movq 0x30(%rdi), %rsp
+	movq 0x38(%rdi), %rcx
+	pushq 0x40(%rdi)
+	popfq
+	jmp *%rcx
+	.size port_jump_restore, . - port_jump_restore
+
+	.section .note.GNU-stack, "", @progbits

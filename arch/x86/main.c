@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The order in which the machine is made ready for the kernel.
+ */
+#include <stdarg.h>
+
+#include "boot.h"
+#include "clock.h"
+#include "lib/sink.h"
+#include "memory.h"
+#include "port.h"
+#include "refuse.h"
+#include "serial.h"
+#include "trap.h"
+
+static struct boot_info info = {.machine = "x86-64"};
+
+void refuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	kprintf("spandrel: refused: ");
+	va_start(ap, fmt);
+	sink_vprintf(&console_sink, fmt, ap);
+	va_end(ap);
+	kprintf("\n");
+	port_stop(1);
+}
+
+void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noreturn));
+
+/* What boot.S calls: physical address of the PVH start info, time-stamp counter at entry. */
+void boot_main(uint32_t start_info, uint64_t entry_ticks)
+{
+	serial_init();
+	trap_init();
+	clock_init(entry_ticks);
+	info.entry_ticks = entry_ticks;
+	memory_init(start_info, &info);
+	kernel_main(&info);
+}

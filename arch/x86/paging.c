@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Page tables.
+ *
+ * Concepts.  RAM is a list of extents.  The direct map puts all of it at DIRECT_BASE, in GiBs: a
+ * GiB that is RAM throughout is one page where the processor can do that, any other has a page
+ * directory with the 2 MiB pages that touch RAM.
+ *
+ * Representation.  All tables lie in one block of RAM chosen at boot: PML4, PDPT and PD of the
+ * image, the image's PTs; then a PDPT for each 512 GiB that have RAM, then a PD for each GiB that
+ * has.  Which one is told by rank: the first GiB with RAM has the first PD, however far out it
+ * lies, so holes in memory cost nothing.  Only what the image needs is written at boot.
+ *
+ * Invariants.
+ *  1. A page of the block is reachable from the PML4 only after its entries were written.
+ *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.
+ *  3. The GiBs the block lies in are mapped before paging_init() ends: filling never faults itself.
+ *
+ * Locking.  None.  Cores that fill the same GiB at once write the same values (2), and whoever is
+ * slower does so over what the first already published.  Only a PDPT starts from zeroes, so for a
+ * moment a slow core may take back entries of that PDPT another one has set: whoever needs them
+ * faults once more and sets the same value.  Entries go from not present to present, so no TLB
+ * needs a flush, and a translation that outlives its entry's moment of absence is still the right
+ * one.
+ *
+ * Cost.  Boot writes the image's tables, one PDPT, and the PD of the one or two GiBs that hold the
+ * block.  A first touch of a GiB costs its 512 entries.
+ */
+#include "paging.h"
+
+#include "layout.h"
+#include "lib/table.h"
+#include "port.h"
+#include "x86.h"
+
+#define ENTRIES 512
+#define SHIFT_2M 21
+#define SHIFT_GIB 30
+#define SHIFT_512G 39
+#define GIB (1ull << SHIFT_GIB)
+#define SIZE_2M (1ull << SHIFT_2M)
+
+#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
+#define DIRECT_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_GLOBAL | PTE_NX)
+
+#define CPUID_FEATURES 0x80000001
+#define CPUID_GIB_PAGES (1u << 26) /* edx */
+
+struct extent {
+	uint64_t start, end;
+	uint32_t pd;   /* rank of its first GiB among all that have RAM */
+	uint32_t pdpt; /* the same of its first 512 GiB */
+};
+
+/* Fixed after paging_init(). */
+static struct extent extents[PAGING_EXTENTS_MAX];
+static size_t extent_count;
+static size_t pdpt_count;
+static bool gib_pages;
+static uint64_t block_start;
+static size_t block_size;
+static uint64_t *pml4;
+
+/* The first extent that ends above phys, or NULL. */
+static const struct extent *extent_above(uint64_t phys)
+{
+	size_t low = 0, high = extent_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (extents[middle].end > phys)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low < extent_count ? &extents[low] : NULL;
+}
+
+/* The first extent that touches [phys, phys + size), or NULL. */
+static const struct extent *extent_in(uint64_t phys, uint64_t size)
+{
+	const struct extent *e = extent_above(phys);
+
+	return e && e->start < phys + size ? e : NULL;
+}
+
+/* The rank of e's first unit of 1 << shift bytes, given the rank after the last unit of the extent
+ * before it, which may be the same unit. */
+static uint32_t first_rank(const struct extent *e, uint32_t next, unsigned shift)
+{
+	bool shares = e > extents && (e[-1].end - 1) >> shift == e->start >> shift;
+
+	return next - shares;
+}
+
+static uint32_t rank_after(const struct extent *e, uint32_t first, unsigned shift)
+{
+	return first + (uint32_t)(((e->end - 1) >> shift) - (e->start >> shift)) + 1;
+}
+
+static size_t image_pts(void)
+{
+	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
+}
+
+size_t paging_prepare(const struct memmap_range *ram, size_t n)
+{
+	uint32_t pds = 0, pdpts = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct extent *e = &extents[i];
+
+		e->start = ram[i].start;
+		e->end = ram[i].start + ram[i].size;
+		e->pd = first_rank(e, pds, SHIFT_GIB);
+		pds = rank_after(e, e->pd, SHIFT_GIB);
+		e->pdpt = first_rank(e, pdpts, SHIFT_512G);
+		pdpts = rank_after(e, e->pdpt, SHIFT_512G);
+	}
+	extent_count = n;
+	pdpt_count = pdpts;
+	block_size = (3 + image_pts() + pdpts + pds) * PORT_PAGE_SIZE;
+	return block_size;
+}
+
+/* The block */
+
+static uint64_t block_page(size_t number)
+{
+	return block_start + number * PORT_PAGE_SIZE;
+}
+
+static uint64_t pdpt_phys(const struct extent *e, uint64_t phys)
+{
+	size_t rank = e->pdpt + (phys >> SHIFT_512G) - (e->start >> SHIFT_512G);
+
+	return block_page(3 + image_pts() + rank);
+}
+
+static uint64_t pd_phys(const struct extent *e, uint64_t phys)
+{
+	size_t rank = e->pd + (phys >> SHIFT_GIB) - (e->start >> SHIFT_GIB);
+
+	return block_page(3 + image_pts() + pdpt_count + rank);
+}
+
+static uint64_t *clear_table(uint64_t phys)
+{
+	uint64_t *table = direct_at(phys);
+
+	for (size_t i = 0; i < ENTRIES; i++)
+		table[i] = 0;
+	return table;
+}
+
+/* Release: the table an entry points to is written before it can be walked (invariant 1).  The
+ * partner is the processor's walk, which doesn't run ahead of the entry it reads. */
+static void set_entry(uint64_t *entry, uint64_t value)
+{
+	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
+}
+
+static bool is_present(const uint64_t *entry)
+{
+	return __atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT;
+}
+
+/* The direct map */
+
+/* Writes each entry of the PD of the GiB at `gib` once; e is the first extent that touches it. */
+static void fill_pd(uint64_t *pd, const struct extent *e, uint64_t gib)
+{
+	const struct extent *end = extents + extent_count;
+
+	for (size_t i = 0; i < ENTRIES; i++) {
+		uint64_t phys = gib + (i << SHIFT_2M);
+
+		while (e < end && e->end <= phys)
+			e++;
+		pd[i] = e < end && e->start < phys + SIZE_2M ? phys | DIRECT_FLAGS : 0;
+	}
+}
+
+/* What the PDPT says about the GiB at `gib`, which extent e is the first to touch. */
+static uint64_t gib_entry(const struct extent *e, uint64_t gib)
+{
+	uint64_t pd;
+
+	if (gib_pages && e->start <= gib && e->end >= gib + GIB)
+		return gib | DIRECT_FLAGS;
+	pd = pd_phys(e, gib);
+	fill_pd(direct_at(pd), e, gib);
+	return pd | TABLE_FLAGS;
+}
+
+static void fill_gib(uint64_t gib)
+{
+	const struct extent *e = extent_in(gib, GIB);
+	uint64_t *top = &pml4[(DIRECT_BASE + gib) >> SHIFT_512G & (ENTRIES - 1)];
+	uint64_t pdpt = pdpt_phys(e, gib);
+	uint64_t *entry = (uint64_t *)direct_at(pdpt) + (gib >> SHIFT_GIB & (ENTRIES - 1));
+
+	if (!is_present(top)) {
+		clear_table(pdpt);
+		set_entry(top, pdpt | TABLE_FLAGS);
+	}
+	if (!is_present(entry))
+		set_entry(entry, gib_entry(e, gib));
+}
+
+static bool is_direct_ram(uintptr_t address)
+{
+	uint64_t phys = address - DIRECT_BASE;
+
+	return phys < DIRECT_MAX && extent_in(phys & ~(SIZE_2M - 1), SIZE_2M);
+}
+
+bool paging_fill(uintptr_t address)
+{
+	if (!pml4 || !is_direct_ram(address))
+		return false;
+	fill_gib((address - DIRECT_BASE) & ~(GIB - 1));
+	return true;
+}
+
+/* The image */
+
+bool paging_is_guard(uintptr_t address)
+{
+	static char *const guards[] = {
+		boot_stack_guard, nmi_stack_guard, fault_stack_guard, check_stack_guard};
+
+	for (size_t i = 0; i < ARRAY_SIZE(guards); i++) {
+		if (address - (uintptr_t)guards[i] < PORT_PAGE_SIZE)
+			return true;
+	}
+	return false;
+}
+
+static uint64_t image_flags(uintptr_t address)
+{
+	if (paging_is_guard(address))
+		return 0;
+	if (address < (uintptr_t)etext)
+		return PTE_PRESENT | PTE_GLOBAL;
+	if (address >= (uintptr_t)data_start && address < (uintptr_t)data_end)
+		return PTE_PRESENT | PTE_GLOBAL | PTE_NX | PTE_WRITE;
+	return PTE_PRESENT | PTE_GLOBAL | PTE_NX;
+}
+
+static void map_image(void)
+{
+	uint64_t *pdpt = clear_table(block_page(1)), *pd = clear_table(block_page(2));
+	uintptr_t address = (uintptr_t)image_start;
+
+	set_entry(&pml4[ENTRIES - 1], block_page(1) | TABLE_FLAGS);
+	set_entry(&pdpt[KERNEL_BASE >> SHIFT_GIB & (ENTRIES - 1)], block_page(2) | TABLE_FLAGS);
+	for (size_t i = 0; i < image_pts(); i++) {
+		clear_table(block_page(3 + i));
+		set_entry(&pd[i], block_page(3 + i) | TABLE_FLAGS);
+	}
+	for (; address < (uintptr_t)image_end; address += PORT_PAGE_SIZE) {
+		size_t number = image_phys((void *)address) >> PORT_PAGE_SHIFT;
+		uint64_t *pt = direct_at(block_page(3 + number / ENTRIES));
+		uint64_t flags = image_flags(address);
+
+		pt[number % ENTRIES] = flags ? image_phys((void *)address) | flags : 0;
+	}
+}
+
+void paging_init(uint64_t block)
+{
+	block_start = block;
+	gib_pages = cpuid(CPUID_FEATURES).edx & CPUID_GIB_PAGES;
+	pml4 = clear_table(block);
+	map_image();
+	for (uint64_t gib = block & ~(GIB - 1); gib < block + block_size; gib += GIB)
+		fill_gib(gib);
+	write_cr3(block);
+}
+
+bool paging_is_readable(uintptr_t address)
+{
+	if (address >= (uintptr_t)image_start && address < (uintptr_t)image_end)
+		return !paging_is_guard(address);
+	return is_direct_ram(address);
+}

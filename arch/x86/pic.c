@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The 8259s: remapped and masked.  A masked one still raises its spurious interrupt, number 7, when
+ * a line drops before the processor asks which it was.
+ */
+#include "pic.h"
+
+#include <stdbool.h>
+
+#include "x86.h"
+
+#define PIC_FIRST 0x20 /* command; data is the next port */
+#define PIC_SECOND 0xa0
+#define PIC_VECTOR 32 /* 16 from here */
+
+#define PIC_INIT 0x11 /* edge triggered, cascaded, four words to come */
+#define PIC_8086 0x01
+#define PIC_CASCADE 2 /* the second hangs off this line of the first */
+#define PIC_END 0x20
+#define PIC_READ_SERVED 0x0b
+
+static void pic_set(uint16_t pic, uint8_t vector, uint8_t wiring)
+{
+	outb(pic, PIC_INIT);
+	outb(pic + 1, vector);
+	outb(pic + 1, wiring);
+	outb(pic + 1, PIC_8086);
+	outb(pic + 1, 0xff);
+}
+
+void pic_init(void)
+{
+	pic_set(PIC_FIRST, PIC_VECTOR, 1 << PIC_CASCADE);
+	pic_set(PIC_SECOND, PIC_VECTOR + 8, PIC_CASCADE);
+}
+
+/* A spurious interrupt isn't marked as served, and ending it would end another one. */
+static bool pic_serves(uint16_t pic, unsigned line)
+{
+	outb(pic, PIC_READ_SERVED);
+	return inb(pic) >> line & 1;
+}
+
+void pic_acknowledge(uint64_t vector)
+{
+	unsigned line = (unsigned)vector - PIC_VECTOR;
+
+	if (line >= 16)
+		return;
+	if (line >= 8 && pic_serves(PIC_SECOND, line - 8))
+		outb(PIC_SECOND, PIC_END);
+	if (line >= 8 || pic_serves(PIC_FIRST, line))
+		outb(PIC_FIRST, PIC_END);
+}

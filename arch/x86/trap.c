@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the processor is told about segments and vectors, and what happens on each.
+ *
+ * A page fault in the part of the direct map that isn't filled yet is served; every other exception
+ * is a panic.  An NMI nobody asked for is told in one line.  Interrupts are masked at the PIC, so
+ * those that come are spurious ones, and counted.
+ */
+#include "trap.h"
+
+#include <stddef.h>
+
+#include "core.h"
+#include "layout.h"
+#include "lib/panic.h"
+#include "lib/sink.h"
+#include "lib/table.h"
+#include "paging.h"
+#include "pic.h"
+#include "port.h"
+#include "x86.h"
+
+#define VECTORS 256
+#define EXCEPTIONS 32
+#define STUB_SIZE 16
+
+#define VECTOR_NMI 2
+#define VECTOR_DOUBLE_FAULT 8
+#define VECTOR_PAGE_FAULT 14
+#define VECTOR_MACHINE_CHECK 18
+
+/* Numbers of stacks in the TSS; 0 means the interrupted one. */
+#define IST_NMI 1
+#define IST_DOUBLE_FAULT 2
+#define IST_MACHINE_CHECK 3
+
+#define ERROR_PRESENT 0x01u
+#define ERROR_WRITE 0x02u
+#define ERROR_RESERVED 0x08u
+#define ERROR_FETCH 0x10u
+
+struct core boot_core;
+
+struct tss {
+	uint32_t reserved0;
+	uint64_t rsp[3];
+	uint64_t reserved1;
+	uint64_t ist[7];
+	uint64_t reserved2;
+	uint16_t reserved3;
+	uint16_t io_map; /* at or beyond the limit: none */
+} __attribute__((packed));
+
+struct gate {
+	uint16_t offset0;
+	uint16_t selector;
+	uint8_t ist;
+	uint8_t type;
+	uint16_t offset16;
+	uint32_t offset32;
+	uint32_t reserved;
+};
+
+#define GATE_INTERRUPT 0x8e
+
+extern char vector_stubs[VECTORS][STUB_SIZE];
+
+static struct tss tss;
+static struct gate idt[VECTORS];
+
+/* Present, accessed, ring 0: the first code (64 bits), the second data.  boot.S loads it too,
+ * without the TSS in its last two words. */
+extern uint64_t gdt[5];
+uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff};
+
+static void load_segments(void)
+{
+	uint64_t base = (uintptr_t)&tss;
+	struct table_pointer pointer = {sizeof(gdt) - 1, (uintptr_t)gdt};
+
+	tss.ist[IST_NMI - 1] = (uintptr_t)nmi_stack_end;
+	tss.ist[IST_DOUBLE_FAULT - 1] = (uintptr_t)fault_stack_end;
+	tss.ist[IST_MACHINE_CHECK - 1] = (uintptr_t)check_stack_end;
+	tss.io_map = sizeof(tss);
+	gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
+		 (base >> 24 & 0xff) << 56;
+	gdt[4] = base >> 32;
+	load_gdt(&pointer);
+	load_task(TSS_SELECTOR);
+}
+
+static void load_vectors(void)
+{
+	struct table_pointer pointer = {sizeof(idt) - 1, (uintptr_t)idt};
+
+	for (size_t i = 0; i < VECTORS; i++) {
+		uintptr_t stub = (uintptr_t)vector_stubs[i];
+
+		idt[i] = (struct gate){(uint16_t)stub, CODE_SELECTOR, 0, GATE_INTERRUPT,
+			(uint16_t)(stub >> 16), (uint32_t)(stub >> 32), 0};
+	}
+	idt[VECTOR_NMI].ist = IST_NMI;
+	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
+	idt[VECTOR_MACHINE_CHECK].ist = IST_MACHINE_CHECK;
+	load_idt(&pointer);
+}
+
+void trap_init(void)
+{
+	load_segments();
+	load_vectors();
+	pic_init();
+}
+
+static const char *exception_name(uint64_t vector)
+{
+	static const char *const names[] = {
+		"divide error",
+		"debug exception",
+		"NMI",
+		"breakpoint",
+		"overflow",
+		"bound range exceeded",
+		"invalid opcode",
+		"device not available",
+		"double fault",
+		"coprocessor segment overrun",
+		"invalid TSS",
+		"segment not present",
+		"stack fault",
+		"general protection fault",
+		"page fault",
+		"exception 15",
+		"floating-point error",
+		"alignment check",
+		"machine check",
+		"SIMD floating-point error",
+		"virtualization exception",
+		"control protection exception",
+	};
+
+	return vector < ARRAY_SIZE(names) ? names[vector] : "reserved exception";
+}
+
+static void print_registers(struct sink *sink, const void *arg)
+{
+	const struct trap_frame *f = arg;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} regs[] = {
+		{"rax", f->rax},
+		{"rbx", f->rbx},
+		{"rcx", f->rcx},
+		{"rdx", f->rdx},
+		{"rsi", f->rsi},
+		{"rdi", f->rdi},
+		{"rbp", f->rbp},
+		{"rsp", f->rsp},
+		{"r8", f->r8},
+		{"r9", f->r9},
+		{"r10", f->r10},
+		{"r11", f->r11},
+		{"r12", f->r12},
+		{"r13", f->r13},
+		{"r14", f->r14},
+		{"r15", f->r15},
+		{"rip", f->rip},
+		{"rflags", f->rflags},
+		{"cs", f->cs},
+		{"ss", f->ss},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(regs); i++)
+		sink_printf(sink, "  %-6s %016llx%s", regs[i].name,
+			(unsigned long long)regs[i].value, i % 3 == 2 ? "\n" : "");
+	sink_puts(sink, "\n");
+}
+
+static const char *fault_kind(uint64_t error)
+{
+	if (error & ERROR_RESERVED)
+		return "reserved bits set for";
+	if (error & ERROR_FETCH)
+		return "execution of";
+	return error & ERROR_WRITE ? "write to" : "read of";
+}
+
+static __attribute__((noreturn)) void report_page_fault(
+	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
+{
+	panic_at(site, "page fault: %s %#llx, %s, error %#llx, rip %#llx (%pS)",
+		fault_kind(frame->error), (unsigned long long)address,
+		frame->error & ERROR_PRESENT ? "forbidden" : "not mapped",
+		(unsigned long long)frame->error, (unsigned long long)frame->rip,
+		(void *)frame->rip);
+}
+
+static __attribute__((noreturn)) void report(const struct trap_frame *frame, uintptr_t address)
+{
+	struct core *core = core_self();
+	struct panic_site site = {frame->rip, frame->rbp, print_registers, frame};
+
+	/* The first may fault while it is reported: the report of that is one line.  If even that
+	 * faults, there is nothing left to say. */
+	if (core->context.report++ >= 2)
+		port_stop(PORT_STOP_PANIC);
+	if (frame->vector == VECTOR_PAGE_FAULT)
+		report_page_fault(&site, frame, address);
+	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)%s", exception_name(frame->vector),
+		(unsigned long long)frame->error, (unsigned long long)frame->rip,
+		(void *)frame->rip,
+		frame->vector == VECTOR_DOUBLE_FAULT && paging_is_guard(address)
+			? ": the stack has overflowed"
+			: "");
+}
+
+/* cr2 is put back, as the NMI may have come between a page fault and its handler's first step. */
+static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
+{
+	core->context.irq++;
+	core->context.nmi++;
+	core->nmis++;
+	kprintf("NMI %llu, unasked for, at rip %#llx (%pS): going on\n",
+		(unsigned long long)core->nmis, (unsigned long long)frame->rip, (void *)frame->rip);
+	core->context.nmi--;
+	core->context.irq--;
+	write_cr2(address);
+}
+
+static void handle_irq(struct core *core, uint64_t vector)
+{
+	core->context.irq++;
+	core->spurious++;
+	pic_acknowledge(vector);
+	core->context.irq--;
+}
+
+static bool is_fill(const struct trap_frame *frame, uintptr_t address)
+{
+	return frame->vector == VECTOR_PAGE_FAULT && !(frame->error & ERROR_PRESENT) &&
+	       paging_fill(address);
+}
+
+bool trap_handle(struct trap_frame *frame)
+{
+	struct core *core = core_self();
+	uintptr_t address = read_cr2();
+
+	if (frame->vector == VECTOR_NMI) {
+		handle_nmi(core, frame, address);
+		return false;
+	}
+	if (frame->vector >= EXCEPTIONS)
+		handle_irq(core, frame->vector);
+	else if (!is_fill(frame, address))
+		report(frame, address);
+	return core->context.nmi > 0;
+}

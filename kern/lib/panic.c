@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Panics: the report, and how a test catches one.
+ */
+#include "lib/panic.h"
+
+#include "lib/symbol.h"
+
+#define BACKTRACE_MAX 32 /* frames; deeper ones say little */
+
+static bool happened;
+static struct list hooks = LIST_INIT(hooks);
+static void (*panic_monitor)(void);
+
+static struct panic_catch *catching; /* the innermost */
+static unsigned catching_core;       /* whose panics it takes */
+
+/* A return address is the one after its call, which may be the end of its function: the byte before
+ * it tells the name. */
+static void print_frame(struct sink *sink, unsigned number, uintptr_t pc, bool is_return)
+{
+	uintptr_t offset;
+	const char *name = symbol_find(pc - is_return, &offset);
+
+	sink_printf(sink, "  #%u 0x%016zx ", number, pc);
+	if (name)
+		sink_printf(sink, "%s+0x%zx\n", name, offset + is_return);
+	else
+		sink_puts(sink, "?\n");
+}
+
+static void print_backtrace(struct sink *sink, const struct panic_site *site)
+{
+	uintptr_t pcs[BACKTRACE_MAX];
+	size_t n = port_backtrace(site->frame, pcs, BACKTRACE_MAX);
+	unsigned number = 0;
+
+	if (site->pc)
+		print_frame(sink, number++, site->pc, false);
+	for (size_t i = 0; i < n; i++)
+		print_frame(sink, number++, pcs[i], true);
+}
+
+static __attribute__((format(printf, 3, 0))) void print_report(
+	struct sink *sink, const struct panic_site *site, const char *fmt, va_list ap)
+{
+	struct panic_hook *hook;
+
+	sink_puts(sink, "panic: ");
+	sink_vprintf(sink, fmt, ap);
+	sink_printf(sink, "\n  core %u\n", port_core_id());
+	if (site->print)
+		site->print(sink, site->arg);
+	print_backtrace(sink, site);
+	list_for_each_entry (hook, &hooks, link)
+		hook->print(sink);
+}
+
+static __attribute__((noreturn, format(printf, 1, 0))) void jump_to_catch(
+	const char *fmt, va_list ap)
+{
+	kvsnprintf(catching->message, sizeof(catching->message), fmt, ap);
+	port_longjmp(&catching->jump, 1);
+}
+
+/* The report of a second panic could fail like the first one's: it prints one line and stops. */
+static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
+	const char *fmt, va_list ap)
+{
+	kprintf("panic inside a panic: ");
+	sink_vprintf(&console_sink, fmt, ap);
+	kprintf("\n");
+	port_stop(PORT_STOP_PANIC);
+}
+
+static __attribute__((noreturn, format(printf, 2, 0))) void end_in_panic(
+	const struct panic_site *site, const char *fmt, va_list ap)
+{
+	if (catching && catching_core == port_core_id())
+		jump_to_catch(fmt, ap);
+	port_irq_save();
+	/* Relaxed: the flag only decides who reports, it publishes nothing. */
+	if (__atomic_exchange_n(&happened, true, __ATOMIC_RELAXED))
+		stop_in_panic(fmt, ap);
+	print_report(&console_sink, site, fmt, ap);
+	if (panic_monitor)
+		panic_monitor();
+	port_stop(PORT_STOP_PANIC);
+}
+
+void panic(const char *fmt, ...)
+{
+	struct panic_site site = {.frame = (uintptr_t)__builtin_frame_address(0)};
+	va_list ap;
+
+	va_start(ap, fmt);
+	end_in_panic(&site, fmt, ap);
+}
+
+void panic_at(const struct panic_site *site, const char *fmt, ...)
+{
+	struct panic_site known = *site;
+	va_list ap;
+
+	if (!known.frame)
+		known.frame = (uintptr_t)__builtin_frame_address(0);
+	va_start(ap, fmt);
+	end_in_panic(&known, fmt, ap);
+}
+
+bool panic_happened(void)
+{
+	return __atomic_load_n(&happened, __ATOMIC_RELAXED);
+}
+
+void panic_add_hook(struct panic_hook *hook)
+{
+	list_add_tail(&hooks, &hook->link);
+}
+
+void panic_set_monitor(void (*monitor)(void))
+{
+	panic_monitor = monitor;
+}
+
+void panic_catch_push(struct panic_catch *c)
+{
+	c->message[0] = '\0';
+	c->outer = catching;
+	catching = c;
+	catching_core = port_core_id();
+}
+
+/* Catches that were set inside c and left by a jump go with it. */
+void panic_catch_pop(struct panic_catch *c)
+{
+	catching = c->outer;
+}

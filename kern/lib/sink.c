@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sinks: where text goes.
+ */
+#include "lib/sink.h"
+
+#include "lib/list.h"
+#include "lib/string.h"
+#include "port.h"
+
+static void console_write(struct sink *sink, const char *text, size_t n)
+{
+	port_console_write(text, n);
+}
+
+struct sink console_sink = {console_write};
+
+static void buffer_write(struct sink *sink, const char *text, size_t n)
+{
+	struct buffer_sink *b = container_of(sink, struct buffer_sink, sink);
+	size_t room = b->length + 1 < b->size ? b->size - 1 - b->length : 0;
+	size_t kept = n < room ? n : room;
+
+	if (kept > 0) {
+		memcpy(b->buf + b->length, text, kept);
+		b->buf[b->length + kept] = '\0';
+	}
+	b->length += n;
+}
+
+void buffer_sink_init(struct buffer_sink *b, char *buf, size_t size)
+{
+	*b = (struct buffer_sink){{buffer_write}, buf, size, 0};
+	if (size > 0)
+		buf[0] = '\0';
+}
+
+void sink_write(struct sink *sink, const char *text, size_t n)
+{
+	if (n > 0)
+		sink->write(sink, text, n);
+}
+
+void sink_puts(struct sink *sink, const char *text)
+{
+	sink_write(sink, text, strlen(text));
+}
+
+void sink_fill(struct sink *sink, char c, size_t n)
+{
+	char run[32];
+
+	memset(run, c, n < sizeof(run) ? n : sizeof(run));
+	for (; n > sizeof(run); n -= sizeof(run))
+		sink_write(sink, run, sizeof(run));
+	sink_write(sink, run, n);
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands: help, the machine's memory, tests, and the end.
+ */
+#include "boot.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "lib/table.h"
+#include "monitor_impl.h"
+#include "port.h"
+#include "test.h"
+
+/* help */
+
+struct help_row {
+	const char *family, *call, *name, *usage, *summary, *example;
+	uint64_t panic_safe;
+};
+
+static const struct table_column help_columns[] = {
+	TABLE_COLUMN(
+		struct help_row, call, "command", "call", -30, TABLE_STRING, TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct help_row, name, "name", "name", -12, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct help_row, usage, "usage", "usage", -12, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct help_row, family, "family", "family", -8, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(
+		struct help_row, panic_safe, "safe", "panic_safe", 4, TABLE_COUNT, TABLE_KEY_ONLY),
+	TABLE_COLUMN(
+		struct help_row, example, "example", "example", -20, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct help_row, summary, "what it does", "summary", -60, TABLE_STRING, 0),
+};
+static const struct table help_table = {"command", help_columns, ARRAY_SIZE(help_columns)};
+
+static bool help_row_print(
+	const struct command_table *table, const struct command *command, void *printer)
+{
+	char call[64];
+	struct help_row row = {table->family, call, command->name, command->usage, command->summary,
+		command->example, !!(command->flags & COMMAND_PANIC_SAFE)};
+
+	if (panic_happened() && !row.panic_safe)
+		return true;
+	ksnprintf(call, sizeof(call), "%s%s%s", command->name, *command->usage ? " " : "",
+		command->usage);
+	table_row(printer, &row);
+	return true;
+}
+
+/* One command's help, for each whose name is, or begins with, the words asked for. */
+struct help_question {
+	const struct command_call *call;
+	bool found;
+};
+
+static bool is_asked_for(const struct command_call *call, const char *name)
+{
+	size_t first = strlen(call->argv[1]);
+
+	if (!str_starts(name, call->argv[1]) || (name[first] != '\0' && name[first] != ' '))
+		return false;
+	return call->argc == 2 ||
+	       (name[first] == ' ' && strcmp(name + first + 1, call->argv[2]) == 0);
+}
+
+static bool help_one(const struct command_table *table, const struct command *command, void *arg)
+{
+	struct help_question *question = arg;
+
+	if (!is_asked_for(question->call, command->name))
+		return true;
+	question->found = true;
+	sink_printf(question->call->sink, "%s%s%s\n  %s\n  example: %s\n", command->name,
+		*command->usage ? " " : "", command->usage, command->summary, command->example);
+	return true;
+}
+
+static const char *help_command(const struct command_call *call)
+{
+	struct help_question question = {call, false};
+	struct table_printer printer;
+
+	if (call->argc == 1) {
+		table_begin(&printer, &help_table, call->sink, call->keys);
+		command_for_each(help_row_print, &printer);
+		table_end(&printer);
+		return NULL;
+	}
+	command_for_each(help_one, &question);
+	return question.found ? NULL : command_error("no command %s", call->argv[1]);
+}
+
+struct offering {
+	void (*offer)(void *arg, const char *word);
+	void *arg;
+};
+
+static bool help_offer(const struct command_table *table, const struct command *command, void *arg)
+{
+	struct offering *o = arg;
+
+	o->offer(o->arg, command->name);
+	return true;
+}
+
+static void help_complete(void (*offer)(void *arg, const char *word), void *arg)
+{
+	struct offering o = {offer, arg};
+
+	command_for_each(help_offer, &o);
+}
+
+/* mem */
+
+struct mem_row {
+	const char *what;
+	const char *where; /* "base", "ram", "hole" */
+	uint64_t bytes;
+};
+
+static const struct table_column mem_columns[] = {
+	TABLE_COLUMN(struct mem_row, what, "memory", "what", -32, TABLE_STRING, 0),
+	TABLE_COLUMN(struct mem_row, where, "in", "in", -8, TABLE_STRING, 0),
+	TABLE_COLUMN(struct mem_row, bytes, "size", "bytes", 12, TABLE_BYTES, TABLE_TOTAL),
+};
+static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
+
+/* Without a lock: after a panic one may be held for good. */
+static void mem_peek(const struct arena_stats *row, void *arg)
+{
+	if (row->arena == base_arena)
+		*(struct arena_stats *)arg = *row;
+}
+
+static struct arena_stats mem_base(void)
+{
+	struct arena_stats base = {0};
+
+	if (panic_happened())
+		arena_tree_peek(mem_peek, &base);
+	else
+		arena_get_stats(base_arena, &base);
+	return base;
+}
+
+/* Prints the accounts that are, or aren't, RAM and returns their sum. */
+static uint64_t mem_accounts(struct table_printer *printer, bool is_ram)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < boot_info->account_count; i++) {
+		const struct boot_account *account = &boot_info->account[i];
+		struct mem_row row = {account->what, is_ram ? "ram" : "hole", account->bytes};
+
+		if (account->is_ram != is_ram)
+			continue;
+		table_row(printer, &row);
+		sum += account->bytes;
+	}
+	return sum;
+}
+
+/* Where RAM went; returns how much of it is accounted for. */
+static uint64_t mem_ram(const struct command_call *call)
+{
+	struct arena_stats base = mem_base();
+	uint64_t own = base.tag_pages * PORT_PAGE_SIZE, accounted = base.total;
+	const struct mem_row rows[] = {
+		{"free", "base", base.free},
+		{"handed out", "base", base.used - own},
+		{"arena tags and hashes", "base", own},
+	};
+	struct table_printer printer;
+
+	table_begin(&printer, &mem_table, call->sink, call->keys);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		table_row(&printer, &rows[i]);
+	accounted += mem_accounts(&printer, true);
+	table_end(&printer);
+	return accounted;
+}
+
+static void mem_holes(const struct command_call *call)
+{
+	struct table_printer printer;
+
+	table_begin(&printer, &mem_table, call->sink, call->keys);
+	mem_accounts(&printer, false);
+	table_end(&printer);
+}
+
+static bool has_holes(void)
+{
+	for (size_t i = 0; i < boot_info->account_count; i++)
+		if (!boot_info->account[i].is_ram)
+			return true;
+	return false;
+}
+
+static const char *mem_command(const struct command_call *call)
+{
+	uint64_t total = boot_info->ram_total, accounted = mem_ram(call), differ;
+
+	differ = total > accounted ? total - accounted : accounted - total;
+	if (call->keys)
+		sink_printf(call->sink, "ram total=%llu accounted=%llu\n",
+			(unsigned long long)total, (unsigned long long)accounted);
+	else if (differ)
+		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes %s\n",
+			(void *)&total, (unsigned long long)differ,
+			total > accounted ? "are missing above" : "too many above");
+	else
+		sink_printf(call->sink, "that is all RAM of the memory map, to the byte\n");
+	if (has_holes()) {
+		if (!call->keys)
+			sink_puts(call->sink, "\nnot RAM:\n");
+		mem_holes(call);
+	}
+	return NULL;
+}
+
+/* The rest */
+
+static const char *test_command(const struct command_call *call)
+{
+	test_run(call->argv[1], call->sink);
+	return NULL;
+}
+
+static const char *panic_command(const struct command_call *call)
+{
+	panic("%s", call->argc > 1 ? call->argv[1] : "asked for in the monitor");
+}
+
+static const char *reboot_command(const struct command_call *call)
+{
+	sink_puts(call->sink, "rebooting\n");
+	port_reboot();
+}
+
+static const char *poweroff_command(const struct command_call *call)
+{
+	uint64_t code = 0;
+
+	if (call->argc > 1 && (!str_to_u64(call->argv[1], &code) || code > PORT_STOP_CODE_MAX))
+		return command_error(
+			"%s is no number from 0 to %d", call->argv[1], PORT_STOP_CODE_MAX);
+	port_stop((int)code);
+}
+
+static const struct command commands[] = {
+	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how one is used",
+		"help arena tree", help_command, COMMAND_PANIC_SAFE, help_complete},
+	{"mem", "[-k]", "where the machine's memory went", "mem", mem_command, COMMAND_PANIC_SAFE,
+		NULL},
+	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
+		test_command, 0, NULL},
+	{"panic", "[TEXT]", "panics, to see what that looks like", "panic \"just trying\"",
+		panic_command, 0, NULL},
+	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,
+		NULL},
+	{"poweroff", "[CODE]", "ends the machine; QEMU, or the process, exits with CODE",
+		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL},
+};
+
+struct command_table system_commands = COMMAND_TABLE("system", commands);

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Command: what lies at an address.
+ */
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "lib/symbol.h"
+#include "lib/table.h"
+#include "monitor_impl.h"
+
+#define INDENT 2
+
+struct whatis_row {
+	const char *name, *indented, *state;
+	uint64_t start, end, offset;
+};
+
+static const struct table_column columns[] = {
+	TABLE_COLUMN(struct whatis_row, indented, "arena", "arena", -24, TABLE_STRING,
+		TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct whatis_row, name, "arena", "arena", -24, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct whatis_row, state, "state", "state", -5, TABLE_STRING, 0),
+	TABLE_COLUMN(struct whatis_row, start, "segment's start", "start", 18, TABLE_HEX, 0),
+	TABLE_COLUMN(struct whatis_row, end, "its end", "end", 18, TABLE_HEX, 0),
+	TABLE_COLUMN(struct whatis_row, offset, "address at", "offset", 18, TABLE_HEX, 0),
+};
+static const struct table table = {"segment", columns, ARRAY_SIZE(columns)};
+
+static void print_segment(struct table_printer *printer, const struct arena_stats *arena,
+	const struct arena_segment *segment, uintptr_t address)
+{
+	char indented[ARENA_NAME_MAX + 8 * INDENT];
+	struct whatis_row row = {
+		.name = arena->name,
+		.indented = indented,
+		.state = segment->kind == ARENA_SEGMENT_USED ? "used" : "free",
+		.start = segment->start,
+		.end = segment->start + segment->size,
+		.offset = address - segment->start,
+	};
+
+	ksnprintf(indented, sizeof(indented), "%*s%s", (int)arena->depth * INDENT, "", arena->name);
+	table_row(printer, &row);
+}
+
+/* Prints the address's segment in every arena that has one, sources before their importers. */
+static size_t print_segments(
+	const struct command_call *call, const struct arena_rows *r, uintptr_t address)
+{
+	struct table_printer printer;
+	struct arena_segment segment;
+	size_t found = 0;
+
+	for (size_t i = 0; i < r->count; i++) {
+		if (!arena_find_segment((struct arena *)r->rows[i].arena, address, &segment))
+			continue;
+		if (found++ == 0)
+			table_begin(&printer, &table, call->sink, call->keys);
+		print_segment(&printer, &r->rows[i], &segment, address);
+	}
+	if (found)
+		table_end(&printer);
+	return found;
+}
+
+static bool print_function(const struct command_call *call, uintptr_t address)
+{
+	uintptr_t offset;
+	const char *name = symbol_find(address, &offset);
+
+	if (!name)
+		return false;
+	sink_printf(call->sink,
+		call->keys ? "function name=%s offset=0x%zx\n" : "function %s+0x%zx\n", name,
+		(size_t)offset);
+	return true;
+}
+
+static const char *whatis_command(const struct command_call *call)
+{
+	struct arena_rows r;
+	uint64_t address;
+	size_t found;
+
+	if (!str_to_u64(call->argv[1], &address))
+		return command_error("%s is no address", call->argv[1]);
+	found = print_function(call, (uintptr_t)address);
+	/* Segments are found under locks, one of which a panic may have left held. */
+	if (panic_happened())
+		return found ? NULL : "in no function; arenas can't be searched after a panic";
+	if (!arena_rows_take(&r))
+		return "no memory for a list of arenas";
+	found += print_segments(call, &r, (uintptr_t)address);
+	arena_rows_drop(&r);
+	if (!found)
+		sink_printf(call->sink, "%#llx lies in no arena and no function of the kernel\n",
+			(unsigned long long)address);
+	return NULL;
+}
+
+static const struct command commands[] = {
+	{"whatis", "[-k] ADDR", "what lies at an address: a function, segments of arenas",
+		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL},
+};
+
+struct command_table whatis_commands = COMMAND_TABLE("whatis", commands);

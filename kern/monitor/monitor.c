@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The monitor: reads lines, runs them, and stays after a panic.
+ */
+#include "monitor.h"
+
+#include "editor.h"
+#include "lib/panic.h"
+#include "monitor_impl.h"
+#include "port.h"
+
+#define HISTORY_QUANTUM 64 /* a typical line and its link */
+
+static struct history history;
+
+/* After a panic the history is only read. */
+static struct editor editor = {
+	.sink = &console_sink,
+	.prompt = "spandrel> ",
+	.history = &history,
+	.complete = command_complete,
+};
+
+static void panic_tree(struct sink *sink)
+{
+	arena_tree_print(sink, false);
+}
+
+static struct panic_hook panic_hook = {.print = panic_tree};
+
+void monitor_init(void)
+{
+	struct arena *arena = arena_create("monitor", NULL, 0, HISTORY_QUANTUM, arena_alloc,
+		arena_free, kpages_arena, 0, MEM_WAIT);
+
+	history_init(&history, arena);
+	monitor_add_commands(&system_commands);
+	monitor_add_commands(&arena_commands);
+	monitor_add_commands(&whatis_commands);
+	panic_add_hook(&panic_hook);
+}
+
+static enum editor_result read_line(void)
+{
+	enum editor_result result;
+
+	editor_begin(&editor);
+	do {
+		result = editor_feed(&editor, port_console_getc(true));
+	} while (result == EDITOR_MORE);
+	return result;
+}
+
+void monitor_run(void)
+{
+	while (read_line() == EDITOR_LINE) {
+		if (!panic_happened())
+			history_add(&history, editor.line);
+		monitor_run_line(editor.line);
+	}
+}
+
+static void run_after_panic(void)
+{
+	kprintf("after a panic some commands are still safe: `help` lists them\n");
+	editor.prompt = "panic> ";
+	monitor_run();
+}
+
+void monitor_stay_after_panic(void)
+{
+	panic_set_monitor(run_after_panic);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel's command line.
+ */
+#include "cmdline.h"
+
+#include <stdbool.h>
+
+#include "lib/string.h"
+
+/* Text of bounded length being collected; what doesn't fit is dropped and remembered. */
+struct text {
+	char *bytes;
+	size_t size, length;
+};
+
+static void text_add(struct text *t, char c)
+{
+	if (t->length < t->size)
+		t->bytes[t->length] = c;
+	t->length++;
+}
+
+/* Terminates it; returns whether all of it fit. */
+static bool text_end(struct text *t)
+{
+	bool fits = t->length < t->size;
+
+	t->bytes[fits ? t->length : t->size - 1] = '\0';
+	return fits;
+}
+
+/* Reads `name` up to `=` or a space. */
+static const char *read_name(const char *from, struct text *name)
+{
+	for (; *from && *from != ' ' && *from != '='; from++)
+		text_add(name, *from);
+	return from;
+}
+
+/* Reads a value up to a space outside of quotes. */
+static const char *read_value(const char *from, struct text *value)
+{
+	bool quoted = false;
+
+	for (; *from && (quoted || *from != ' '); from++) {
+		if (*from == '"')
+			quoted = !quoted;
+		else if (quoted && *from == '\\' && from[1])
+			text_add(value, *++from);
+		else
+			text_add(value, *from);
+	}
+	return from;
+}
+
+static const struct cmdline_option *find(
+	const char *name, const struct cmdline_option *options, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(options[i].name, name) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* Hands one word to its option; returns NULL, or what is wrong with it. */
+static const char *take(const char *name, const char *value, bool fits,
+	const struct cmdline_option *options, size_t count)
+{
+	const struct cmdline_option *option = find(name, options, count);
+
+	if (!option)
+		return "unknown, ignored";
+	return fits ? option->set(value) : "too long, ignored";
+}
+
+void cmdline_parse(
+	const char *text, const struct cmdline_option *options, size_t count, struct sink *sink)
+{
+	static char
+		value_bytes[CMDLINE_VALUE_MAX]; /* a boot stack is small, and boot is one core */
+	char name_bytes[CMDLINE_NAME_MAX];
+
+	for (;;) {
+		struct text name = {name_bytes, sizeof(name_bytes), 0};
+		struct text value = {value_bytes, sizeof(value_bytes), 0};
+		const char *wrong;
+		bool fits;
+
+		while (*text == ' ')
+			text++;
+		if (!*text)
+			return;
+		text = read_name(text, &name);
+		if (*text == '=')
+			text = read_value(text + 1, &value);
+		fits = text_end(&name);
+		fits = text_end(&value) && fits;
+		wrong = take(name_bytes, value_bytes, fits, options, count);
+		if (wrong)
+			sink_printf(sink, "command line: %s: %s\n", name_bytes, wrong);
+	}
+}

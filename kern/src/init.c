@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The kernel's entry: what stands when, on one screen.
+ */
+#include "arena.h"
+#include "boot.h"
+#include "cmdline.h"
+#include "fence.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "lib/table.h"
+#include "monitor.h"
+#include "monitor_impl.h"
+#include "port.h"
+#include "test.h"
+
+#define EXIT_TESTS_FAILED 1
+
+const struct boot_info *boot_info;
+
+/* What the command line asks for. */
+static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
+static char test_filter[CMDLINE_VALUE_MAX];
+static bool runs_tests;
+
+static const char *set_autorun(const char *value)
+{
+	str_copy(autorun, value, sizeof(autorun));
+	return NULL;
+}
+
+static const char *set_test(const char *value)
+{
+	str_copy(test_filter, value, sizeof(test_filter));
+	runs_tests = true;
+	return NULL;
+}
+
+static const char *set_test_seed(const char *value)
+{
+	return str_to_u64(value, &test_config.seed) ? NULL : "not a number";
+}
+
+static const struct cmdline_option options[] = {
+	{"autorun", set_autorun},     /* monitor commands to run first */
+	{"test", set_test},           /* run the tests whose names contain this, and stop */
+	{"test_seed", set_test_seed}, /* where their chance starts */
+};
+
+static const struct boot_ram *first_big_enough(void)
+{
+	for (size_t i = 0; i < boot_info->ram_count; i++)
+		if (boot_info->ram[i].size >= ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE)
+			return &boot_info->ram[i];
+	panic("no memory: none of %zu ranges has %d pages", boot_info->ram_count,
+		ARENA_BASE_PAGES_MIN);
+}
+
+static void add_to_base(const struct boot_ram *ram)
+{
+	int error = arena_add(base_arena, (void *)ram->start, ram->size, MEM_ATOMIC);
+
+	if (error)
+		kprintf("memory at %#zx, %zu bytes, is left out: %s\n", (size_t)ram->start,
+			ram->size, arena_add_strerror(error));
+}
+
+static void make_arenas(void)
+{
+	const struct boot_ram *first = first_big_enough();
+
+	base_arena = arena_create_base("base", (void *)first->start, first->size);
+	for (size_t i = 0; i < boot_info->ram_count; i++)
+		if (&boot_info->ram[i] != first)
+			add_to_base(&boot_info->ram[i]);
+	kpages_arena = arena_create("kpages", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
+		base_arena, 0, MEM_WAIT);
+}
+
+static void print_boot_line(void)
+{
+	uint64_t total = arena_amt_total(base_arena);
+
+	kprintf("spandrel: %s, %pB in base, %llu ticks since entry\n", boot_info->machine,
+		(const void *)&total, (unsigned long long)(port_ticks() - boot_info->entry_ticks));
+}
+
+/* Scripts drive a kernel that was told what to do: there a panic ends the run. */
+static bool is_driven(void)
+{
+	return *autorun || runs_tests;
+}
+
+void kernel_main(const struct boot_info *info)
+{
+	boot_info = info;
+	make_arenas();
+	monitor_init();
+	test_set_fence(&arena_fence);
+	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
+	if (!is_driven())
+		monitor_stay_after_panic();
+	print_boot_line();
+	if (runs_tests)
+		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
+	monitor_run_line(autorun);
+	monitor_run();
+	port_stop(0);
+}

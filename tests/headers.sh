@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# Every public header compiles alone, for both ports.
+set -u
+passed=0 failed=0
+for arch in x86 host; do
+	for header in kern/include/*.h kern/include/lib/*.h; do
+		if echo "#include \"$header\"" | gcc -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
+			-Werror -fsyntax-only -I. -Ikern/include -Iarch/$arch/include -xc -; then
+			passed=$((passed + 1))
+		else
+			failed=$((failed + 1))
+		fi
+	done
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

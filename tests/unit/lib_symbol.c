@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Symbols of the image the tests run in.
+ */
+#include "lib/symbol.h"
+
+#include "lib/string.h"
+#include "test.h"
+
+static __attribute__((noinline)) uintptr_t landmark(void)
+{
+	return (uintptr_t)__builtin_return_address(0);
+}
+
+TEST("symbol: a function is found by its start and by an address inside")
+{
+	uintptr_t offset = 99;
+
+	CHECK_STR(symbol_find((uintptr_t)landmark, &offset), "landmark");
+	CHECK_EQ(offset, 0);
+	CHECK_STR(symbol_find((uintptr_t)landmark + 1, &offset), "landmark");
+	CHECK_EQ(offset, 1);
+	CHECK_STR(symbol_find((uintptr_t)test_run, &offset), "test_run");
+	CHECK(symbol_find((uintptr_t)landmark - 1, &offset) != NULL);
+	CHECK_NE(offset, 0);
+}
+
+TEST("symbol: a return address lies in the function that called")
+{
+	uintptr_t pc = landmark(), offset;
+	const char *name = symbol_find(pc, &offset);
+
+	CHECK(name != NULL);
+	CHECK(str_starts(name, "test_"));
+	CHECK_LT(0, offset);
+}
+
+TEST("symbol: addresses outside of the image lie in no function")
+{
+	uintptr_t offset;
+
+	CHECK(symbol_find(0, &offset) == NULL);
+	CHECK(symbol_find(UINTPTR_MAX, &offset) == NULL);
+}
+
+TEST("symbol: %pS prints name and offset, or the bare address")
+{
+	char text[64];
+
+	ksnprintf(text, sizeof(text), "%pS", (void *)((uintptr_t)landmark + 1));
+	CHECK_STR(text, "landmark+0x1");
+	ksnprintf(text, sizeof(text), "%pS", (void *)16);
+	CHECK_STR(text, "0x10");
+}

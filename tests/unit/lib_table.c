@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Tables, shown both ways, against literal texts.
+ */
+#include "lib/table.h"
+
+#include "lib/string.h"
+#include "test.h"
+
+struct row {
+	const char *name;
+	uint64_t count, used, flags, share;
+	const char *note;
+};
+
+static const struct table_column columns[] = {
+	TABLE_COLUMN(struct row, name, "name", "name", -8, TABLE_STRING, 0),
+	TABLE_COLUMN(struct row, count, "count", "n", 6, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(struct row, used, "used", "used", 9, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct row, flags, "flags", "flags", 6, TABLE_HEX, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct row, share, "share", "share_permille", 6, TABLE_PERMILLE, 0),
+	TABLE_COLUMN(struct row, note, "note", "note", -8, TABLE_STRING, TABLE_PEOPLE_ONLY),
+};
+static const struct table table = {"arena", columns, ARRAY_SIZE(columns)};
+
+static const struct row base = {"base", 12, 4096, 0x1f, 123, "pages"};
+static const struct row none = {NULL, 0, 0, 0, 0, NULL};
+static const struct row wide = {"a long name", 1234567, 1536, 1, 1000, "x"};
+
+static char text[512];
+static struct buffer_sink out;
+
+static void begin(struct table_printer *t, const struct table *which, bool keys)
+{
+	buffer_sink_init(&out, text, sizeof(text));
+	table_begin(t, which, &out.sink, keys);
+}
+
+TEST("table: people see aligned columns, units, dashes for zero, totals")
+{
+	struct table_printer t;
+
+	begin(&t, &table, false);
+	table_row(&t, &base);
+	table_row(&t, &none);
+	table_end(&t);
+	CHECK_STR(text, "name      count      used  share note\n"
+			"base         12   4.0 KiB  12.3% pages\n"
+			"-             -         -      - -\n"
+			"total        12   4.0 KiB\n");
+}
+
+TEST("table: a wide value pushes its line and is not cut")
+{
+	struct table_printer t;
+
+	begin(&t, &table, false);
+	table_row(&t, &wide);
+	table_end(&t);
+	CHECK_STR(text, "name      count      used  share note\n"
+			"a long name 1234567   1.5 KiB 100.0% x\n");
+}
+
+TEST("table: scripts see plain numbers under stable keys, and no heading or total")
+{
+	struct table_printer t;
+
+	begin(&t, &table, true);
+	table_row(&t, &base);
+	table_row(&t, &none);
+	table_row(&t, &wide);
+	table_end(&t);
+	CHECK_STR(text,
+		"arena name=base n=12 used=4096 flags=0x1f share_permille=123\n"
+		"arena name=- n=0 used=0 flags=0x0 share_permille=0\n"
+		"arena name=a_long_name n=1234567 used=1536 flags=0x1 share_permille=1000\n");
+}
+
+TEST("table: totals need a column that asks and two rows")
+{
+	static const struct table names = {"x", columns, 1};
+	struct table_printer t;
+
+	begin(&t, &table, false);
+	table_row(&t, &base);
+	table_end(&t);
+	CHECK(!strstr(text, "total"));
+	begin(&t, &names, false);
+	table_row(&t, &base);
+	table_row(&t, &base);
+	table_end(&t);
+	CHECK_STR(text, "name\nbase\nbase\n");
+}
+
+TEST("table: a column without a total leaves its place free in the last line")
+{
+	static const struct table_column with_gap[] = {
+		TABLE_COLUMN(struct row, name, "name", "name", -6, TABLE_STRING, 0),
+		TABLE_COLUMN(struct row, count, "count", "n", 6, TABLE_COUNT, TABLE_TOTAL),
+		TABLE_COLUMN(struct row, share, "share", "share_permille", 6, TABLE_PERMILLE, 0),
+		TABLE_COLUMN(struct row, used, "used", "used", 9, TABLE_BYTES, TABLE_TOTAL),
+	};
+	static const struct table gap_table = {"x", with_gap, ARRAY_SIZE(with_gap)};
+	struct table_printer t;
+
+	begin(&t, &gap_table, false);
+	table_row(&t, &base);
+	table_row(&t, &base);
+	table_end(&t);
+	CHECK_STR(text, "name    count  share      used\n"
+			"base       12  12.3%   4.0 KiB\n"
+			"base       12  12.3%   4.0 KiB\n"
+			"total      24          8.0 KiB\n");
+}
+
+TEST("table: one with too many columns is refused")
+{
+	static const struct table huge = {"x", columns, TABLE_COLUMNS_MAX + 1};
+	struct table_printer t;
+
+	CHECK_PANICS(begin(&t, &huge, false), "column_count");
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The monitor's commands: lines into words, words into calls, and what they print.
+ */
+#include "arena.h"
+#include "boot.h"
+#include "editor.h"
+#include "lib/string.h"
+#include "lib/table.h"
+#include "monitor_impl.h"
+#include "port.h"
+#include "test.h"
+
+static char said[16384];
+
+static bool run(const char *line)
+{
+	struct buffer_sink sink;
+
+	buffer_sink_init(&sink, said, sizeof(said));
+	return command_run_line(line, &sink.sink);
+}
+
+/* The line must be refused in just these words. */
+static void check_refused(const char *line, const char *words)
+{
+	CHECK(!run(line));
+	CHECK_STR(said, words);
+}
+
+static void check_says(const char *line, const char *part)
+{
+	CHECK(run(line));
+	test_check_contains(__FILE__, __LINE__, line, said, part);
+}
+
+/* The number behind ` key=` in the first line of `said` that begins with `object`. */
+static uint64_t number(const char *object, const char *key)
+{
+	const char *line = strstr(said, object);
+	char digits[24];
+	uint64_t value;
+	size_t n = 0;
+
+	CHECK(line != NULL);
+	line = strstr(line, key);
+	CHECK(line != NULL);
+	for (line += strlen(key); *line > ' ' && n < sizeof(digits) - 1; line++)
+		digits[n++] = *line;
+	digits[n] = '\0';
+	CHECK(str_to_u64(digits, &value));
+	return value;
+}
+
+TEST("command: lines split at semicolons and spaces, but not within quotes")
+{
+	struct command_words words;
+	const char *line = "  a  \"b; c\"d -k;;e \"-k\" \"\"";
+
+	CHECK(command_split(&line, &words) == NULL);
+	CHECK_EQ(words.argc, 2);
+	CHECK_STR(words.argv[0], "a");
+	CHECK_STR(words.argv[1], "b; cd");
+	CHECK(words.keys);
+	CHECK(command_split(&line, &words) == NULL);
+	CHECK_EQ(words.argc, 0);
+	CHECK(command_split(&line, &words) == NULL);
+	CHECK_EQ(words.argc, 3);
+	CHECK_STR(words.argv[1], "-k");
+	CHECK_STR(words.argv[2], "");
+	CHECK(words.argv[3] == NULL);
+	CHECK(!words.keys);
+	CHECK_EQ(*line, 0);
+}
+
+TEST("command: nothing to run is no error")
+{
+	CHECK(run(""));
+	CHECK(run(" ; ;; "));
+	CHECK_STR(said, "");
+}
+
+TEST("command: what can't be run gets one plain line that names the problem")
+{
+	check_refused("bogus", "bogus: no such command, `help` lists them\n");
+	check_refused("arena bogus x", "arena bogus: no such command, `help` lists them\n");
+	check_refused("-k", "-k: no such command, `help` lists them\n");
+	check_refused("help \"x", "a quote doesn't end\n");
+	check_refused("arena map", "arena map: too few words, usage: arena map NAME\n");
+	check_refused("mem now", "mem: too many words, usage: mem [-k]\n");
+	check_refused("reboot now", "reboot: too many words, usage: reboot\n");
+	check_refused("reboot -k", "reboot: knows no -k\n");
+	check_refused("arena show nobody", "arena show: no arena nobody\n");
+	check_refused("arena show base -x", "arena show: -x is not -v\n");
+	check_refused("poweroff 100", "poweroff: 100 is no number from 0 to 99\n");
+	check_refused("poweroff two", "poweroff: two is no number from 0 to 99\n");
+	check_refused("whatis here", "whatis: here is no address\n");
+	check_refused("help nothing", "help: no command nothing\n");
+	check_refused(
+		"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "more than 16 words in one command\n");
+}
+
+TEST("command: one too long is refused, and what stands behind it still runs")
+{
+	static char line[MONITOR_LINE_MAX + 32];
+
+	memset(line, 'x', MONITOR_LINE_MAX);
+	str_copy(line + MONITOR_LINE_MAX, "; bogus", 32);
+	check_refused(line, "a command too long, at most 511 bytes\n"
+			    "bogus: no such command, `help` lists them\n");
+}
+
+TEST("command: a failure does not stop the line, but it is remembered")
+{
+	CHECK(!run("bogus; help mem"));
+	CHECK(strstr(said, "example: mem\n") != NULL);
+}
+
+TEST("help: lists every command, and shows usage and example of one or a family")
+{
+	check_says("help", "arena show [-k] NAME [-v]");
+	check_says("help -k", "command name=mem usage=[-k] ");
+	check_says("help arena tree", "arena tree [-k]\n");
+	CHECK(strstr(said, "example: arena tree -k\n") != NULL);
+	CHECK(strstr(said, "arena show") == NULL);
+	check_says("help arena", "example: arena show base -v\n");
+}
+
+static bool check_row(const struct command_table *table, const struct command *command, void *arg)
+{
+	const char *line = command->example;
+	struct command_words words;
+
+	CHECK(command_split(&line, &words) == NULL);
+	CHECK_EQ((uintptr_t)command_find(words.argc, words.argv), (uintptr_t)command);
+	CHECK(*command->summary != '\0');
+	CHECK_LE(strlen(command->name) + strlen(command->usage) + 1, 30);
+	++*(size_t *)arg;
+	return true;
+}
+
+TEST("help: every example is a call of its command")
+{
+	size_t count = 0;
+
+	command_for_each(check_row, &count);
+	CHECK_LE(12, count);
+}
+
+/* Completion */
+
+static char offered[1024];
+
+static void collect(void *arg, const char *word)
+{
+	size_t length = strlen(offered);
+
+	ksnprintf(offered + length, sizeof(offered) - length, "%s,", word);
+}
+
+static const char *complete(const char *text)
+{
+	offered[0] = '\0';
+	command_complete(text, strlen(text), collect, NULL);
+	return offered;
+}
+
+TEST("complete: first words once each, second words of a family, then what the command offers")
+{
+	CHECK(strstr(complete(""), ",arena,whatis,") != NULL);
+	CHECK_STR(complete("arena t"), "tree,show,segs,map,check,");
+	CHECK(str_starts(complete("arena show "), "base,kpages,monitor,"));
+	CHECK(str_starts(complete("mem; arena map b"), "base,kpages,"));
+	CHECK(strstr(complete("mem;"), ",arena,whatis,") != NULL);
+	CHECK_STR(complete("mem "), "");
+	CHECK_STR(complete("bogus "), "");
+	CHECK_STR(complete("mem \"x "), "");
+}
+
+/* Arenas */
+
+TEST("arena tree: every arena stands under its source, in a hundred columns")
+{
+	size_t width = 0;
+
+	check_says("arena tree", "\nbase ");
+	CHECK(strstr(said, "\n  kpages ") != NULL);
+	CHECK(strstr(said, "\n    monitor ") != NULL);
+	for (const char *c = said; *c; c++) {
+		width = *c == '\n' ? 0 : width + 1;
+		CHECK_LE(width, 100);
+	}
+}
+
+TEST("arena tree: -k gives numbers that add up")
+{
+	CHECK(run("arena tree -k"));
+	test_check_contains(
+		__FILE__, __LINE__, "said", said, "arena name=base source=- quantum=4096 ");
+	CHECK(strstr(said, "arena name=kpages source=base ") != NULL);
+	CHECK_EQ(number("name=base ", " total="), arena_amt_total(base_arena));
+	CHECK_EQ(number("name=base ", " used=") + number("name=base ", " free="),
+		arena_amt_total(base_arena));
+}
+
+TEST("arena tree: what is no memory is counted, not measured in bytes")
+{
+	struct arena *ids =
+		arena_create("test-ids", (void *)1, 4096, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	void *id = arena_alloc(ids, 1, MEM_WAIT);
+
+	check_says("arena tree", "\ntest-ids ");
+	CHECK(strstr(strstr(said, "\ntest-ids "), " 4096 ") != NULL);
+	check_says("arena show test-ids", "total                    4096\n");
+	check_says("arena segs test-ids", "\n  used   ");
+	check_says("arena segs -k test-ids", "segment kind=free start=0x2 end=0x1001 size=4095\n");
+	arena_free(ids, id, 1);
+	CHECK_EQ(arena_destroy(ids), 0);
+}
+
+TEST("arena show: -v adds the machinery, -k makes one line of it")
+{
+	check_says("arena show kpages", "source                   base\n");
+	CHECK(strstr(said, "hash buckets") == NULL);
+	check_says("arena show kpages -v", "hash buckets");
+	check_says("arena show -k kpages", "arena name=kpages source=base quantum=4096 ");
+	CHECK(strchr(said, '\n') == strrchr(said, '\n'));
+}
+
+TEST("arena check: all hold, by name or for all")
+{
+	check_says("arena check", "base                     all hold\n");
+	check_says("arena check -k monitor", "check name=monitor broken=0\n");
+	CHECK(strstr(said, "base") == NULL);
+}
+
+/* An arena over four spans far apart: [1000k, 1000k + 64), k = 1 to 4. */
+static struct arena *make_gapped(void)
+{
+	struct arena *ids =
+		arena_create("test-gapped", (void *)1000, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	for (uintptr_t k = 2; k <= 4; k++)
+		CHECK_EQ(arena_add(ids, (void *)(1000 * k), 64, MEM_WAIT), 0);
+	return ids;
+}
+
+TEST("arena map: gaps take no room, and each slice shows how much of it is used")
+{
+	struct arena *ids = make_gapped();
+	void *first = arena_alloc(ids, 64, MEM_WAIT | ARENA_NEXTFIT);
+
+	check_says("arena map test-gapped", "a character is 1\n");
+	CHECK(strstr(said,
+		      "  1000  ################################################################\n"
+		      "              2000  "
+		      "................................................................\n"
+		      "              3000  ..") != NULL);
+	arena_free(ids, first, 64);
+	CHECK_EQ(arena_destroy(ids), 0);
+}
+
+TEST("arena map: slices are shaded by quarters and spans inside a row are listed")
+{
+	struct arena *ids =
+		arena_create("test-map", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	void *some;
+
+	CHECK_EQ(arena_add(ids, (void *)100, 4088, MEM_WAIT), 0);
+	some = arena_alloc(ids, 10, MEM_WAIT | ARENA_NEXTFIT);
+	check_says("arena map test-map", "                 1  ..##=...");
+	CHECK(strstr(said, "spans begin at 2: 100\n") != NULL);
+	CHECK(strstr(said, "a character is 4\n") != NULL);
+	arena_free(ids, some, 10);
+	CHECK_EQ(arena_destroy(ids), 0);
+}
+
+TEST("arena map: an arena without spans says so")
+{
+	struct arena *empty = arena_create("test-empty", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	check_refused("arena map test-empty", "arena map: test-empty has no spans\n");
+	CHECK_EQ(arena_destroy(empty), 0);
+}
+
+/* Memory */
+
+TEST("mem: the base arena and the accounts make up the memory map's RAM")
+{
+	CHECK(run("mem -k"));
+	CHECK_EQ(number("ram ", " total="), boot_info->ram_total);
+	CHECK_EQ(number("ram ", " accounted="), boot_info->ram_total);
+	check_says("mem", "that is all RAM of the memory map");
+}
+
+TEST("whatis: names the segment in every arena from the base to the deepest")
+{
+	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	char line[64];
+
+	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)page + 8);
+	check_says(line, "\nbase ");
+	CHECK(strstr(said, "\n  kpages                 used ") != NULL);
+	CHECK(strstr(said, " 0x8\n") != NULL);
+	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)page);
+	check_says(line, "segment arena=kpages state=used ");
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
+TEST("whatis: names functions, and says so when there is nothing")
+{
+	char line[64];
+
+	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)arena_find);
+	check_says(line, "function arena_find+0x0\n");
+	check_says("whatis 3", "0x3 lies in no arena and no function of the kernel\n");
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The line editor and its history, typed at.
+ */
+#include "editor.h"
+
+#include "arena.h"
+#include "lib/string.h"
+#include "port.h"
+#include "test.h"
+
+#define LEFT "\x1b[D"
+#define RIGHT "\x1b[C"
+#define UP "\x1b[A"
+#define DOWN "\x1b[B"
+
+static struct editor editor;
+static struct history history;
+static struct buffer_sink screen;
+static char screen_text[8192];
+
+static void offer_fruit(
+	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg)
+{
+	offer(arg, "apple");
+	offer(arg, "apricot");
+	offer(arg, "banana");
+}
+
+static void begin(void)
+{
+	buffer_sink_init(&screen, screen_text, sizeof(screen_text));
+	memset(&editor, 0, sizeof(editor));
+	editor.sink = &screen.sink;
+	editor.prompt = "> ";
+	editor.complete = offer_fruit;
+	editor_begin(&editor);
+}
+
+static enum editor_result type(const char *text)
+{
+	enum editor_result result = EDITOR_MORE;
+
+	while (*text && result == EDITOR_MORE)
+		result = editor_feed(&editor, (unsigned char)*text++);
+	CHECK(*text == '\0');
+	return result;
+}
+
+/* Types `text` on a fresh line; Enter must give `line`. */
+static void check_line(const char *text, const char *line)
+{
+	begin();
+	CHECK_EQ(type(text), EDITOR_MORE);
+	CHECK_EQ(type("\r"), EDITOR_LINE);
+	CHECK_STR(editor.line, line);
+}
+
+TEST("editor: what is typed is the line, and is echoed")
+{
+	check_line("arena tree", "arena tree");
+	CHECK_STR(screen_text, "> arena tree\n");
+}
+
+TEST("editor: arrows, Home and End move, and typing inserts there")
+{
+	check_line("ac" LEFT "b", "abc");
+	check_line("bc" LEFT LEFT LEFT "a" RIGHT RIGHT RIGHT "d", "abcd");
+	check_line("bc\x1b[Ha\x1b[Fd", "abcd");
+	check_line("bc\x1bOHa\x1bOFd", "abcd");
+	check_line("bc\x1b[1~a\x1b[4~d", "abcd");
+	check_line("bc\x01"
+		   "a\x05"
+		   "d",
+		"abcd");
+}
+
+TEST("editor: backspace erases before the cursor")
+{
+	check_line("abx\x7f"
+		   "c",
+		"abc");
+	check_line("abx\b"
+		   "c",
+		"abc");
+	check_line("\b\x7fx\x7f"
+		   "a",
+		"a");
+}
+
+TEST("editor: Delete and ^D erase under the cursor")
+{
+	check_line("axb" LEFT LEFT "\x1b[3~", "ab");
+	check_line("axb" LEFT LEFT "\x04", "ab");
+	check_line("ab\x1b[3~", "ab");
+}
+
+TEST("editor: ^U, ^K and ^W kill to the begin, to the end and the word before")
+{
+	check_line("abcd" LEFT LEFT "\x15", "cd");
+	check_line("abcd" LEFT LEFT "\x0b", "ab");
+	check_line("arena  show  \x17x", "arena  x");
+	check_line("\x15\x0b\x17", "");
+}
+
+TEST("editor: an escape sequence may come in pieces, and an unknown one does nothing")
+{
+	begin();
+	type("ab");
+	CHECK_EQ(editor_feed(&editor, 0x1b), EDITOR_MORE);
+	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_NONE), EDITOR_MORE);
+	CHECK_EQ(editor_feed(&editor, '['), EDITOR_MORE);
+	CHECK_EQ(editor_feed(&editor, 'D'), EDITOR_MORE);
+	CHECK_EQ(editor.cursor, 1);
+	check_line("a\x1b[99;1;2xb\x1bzc\x1b[1;5Dd\x1bOqe", "abdec");
+}
+
+TEST("editor: a control key cuts an escape sequence short")
+{
+	check_line("ab\x1b[1\x01"
+		   "D",
+		"Dab");
+}
+
+TEST("editor: control and non-ASCII garbage is passed over")
+{
+	check_line("a\x02\xc3\xa9\x1c\xff"
+		   "b\x10\x0e",
+		"ba");
+}
+
+TEST("editor: a carriage return and its newline end one line")
+{
+	begin();
+	CHECK_EQ(type("a\r"), EDITOR_LINE);
+	editor_begin(&editor);
+	CHECK_EQ(type("\n"), EDITOR_MORE);
+	CHECK_EQ(type("b\n"), EDITOR_LINE);
+	CHECK_STR(editor.line, "b");
+}
+
+TEST("editor: ^C drops the line, ^D on an empty one and the end of input close")
+{
+	check_line("abc\x03"
+		   "d",
+		"d");
+	begin();
+	CHECK_EQ(type("\x04"), EDITOR_CLOSED);
+	begin();
+	type("abc");
+	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_CLOSED), EDITOR_CLOSED);
+}
+
+TEST("editor: ^L clears the screen and shows the line again")
+{
+	check_line("abc\x0c", "abc");
+	CHECK(strstr(screen_text, "\x1b[2J\r> abc") != NULL);
+}
+
+TEST("editor: a line too long beeps and is refused with one line")
+{
+	begin();
+	for (size_t i = 0; i < MONITOR_LINE_MAX - 1; i++)
+		type("x");
+	buffer_sink_init(&screen, screen_text, sizeof(screen_text));
+	for (size_t i = 0; i < 11; i++)
+		type("x");
+	CHECK_STR(screen_text, "\a");
+	CHECK_EQ(editor.length, MONITOR_LINE_MAX - 1);
+	CHECK_EQ(type("\r"), EDITOR_MORE);
+	CHECK(strstr(screen_text, "line too long by 11, at most 511 bytes\n> ") != NULL);
+	CHECK_EQ(type("y\r"), EDITOR_LINE);
+	CHECK_STR(editor.line, "y");
+}
+
+TEST("editor: a line made shorter after the beep is taken")
+{
+	begin();
+	for (size_t i = 0; i < MONITOR_LINE_MAX; i++)
+		type("x");
+	CHECK_EQ(type("\x7f\r"), EDITOR_LINE);
+	CHECK_EQ(strlen(editor.line), MONITOR_LINE_MAX - 2);
+}
+
+TEST("editor: a line wider than the screen scrolls and keeps the cursor in sight")
+{
+	begin();
+	for (size_t i = 0; i < 200; i++) {
+		type("x");
+		CHECK_LE(editor.cursor - editor.left, EDITOR_COLUMNS - 1 - strlen("> "));
+	}
+	CHECK_NE(editor.left, 0);
+	type("\x01");
+	CHECK_EQ(editor.left, 0);
+}
+
+TEST("editor: Tab completes what is unique, extends what is common and lists what is not")
+{
+	check_line("b\t", "banana ");
+	check_line("x ap\tp\t", "x apple ");
+	begin();
+	type("ap\t");
+	CHECK_STR(editor.line, "ap");
+	CHECK(strstr(screen_text, "\n  apple  apricot\n\r> ap") != NULL);
+	check_line("a\t", "ap");
+	check_line("x\t", "x");
+	CHECK(strchr(screen_text, '\a') != NULL);
+	check_line("b x" LEFT LEFT "\t", "banana  x");
+}
+
+static void begin_history(void)
+{
+	struct arena *arena = arena_create(
+		"test-history", NULL, 0, 64, arena_alloc, arena_free, kpages_arena, 0, MEM_WAIT);
+
+	history_init(&history, arena);
+	begin();
+	editor.history = &history;
+}
+
+static void end_history(void)
+{
+	history_clear(&history);
+	CHECK_EQ(arena_destroy(history.arena), 0);
+}
+
+TEST("history: up and down walk it, and the line being written comes back")
+{
+	begin_history();
+	history_add(&history, "one");
+	history_add(&history, "two");
+	type("thr" UP);
+	CHECK_STR(editor.line, "two");
+	type("\x10");
+	CHECK_STR(editor.line, "one");
+	type(UP);
+	CHECK_STR(editor.line, "one");
+	type(DOWN "\x0e");
+	CHECK_STR(editor.line, "thr");
+	type(DOWN "ee");
+	CHECK_STR(editor.line, "three");
+	end_history();
+}
+
+TEST("history: a line from it can be edited without changing it")
+{
+	begin_history();
+	history_add(&history, "one");
+	CHECK_EQ(type(UP " more\r"), EDITOR_LINE);
+	CHECK_STR(editor.line, "one more");
+	CHECK_STR(history_get(&history, 1), "one");
+	end_history();
+}
+
+TEST("history: blank lines and repetitions are not kept")
+{
+	begin_history();
+	history_add(&history, "");
+	history_add(&history, "  ");
+	history_add(&history, "one");
+	history_add(&history, "one");
+	CHECK_EQ(history.count, 1);
+	CHECK(history_get(&history, 0) == NULL);
+	CHECK(history_get(&history, 2) == NULL);
+	end_history();
+}
+
+TEST("history: the oldest is dropped beyond the maximum")
+{
+	char line[16];
+
+	begin_history();
+	for (unsigned i = 0; i < HISTORY_MAX + 10; i++) {
+		ksnprintf(line, sizeof(line), "line %u", i);
+		history_add(&history, line);
+	}
+	CHECK_EQ(history.count, HISTORY_MAX);
+	CHECK_STR(history_get(&history, HISTORY_MAX), "line 10");
+	CHECK_STR(history_get(&history, 1), "line 73");
+	end_history();
+}
+
+TEST("history: without memory the oldest make room, and a line that never fits is forgotten")
+{
+	char line[MONITOR_LINE_MAX];
+	void *page = base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT);
+	struct arena *arena =
+		arena_create("test-history", page, 256, 64, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	history_init(&history, arena);
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	for (unsigned i = 0; i < 6; i++)
+		history_add(&history, i % 2 ? "odd" : "even");
+	CHECK_EQ(history.count, 4);
+	history_add(&history, line);
+	CHECK_EQ(history.count, 0);
+	end_history();
+	base_free(NULL, page, PORT_PAGE_SIZE);
+}
