@@ -66,6 +66,8 @@ static const char *option_mem(const char *value)
 {
 	if (!str_to_u64(value, &ram_size))
 		return "not a size";
+	if (value[strspn(value, "0123456789")] == '\0')
+		ram_size = ram_size <= UINT64_MAX >> 20 ? ram_size << 20 : 0;
 	ram_size &= ~(uint64_t)(PORT_PAGE_SIZE - 1);
 	return ram_size >= RAM_MIN ? NULL : "too little memory";
 }
@@ -101,7 +103,7 @@ static const struct option {
 	const char *(*set)(const char *value);
 } options[] = {
 	{"--cores", "N", "cores, 1 for now", option_cores},
-	{"--mem", "SIZE", "memory, 256M if not given", option_mem},
+	{"--mem", "SIZE", "memory as 64M or 4G, in MiB if no unit is given; 256M", option_mem},
 	{"--append", "WORDS", "words for the kernel's command line", option_append},
 	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
 	{"--test", "[FILTER]", "run the tests whose names contain FILTER, and exit", option_test},

@@ -100,8 +100,9 @@ static const char *end(void)
 			before.arenas, newcomer(arenas));
 		return wrong;
 	}
-	for (size_t i = 0; i < count_watched(arenas) && !found; i++)
-		found = compare_used(&rows[i], i);
+	/* Backward: the deepest importer holds what leaked, its sources only what it imported. */
+	for (size_t i = count_watched(arenas); i > 0 && !found; i--)
+		found = compare_used(&rows[i - 1], i - 1);
 	return found;
 }
 

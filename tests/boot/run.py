@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Boots the kernel and talks to it; runs the host process the same way.
+
+    tests/boot/run.py [--quick] [--kernel FILE] [--host FILE] [FILTER]
+
+Prints what fails, then `N passed, N failed`; the unit tests that run in the kernel count one by one.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+
+from console import Console, keys
+
+PAGE = 4096
+MIB = 1 << 20
+PROMPT = r"(?m)^spandrel> $"
+
+TESTS = []
+options = None
+
+
+def test(name, quick=False):
+    """Registers a test: a behaviour, and whether it is among the quick ones."""
+    def register(function):
+        TESTS.append((name, quick, function))
+        return function
+    return register
+
+
+def equal(got, wanted):
+    assert got == wanted, f"{got!r}, wanted {wanted!r}"
+
+
+def qemu(*arguments, limit=60):
+    return Console(["scripts/qemu", "--kernel", options.kernel, "--timeout", str(limit), *arguments],
+                   limit + 10)
+
+
+def host(*arguments):
+    return Console([options.host, *arguments])
+
+
+def run(console):
+    """Lets it run to its end; returns its exit status and all it printed."""
+    with console:
+        status = console.status()
+        return status, console.text
+
+
+# Booting
+
+def check_accounts(text, ram):
+    """used + free = what the memory map gave, to the page; the rest is listed apart."""
+    rows = keys(text)
+    memory = [row for word, row in rows if word == "memory"]
+    base = next(row for word, row in rows if word == "arena" and row["name"] == "base")
+    in_base = sum(int(row["bytes"]) for row in memory if row["in"] == "base")
+    in_ram = sum(int(row["bytes"]) for row in memory if row["in"] == "ram")
+    total = next(row for word, row in rows if word == "ram")
+    equal(int(base["used"]) + int(base["free"]), int(base["total"]))
+    equal(in_base, int(base["total"]))
+    equal(int(base["total"]) % PAGE, 0)
+    equal(in_base + in_ram, int(total["total"]))
+    # QEMU keeps some hundred KiB of what it was asked for to itself.
+    assert 0 <= ram - int(total["total"]) < MIB, f"{total} of {ram}"
+    # Kernel image, tables and ragged edges are all that isn't handed out.
+    assert in_ram < 3 * MIB, in_ram
+
+
+def boots_with(size, mib):
+    status, text = run(qemu("--mem", size, "--autorun",
+                            "mem -k; arena tree -k; arena check; poweroff"))
+    equal(status, 0)
+    check_accounts(text, mib * MIB)
+    assert re.search(r"(?m)^base +all hold$", text), text
+
+
+@test("boot: 32 MiB, every page accounted for", quick=True)
+def _():
+    boots_with("32M", 32)
+
+
+@test("boot: 256 MiB, every page accounted for")
+def _():
+    boots_with("256M", 256)
+
+
+@test("boot: 4 GiB, every page accounted for")
+def _():
+    boots_with("4G", 4096)
+
+
+@test("boot: 64 GiB, every page accounted for")
+def _():
+    boots_with("64G", 65536)
+
+
+def boot_ticks(size, *arguments):
+    status, text = run(qemu("--icount", "--mem", size, "--autorun", "poweroff", *arguments))
+    equal(status, 0)
+    return int(re.search(r"(\d+) ticks since entry", text)[1])
+
+
+@test("boot: takes the same instructions with 1 GiB and with 64 GiB, below 20 million")
+def _():
+    small, large = boot_ticks("1G"), boot_ticks("64G")
+    assert large < 20_000_000 and small < 20_000_000, (small, large)
+    assert abs(large - small) * 10 < small, (small, large)
+
+
+@test("boot: instructions counted repeat to the digit")
+def _():
+    equal(boot_ticks("256M"), boot_ticks("256M"))
+
+
+@test("boot: a processor with 1 GiB pages")
+def _():
+    status, text = run(qemu("--mem", "4G", "--autorun", "arena check; poweroff 5", "--", "-cpu", "max"))
+    equal(status, 5)
+
+
+@test("boot: words on the command line that mean nothing get one plain line")
+def _():
+    status, text = run(qemu("--append", "nonsense=1", "--autorun", "poweroff"))
+    equal(status, 0)
+    equal(len(re.findall("nonsense", text)), 1)
+
+
+# The monitor, driven
+
+@test("autorun: shows base and its importers and ends with the code asked for", quick=True)
+def _():
+    status, text = run(qemu("--mem", "512M", "--autorun", "arena tree; mem; arena check; poweroff 3"))
+    equal(status, 3)
+    assert re.search(r"(?m)^base ", text) and re.search(r"(?m)^  kpages ", text), text
+    assert re.search(r"(?m)^    monitor ", text), text
+    assert "kernel image" in text and "firmware holes" in text, text
+
+
+@test("autorun: the host shows the same kind of tree", quick=True)
+def _():
+    status, text = run(host("--mem", "256M", "--autorun", "arena tree -k; poweroff"))
+    equal(status, 0)
+    rows = [row for word, row in keys(text) if word == "arena"]
+    equal([row["name"] for row in rows], ["base", "kpages", "monitor"])
+    equal([row["source"] for row in rows], ["-", "base", "kpages"])
+    equal(rows[0]["total"], str(256 * MIB))
+
+
+@test("autorun: what can't be run gets one plain line, and the rest is run")
+def _():
+    status, text = run(host("--autorun", "frobnicate; arena show nobody; arena tree x y; poweroff 100; "
+                            "whatis zzz; help nothing; poweroff 7"))
+    equal(status, 7)
+    lines = [line for line in text.splitlines() if "spandrel:" not in line]
+    equal(len(lines), 6)
+    for line, word in zip(lines, ["frobnicate", "nobody", "arena tree", "100", "zzz", "nothing"]):
+        assert word in line, (line, word)
+
+
+@test("autorun: every command's example works")
+def _():
+    with host() as console:
+        console.expect(PROMPT)
+        console.type("help -k\n")
+        listed = keys(console.expect(r"(?s)(.*)\nspandrel> $")[1])
+        assert len(listed) >= 10, listed
+        for _, row in listed:
+            name = row["name"].replace("_", " ")
+            if name in ("panic", "reboot", "poweroff", "test"):
+                continue
+            console.type(f"help {name}\n")
+            example = console.expect(r"(?m)^ *example:? +(.*)$")[1]
+            console.expect(PROMPT)
+            console.type(example + "\n")
+            output = console.expect(r"(?s)(.*)\nspandrel> $")[1]
+            assert "unknown" not in output and "usage" not in output, (example, output)
+        console.close_input()
+        equal(console.status(), 0)
+
+
+# The monitor, typed at
+
+@test("typing: editing, history and completion at the prompt", quick=True)
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        # A word in the middle, put right with the arrows; Ctrl-A and Ctrl-E at the ends.
+        console.type("rena tre\x01a\x05e\n")
+        console.expect(r"(?m)^base ")
+        console.expect(PROMPT)
+        # Ctrl-U and Ctrl-K throw away what is before and behind the cursor, Ctrl-W a word.
+        console.type("rubbish\x15mem junk\x17\x7f\n")
+        console.expect("kernel image")
+        console.expect(PROMPT)
+        console.type("whatis 0x10 more\x1b[D\x1b[D\x1b[D\x1b[D\x1b[D\x0b\n")
+        console.expect("0x10")
+        console.expect(PROMPT)
+        # History: up twice is `mem`.
+        console.type("\x1b[A\x1b[A\n")
+        console.expect("kernel image")
+        console.expect(PROMPT)
+        # Completion of a command and of an arena's name.
+        console.type("arena sho\tkpa\t\n")
+        console.expect("kpages")
+        console.expect(PROMPT)
+        # Ctrl-C drops the line.
+        console.type("panic\x03")
+        console.expect(r"spandrel> $")
+        console.type("poweroff 9\n")
+        equal(console.status(), 9)
+
+
+@test("typing: an over-long line is refused with one plain line")
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        console.type("x" * 5000 + "\n")
+        console.expect("too long")
+        console.expect(r"spandrel> $")
+        console.type("poweroff 4\n")
+        equal(console.status(), 4)
+
+
+@test("typing: the end of input powers a host off")
+def _():
+    with host() as console:
+        console.expect(PROMPT)
+        console.close_input()
+        equal(console.status(), 0)
+
+
+@test("typing: reboot starts the machine anew")
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        console.type("reboot\n")
+        console.expect("rebooting")
+        console.expect(r"ticks since entry")
+        console.expect(PROMPT)
+        console.type("poweroff 6\n")
+        equal(console.status(), 6)
+
+
+# Panics
+
+def check_report(text, first_line):
+    assert re.search(rf"(?m)^panic: {first_line}", text), text
+    assert re.search(r"(?m)^ *#\d+ 0x[0-9a-f]+ monitor_run_line\+0x", text), text
+    assert re.search(r"(?m)^base ", text), text
+
+
+@test("panic: under autorun it ends the run with 126 after its report", quick=True)
+def _():
+    for console in (qemu("--autorun", "panic now; poweroff"), host("--autorun", "panic now; poweroff")):
+        status, text = run(console)
+        equal(status, 126)
+        check_report(text, "now")
+
+
+@test("panic: a fault reports itself with registers and a symbolised backtrace")
+def _():
+    status, text = run(qemu("--autorun", "panic -f; poweroff"))
+    equal(status, 126)
+    check_report(text, "page fault")
+    assert re.search(r"rax +(0x)?[0-9a-f]+", text) and re.search(r"(?i)cr2", text), text
+    status, text = run(host("--autorun", "panic -f; poweroff"))
+    equal(status, 126)
+    check_report(text, "SIGSEGV")
+
+
+@test("panic: the monitor stays, with the commands that are safe then")
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        console.type("panic \"on purpose\"\n")
+        console.expect("panic: on purpose")
+        console.expect(r"panic> $")
+        console.type("arena tree\n")
+        console.expect(r"(?m)^  kpages ")
+        console.expect(r"panic> $")
+        console.type("mem\n")
+        console.expect("kernel image")
+        console.expect(r"panic> $")
+        console.type("test\n")
+        console.expect(r"(?m)^.*test.*panic.*$")
+        console.expect(r"panic> $")
+        console.type("poweroff 8\n")
+        equal(console.status(), 8)
+
+
+# scripts/qemu
+
+TRIPLE_FAULT = """
+    .section .note.pvh, "a", @note
+    .balign 4
+    .long 4, 8, 18
+    .asciz "Xen"
+    .quad start
+    .text
+    .code32
+    .globl start
+start:
+    lidt nothing
+    int3
+nothing:
+    .word 0
+    .long 0
+"""
+
+
+@test("scripts/qemu: a triple fault is 125")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/t.S", "w", encoding="utf-8") as source:
+            source.write(TRIPLE_FAULT)
+        subprocess.run(["gcc", "-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x100000,-e,start",
+                        "-Wl,--build-id=none", f"{folder}/t.S", "-o", f"{folder}/t.elf"], check=True)
+        console = Console(["scripts/qemu", "--kernel", f"{folder}/t.elf", "--timeout", "20"])
+        equal(run(console)[0], 125)
+
+
+@test("scripts/qemu: a run that doesn't end is 124 at its time limit")
+def _():
+    equal(run(qemu("--mem", "64M", limit=3))[0], 124)
+
+
+# The unit tests, in the kernel
+
+def unit_tests(*arguments, limit=300):
+    """Runs them all in one boot; returns how many passed and failed."""
+    with qemu("--mem", "256M", "--autorun", "test; poweroff", *arguments, limit=limit) as console:
+        status = console.status()
+        count = re.search(r"(?m)^(\d+) passed, (\d+) failed$", console.text)
+        if not count or status != 0 or count[2] != "0":
+            print(console.text)
+        assert count and status == 0, status
+        return int(count[1]), int(count[2])
+
+
+def run_one(name, function):
+    try:
+        function()
+        return True
+    except Exception:  # a test may fail in any way
+        print(f"FAIL {name}")
+        traceback.print_exc(file=sys.stdout)
+        return False
+
+
+def main():
+    global options
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--kernel", default="build/x86/spandrel.elf")
+    parser.add_argument("--host", default="build/host/spandrel-host")
+    parser.add_argument("filter", nargs="?", default="")
+    options = parser.parse_args()
+
+    passed = failed = 0
+    for name, quick, function in TESTS:
+        if options.filter in name and (quick or not options.quick):
+            good = run_one(name, function)
+            passed, failed = passed + good, failed + (not good)
+    if not options.filter:
+        try:
+            p, f = unit_tests()
+        except AssertionError as error:
+            print(f"FAIL unit tests in the kernel: {error}")
+            p, f = 0, 1
+        passed, failed = passed + p, failed + f
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())

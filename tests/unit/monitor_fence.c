@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The fence around tests, set up once more within a test.
+ */
+#include "fence.h"
+
+#include "arena.h"
+#include "port.h"
+#include "test.h"
+
+TEST("fence: what leaked is named by the arena it came from")
+{
+	void *page;
+
+	arena_fence.begin();
+	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "arena kpages: ");
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	CHECK(arena_fence.end() == NULL);
+}
+
+TEST("fence: an arena too many is named, and so is one in another's place")
+{
+	struct arena *first = arena_create("test-first", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *second;
+
+	arena_fence.begin();
+	second = arena_create("test-second", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "(test-second)");
+	CHECK_EQ(arena_destroy(first), 0);
+	test_check_contains(
+		__FILE__, __LINE__, "end", arena_fence.end(), "arena test-second was not there before");
+	CHECK_EQ(arena_destroy(second), 0);
+	arena_fence.begin();
+}
