@@ -78,13 +78,14 @@ endef
 X86_LD := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
 	-Wl,-T,arch/x86/kernel.lds
 HOST_LD := $(CC) -no-pie -pthread
+ASAN_LD := $(HOST_LD) -fsanitize=address,undefined
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
 $(B)/host/spandrel-host: $(host_OBJ) scripts/symbols
 	$(call link,host,$(HOST_LD))
 $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
-	$(call link,asan,$(HOST_LD) -fsanitize=address,undefined)
+	$(call link,asan,$(ASAN_LD))
 
 # Targets ------------------------------------------------------------------------------------------
 

@@ -150,9 +150,10 @@ static const struct table_column show_columns[] = {
 	SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES),
 	SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT),
 	SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT),
+	SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT),
 	SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT),
 };
-#define SHOW_DETAILS 8 /* of them at the end */
+#define SHOW_DETAILS 9 /* of them at the end */
 
 static const struct table show_brief = {
 	"arena", show_columns, ARRAY_SIZE(show_columns) - SHOW_DETAILS};
@@ -202,6 +203,20 @@ static bool show_find(const char *name, struct arena_stats *stats)
 	}
 	arena_rows_drop(&r);
 	return found;
+}
+
+void print_arena_stats(struct arena *arena, struct sink *sink)
+{
+	struct show_row row;
+
+	if (!arena) {
+		arena_tree_print(sink, false);
+		return;
+	}
+	arena_get_stats(arena, &row.stats);
+	row.name = row.stats.name;
+	row.source = row.stats.source;
+	show_for_people(sink, &show_full, &row);
 }
 
 static const char *show_command(const struct command_call *call)

@@ -226,8 +226,22 @@ static const char *test_command(const struct command_call *call)
 	return NULL;
 }
 
+/* An address that no port maps. */
+#define NOWHERE 0x10
+
+static void touch_nowhere(void)
+{
+	uintptr_t nowhere = NOWHERE;
+
+	/* Hidden from the compiler, which would warn of it. */
+	__asm__ volatile("" : "+r"(nowhere));
+	*(volatile char *)nowhere = 0;
+}
+
 static const char *panic_command(const struct command_call *call)
 {
+	if (call->argc > 1 && strcmp(call->argv[1], "-f") == 0)
+		touch_nowhere();
 	panic("%s", call->argc > 1 ? call->argv[1] : "asked for in the monitor");
 }
 
@@ -254,7 +268,7 @@ static const struct command commands[] = {
 		NULL},
 	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
 		test_command, 0, NULL},
-	{"panic", "[TEXT]", "panics, to see what that looks like", "panic \"just trying\"",
+	{"panic", "[TEXT]", "panics, by a fault if TEXT is -f, to see what that looks like", "panic \"just trying\"",
 		panic_command, 0, NULL},
 	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL},

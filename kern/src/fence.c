@@ -95,6 +95,8 @@ static const char *end(void)
 		found = check(&rows[i]);
 	if (found)
 		return found;
+	if (!arena_base_balances(base_arena))
+		return "boundary tags or hash pages of base are lost";
 	if (arenas != before.arenas) {
 		ksnprintf(wrong, sizeof(wrong), "%zu arenas, %zu before (%s)", arenas,
 			before.arenas, newcomer(arenas));

@@ -16,8 +16,6 @@
 
 #define EXIT_TESTS_FAILED 1
 
-const struct boot_info *boot_info;
-
 /* What the command line asks for. */
 static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
 static char test_filter[CMDLINE_VALUE_MAX];
