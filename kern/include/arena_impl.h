@@ -12,6 +12,28 @@
 #include "spinlock.h"
 #include "tag_supply.h"
 
+struct arena;
+
+/*
+ * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
+ * they are.  `size` is whole quanta, at most the arena's qcache_max.  No lock is held around these.
+ */
+struct arena_front {
+	/* Never sleeps; NULL: nothing is cached and none could be had, the arena looks itself. */
+	void *(*alloc)(struct arena_front *f, size_t size, unsigned flags);
+	/* Takes back what alloc, or the arena itself, handed out.  `caller` is for reports. */
+	void (*free)(struct arena_front *f, void *addr, size_t size, void *caller);
+	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
+	 * then, interrupts on).  Returns the units that went back. */
+	size_t (*drain)(struct arena_front *f, bool all);
+	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
+	int (*destroy)(struct arena_front *f);
+};
+
+/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes
+ * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+extern struct arena_front *(*arena_front_create)(struct arena *a);
+
 struct arena {
 	/* Fixed once created. */
 	char name[ARENA_NAME_MAX];
@@ -23,6 +45,8 @@ struct arena {
 	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
+	struct arena_front *front; /* NULL: none */
+	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;
 
@@ -30,6 +54,7 @@ struct arena {
 	struct list all_link;	  /* in all_arenas */
 	struct list importers;	  /* the arenas that import from us, by importer_link */
 	struct list importer_link;
+	struct list slabs;	   /* the caches that draw slabs from us; slab.c knows what they are */
 	struct arena *tree_source; /* whose importers we are among; NULL: nobody's */
 
 	/* Guarded by lock. */
@@ -58,6 +83,14 @@ extern struct spinlock arenas_and_slabs_lock;
 struct arena *arena_tree_next(const struct arena *a);
 /* How many sources lie above it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
+
+/* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free() in
+ * all else. */
+void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags);
+void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
+
+/* Has `front` serve small sizes from now on.  Nobody uses the arena meanwhile. */
+void arena_set_front(struct arena *a, struct arena_front *front);
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);

@@ -496,12 +496,11 @@ static __attribute__((noreturn, cold)) void bad_free(
 
 /* Allocation and freeing */
 
-static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
+static void *segment_alloc(
+	struct arena *a, size_t size, size_t units, unsigned flags, void *caller)
 {
-	size_t units = btag_round_up(&a->store, size);
 	uintptr_t result;
 
-	arena_check_flags(a, flags, caller);
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
@@ -512,7 +511,33 @@ static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *call
 	return (void *)result;
 }
 
-static void free_to(struct arena *a, void *addr, size_t size, void *caller)
+/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
+static inline bool is_fronted(const struct arena *a, size_t units)
+{
+	return units - 1 < a->front_max;
+}
+
+static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+
+	arena_check_flags(a, flags, caller);
+	if (is_fronted(a, units) && !(flags & ARENA_FITS)) {
+		void *cached = a->front->alloc(a->front, units, flags);
+
+		if (__builtin_expect(cached != NULL, 1))
+			return cached;
+	}
+	return segment_alloc(a, size, units, flags, caller);
+}
+
+void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
+		__builtin_return_address(0));
+}
+
+void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
 {
 	enum mistake m = take_back(a, (uintptr_t)addr, btag_round_up(&a->store, size));
 
@@ -520,6 +545,16 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 		bad_free(a, m, (uintptr_t)addr, size, caller);
 	if (unlikely(btag_hash_needs_care(&a->store.hash)))
 		hash_care(a);
+}
+
+static void free_to(struct arena *a, void *addr, size_t size, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+
+	if (is_fronted(a, units))
+		a->front->free(a->front, addr, units, caller);
+	else
+		arena_segment_free(a, addr, size, caller);
 }
 
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)

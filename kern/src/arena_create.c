@@ -9,6 +9,8 @@
 struct arena *base_arena;
 struct arena *kpages_arena;
 
+struct arena_front *(*arena_front_create)(struct arena *a);
+
 /* How far a span may be off, at most, when it starts on a multiple of one quantum and multiples of
  * another are wanted: starts modulo `want` are multiples of their greatest common divisor. */
 static size_t slack_between(size_t have, size_t want)
@@ -31,9 +33,16 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	list_init(&a->all_link);
 	list_init(&a->importers);
 	list_init(&a->importer_link);
+	list_init(&a->slabs);
 	spin_init(&a->lock);
 	btag_store_init(&a->store, quantum);
 	btag_cursor_open(&a->store, &a->next_fit);
+}
+
+void arena_set_front(struct arena *a, struct arena_front *front)
+{
+	a->front = front;
+	a->front_max = front ? a->qcache_max : 0;
 }
 
 /* Joins the supply and the lists: from here on others see the arena. */
@@ -172,6 +181,8 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	if (error)
 		panic("arena %s: can't be created over [%p, +%#zx): %s (called from %pS)", name, base,
 			size, arena_add_strerror(error), caller);
+	if (a->qcache_max > 0 && arena_front_create)
+		arena_set_front(a, arena_front_create(a));
 	arena_enter(a);
 	return a;
 }
@@ -293,6 +304,8 @@ static bool arena_leave(struct arena *a, size_t *live, size_t *importers)
 	*importers = 0;
 	list_for_each(l, &a->importers)
 		++*importers;
+	list_for_each(l, &a->slabs)
+		++*importers;
 	*live = amount_live(a);
 	leaves = *live == 0 && *importers == 0 && !supply_in_use(a);
 	if (leaves) {
@@ -339,12 +352,26 @@ static void hash_pages_return_all(struct arena *a)
 		arena_hash_page_return(a, page);
 }
 
+/* What the front holds is nobody's: back it goes, before what is live is counted. */
+static int front_end(struct arena *a)
+{
+	struct arena_front *front = a->front;
+	int error;
+
+	if (!front)
+		return 0;
+	error = front->destroy(front);
+	if (!error)
+		arena_set_front(a, NULL);
+	return error;
+}
+
 int __arena_destroy(struct arena *a)
 {
-	size_t live, importers;
+	size_t live = 0, importers = 0;
 	port_irq_t irq;
 
-	if (!arena_leave(a, &live, &importers)) {
+	if (front_end(a) || !arena_leave(a, &live, &importers)) {
 		kprintf("arena %s: not destroyed: %zu of it allocated, %zu importing arenas%s\n", a->name,
 			live, importers, supply_in_use(a) ? ", its tags in use" : "");
 		return -EBUSY;

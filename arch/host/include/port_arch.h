@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define PORT_PAGE_SHIFT 12
@@ -35,6 +36,16 @@ static inline port_irq_t port_irq_save(void)
 
 static inline void port_irq_restore(port_irq_t saved)
 {
+}
+
+static inline bool port_irq_enabled(void)
+{
+	return true;
+}
+
+static inline unsigned port_core_max(void)
+{
+	return 1;
 }
 
 static inline bool port_in_irq(void)
@@ -69,5 +80,75 @@ static inline uint64_t port_ticks(void)
 	return port_ns();
 }
 #endif
+
+typedef struct ktask port_thread_t;
+
+/* Stacks of pointers that belong to one core (port.h). */
+struct port_stack {
+	void **top, **bottom, **limit;
+};
+
+static inline void *port_stack_pop(struct port_stack *s)
+{
+	port_irq_t irq = port_irq_save();
+	void *p = s->top <= s->bottom ? (void *)0 : *--s->top;
+
+	port_irq_restore(irq);
+	return p;
+}
+
+static inline bool port_stack_push(struct port_stack *s, void *p)
+{
+	port_irq_t irq = port_irq_save();
+	bool room = s->top < s->limit;
+
+	if (room)
+		*s->top++ = p;
+	port_irq_restore(irq);
+	return room;
+}
+
+static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
+{
+	port_irq_t irq = port_irq_save();
+	size_t there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
+	size_t moved = there < n ? there : n;
+
+	s->top -= moved;
+	for (size_t i = 0; i < moved; i++)
+		to[i] = s->top[i];
+	port_irq_restore(irq);
+	return moved;
+}
+
+static inline size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
+{
+	port_irq_t irq = port_irq_save();
+	size_t room = s->limit > s->top ? (size_t)(s->limit - s->top) : 0;
+	size_t moved = room < n ? room : n;
+
+	for (size_t i = 0; i < moved; i++)
+		s->top[i] = from[i];
+	s->top += moved;
+	port_irq_restore(irq);
+	return moved;
+}
+
+/* Empty and full at once. */
+static inline void port_stack_close(struct port_stack *s)
+{
+	__atomic_store_n(&s->bottom, (void **)UINTPTR_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->limit, (void **)0, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void port_stack_set(struct port_stack *s, void **bottom, void **top, void **limit)
+{
+	port_stack_close(s);
+	s->top = top;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->limit, limit, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->bottom, bottom, __ATOMIC_RELAXED);
+}
 
 #endif

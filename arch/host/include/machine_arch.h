@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What machine.h leaves to a Linux process.
+ */
+#ifndef SPANDREL_HOST_MACHINE_ARCH_H
+#define SPANDREL_HOST_MACHINE_ARCH_H
+
+#include <stddef.h>
+
+/* Several times a kernel's: the sanitizers' frames, and Linux's signal frames, lie on it too. */
+#define MACHINE_STACK_SIZE (256 * 1024)
+
+struct machine_fiber {
+	void *sp;
+	void *stack;
+	size_t size;
+	void *sanitizer; /* what the sanitizer in use calls it */
+};
+
+#endif
