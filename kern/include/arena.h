@@ -126,7 +126,8 @@ void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
  * Takes back what arena_alloc(arena, size, ...) returned.  Coalesces with free neighbours; an
- * imported span that is wholly free goes back to its source.
+ * imported span that is wholly free goes back to its source, but for a few that are retained (32 of the
+ * source's quanta at most) until arena_reap() wants them.
  *
  * Context: any (if ffunc may run there).  Cost: constant; giving a span back costs what the source
  * does.  Never needs memory.  Panics, naming arena, address, size and caller, on what isn't
@@ -137,6 +138,16 @@ void arena_free(struct arena *arena, void *addr, size_t size);
 /* Units free and units in all spans, now.  Any context; constant. */
 size_t arena_amt_free(struct arena *arena);
 size_t arena_amt_total(struct arena *arena);
+
+/*
+ * Gives back what the arena has and doesn't use, until that comes to `amount` (SIZE_MAX: all of it): what
+ * its front holds idle and the spans it retains go to its source, in units; pages of its hash and of idle
+ * boundary tags to the nearest base arena, in bytes.  Returns what it came to.
+ *
+ * Context: not in an interrupt, interrupts on.  Cost: linear in its spans and, if pages of tags can be
+ * gained, in its segments and the base arena's; locks are held for a few dozen of them at a time.
+ */
+size_t arena_reap(struct arena *arena, size_t amount);
 
 /* Memory from the nearest base arena, found by walking the sources of `near` (NULL: base_arena):
  * size bytes, whole pages; zeroed by base_zalloc.  As arena_alloc() in all else. */

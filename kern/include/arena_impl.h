@@ -43,6 +43,7 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
+	size_t retain_max;   /* units in wholly free spans that stay for the next request */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
@@ -61,6 +62,7 @@ struct arena {
 	struct spinlock lock;
 	uint64_t allocs, frees, failures;
 	uint64_t imports, returns;
+	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct btag_cursor next_fit;
 	struct btag_store store;
 };
@@ -98,6 +100,9 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats);
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* Takes a span of which nothing is used out and says what it was, from `from` on; false if there is none.
+ * The caller gives it back to the source.  No lock held. */
+bool arena_span_retire(struct arena *a, uintptr_t from, uintptr_t *start, size_t *size);
 /* Gives a page of a hash back to the base.  No lock held. */
 void arena_hash_page_return(struct arena *a, void *page);
 /* Panics unless the flags are sound in this context. */

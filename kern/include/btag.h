@@ -207,6 +207,9 @@ struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
 /* Makes used segment t free; returns the free segment it became part of. */
 struct btag *btag_release(struct btag_store *s, struct btag *t);
 
+/* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
+void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
+
 /* Cursors: a place in address order that survives changes */
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c);
@@ -233,6 +236,10 @@ struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr);
 struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i);
 /* The bucket a segment at addr belongs in. */
 size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr);
+/* Has `to` take the place of `from`, which starts where it does. */
+void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to);
+/* Shrinks it by a bucket if it is sparse; false if it isn't. */
+bool btag_hash_shrink(struct btag_hash *h);
 /* Gives it a page it wanted; takes one that it has beyond `keep` spare ones, or NULL. */
 void btag_hash_give_page(struct btag_hash *h, void *page);
 void *btag_hash_take_page(struct btag_hash *h, size_t keep);

@@ -17,16 +17,23 @@
 
 /* The first line of a tag page; tags fill the rest. */
 struct tag_page {
-	struct list link;	/* in `partial` while it has idle tags */
+	struct list link;	/* in the supply's list for its number of idle tags; in none without any */
 	struct btag_chain idle; /* tags that came back */
 	uint32_t fresh;		/* tags from here to the end were never handed out, nor touched */
 };
 #define TAG_PAGE_TAGS ((PORT_PAGE_SIZE - BTAG_SIZE) / BTAG_SIZE)
 _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
 
+/*
+ * Pages by idle tags: list i < TAG_SUPPLY_LISTS - 1 has those with 8 * i + 1 to 8 * i + 8, the last one
+ * those with nothing but idle tags.  Tags are taken from the fullest page, so that others become idle as a
+ * whole and can go back.
+ */
+#define TAG_SUPPLY_LISTS (TAG_PAGE_TAGS / 8 + 2)
+
 struct tag_supply {
 	struct spinlock lock;
-	struct list partial; /* pages with idle tags; the last to become so first */
+	struct list lists[TAG_SUPPLY_LISTS];
 	size_t pages;	     /* of tags */
 	size_t idle;	     /* tags in the pages, not in any arena's hand */
 	size_t users;	     /* arenas that take tags here, the base itself not counted */
@@ -43,6 +50,12 @@ void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t coun
 
 /* Takes every tag of the chain back.  Lock held. */
 void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
+
+/* Takes out a page of which every tag is idle, or NULL.  Lock held. */
+void *tag_supply_take_page(struct tag_supply *s);
+
+/* Whether tag `a`, which was just taken, lies in a fuller page than tag `b`.  Lock held. */
+bool tag_supply_is_denser(const struct btag *a, const struct btag *b);
 
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
 bool tag_supply_sound(const struct tag_supply *s, size_t most);

@@ -268,6 +268,11 @@ void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_op
 		remove_outer(tree, node, ops);
 }
 
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node)
+{
+	take_place(tree, old, node);
+}
+
 void tree_update(struct tree_node *n, const struct tree_ops *ops)
 {
 	if (ops->update)

@@ -18,6 +18,10 @@
  * arenas form a tree, and memory moves along its edges.  At the root of all memory stands the base
  * arena: its spans are RAM, and beneath it lies nothing.
  *
+ * Not quite every span that becomes free goes back at once: an arena retains a few, 32 quanta of its
+ * source's together, so that one that is emptied and filled again and again doesn't ask its source each time.
+ * arena_reap() takes those, and all else an arena has and doesn't need.
+ *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
  * that an arena can hand out what isn't memory, or memory that nobody may touch.
  *
@@ -43,9 +47,10 @@
  *  5. A used segment is in the hash, in the bucket of its start, and the hash holds nothing else.
  *  6. Spans ascend, do not overlap, and the tree of spans holds each of them.
  *  7. total, used and the counts are the sums over the list.
- *  8. An imported span has a used segment, or is being imported or returned under this lock hold.
+ *  8. The imported spans without a used segment amount to `retained`, which is at most retain_max.
  *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
- * 10. In a tag supply, a page is in the list iff it has idle tags, and the counts are the sums.
+ * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none, and the
+ *     counts are the sums.
  *
  * THE TAG RESERVE
  *
@@ -115,8 +120,10 @@
 
 /* Tags and pages beneath an arena */
 
-static void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
+static inline void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
 {
+	if (unlikely(a->retained) && btag_span_whole(f))
+		a->retained -= f->prev->size;
 	btag_carve(&a->store, f, start, size);
 	a->allocs++;
 }
@@ -287,6 +294,7 @@ static const char *span_install(
 		f = btag_span_import(&a->store, start, got);
 		*result = f->start;
 		a->imports++;
+		a->retained += got;
 		held_carve(a, f, f->start, size);
 		if (flags & ARENA_NEXTFIT)
 			btag_cursor_move(&a->next_fit, f);
@@ -363,6 +371,14 @@ struct aftermath {
 	bool tags; /* too many in hand */
 };
 
+static void span_leave(struct arena *a, struct btag *span, uintptr_t *start, size_t *size)
+{
+	*start = span->start;
+	*size = span->size;
+	btag_span_remove(&a->store, span);
+	a->returns++;
+}
+
 static inline void held_release(struct arena *a, struct btag *t, struct aftermath *after)
 {
 	struct btag *f = btag_release(&a->store, t);
@@ -370,10 +386,10 @@ static inline void held_release(struct arena *a, struct btag *t, struct aftermat
 
 	a->frees++;
 	if (a->afunc && (span = btag_span_whole(f))) {
-		after->span = span->start;
-		after->span_size = span->size;
-		btag_span_remove(&a->store, span);
-		a->returns++;
+		if (a->retained + span->size <= a->retain_max)
+			a->retained += span->size;
+		else
+			span_leave(a, span, &after->span, &after->span_size);
 	}
 	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
 }
@@ -398,6 +414,28 @@ static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t siz
 	if (unlikely(after.tags))
 		tags_shed(a);
 	return m;
+}
+
+/* One span after the other is looked at, until none is left that could be it. */
+bool arena_span_retire(struct arena *a, uintptr_t from, uintptr_t *start, size_t *size)
+{
+	port_irq_t irq;
+	struct btag *span;
+	bool found = false;
+
+	do {
+		irq = spin_lock(&a->lock);
+		span = a->retained ? btag_span_above(&a->store, from) : NULL;
+		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
+		if (span)
+			from = span->start + 1;
+		if (found) {
+			a->retained -= span->size;
+			span_leave(a, span, start, size);
+		}
+		spin_unlock(&a->lock, irq);
+	} while (span && !found && from != 0);
+	return found;
 }
 
 /* Hash pages: fetched for a hash that wants to grow, given back by one that has shrunk */

@@ -19,7 +19,7 @@ struct check {
 	const char *what;   /* in words */
 	uintptr_t where;    /* a segment's start, a bin or a bucket */
 	uint64_t version;   /* sum of what the arena ever did when the walk began */
-	size_t total, used; /* sums of the walk */
+	size_t total, used, retained; /* sums of the walk */
 	size_t spans, segments_free, segments_used;
 };
 
@@ -87,7 +87,7 @@ static void check_span(struct check *c, const struct btag *t)
 	if (t->next->kind == BTAG_SPAN)
 		fail(c, 1, "a span has no segment", t->start);
 	else if (a->afunc && t->next->kind == BTAG_FREE && btag_span_whole(t->next))
-		fail(c, 8, "an imported span is wholly free", t->start);
+		c->retained += t->size;
 }
 
 static void check_tag(struct check *c, const struct btag *t)
@@ -195,6 +195,8 @@ static void check_sums(struct check *c, size_t hashed)
 		if (c->spans != s->spans || c->segments_free != s->segments_free ||
 			c->segments_used != s->hash.used)
 			fail(c, 7, "the number of segments isn't the one on record", c->spans);
+		if (c->retained != a->retained || a->retained > a->retain_max)
+			fail(c, 8, "the spans that are wholly free aren't what is retained", c->retained);
 		if (hashed != s->hash.used)
 			fail(c, 5, "the hash doesn't hold as many segments as it should", hashed);
 	}

@@ -26,6 +26,9 @@ static size_t slack_between(size_t have, size_t want)
 	return want - a;
 }
 
+/* Quanta of its source's that an arena may keep in wholly free spans. */
+#define RETAIN_QUANTA 32
+
 /* What is the same for every arena.  base, source and supply are set by then. */
 static void arena_init(struct arena *a, const char *name, size_t quantum)
 {
@@ -172,6 +175,7 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->base = source && !self ? source->base : base_arena;
 	a->supply = a->base->supply;
 	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
+	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 

@@ -254,6 +254,34 @@ struct btag *btag_release(struct btag_store *s, struct btag *t)
 	return coalesce(s, t);
 }
 
+static void bin_replace(struct btag_store *s, struct btag *from, struct btag *to)
+{
+	if (from->bin_prev)
+		from->bin_prev->bin_next = to;
+	else
+		s->bins[btag_bin(s, from->size)] = to;
+	if (from->bin_next)
+		from->bin_next->bin_prev = to;
+}
+
+void btag_move(struct btag_store *s, struct btag *from, struct btag *to)
+{
+	struct btag_cursor *c;
+
+	*to = *from;
+	to->prev->next = to->next->prev = to;
+	if (from->kind == BTAG_FREE)
+		bin_replace(s, from, to);
+	else if (from->kind == BTAG_USED)
+		btag_hash_replace(&s->hash, from, to);
+	else
+		tree_replace(&s->span_tree, &from->span, &to->span);
+	list_for_each_entry (c, &s->cursors, link)
+		if (c->at == from)
+			c->at = to;
+	from->kind = BTAG_IDLE;
+}
+
 /* Cursors */
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)

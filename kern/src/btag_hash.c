@@ -276,6 +276,14 @@ static inline bool sparse(const struct btag_hash *h)
 	return 2 * h->used < h->buckets && h->buckets > BTAG_SMALL_BUCKETS;
 }
 
+bool btag_hash_shrink(struct btag_hash *h)
+{
+	if (!sparse(h))
+		return false;
+	shrink(h);
+	return true;
+}
+
 /* Two buckets a removal: at load 1/2 every segment that goes takes two along, down to the last. */
 void btag_hash_remove(struct btag_hash *h, struct btag *t)
 {
@@ -285,9 +293,15 @@ void btag_hash_remove(struct btag_hash *h, struct btag *t)
 		link = &(*link)->hash_next;
 	*link = t->hash_next;
 	h->used--;
-	if (__builtin_expect(sparse(h), 0)) {
-		shrink(h);
-		if (sparse(h))
-			shrink(h);
-	}
+	if (__builtin_expect(btag_hash_shrink(h), 0))
+		btag_hash_shrink(h);
+}
+
+void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to)
+{
+	struct btag **link = chain_of(h, from->start);
+
+	while (*link != from)
+		link = &(*link)->hash_next;
+	*link = to;
 }

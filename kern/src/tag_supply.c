@@ -7,7 +7,8 @@
 void tag_supply_init(struct tag_supply *s)
 {
 	spin_init(&s->lock);
-	list_init(&s->partial);
+	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
+		list_init(&s->lists[i]);
 	s->pages = s->idle = s->users = s->hash_pages = 0;
 }
 
@@ -26,13 +27,32 @@ static inline size_t page_idle(const struct tag_page *page)
 	return page->idle.count + (TAG_PAGE_TAGS - page->fresh);
 }
 
+/* The list a page with so many idle tags, not none, belongs in. */
+static inline size_t list_for(size_t idle)
+{
+	return idle == TAG_PAGE_TAGS ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
+}
+
+/* Puts a page that had `before` idle tags where it belongs now. */
+static inline void page_sort(struct tag_supply *s, struct tag_page *page, size_t before)
+{
+	size_t idle = page_idle(page);
+
+	if (before > 0 && idle > 0 && list_for(before) == list_for(idle))
+		return;
+	if (before > 0)
+		list_del(&page->link);
+	if (idle > 0)
+		list_add(&s->lists[list_for(idle)], &page->link);
+}
+
 void tag_supply_add_page(struct tag_supply *s, void *memory)
 {
 	struct tag_page *page = memory;
 
 	page->idle = (struct btag_chain){NULL, 0};
 	page->fresh = 0;
-	list_add(&s->partial, &page->link);
+	page_sort(s, page, 0);
 	s->pages++;
 	s->idle += TAG_PAGE_TAGS;
 }
@@ -42,17 +62,24 @@ static struct btag *page_take(struct tag_page *page)
 	return page->idle.count ? btag_chain_pop(&page->idle) : tag_at(page, page->fresh++);
 }
 
-/* The page that most lately gained an idle tag has the fewest, as a rule: taking from it first lets
- * the others become idle as a whole. */
+static struct tag_page *fullest(const struct tag_supply *s)
+{
+	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
+		if (!list_empty(&s->lists[i]))
+			return list_first_entry(&s->lists[i], struct tag_page, link);
+	return NULL;
+}
+
 void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count)
 {
-	while (count > 0 && !list_empty(&s->partial)) {
-		struct tag_page *page = list_first_entry(&s->partial, struct tag_page, link);
+	struct tag_page *page;
+
+	while (count > 0 && (page = fullest(s))) {
+		size_t before = page_idle(page);
 
 		for (; count > 0 && page_idle(page) > 0; count--, s->idle--)
 			btag_chain_push(chain, page_take(page));
-		if (page_idle(page) == 0)
-			list_del(&page->link);
+		page_sort(s, page, before);
 	}
 }
 
@@ -61,12 +88,31 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain)
 	while (chain->count > 0) {
 		struct btag *t = btag_chain_pop(chain);
 		struct tag_page *page = page_of(t);
+		size_t before = page_idle(page);
 
-		if (page_idle(page) == 0)
-			list_add(&s->partial, &page->link);
 		btag_chain_push(&page->idle, t);
+		page_sort(s, page, before);
 		s->idle++;
 	}
+}
+
+void *tag_supply_take_page(struct tag_supply *s)
+{
+	struct list *whole = &s->lists[TAG_SUPPLY_LISTS - 1];
+	struct tag_page *page;
+
+	if (list_empty(whole))
+		return NULL;
+	page = list_first_entry(whole, struct tag_page, link);
+	list_del(&page->link);
+	s->pages--;
+	s->idle -= TAG_PAGE_TAGS;
+	return page;
+}
+
+bool tag_supply_is_denser(const struct btag *a, const struct btag *b)
+{
+	return page_of(a) != page_of(b) && page_idle(page_of(a)) < page_idle(page_of(b));
 }
 
 static bool page_sound(const struct tag_page *page)
@@ -84,12 +130,14 @@ bool tag_supply_sound(const struct tag_supply *s, size_t most)
 	const struct tag_page *page;
 	size_t idle = 0, seen = 0;
 
-	list_for_each_entry (page, &s->partial, link) {
-		if (seen++ == most)
-			return s->idle >= idle;
-		if (!page_sound(page))
-			return false;
-		idle += page_idle(page);
+	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++) {
+		list_for_each_entry (page, &s->lists[i], link) {
+			if (seen++ == most)
+				return s->idle >= idle;
+			if (!page_sound(page) || list_for(page_idle(page)) != i)
+				return false;
+			idle += page_idle(page);
+		}
 	}
 	return s->idle == idle && seen <= s->pages;
 }

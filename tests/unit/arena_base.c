@@ -185,6 +185,7 @@ TEST("base: when tags run out, what needs none is still served, and all goes hom
 			arena_free(b, p, largest);
 		}
 		free_small(b, head);
+		arena_reap(b, SIZE_MAX);
 		CHECK_EQ(arena_amt_total(b), 0);
 		for (size_t i = 0; i < ntaken; i++)
 			if (taken[i])
@@ -279,5 +280,30 @@ TEST("hash: grows and shrinks with the segments, and gives its pages back")
 	CHECK_LE(stats(a).hash_pages, BTAG_HASH_SPARE_MAX + 1);
 	CHECK_LE(stats(a).tags_spare, 80);
 	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* A segment stays here and there, so that tags would keep pages if they didn't move. */
+TEST("reap: after a million segments base has what it had, to the page")
+{
+	size_t n = test_ops(1000000), before, given;
+	struct arena *a = arena_create("many", (void *)1, 2 * n, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	arena_reap(base_arena, SIZE_MAX);
+	before = arena_amt_free(base_arena);
+	for (size_t i = 1; i <= n; i++)
+		CHECK_EQ((uintptr_t)arena_alloc(a, 2, MEM_ATOMIC | ARENA_BESTFIT), 2 * i - 1);
+	for (size_t i = 1; i <= n; i++)
+		if (i % 10000 != 0)
+			arena_free(a, (void *)(2 * i - 1), 2);
+	given = arena_reap(a, SIZE_MAX);
+	CHECK_LE(n / 64 * PORT_PAGE_SIZE, given + 64 * PORT_PAGE_SIZE);
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK_LE(before, arena_amt_free(base_arena) + (n / 5000 / 40 + 2) * PORT_PAGE_SIZE);
+	for (size_t i = 10000; i <= n; i += 10000)
+		arena_free(a, (void *)(2 * i - 1), 2);
+	arena_reap(a, SIZE_MAX);
+	CHECK_EQ(arena_amt_free(base_arena), before);
+	CHECK_EQ(arena_reap(a, SIZE_MAX), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 }

@@ -26,7 +26,7 @@ static struct arena_stats stats(struct arena *a)
 	return s;
 }
 
-TEST("import: a span comes when nothing held serves, and goes back when wholly free")
+TEST("import: a span comes when nothing held serves, stays when wholly free, and goes when reaped")
 {
 	struct arena *a = root(4096, 10), *b = importer("importer", a, 64);
 	void *p = arena_alloc(b, 64, MEM_ATOMIC), *q = arena_alloc(b, 4032, MEM_ATOMIC);
@@ -38,10 +38,38 @@ TEST("import: a span comes when nothing held serves, and goes back when wholly f
 	arena_free(b, p, 64);
 	CHECK_EQ(stats(b).returns, 0);
 	arena_free(b, q, 4032);
+	CHECK_EQ(stats(b).returns, 0);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 64, MEM_ATOMIC), (uintptr_t)p);
+	CHECK_EQ(stats(b).imports, 1);
+	CHECK_EQ(arena_reap(b, SIZE_MAX), 0);
+	arena_free(b, p, 64);
+	CHECK_EQ(arena_reap(b, SIZE_MAX), 4096);
 	CHECK_EQ(stats(b).returns, 1);
 	CHECK_EQ(arena_amt_total(b), 0);
 	CHECK_EQ(arena_amt_free(a), 10 * 4096);
 	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("import: spans of 32 of the source's quanta are retained, what comes to more goes back at once")
+{
+	struct arena *a = root(16, 100), *b = importer("importer", a, 16);
+	void *p[40];
+
+	for (int i = 0; i < 40; i++)
+		p[i] = arena_alloc(b, 16, MEM_ATOMIC);
+	for (int i = 0; i < 40; i++)
+		arena_free(b, p[i], 16);
+	CHECK_EQ(arena_amt_total(b), 32 * 16);
+	CHECK_EQ(stats(b).returns, 8);
+	p[0] = arena_alloc(b, 33 * 16, MEM_ATOMIC);
+	arena_free(b, p[0], 33 * 16);
+	CHECK_EQ(stats(b).returns, 9);
+	CHECK_EQ(arena_check(b, &console_sink), 0);
+	CHECK_EQ(arena_reap(b, 40), 48);
+	CHECK_EQ(arena_amt_total(b), 29 * 16);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_amt_free(a), 100 * 16);
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
@@ -111,6 +139,7 @@ TEST("import: a self-sourced arena makes its own spans")
 	CHECK_EQ(conjured_live, 128);
 	CHECK_STR(stats(a).source, "self");
 	arena_free(a, p, 100);
+	CHECK_EQ(arena_reap(a, SIZE_MAX), 128);
 	CHECK_EQ(conjured_live, 0);
 	CHECK_EQ(arena_destroy(a), 0);
 }

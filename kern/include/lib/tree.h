@@ -43,6 +43,9 @@ struct tree_node *tree_parent(const struct tree_node *n);
 void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
 void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
 
+/* Has `node`, equal to `old` in order and value, take its place.  Constant. */
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node);
+
 /* Call after what n's augmented value is computed from has changed, its place in the order not. */
 void tree_update(struct tree_node *n, const struct tree_ops *ops);
 

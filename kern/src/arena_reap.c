@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Going home: an arena gives back what it has and doesn't need.
+ *
+ * In this order, since each makes more of the next: what its front holds idle; the spans it retains; pages
+ * of its hash; spare tags.  Then pages of tags go back to the base arena.  A page goes only when none of
+ * its tags is in use, and a single tag that happens to lie there would keep it; so tags move: from emptier
+ * pages to fuller ones, a few at a time, while there are idle tags enough to fill a page.  The arena's own
+ * tags move, and the base's, whose number grows and shrinks with the number of pages.
+ */
+#include "arena_impl.h"
+
+/* Steps under one hold of a lock. */
+#define REAP_TAGS 32  /* tags handed to the supply */
+#define REAP_MOVES 16 /* tags that move */
+#define REAP_SHRINKS 8 /* buckets of the hash */
+
+/* Spans */
+
+/* Gives retained spans back until they come to `wanted`; returns what they came to. */
+static size_t spans_reap(struct arena *a, size_t wanted)
+{
+	uintptr_t start = 0;
+	size_t size, given = 0;
+
+	while (given < wanted && arena_span_retire(a, start, &start, &size)) {
+		a->ffunc(a->source, (void *)start, size);
+		given += size;
+	}
+	return given;
+}
+
+/* The hash */
+
+/* Shrinks it a little; says whether there is more to do. */
+static bool hash_step(struct arena *a, void **page)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool more = true;
+
+	for (int i = 0; i < REAP_SHRINKS && more; i++)
+		more = btag_hash_shrink(&a->store.hash);
+	*page = btag_hash_take_page(&a->store.hash, 0);
+	spin_unlock(&a->lock, irq);
+	return more || *page;
+}
+
+static size_t hash_reap(struct arena *a)
+{
+	size_t pages = 0;
+	void *page;
+
+	while (hash_step(a, &page)) {
+		if (page) {
+			arena_hash_page_return(a, page);
+			pages++;
+		}
+	}
+	return pages;
+}
+
+/* Tags */
+
+static void tags_reap(struct arena *a)
+{
+	struct btag_chain chain;
+
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+		size_t spare = a->store.spare.count - a->tag_reserve;
+
+		chain = (struct btag_chain){NULL, 0};
+		btag_take(&a->store, &chain, spare < REAP_TAGS ? spare : REAP_TAGS);
+		spin_unlock(&a->lock, irq);
+		arena_tags_return(a, &chain);
+	} while (chain.count == REAP_TAGS);
+}
+
+/* A tag of the fullest page there is, in exchange for t if that is fuller than t's own; else t.  The
+ * supply's lock is held. */
+static struct btag *tag_exchange(struct tag_supply *supply, struct btag *t)
+{
+	struct btag_chain chain = {NULL, 0};
+	struct btag *fresh;
+
+	tag_supply_take(supply, &chain, 1);
+	fresh = btag_chain_pop(&chain);
+	if (tag_supply_is_denser(fresh, t))
+		return fresh;
+	btag_chain_push(&chain, fresh);
+	tag_supply_give(supply, &chain);
+	return t;
+}
+
+/* Gives the tag that was exchanged back.  The supply's lock is held. */
+static void tag_drop(struct tag_supply *supply, struct btag *t)
+{
+	struct btag_chain chain = {NULL, 0};
+
+	btag_chain_push(&chain, t);
+	tag_supply_give(supply, &chain);
+}
+
+static bool segment_tag_move(struct arena *a, struct btag *t)
+{
+	struct btag *fresh = tag_exchange(a->supply, t);
+
+	if (fresh == t)
+		return false;
+	btag_move(&a->store, t, fresh);
+	tag_drop(a->supply, t);
+	return true;
+}
+
+/* The same for the tags that a base arena keeps in reserve. */
+static size_t reserve_move(struct arena *base)
+{
+	port_irq_t irq = spin_lock(&base->supply->lock), inner = spin_lock(&base->lock);
+	struct btag_chain reserve = {NULL, 0};
+	size_t moved = 0;
+
+	btag_take(&base->store, &reserve, base->supply->idle > 0 ? base->tag_reserve : 0);
+	while (reserve.count > 0) {
+		struct btag *t = btag_chain_pop(&reserve), *fresh = tag_exchange(base->supply, t);
+
+		btag_chain_push(&base->store.spare, fresh);
+		if (fresh != t) {
+			tag_drop(base->supply, t);
+			moved++;
+		}
+	}
+	spin_unlock(&base->lock, inner);
+	spin_unlock(&base->supply->lock, irq);
+	return moved;
+}
+
+/* Moves the tags of the next few segments; returns how many moved, and in *more whether it is worth going
+ * on: segments are left, and idle tags enough to fill a page. */
+static size_t compact_step(struct arena *a, struct btag_cursor *c, bool *more)
+{
+	port_irq_t irq = spin_lock(&a->supply->lock), inner = spin_lock(&a->lock);
+	struct btag *t = NULL;
+	uintptr_t start;
+	size_t moved = 0;
+
+	*more = a->supply->idle >= TAG_PAGE_TAGS;
+	for (int i = 0; i < REAP_MOVES && *more; i++) {
+		t = btag_cursor_next(&a->store, c, &start);
+		*more = t != NULL;
+		moved += t && segment_tag_move(a, t);
+	}
+	spin_unlock(&a->lock, inner);
+	spin_unlock(&a->supply->lock, irq);
+	return moved;
+}
+
+/* One walk over the arena's tags; returns how many moved. */
+static size_t compact(struct arena *a)
+{
+	struct btag_cursor c;
+	size_t moved = 0;
+	bool more;
+	port_irq_t irq = spin_lock(&a->lock);
+
+	btag_cursor_open(&a->store, &c);
+	spin_unlock(&a->lock, irq);
+	do
+		moved += compact_step(a, &c, &more);
+	while (more);
+	irq = spin_lock(&a->lock);
+	btag_cursor_close(&c);
+	spin_unlock(&a->lock, irq);
+	return moved;
+}
+
+/* Gives every page of idle tags back to the base arena; returns how many. */
+static size_t pages_reap(struct arena *base)
+{
+	struct tag_supply *supply = base->supply;
+	size_t pages = 0;
+	void *page;
+
+	for (;;) {
+		port_irq_t irq = spin_lock(&supply->lock);
+
+		page = tag_supply_take_page(supply);
+		spin_unlock(&supply->lock, irq);
+		if (!page)
+			return pages;
+		arena_segment_free(base, page, PORT_PAGE_SIZE, __builtin_return_address(0));
+		pages++;
+	}
+}
+
+/* Rounds of these end when one moved nothing and freed nothing: each move fills a fuller page.  The base's
+ * hash shrinks as its pages of tags, segments of its own, go. */
+static size_t tag_pages_reap(struct arena *a)
+{
+	size_t pages = 0, moved, gained;
+
+	do {
+		tags_reap(a);
+		tags_reap(a->base);
+		gained = pages_reap(a->base) + hash_reap(a->base);
+		moved = reserve_move(a->base) + compact(a);
+		if (!arena_is_base(a))
+			moved += compact(a->base);
+		pages += gained;
+	} while (moved + gained > 0);
+	return pages;
+}
+
+size_t arena_reap(struct arena *a, size_t amount)
+{
+	size_t given = 0;
+
+	if (a->front)
+		a->front->drain(a->front, true);
+	if (a->afunc)
+		given += spans_reap(a, amount);
+	if (given < amount)
+		given += hash_reap(a) * PORT_PAGE_SIZE;
+	if (given < amount)
+		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
+	return given;
+}
