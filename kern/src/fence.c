@@ -5,7 +5,9 @@
 #include "fence.h"
 
 #include "arena.h"
+#include "kthread.h"
 #include "lib/sink.h"
+#include "machine.h"
 #include "port.h"
 
 /* Arenas that are watched one by one; of those beyond, only the number is. */
@@ -15,7 +17,7 @@
 static struct arena_stats rows[WATCHED_MAX];
 
 static struct {
-	size_t arenas;
+	size_t arenas, ktasks;
 	struct {
 		const struct arena *arena;
 		uint64_t used;
@@ -29,17 +31,23 @@ static size_t count_watched(size_t arenas)
 	return arenas < WATCHED_MAX ? arenas : WATCHED_MAX;
 }
 
-/* What users hold of it: pages that hold tags come and stay as tags are needed. */
+/* What users hold of it: pages that hold tags or translations come and stay as they are needed. */
 static uint64_t in_use(const struct arena_stats *s)
 {
-	return s->used - s->tag_pages * PORT_PAGE_SIZE;
+	uint64_t own = s->tag_pages;
+
+	if (s->arena == base_arena)
+		own += machine_table_pages();
+	return s->used - own * PORT_PAGE_SIZE;
 }
 
 /* What arenas retain is in no use.  Backward: importers give back before their sources do. */
 static void reap(void)
 {
-	size_t arenas = arena_tree_stats(rows, WATCHED_MAX);
+	size_t arenas;
 
+	kthread_reap();
+	arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = count_watched(arenas); i > 0; i--)
 		arena_reap((struct arena *)rows[i - 1].arena, SIZE_MAX);
 }
@@ -47,6 +55,7 @@ static void reap(void)
 static void begin(void)
 {
 	reap();
+	before.ktasks = ktask_count();
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(before.arenas); i++) {
 		before.watched[i].arena = rows[i].arena;
@@ -101,9 +110,12 @@ static const char *end(void)
 	const char *found = NULL;
 	size_t arenas;
 
+	if (ktask_count() != before.ktasks) {
+		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
+		return wrong;
+	}
 	reap();
 	arenas = arena_tree_stats(rows, WATCHED_MAX);
-
 	for (size_t i = 0; i < count_watched(arenas) && !found; i++)
 		found = check(&rows[i]);
 	if (found)

@@ -6,7 +6,7 @@
 
 void tag_supply_init(struct tag_supply *s)
 {
-	spin_init(&s->lock);
+	spin_init(&s->lock, SPIN_SUPPLY);
 	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
 		list_init(&s->lists[i]);
 	s->pages = s->idle = s->users = s->hash_pages = 0;
