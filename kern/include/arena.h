@@ -125,6 +125,16 @@ const char *arena_add_strerror(int error);
 void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
+ * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of port_ns();
+ * then NULL.  Who sleeps is served smallest first, but nobody sees 64 others served before him; a free in
+ * the arena, or in a source it imports from, wakes who can be served.
+ *
+ * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in those who wait.  Panics as
+ * arena_alloc() does, on another memory flag, and where it may not sleep.
+ */
+void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint64_t deadline);
+
+/*
  * Takes back what arena_alloc(arena, size, ...) returned.  Coalesces with free neighbours; an
  * imported span that is wholly free goes back to its source, but for a few that are retained (32 of the
  * source's quanta at most) until arena_reap() wants them.
@@ -179,6 +189,9 @@ struct arena_stats {
 	uint64_t allocs, frees;	     /* that ever succeeded */
 	uint64_t failures;	     /* allocations that returned NULL */
 	uint64_t imports, returns;   /* spans moved from and to the source */
+	uint64_t waiting;	     /* allocations asleep now */
+	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken to try */
+	uint64_t waits_served;	     /* that were served after sleeping */
 	uint64_t importers;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;

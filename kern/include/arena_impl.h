@@ -27,6 +27,9 @@ struct arena_front {
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
 	 * then, interrupts on).  Returns the units that went back. */
 	size_t (*drain)(struct arena_front *f, bool all);
+	/* While slow, everything passes magazines by: what is freed on any core reaches the arena at once.
+	 * In a thread, interrupts on. */
+	void (*set_slow)(struct arena_front *f, bool slow);
 	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
 	int (*destroy)(struct arena_front *f);
 };
@@ -34,6 +37,30 @@ struct arena_front {
 /* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes
  * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
+
+/* A request that sleeps in an arena's queue; on its thread's stack. */
+struct arena_waiter {
+	struct tree_node by_size; /* then by arrival */
+	struct list by_age;
+	size_t size;
+	uint64_t served_before; /* how many the queue had served when it came */
+	port_thread_t *thread;
+	bool has_baton;
+};
+
+/* Those who wait for an arena (arena_wait.c).  Guarded by the arena's lock. */
+struct arena_queue {
+	struct tree waiters;
+	struct list by_age;	    /* the oldest first */
+	struct arena_waiter *baton; /* the one that is awake and tries, or NULL */
+	bool missed;		    /* something came while it was */
+	bool slow;		    /* somebody waits here, or in short_above; also read without the lock */
+	struct list short_above;    /* arenas above with waiters, by short_link */
+	struct list short_link;
+	size_t short_count;
+	size_t count; /* waiters; also read without the lock */
+	uint64_t sleeps, wakeups, served;
+};
 
 struct arena {
 	/* Fixed once created. */
@@ -65,6 +92,7 @@ struct arena {
 	uint64_t imports, returns;
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct btag_cursor next_fit;
+	struct arena_queue queue;
 	struct btag_store store;
 };
 
@@ -94,6 +122,26 @@ void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
 /* Has `front` serve small sizes from now on.  Nobody uses the arena meanwhile. */
 void arena_set_front(struct arena *a, struct arena_front *front);
+
+/* How much to ask the source for, in its quanta, so that `size` fits wherever it lands; 0 if that wraps. */
+size_t arena_import_size(const struct arena *a, size_t size);
+
+/* Waiting */
+
+void arena_queue_init(struct arena_queue *q);
+
+/*
+ * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until `deadline`
+ * (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at least, from the arena or its source.
+ * Returns what try did last.  Context: a thread, interrupts on, no lock held.
+ */
+bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline);
+
+/* To be called, without a lock, when something was freed in a slow arena.  Context: any but an NMI. */
+void arena_freed(struct arena *a);
+
+/* Asks reclaim for memory; NULL while there is no reclaim.  Context: any. */
+extern void (*arena_reclaim_poke)(struct arena *a);
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);

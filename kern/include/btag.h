@@ -183,6 +183,8 @@ void btag_span_remove(struct btag_store *s, struct btag *span);
 struct btag *btag_fit_instant(struct btag_store *s, size_t size);
 struct btag *btag_fit_best(struct btag_store *s, size_t size);
 struct btag *btag_fit_exact(struct btag_store *s, size_t size);
+/* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
+bool btag_may_serve(const struct btag_store *s, size_t size);
 size_t btag_largest_free(const struct btag_store *s);
 
 /* What next fit remembers: where the last one ended. */

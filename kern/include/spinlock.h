@@ -63,6 +63,7 @@ struct spinlock {
 #if SPANDREL_DEBUG
 /* Panics unless `l` may be taken here now; notes that it was taken, and released. */
 void spin_debug_check(struct spinlock *l);
+void spin_debug_check_nested(struct spinlock *l);
 void spin_debug_taken(struct spinlock *l);
 void spin_debug_released(struct spinlock *l);
 /* Panics if this core holds a spinlock: stands before a call into code of others (afunc, ffunc, ctor,
@@ -70,6 +71,10 @@ void spin_debug_released(struct spinlock *l);
 void spin_assert_none_held(void);
 #else
 static inline void spin_debug_check(struct spinlock *l)
+{
+}
+
+static inline void spin_debug_check_nested(struct spinlock *l)
 {
 }
 
@@ -91,17 +96,32 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 	*l = (struct spinlock)SPINLOCK_INIT(class);
 }
 
-static inline port_irq_t spin_lock(struct spinlock *l)
+static inline void spin_enter(struct spinlock *l)
 {
-	port_irq_t irq = port_irq_save();
-	uint32_t ticket;
+	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
-	spin_debug_check(l);
-	ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 	/* Acquire: pairs with the release in spin_unlock() of the core before. */
 	while (__builtin_expect(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket, 0))
 		port_pause();
 	spin_debug_taken(l);
+}
+
+static inline port_irq_t spin_lock(struct spinlock *l)
+{
+	port_irq_t irq = port_irq_save();
+
+	spin_debug_check(l);
+	spin_enter(l);
+	return irq;
+}
+
+/* The same while one of its class is held: the caller has an order for those of a class. */
+static inline port_irq_t spin_lock_nested(struct spinlock *l)
+{
+	port_irq_t irq = port_irq_save();
+
+	spin_debug_check_nested(l);
+	spin_enter(l);
 	return irq;
 }
 

@@ -106,6 +106,7 @@
 #include "arena_impl.h"
 
 #include "lib/string.h"
+#include "sync.h"
 
 /* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
  * behind the request.  One that doesn't import takes at most 2, for next fit can leave both ends. */
@@ -255,9 +256,7 @@ static enum outcome serve_with_tags(
 
 /* Imports */
 
-/* How much to ask the source for, in its quanta, so that `size` fits wherever it lands; 0 if that
- * wraps. */
-static size_t import_size(const struct arena *a, size_t size)
+size_t arena_import_size(const struct arena *a, size_t size)
 {
 	size_t wanted = size + a->import_slack;
 
@@ -319,7 +318,7 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 static bool serve_import(
 	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
 {
-	size_t got = import_size(a, size);
+	size_t got = arena_import_size(a, size);
 	const char *refused;
 	uintptr_t start;
 
@@ -370,6 +369,7 @@ struct aftermath {
 	uintptr_t span; /* goes back to the source, if span_size isn't 0 */
 	size_t span_size;
 	bool tags; /* too many in hand */
+	bool slow; /* somebody waits for what was freed */
 };
 
 static void span_leave(struct arena *a, struct btag *span, uintptr_t *start, size_t *size)
@@ -387,12 +387,16 @@ static inline void held_release(struct arena *a, struct btag *t, struct aftermat
 
 	a->frees++;
 	if (a->afunc && (span = btag_span_whole(f))) {
-		if (a->retained + span->size <= a->retain_max)
+		/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
+		bool wanted = __atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
+
+		if (a->retained + span->size <= a->retain_max && !wanted)
 			a->retained += span->size;
 		else
 			span_leave(a, span, &after->span, &after->span_size);
 	}
 	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
+	after->slow = a->queue.slow;
 }
 
 static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t size)
@@ -416,6 +420,8 @@ static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t siz
 	}
 	if (unlikely(after.tags))
 		tags_shed(a);
+	if (unlikely(after.slow))
+		arena_freed(a);
 	return m;
 }
 
@@ -508,15 +514,12 @@ static __attribute__((noreturn, cold)) void wait_forever(
 		size, (size_t)s.free, (size_t)s.largest_free);
 }
 
-static void *shortage(struct arena *a, size_t size, unsigned flags, void *caller)
+static void note_failure(struct arena *a)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
 	a->failures++;
 	spin_unlock(&a->lock, irq);
-	if (flags & MEM_WAIT)
-		wait_forever(a, size, caller);
-	return NULL;
 }
 
 static __attribute__((noreturn, cold)) void bad_free(
@@ -540,19 +543,56 @@ static __attribute__((noreturn, cold)) void bad_free(
 
 /* Allocation and freeing */
 
-static void *segment_alloc(
-	struct arena *a, size_t size, size_t units, unsigned flags, void *caller)
-{
+/* A request, for when it has to wait. */
+struct request {
+	struct arena *arena;
+	size_t units;
+	unsigned flags;
 	uintptr_t result;
+};
+
+static bool request_serve(void *arg)
+{
+	struct request *r = arg;
+
+	return serve(r->arena, r->units, r->flags, &r->result);
+}
+
+/* Whether the caller sleeps rather than take what it finds: it would do so in vain before there are
+ * threads, and doesn't overtake who waits already. */
+static inline bool queues(const struct arena *a, unsigned flags)
+{
+	return unlikely(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0) && (flags & MEM_WAIT);
+}
+
+static bool shortage(struct arena *a, struct request *r, uint64_t deadline, void *caller)
+{
+	bool served = false;
+
+	if (deadline > 0 && !port_thread_self())
+		wait_forever(a, r->units, caller);
+	if (deadline > 0)
+		served = arena_wait(a, r->units, request_serve, r, deadline);
+	if (!served)
+		note_failure(a);
+	return served;
+}
+
+/* Sleeps until `deadline`; 0: doesn't sleep. */
+static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned flags,
+	uint64_t deadline, void *caller)
+{
+	struct request r = {a, units, flags, 0};
 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(!serve(a, units, flags, &result)))
-		return shortage(a, units, flags, caller);
+	if (unlikely(queues(a, flags) || !serve(a, units, flags, &r.result)))
+		if (!shortage(a, &r, deadline, caller))
+			return NULL;
 	if (unlikely(btag_hash_needs_care(&a->store.hash)))
 		hash_care(a);
-	return (void *)result;
+	return (void *)r.result;
 }
 
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
@@ -561,7 +601,8 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
-static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
+static void *alloc_until(
+	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
 
@@ -572,12 +613,17 @@ static void *alloc_from(struct arena *a, size_t size, unsigned flags, void *call
 		if (__builtin_expect(cached != NULL, 1))
 			return cached;
 	}
-	return segment_alloc(a, size, units, flags, caller);
+	return segment_alloc(a, size, units, flags, deadline, caller);
+}
+
+static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
 void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
+	return segment_alloc(a, size, btag_round_up(&a->store, size), flags, 0,
 		__builtin_return_address(0));
 }
 
@@ -604,6 +650,16 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	return alloc_from(a, size, flags, __builtin_return_address(0));
+}
+
+void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
+{
+	void *caller = __builtin_return_address(0);
+
+	sync_check_may_sleep("arena_alloc_timeout", caller);
+	if (!(flags & MEM_ERROR))
+		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
+	return alloc_until(a, size, flags, deadline, caller);
 }
 
 void arena_free(struct arena *a, void *addr, size_t size)

@@ -37,6 +37,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	list_init(&a->importers);
 	list_init(&a->importer_link);
 	list_init(&a->slabs);
+	arena_queue_init(&a->queue);
 	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
 	btag_cursor_open(&a->store, &a->next_fit);
@@ -83,6 +84,7 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	int error = 0;
+	bool slow;
 
 	if (btag_span_overlaps(&a->store, start, size)) {
 		error = -EEXIST;
@@ -90,7 +92,10 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 		btag_give(&a->store, tags);
 		btag_span_add(&a->store, start, size);
 	}
+	slow = a->queue.slow;
 	spin_unlock(&a->lock, irq);
+	if (slow)
+		arena_freed(a);
 	return error;
 }
 

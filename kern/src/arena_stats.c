@@ -29,6 +29,10 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->failures = a->failures;
 	stats->imports = a->imports;
 	stats->returns = a->returns;
+	stats->waiting = a->queue.count;
+	stats->sleeps = a->queue.sleeps;
+	stats->wakeups = a->queue.wakeups;
+	stats->waits_served = a->queue.served;
 	stats->tags_spare = s->spare.count;
 	stats->hash_buckets = s->hash.buckets;
 	stats->hash_pages = s->hash.pages_held;

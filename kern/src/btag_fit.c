@@ -142,6 +142,21 @@ struct btag *btag_fit_exact(struct btag_store *s, size_t size)
 	return best && best->size == size ? best : NULL;
 }
 
+/* Segments of a bin it looks at before it says yes. */
+#define MAY_SERVE_LOOKS 32
+
+bool btag_may_serve(const struct btag_store *s, size_t size)
+{
+	size_t q = btag_quanta(s, size), looks = MAY_SERVE_LOOKS;
+	struct btag *f;
+
+	if (bin_from(s, q <= BTAG_EXACT ? q - 1 : bin_of(q - 1) + 1) != BTAG_NO_BIN)
+		return true;
+	for (f = s->bins[bin_of(q)]; f && f->size < size && looks > 0; f = f->bin_next)
+		looks--;
+	return f != NULL;
+}
+
 size_t btag_largest_free(const struct btag_store *s)
 {
 	size_t b = bitmap_find_last(s->bin_map, BTAG_BINS);

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Waiting in an arena's queue for what it is short of.
+ *
+ * CONCEPTS
+ *
+ * Only the outermost call sleeps.  Whatever lies beneath it, front, cache or source, is asked atomically;
+ * when all of that fails, the caller takes a place in the queue of the arena it called and sleeps there.
+ * The chain of an arena is the arena, its source, the source's source and so on, and at last the base
+ * arena that its boundary tags come from.  A free anywhere in the chain may be what a waiter needs.
+ *
+ * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its place
+ * kept; served, it leaves and passes the baton on; not served, it puts the baton down and sleeps.  Nobody
+ * is woken who can't be served as far as can be told, so wake-ups in vain come only from atomic requests
+ * that were quicker, and from requests whose constraints the amount free says nothing about.
+ *
+ * REPRESENTATION
+ *
+ * A waiter lies on its thread's stack and is linked twice: in a tree by size, then arrival, and in a list
+ * by arrival.  The first of the tree is next, unless the oldest has seen 64 others served since it came.
+ * An arena with waiters, in its own queue or above it, is linked in the list `short_above` of the arena
+ * next in its chain, and `slow`.  So a free sees in one flag that somebody waits, and finds him by going up
+ * such lists.  Everything is there before anyone sleeps: sleeping and waking allocate nothing.
+ *
+ * INVARIANTS
+ *
+ *  1. An arena is in its downstream arena's short_above iff it has waiters or a short_above of its own, and
+ *     then, and only then, it is slow.
+ *  2. A waiter without the baton that could be served has a free, an addition or a waiter that has the
+ *     baton still to come, which will consider it: a free reads `slow` under the lock under which it frees,
+ *     and a waiter tries once after it has entered.
+ *
+ * LOCKING
+ *
+ *	shortage_lock (sleeps) -> an arena's lock -> the lock of an arena above it
+ *
+ * Links change under shortage_lock and the lock of the arena whose list it is.  A free goes up with the
+ * locks of the arenas it passes held, so that none of them can leave; it lets go between one importer and
+ * the next.  No other path holds two arenas' locks.
+ *
+ * COST
+ *
+ * Logarithmic in the waiters; a free without waiters pays one flag.  A free with waiters looks at one
+ * request of each arena that is short and hangs on it, until one can be served.
+ */
+#include "arena_impl.h"
+
+#include "sync.h"
+
+/* As often another may be served first. */
+#define PASSED_MAX 64
+
+static struct qlock shortage_lock = QLOCK_INIT(shortage_lock);
+
+void (*arena_reclaim_poke)(struct arena *a);
+
+/* The queue.  The arena's lock is held. */
+
+static inline struct arena_waiter *waiter_of(const struct tree_node *n)
+{
+	return n ? container_of(n, struct arena_waiter, by_size) : NULL;
+}
+
+static bool waiter_before(const struct tree_node *a, const struct tree_node *b)
+{
+	return waiter_of(a)->size < waiter_of(b)->size;
+}
+
+static const struct tree_ops waiter_order = {.before = waiter_before};
+
+void arena_queue_init(struct arena_queue *q)
+{
+	*q = (struct arena_queue){.waiters = TREE_INIT};
+	list_init(&q->by_age);
+	list_init(&q->short_above);
+	list_init(&q->short_link);
+}
+
+static struct arena_waiter *next_waiter(const struct arena_queue *q)
+{
+	struct arena_waiter *oldest;
+
+	if (list_empty(&q->by_age))
+		return NULL;
+	oldest = list_first_entry(&q->by_age, struct arena_waiter, by_age);
+	if (q->served - oldest->served_before >= PASSED_MAX)
+		return oldest;
+	return waiter_of(tree_first(&q->waiters));
+}
+
+static bool is_short(const struct arena_queue *q)
+{
+	return !list_empty(&q->by_age) || !list_empty(&q->short_above);
+}
+
+static void baton_give(struct arena_queue *q, struct arena_waiter *w)
+{
+	q->baton = w;
+	q->wakeups++;
+	w->has_baton = true;
+	port_thread_unblock(w->thread);
+}
+
+/* Who can be served */
+
+/* What an arena has to import to serve `size`; 0 if it imports nothing, or more than there is. */
+static size_t import_need(const struct arena *a, size_t size)
+{
+	return a->afunc && a->source != a ? arena_import_size(a, size) : 0;
+}
+
+/* Whether its sources may give `size` more, as far as can be told from their free segments. */
+static bool sources_may_serve(struct arena *a, size_t size)
+{
+	bool may = false;
+
+	for (size = import_need(a, size); size && !may; size = import_need(a, size)) {
+		port_irq_t irq;
+
+		if (a->afunc != arena_alloc)
+			return true;
+		a = a->source;
+		irq = spin_lock(&a->lock);
+		may = btag_may_serve(&a->store, size);
+		spin_unlock(&a->lock, irq);
+	}
+	return may;
+}
+
+/* Wakes the arena's next waiter if it may be served and nobody has the baton. */
+static void consider(struct arena *a)
+{
+	struct arena_queue *q = &a->queue;
+	port_irq_t irq = spin_lock(&a->lock);
+	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
+	size_t size = w ? w->size : 0;
+
+	q->missed = q->baton != NULL;
+	if (w && btag_may_serve(&a->store, size)) {
+		baton_give(q, w);
+		w = NULL;
+	}
+	spin_unlock(&a->lock, irq);
+
+	if (!w || !sources_may_serve(a, size))
+		return;
+	irq = spin_lock(&a->lock);
+	if (q->baton)
+		q->missed = true;
+	else if ((w = next_waiter(q)))
+		baton_give(q, w);
+	spin_unlock(&a->lock, irq);
+}
+
+/* Frees */
+
+/* The arenas from the one that was freed in up to one that is short; all their locks are held. */
+struct reach {
+	struct arena *arena;
+	const struct reach *below;
+};
+
+static bool reach_may_serve(const struct reach *r, size_t size)
+{
+	while (size && !btag_may_serve(&r->arena->store, size)) {
+		/* Below the first arena nothing was freed; and what only tags come from gives no segments. */
+		if (!r->below || (r->arena->source != r->below->arena && r->arena->source != r->arena))
+			return false;
+		if (r->arena->afunc != arena_alloc)
+			return true;
+		size = import_need(r->arena, size);
+		r = r->below;
+	}
+	return size != 0;
+}
+
+/* Wakes the arena's own next waiter, if the free may serve it. */
+static bool own_wake(const struct reach *r)
+{
+	struct arena_queue *q = &r->arena->queue;
+	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
+	bool wakes = w && reach_may_serve(r, w->size);
+
+	q->missed = q->missed || q->baton;
+	if (wakes)
+		baton_give(q, w);
+	return wakes;
+}
+
+/* Wakes a waiter of the first arena above that is short, or beyond it; that one is the last then.  Trees
+ * of arenas are a few levels deep. */
+static bool above_wake(const struct reach *r)
+{
+	struct arena_queue *q = &r->arena->queue;
+	struct list *first = q->short_above.next;
+	struct arena *above = list_entry(first, struct arena, queue.short_link);
+	struct reach up = {above, r};
+	port_irq_t irq = spin_lock_nested(&above->lock);
+	bool woke = own_wake(&up);
+
+	for (size_t n = above->queue.short_count; n > 0 && !woke; n--)
+		woke = above_wake(&up);
+	spin_unlock(&above->lock, irq);
+	list_del(first);
+	list_add_tail(&q->short_above, first);
+	return woke;
+}
+
+void arena_freed(struct arena *a)
+{
+	struct reach r = {a, NULL};
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t n = a->queue.short_count;
+	bool woke = own_wake(&r);
+
+	for (; n > 0 && !woke && a->queue.short_count > 0; n--) {
+		woke = above_wake(&r);
+		spin_unlock(&a->lock, irq);
+		irq = spin_lock(&a->lock);
+	}
+	spin_unlock(&a->lock, irq);
+}
+
+/* The chain */
+
+/* The arena next in a chain, NULL behind the last. */
+static struct arena *downstream(const struct arena *a)
+{
+	if (a->source && a->source != a)
+		return a->source;
+	return a->base == a ? NULL : a->base;
+}
+
+static void set_slow(struct arena *a, bool slow)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	__atomic_store_n(&a->queue.slow, slow, __ATOMIC_RELAXED);
+	spin_unlock(&a->lock, irq);
+	if (a->front)
+		a->front->set_slow(a->front, slow);
+}
+
+/* shortage_lock is held. */
+static void chain_mark(struct arena *a)
+{
+	struct arena *down;
+
+	for (; a && !a->queue.slow; a = down) {
+		set_slow(a, true);
+		down = downstream(a);
+		if (down) {
+			port_irq_t irq = spin_lock(&down->lock);
+
+			list_add_tail(&down->queue.short_above, &a->queue.short_link);
+			down->queue.short_count++;
+			spin_unlock(&down->lock, irq);
+		}
+	}
+}
+
+/* shortage_lock is held. */
+static void chain_unmark(struct arena *a)
+{
+	struct arena *down;
+
+	for (; a && !is_short(&a->queue); a = down) {
+		set_slow(a, false);
+		down = downstream(a);
+		if (down) {
+			port_irq_t irq = spin_lock(&down->lock);
+
+			list_del(&a->queue.short_link);
+			down->queue.short_count--;
+			spin_unlock(&down->lock, irq);
+		}
+	}
+}
+
+/* What fronts hold idle may be all that is missing. */
+static void chain_drain(struct arena *a)
+{
+	for (; a; a = downstream(a))
+		if (a->front)
+			a->front->drain(a->front, true);
+}
+
+/* Coming and going */
+
+static void enter(struct arena *a, struct arena_waiter *w)
+{
+	struct arena_queue *q = &a->queue;
+	port_irq_t irq;
+
+	qlock_lock(&shortage_lock);
+	irq = spin_lock(&a->lock);
+	w->served_before = q->served;
+	tree_insert(&q->waiters, &w->by_size, &waiter_order);
+	list_add_tail(&q->by_age, &w->by_age);
+	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
+	q->sleeps++;
+	spin_unlock(&a->lock, irq);
+	chain_mark(a);
+	qlock_unlock(&shortage_lock);
+}
+
+static void leave(struct arena *a, struct arena_waiter *w, bool served)
+{
+	struct arena_queue *q = &a->queue;
+	port_irq_t irq;
+
+	qlock_lock(&shortage_lock);
+	irq = spin_lock(&a->lock);
+	tree_remove(&q->waiters, &w->by_size, &waiter_order);
+	list_del(&w->by_age);
+	if (q->baton == w)
+		q->baton = NULL;
+	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
+	q->served += served;
+	spin_unlock(&a->lock, irq);
+	chain_unmark(a);
+	qlock_unlock(&shortage_lock);
+	/* The place behind is free, and what this one left may serve another: here, or above. */
+	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED)) {
+		consider(a);
+		arena_freed(a);
+	}
+}
+
+static void baton_down(struct arena *a, struct arena_waiter *w)
+{
+	struct arena_queue *q = &a->queue;
+	port_irq_t irq = spin_lock(&a->lock);
+	bool missed = q->missed;
+
+	w->has_baton = false;
+	q->baton = NULL;
+	q->missed = false;
+	spin_unlock(&a->lock, irq);
+	if (missed)
+		consider(a);
+}
+
+static bool has_baton(struct arena *a, struct arena_waiter *w)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool has = w->has_baton;
+
+	spin_unlock(&a->lock, irq);
+	return has;
+}
+
+/* Sleeps until it has the baton; false at the deadline. */
+static bool sleep_until_turn(struct arena *a, struct arena_waiter *w, uint64_t deadline)
+{
+	while (!has_baton(a, w)) {
+		if (deadline != PORT_FOREVER && port_ns() >= deadline)
+			return has_baton(a, w);
+		port_thread_block(deadline);
+	}
+	return true;
+}
+
+bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline)
+{
+	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
+	bool served = false;
+
+	enter(a, &w);
+	chain_drain(a);
+	consider(a);
+	if (arena_reclaim_poke && !has_baton(a, &w))
+		arena_reclaim_poke(a);
+	while (!served && sleep_until_turn(a, &w, deadline)) {
+		served = try(arg);
+		if (!served)
+			baton_down(a, &w);
+	}
+	leave(a, &w, served);
+	return served;
+}
