@@ -96,7 +96,7 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 	*l = (struct spinlock)SPINLOCK_INIT(class);
 }
 
-static inline void spin_enter(struct spinlock *l)
+static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l)
 {
 	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
@@ -106,7 +106,8 @@ static inline void spin_enter(struct spinlock *l)
 	spin_debug_taken(l);
 }
 
-static inline port_irq_t spin_lock(struct spinlock *l)
+/* Inlined, so that debug builds name who takes it. */
+static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l)
 {
 	port_irq_t irq = port_irq_save();
 
@@ -116,7 +117,7 @@ static inline port_irq_t spin_lock(struct spinlock *l)
 }
 
 /* The same while one of its class is held: the caller has an order for those of a class. */
-static inline port_irq_t spin_lock_nested(struct spinlock *l)
+static inline __attribute__((always_inline)) port_irq_t spin_lock_nested(struct spinlock *l)
 {
 	port_irq_t irq = port_irq_save();
 
@@ -125,7 +126,7 @@ static inline port_irq_t spin_lock_nested(struct spinlock *l)
 	return irq;
 }
 
-static inline void spin_unlock(struct spinlock *l, port_irq_t irq)
+static inline __attribute__((always_inline)) void spin_unlock(struct spinlock *l, port_irq_t irq)
 {
 	spin_debug_released(l);
 	/* Only the holder writes owner, so reading it needs no order. */
