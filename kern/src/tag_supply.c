@@ -4,8 +4,9 @@
  */
 #include "tag_supply.h"
 
-void tag_supply_init(struct tag_supply *s)
+void tag_supply_init(struct tag_supply *s, size_t unit)
 {
+	s->unit = unit;
 	spin_init(&s->lock);
 	list_init(&s->partial);
 	s->pages = s->idle = s->users = s->hash_pages = 0;
@@ -13,7 +14,7 @@ void tag_supply_init(struct tag_supply *s)
 
 static inline struct btag *tag_at(struct tag_page *page, size_t i)
 {
-	return (struct btag *)((char *)page + (i + 1) * BTAG_SIZE);
+	return (struct btag *)((char *)page + BTAG_SIZE + i * page->unit);
 }
 
 static inline struct tag_page *page_of(const struct btag *t)
@@ -23,7 +24,7 @@ static inline struct tag_page *page_of(const struct btag *t)
 
 static inline size_t page_idle(const struct tag_page *page)
 {
-	return page->idle.count + (TAG_PAGE_TAGS - page->fresh);
+	return page->idle.count + (tag_page_tags(page->unit) - page->fresh);
 }
 
 void tag_supply_add_page(struct tag_supply *s, void *memory)
@@ -32,9 +33,10 @@ void tag_supply_add_page(struct tag_supply *s, void *memory)
 
 	page->idle = (struct btag_chain){NULL, 0};
 	page->fresh = 0;
+	page->unit = (uint32_t)s->unit;
 	list_add(&s->partial, &page->link);
 	s->pages++;
-	s->idle += TAG_PAGE_TAGS;
+	s->idle += tag_page_tags(s->unit);
 }
 
 static struct btag *page_take(struct tag_page *page)
@@ -74,9 +76,9 @@ static bool page_sound(const struct tag_page *page)
 	size_t n = 0;
 
 	for (const struct btag *t = page->idle.head; t; t = t->idle_next, n++)
-		if (page_of(t) != page || t->kind != BTAG_IDLE || n == TAG_PAGE_TAGS)
+		if (page_of(t) != page || t->kind != BTAG_IDLE || n == tag_page_tags(page->unit))
 			return false;
-	return n == page->idle.count && page->fresh <= TAG_PAGE_TAGS && page_idle(page) > 0;
+	return n == page->idle.count && page->fresh <= tag_page_tags(page->unit) && page_idle(page) > 0;
 }
 
 bool tag_supply_sound(const struct tag_supply *s, size_t most)
