@@ -145,6 +145,38 @@ void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint
  */
 void arena_free(struct arena *arena, void *addr, size_t size);
 
+/*
+ * The same with constraints: an integer r, a multiple of the quantum, such that
+ *   r % align == phase                          align is a power of two, phase < align; 0, 0: any
+ *   [r, r + size) crosses no multiple of nocross   a power of two, at least size; 0: it may
+ *   minaddr <= r, and r + size <= maxaddr       0: no bound
+ * is the caller's until arena_xfree(arena, r, size).  Starting on a multiple of nocross is no crossing, nor is
+ * ending on one.  size counts as rounded up to the quantum.
+ *
+ * The lowest r is taken that can serve; with ARENA_NEXTFIT the lowest above what the last next fit handed
+ * out, then the lowest.  Two exceptions: without any constraint the fits are those of arena_alloc(); and where
+ * only align, phase and nocross are given, by instant fit, an arena that has no index of its free segments, or
+ * doesn't keep this triple in it, first takes, in constant time, any segment so large that it surely serves.
+ *
+ * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, and the span
+ * goes back by arena_xfree(); another afunc is asked for so much that r must exist in it, and within a window,
+ * where that can't be known, the answer is NULL.
+ *
+ * Context: by flag.  Cost: logarithmic in free segments, once the index stands and keeps the triple; it keeps
+ * the BTAG_TRIPLES last used.  The first call that needs the index builds it, and the first with a triple adds
+ * that, linear in segments, in bounded steps with the lock dropped between.  Before the index stands, a
+ * MEM_ATOMIC call that can't do without looks at BTAG_LOOKS segments, and may return NULL.  Returns NULL
+ * on shortage, by flag; at once if no address can satisfy the constraints.  Panics as arena_alloc() does; on
+ * align or nocross that is no power of two, phase >= align, nocross < size, minaddr > maxaddr; and with
+ * MEM_WAIT on constraints that no address satisfies.
+ */
+void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase, size_t nocross,
+	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags);
+
+/* Takes back what arena_xalloc(arena, size, ...) returned; as arena_free() in all else, which panics on such a
+ * segment, as this does on any other. */
+void arena_xfree(struct arena *arena, void *addr, size_t size);
+
 /* Units free and units in all spans, now.  Any context; constant. */
 size_t arena_amt_free(struct arena *arena);
 size_t arena_amt_total(struct arena *arena);
@@ -154,8 +186,8 @@ size_t arena_amt_total(struct arena *arena);
  * its front holds idle and the spans it retains go to its source, in units; pages of its hash and of idle
  * boundary tags to the nearest base arena, in bytes.  Returns what it came to.
  *
- * Context: not in an interrupt, interrupts on.  Cost: linear in its spans and, if pages of tags can be
- * gained, in its segments and the base arena's; locks are held for a few dozen of them at a time.
+ * Context: may sleep.  Cost: linear in its spans and, if pages of tags can be gained, in the segments of
+ * all arenas over its base; locks are held for a few dozen of them at a time.
  */
 size_t arena_reap(struct arena *arena, size_t amount);
 

@@ -70,6 +70,7 @@ struct arena {
 	struct arena *source; /* itself if self-sourced */
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
+	struct tag_supply *node_supply; /* of index nodes */
 	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
 	size_t retain_max;   /* units in wholly free spans that stay for the next request */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
@@ -137,11 +138,27 @@ void arena_queue_init(struct arena_queue *q);
  */
 bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline);
 
+/* What is left of an allocation that can't be served at once: counts the failure and returns false if
+ * `deadline` is 0, else waits.  `size` and `try` as for arena_wait(). */
+bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
+	void *caller);
+
+/* Whether such a request stands behind others who wait, and doesn't take what it finds. */
+static inline bool arena_queues(const struct arena *a, unsigned flags)
+{
+	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) &&
+	       (flags & MEM_WAIT);
+}
+
 /* To be called, without a lock, when something was freed in a slow arena.  Context: any but an NMI. */
 void arena_freed(struct arena *a);
 
-/* Asks reclaim for memory; NULL while there is no reclaim.  Context: any. */
-extern void (*arena_reclaim_poke)(struct arena *a);
+/* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
+static inline void arena_span_begin_use(struct arena *a, struct btag *f)
+{
+	if (__builtin_expect(a->retained > 0, 0) && btag_span_whole(f))
+		a->retained -= f->prev->size;
+}
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);
@@ -149,9 +166,55 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats);
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
-/* Takes a span of which nothing is used out and says what it was, from `from` on; false if there is none.
- * The caller gives it back to the source.  No lock held. */
-bool arena_span_retire(struct arena *a, uintptr_t from, uintptr_t *start, size_t *size);
+/* A span that has left an arena and is on its way to the source. */
+struct arena_span {
+	uintptr_t start;
+	size_t size;
+	bool by_xalloc;
+};
+
+/* Takes a span out of which nothing is used, the first that starts at `from` or above; false if there is
+ * none.  The caller gives it back to the source.  No lock held. */
+bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span);
+/* Has a held segment serve, whatever search that takes, or returns false.  A search that needs the index
+ * builds it, unless `flags` says MEM_ATOMIC: then it asks for that, and fails.  `kind` is what becomes of
+ * the segment.  No lock held. */
+bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
+	struct btag_place *place);
+/* The request for `size` by the fit in `flags`, without constraints. */
+void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags);
+
+/* Builds the index; false if there is no memory for it.  Ends it, and gives its memory back.  Both in
+ * bounded steps; no lock held.  Context: thread, or reclaim. */
+bool arena_index_build(struct arena *a);
+void arena_index_drop(struct arena *a);
+/* Builds those that atomic requests missed in a's sources; returns whether there was one. */
+bool arena_sources_build(struct arena *a);
+/* One bounded step to give the index the nodes it is short of, or take those it has too many. */
+void arena_index_care(struct arena *a);
+
+/* Asks reclaim to see to an arena: it is short of memory, or an atomic request missed its index.  Set by
+ * reclaim, NULL before.  Context: any; no lock held. */
+extern void (*arena_poke)(struct arena *a);
+
+/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
+const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size);
+/* Reports it: tags have been given back. */
+void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
+	__attribute__((noreturn, cold));
+/* Gives a span back to the source, the way it came.  No lock held. */
+void arena_span_return(struct arena *a, const struct arena_span *span);
+/* Takes back [addr, addr + size), which must be a segment of this kind, or panics. */
+void arena_take_back(
+	struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller);
+/* What the last operation left to be done for hash and index. */
+void arena_care(struct arena *a);
+
+static inline bool arena_needs_care(const struct arena *a)
+{
+	return btag_hash_needs_care(&a->store.hash) | btag_index_needs_care(&a->store.index);
+}
+
 /* Gives a page of a hash back to the base.  No lock held. */
 void arena_hash_page_return(struct arena *a, void *page);
 /* Panics unless the flags are sound in this context. */

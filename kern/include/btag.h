@@ -28,8 +28,11 @@ enum btag_kind {
 	BTAG_IDLE, /* stands for nothing, waits in a spare list or a tag page */
 	BTAG_FREE,
 	BTAG_USED,
+	BTAG_XALLOCATED, /* used, and handed out by arena_xalloc() */
 	BTAG_SPAN, /* stands before the first segment of its span; also the list's anchor */
 };
+
+struct btag_node;
 
 struct btag {
 	uintptr_t start;
@@ -37,13 +40,19 @@ struct btag {
 	struct btag *prev, *next; /* address order, over all spans */
 	union {
 		struct {
-			struct btag *bin_prev, *bin_next; /* FREE; NULL at both ends */
+			union {
+				struct {
+					struct btag *bin_prev, *bin_next; /* FREE; NULL at both ends */
+				};
+				struct btag *hash_next; /* USED, XALLOCATED */
+				struct btag *idle_next; /* IDLE */
+			};
+			struct btag_node *node; /* FREE and in the index; else without meaning */
 		};
-		struct btag *hash_next; /* USED */
-		struct tree_node span;	/* SPAN */
-		struct btag *idle_next; /* IDLE */
+		struct tree_node span; /* SPAN */
 	};
 	enum btag_kind kind;
+	bool by_xalloc; /* SPAN: the source gave it by arena_xalloc() */
 };
 
 #define BTAG_SIZE 64
@@ -52,6 +61,11 @@ _Static_assert(sizeof(struct btag) <= BTAG_SIZE, "a boundary tag fits in a cache
 static inline uintptr_t btag_last(const struct btag *t)
 {
 	return t->start + (t->size - 1);
+}
+
+static inline bool btag_is_used(const struct btag *t)
+{
+	return t->kind == BTAG_USED || t->kind == BTAG_XALLOCATED;
 }
 
 /* A chain of idle tags. */
@@ -109,6 +123,83 @@ struct btag_hash {
 	struct btag *small[BTAG_SMALL_BUCKETS];
 };
 
+/* A place in address order that survives changes. */
+struct btag_cursor {
+	struct list link;
+	struct btag *at; /* a tag that starts at or before where the cursor stands */
+	uintptr_t last;	 /* the last unit that lies behind it, if begun */
+	bool begun;
+};
+
+/*
+ * Constraints on where a request may start, the triple (align, phase, nocross) in solved form: the
+ * numbers that are multiples of a quantum and equal to phase modulo align form a progression.  For a
+ * request that an importer hands down to its source, the quantum is the importer's, and what is cut has
+ * to be whole quanta of every arena between: a segment counts only as far as it is, when it is rounded
+ * inward to the clip quanta, the last one first.
+ */
+#define BTAG_CLIPS 2
+struct btag_triple {
+	uintptr_t first;	 /* the least number of the progression */
+	size_t step;		 /* between its numbers; 0: there is one only below 2^64 */
+	size_t nocross;		 /* the request crosses no multiple of it; a power of two, 0: none */
+	size_t clip[BTAG_CLIPS]; /* 0: none, and none behind it */
+};
+
+/* Whether there is such a triple; quantum > 0, align and nocross are powers of two or 0. */
+bool btag_triple_make(
+	struct btag_triple *t, size_t quantum, size_t align, size_t phase, size_t nocross);
+bool btag_triple_equal(const struct btag_triple *a, const struct btag_triple *b);
+/* The lowest r in [lo, hi] such that [r, r + size) lies there and in segment [start, last], and satisfies
+ * the triple. */
+bool btag_triple_place(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
+	uintptr_t hi, size_t size, uintptr_t *r);
+/* The largest request that segment [start, last] can serve: it serves all up to that and none above. */
+size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
+/* How far above the start of a segment, a multiple of `grid`, the lowest place for a request can lie
+ * at most; SIZE_MAX: that has no bound.  `grid` divides first and step. */
+size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
+
+/* The index of free segments; btag_index.c explains it. */
+#define BTAG_TRIPLES 4
+/* Nodes an index has in hand beyond its need, so that they can be fetched after the fact; and how many it
+ * may have before it gives some back. */
+#define BTAG_NODES_MARGIN 32
+#define BTAG_NODES_SPARE_MAX 128
+/* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
+ * tags that the latter passes. */
+#define BTAG_KEEP_STEP 16
+#define BTAG_BUILD_STEP 4
+#define BTAG_BUILD_WALK 64
+#define BTAG_DROP_STEP 16
+/* Segments looked at where there is no index. */
+#define BTAG_LOOKS 32
+
+struct btag_kept {
+	struct btag_triple triple;
+	bool adding;	  /* only segments that start at or below `passed` are right yet */
+	uintptr_t passed;
+	uint64_t used_at; /* by the index's clock */
+};
+
+struct btag_index {
+	bool live;	  /* it stands, or is being built: changes go into it */
+	bool stands;
+	bool adding;	  /* some triple is being added */
+	bool wanted;	  /* an atomic request missed it */
+	unsigned builders; /* who gather nodes for it */
+	bool needs_care;  /* it is short of nodes or has too many; may be read without the lock */
+	uintptr_t passed; /* live: the free segments that start at or below it are in it */
+	struct tree by_address, by_size;
+	struct btag_chain nodes;  /* spare */
+	size_t nodes_held;	  /* spare ones and those in the trees */
+	struct tree dead;	  /* by_address of an index dropped before, to be taken apart */
+	struct btag_cursor build; /* open while it is being built */
+	uint64_t clock;
+	unsigned triples; /* the first so many of kept[] are in use */
+	struct btag_kept kept[BTAG_TRIPLES];
+};
+
 struct btag_store {
 	size_t quantum;
 	int shift; /* quantum == 1 << shift, or -1 */
@@ -126,6 +217,7 @@ struct btag_store {
 	struct btag *bins[BTAG_BINS];
 
 	struct btag_hash hash;
+	struct btag_index index;
 };
 
 void btag_store_init(struct btag_store *s, size_t quantum);
@@ -180,24 +272,58 @@ void btag_span_remove(struct btag_store *s, struct btag *span);
 
 /* Fits: a free segment of at least `size`, or NULL */
 
+/* The head of the first bin in which everything serves.  Constant. */
 struct btag *btag_fit_instant(struct btag_store *s, size_t size);
-struct btag *btag_fit_best(struct btag_store *s, size_t size);
+/* One of just that size, among the first BTAG_LOOKS of its bin. */
 struct btag *btag_fit_exact(struct btag_store *s, size_t size);
 /* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
 bool btag_may_serve(const struct btag_store *s, size_t size);
 size_t btag_largest_free(const struct btag_store *s);
 
-/* What next fit remembers: where the last one ended. */
-struct btag_cursor {
-	struct list link;
-	struct btag *at; /* a tag that starts at or before where the cursor stands */
-	uintptr_t last;	 /* the last unit that lies behind it, if begun */
-	bool begun;
+/* Searches */
+
+enum btag_fit {
+	BTAG_FIT_ANY,	 /* any segment */
+	BTAG_FIT_BEST,	 /* the smallest, the lowest among equals */
+	BTAG_FIT_LOWEST, /* the lowest address */
+	BTAG_FIT_NEXT,	 /* the lowest address behind the cursor, then the lowest */
 };
 
-/* Next fit also says where in the segment: *start.  The caller carves there and moves the cursor. */
-struct btag *btag_fit_next(
-	struct btag_store *s, const struct btag_cursor *c, size_t size, uintptr_t *start);
+struct btag_request {
+	size_t size;
+	enum btag_fit fit;		  /* ANY and BEST: unconstrained */
+	const struct btag_cursor *cursor; /* NEXT */
+	struct btag_triple triple;
+	uintptr_t lo, hi; /* its first and last unit lie at or between these */
+	bool surely;	  /* what surely serves will do: it need not be the lowest */
+};
+
+/* What a search found: [at, at + rq->size) lies in [start, start + size), whole quanta, within f. */
+struct btag_place {
+	struct btag *f;
+	uintptr_t at;
+	uintptr_t start;
+	size_t size;
+};
+
+enum btag_verdict {
+	BTAG_FOUND,
+	BTAG_NOTHING,	   /* nothing serves */
+	BTAG_WANTS_INDEX,  /* not to be told from BTAG_LOOKS segments; there is no index */
+	BTAG_WANTS_TRIPLE, /* the index stands but doesn't keep the triple: btag_index_keep() */
+};
+
+/* A request without constraints. */
+void btag_request_plain(
+	struct btag_request *rq, const struct btag_store *s, size_t size, enum btag_fit fit);
+/* Searches.  Logarithmic, or BTAG_LOOKS segments. */
+enum btag_verdict btag_search(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* Whether segment f serves; fills all of *place, the lowest there is at or above `lo`. */
+bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
+	uintptr_t lo, struct btag_place *place);
+/* Whether the triple asks for nothing beyond what every segment of the store gives. */
+bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t);
 
 /* Segments */
 
@@ -212,7 +338,7 @@ struct btag *btag_release(struct btag_store *s, struct btag *t);
 /* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
 void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
 
-/* Cursors: a place in address order that survives changes */
+/* Cursors */
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c);
 void btag_cursor_close(struct btag_cursor *c);
@@ -222,9 +348,53 @@ struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintp
 /* Moves the cursor behind segment t. */
 void btag_cursor_move(struct btag_cursor *c, struct btag *t);
 
+/* Index: memory for it comes as chains of idle nodes, which are tags of BTAG_NODE_SIZE bytes */
+
+#define BTAG_NODE_SIZE 128
+
+/* Between these two, nodes in hand stay there though the index isn't live yet. */
+void btag_index_begin(struct btag_store *s);
+void btag_index_end(struct btag_store *s);
+/* How many nodes it takes for the index to begin, beyond those in hand. */
+size_t btag_index_lacks(const struct btag_store *s);
+void btag_index_give(struct btag_store *s, struct btag_chain *nodes);
+/* Takes back some of what it holds beyond its need (which is nothing, if there is no index): at most
+ * BTAG_DROP_STEP. */
+void btag_index_take(struct btag_store *s, struct btag_chain *nodes);
+/* One bounded step toward an index that stands; there are nodes enough, and none to be taken apart.
+ * Returns whether it stands now. */
+bool btag_index_build(struct btag_store *s);
+/* Ends the index at once; its nodes are then taken apart step by step by btag_index_take(). */
+void btag_index_drop(struct btag_store *s);
+/* One bounded step toward keeping the triple; returns whether it is kept now.  The index stands. */
+bool btag_index_keep(struct btag_store *s, const struct btag_triple *t);
+/* The search, when the index stands: FOUND, NOTHING or WANTS_TRIPLE. */
+enum btag_verdict btag_index_search(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* Checks it whole: NULL, or what is wrong.  Linear. */
+const char *btag_index_check(struct btag_store *s);
+/* One segment, for the checker. */
+const char *btag_index_check_one(const struct btag_store *s, const struct btag *f);
+
+/* For btag.c: what has just happened to free segments.  The index is live. */
+void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, struct btag *rest);
+void btag_index_joined(
+	struct btag_store *s, struct btag *prev, struct btag *t, struct btag *next);
+void btag_index_removed(struct btag_store *s, struct btag *f);
+/* Tag `to` stands for what another stood for: a free segment. */
+void btag_index_moved(struct btag_store *s, struct btag *to);
+
+static inline bool btag_index_needs_care(const struct btag_index *x)
+{
+	return __atomic_load_n(&x->needs_care, __ATOMIC_RELAXED);
+}
+
 /* Bins, for btag.c and the checker */
 
 size_t btag_bin(const struct btag_store *s, size_t size);
+/* The first bin at or after b that isn't empty, or BTAG_NO_BIN. */
+size_t btag_bin_from(const struct btag_store *s, size_t b);
+#define BTAG_NO_BIN BTAG_BINS
 void btag_bin_insert(struct btag_store *s, struct btag *f);
 void btag_bin_remove(struct btag_store *s, struct btag *f);
 

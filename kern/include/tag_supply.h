@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.
+ * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.  The
+ * nodes of indexes (btag_index.c) come from a second one: while idle, a node is a larger tag.
  *
  * It is a pool and nothing more: arena.c puts pages of the base arena in and takes tags out, under the
  * supply's lock.  A tag's page is found by rounding its address down.
@@ -20,6 +21,7 @@ struct tag_page {
 	struct list link;	/* in the supply's list for its number of idle tags; in none without any */
 	struct btag_chain idle; /* tags that came back */
 	uint32_t fresh;		/* tags from here to the end were never handed out, nor touched */
+	uint32_t unit;		/* bytes of one */
 };
 #define TAG_PAGE_TAGS ((PORT_PAGE_SIZE - BTAG_SIZE) / BTAG_SIZE)
 _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
@@ -33,6 +35,7 @@ _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's
 
 struct tag_supply {
 	struct spinlock lock;
+	size_t unit; /* bytes of a tag: BTAG_SIZE, or BTAG_NODE_SIZE in a supply of index nodes */
 	struct list lists[TAG_SUPPLY_LISTS];
 	size_t pages;	     /* of tags */
 	size_t idle;	     /* tags in the pages, not in any arena's hand */
@@ -40,7 +43,13 @@ struct tag_supply {
 	size_t hash_pages;   /* pages of the base in arenas' hashes; atomic, not under the lock */
 };
 
-void tag_supply_init(struct tag_supply *s);
+void tag_supply_init(struct tag_supply *s, size_t unit);
+
+/* Tags in one of its pages. */
+static inline size_t tag_page_tags(size_t unit)
+{
+	return (PORT_PAGE_SIZE - BTAG_SIZE) / unit;
+}
 
 /* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  Touches its first line.  Lock held. */
 void tag_supply_add_page(struct tag_supply *s, void *page);

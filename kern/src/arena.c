@@ -123,8 +123,7 @@
 
 static inline void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
 {
-	if (unlikely(a->retained) && btag_span_whole(f))
-		a->retained -= f->prev->size;
+	arena_span_begin_use(a, f);
 	btag_carve(&a->store, f, start, size);
 	a->allocs++;
 }
@@ -160,6 +159,8 @@ void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
 	if (supply->idle >= count || tag_page_fetch(a->base) || supply->idle > 0)
 		tag_supply_take(supply, chain, count);
 	spin_unlock(&supply->lock, irq);
+	if (unlikely(btag_index_needs_care(&a->base->store.index)))
+		arena_index_care(a->base);
 }
 
 void arena_tags_return(struct arena *a, struct btag_chain *chain)
@@ -186,72 +187,19 @@ static void tags_shed(struct arena *a)
 
 /* Serving from what is held */
 
-enum outcome { SERVED, NO_SEGMENT, NO_TAGS };
-
-static struct btag *held_fit(struct arena *a, size_t size, unsigned flags, uintptr_t *start)
-{
-	struct btag *f;
-
-	if (unlikely(flags & ARENA_NEXTFIT))
-		return btag_fit_next(&a->store, &a->next_fit, size, start);
-	f = unlikely(flags & ARENA_BESTFIT) ? btag_fit_best(&a->store, size) :
-					      btag_fit_instant(&a->store, size);
-	if (f)
-		*start = f->start;
-	return f;
-}
-
-static size_t tags_to_carve(const struct btag *f, uintptr_t start, size_t size)
-{
-	return (start != f->start) + (start + (size - 1) != btag_last(f));
-}
-
-/* Serves the request if a segment and the tags to cut it are in hand.  Lock held. */
-static inline enum outcome held_serve(
-	struct arena *a, size_t size, unsigned flags, uintptr_t *result)
-{
-	struct btag *f = held_fit(a, size, flags, result);
-
-	if (unlikely(!f))
-		return NO_SEGMENT;
-	if (unlikely(a->store.spare.count < a->tag_reserve + tags_to_carve(f, *result, size)))
-		return NO_TAGS;
-	held_carve(a, f, *result, size);
-	if (unlikely(flags & ARENA_NEXTFIT))
-		btag_cursor_move(&a->next_fit, btag_find(&a->store, *result));
-	return SERVED;
-}
-
-static inline enum outcome serve_fast(
-	struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+/* Serves by instant fit, if a segment and the tags to cut it are in hand. */
+static inline bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	enum outcome o = held_serve(a, size, flags, result);
+	struct btag *f = btag_fit_instant(&a->store, size);
+	bool served = f && a->store.spare.count >= a->tag_reserve + (f->size != size);
 
-	spin_unlock(&a->lock, irq);
-	return o;
-}
-
-/* The same with more tags: those of the chain, or none at all where a segment has the very size. */
-static enum outcome serve_with_tags(
-	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-	enum outcome o;
-
-	btag_give(&a->store, tags);
-	o = held_serve(a, size, flags, result);
-	if (o == NO_TAGS) {
-		struct btag *f = btag_fit_exact(&a->store, size);
-
-		if (f) {
-			*result = f->start;
-			held_carve(a, f, f->start, size);
-			o = SERVED;
-		}
+	if (__builtin_expect(served, 1)) {
+		*result = f->start;
+		held_carve(a, f, f->start, size);
 	}
 	spin_unlock(&a->lock, irq);
-	return o;
+	return served;
 }
 
 /* Imports */
@@ -263,8 +211,7 @@ size_t arena_import_size(const struct arena *a, size_t size)
 	return wanted < size ? 0 : btag_round_up(&a->source->store, wanted);
 }
 
-/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
-static const char *span_refused(struct arena *a, uintptr_t start, size_t got, size_t size)
+const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size)
 {
 	uintptr_t first;
 	size_t inside;
@@ -284,7 +231,7 @@ static const char *span_install(
 	unsigned flags, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	const char *refused = span_refused(a, start, got, size);
+	const char *refused = arena_span_refused(a, start, got, size);
 
 	if (!refused) {
 		struct btag *f;
@@ -315,6 +262,21 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 	return tags->count >= TAGS_PER_IMPORT;
 }
 
+void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
+{
+	panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, start, got,
+		a->source->name, refused);
+}
+
+void arena_span_return(struct arena *a, const struct arena_span *span)
+{
+	spin_assert_none_held();
+	if (unlikely(span->by_xalloc))
+		arena_xfree(a->source, (void *)span->start, span->size);
+	else
+		a->ffunc(a->source, (void *)span->start, span->size);
+}
+
 static bool serve_import(
 	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
 {
@@ -331,51 +293,54 @@ static bool serve_import(
 	refused = span_install(a, tags, start, got, size, flags, result);
 	if (refused) {
 		arena_tags_return(a, tags);
-		panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, start, got,
-			a->source->name, refused);
+		arena_span_bug(a, start, got, refused);
 	}
 	return true;
 }
 
-/* What doesn't go by the fast path: tags are short, or no segment serves. */
-static bool serve_slow(
-	struct arena *a, enum outcome o, size_t size, unsigned flags, uintptr_t *result)
+/* What doesn't go by the fast path: another fit is wanted, tags are short, or no segment surely serves. */
+static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
 {
 	struct btag_chain tags = {NULL, 0};
+	struct btag_request rq;
+	struct btag_place place;
 	bool served;
 
-	if (o == NO_TAGS) {
-		arena_tags_fetch(a, &tags, TAGS_FETCH);
-		o = serve_with_tags(a, &tags, size, flags, result);
+	arena_request_plain(a, &rq, size, flags);
+	if (arena_search(a, &rq, flags, BTAG_USED, &place)) {
+		*result = place.at;
+		return true;
 	}
-	served = o == SERVED || (a->afunc && serve_import(a, &tags, size, flags, result));
+	if (!a->afunc)
+		return false;
+	do
+		served = serve_import(a, &tags, size, flags, result);
+	while (!served && !(flags & MEM_ATOMIC) && arena_sources_build(a));
 	arena_tags_return(a, &tags);
 	return served;
 }
 
 static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
 {
-	enum outcome o = serve_fast(a, size, flags, result);
-
-	return __builtin_expect(o == SERVED, 1) || serve_slow(a, o, size, flags, result);
+	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
+		return true;
+	return serve_slow(a, size, flags, result);
 }
 
 /* Taking back */
 
-enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_SIZE };
+enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
 
 /* What a free leaves to be done with the lock released. */
 struct aftermath {
-	uintptr_t span; /* goes back to the source, if span_size isn't 0 */
-	size_t span_size;
+	struct arena_span span; /* goes back to the source, if its size isn't 0 */
 	bool tags; /* too many in hand */
 	bool slow; /* somebody waits for what was freed */
 };
 
-static void span_leave(struct arena *a, struct btag *span, uintptr_t *start, size_t *size)
+static void span_leave(struct arena *a, struct btag *span, struct arena_span *left)
 {
-	*start = span->start;
-	*size = span->size;
+	*left = (struct arena_span){span->start, span->size, span->by_xalloc};
 	btag_span_remove(&a->store, span);
 	a->returns++;
 }
@@ -393,31 +358,32 @@ static inline void held_release(struct arena *a, struct btag *t, struct aftermat
 		if (a->retained + span->size <= a->retain_max && !wanted)
 			a->retained += span->size;
 		else
-			span_leave(a, span, &after->span, &after->span_size);
+			span_leave(a, span, &after->span);
 	}
 	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
 	after->slow = a->queue.slow;
 }
 
-static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t size)
+static inline enum mistake take_back(
+	struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind)
 {
-	struct aftermath after = {.span_size = 0};
+	struct aftermath after = {.span = {0}};
 	enum mistake m = NO_MISTAKE;
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *t = btag_find(&a->store, addr);
 
 	if (unlikely(!t))
 		m = NOT_ALLOCATED;
+	else if (unlikely(t->kind != kind))
+		m = WRONG_KIND;
 	else if (unlikely(t->size != size))
 		m = WRONG_SIZE;
 	else
 		held_release(a, t, &after);
 	spin_unlock(&a->lock, irq);
 
-	if (unlikely(after.span_size)) {
-		spin_assert_none_held();
-		a->ffunc(a->source, (void *)after.span, after.span_size);
-	}
+	if (unlikely(after.span.size))
+		arena_span_return(a, &after.span);
 	if (unlikely(after.tags))
 		tags_shed(a);
 	if (unlikely(after.slow))
@@ -426,21 +392,21 @@ static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t siz
 }
 
 /* One span after the other is looked at, until none is left that could be it. */
-bool arena_span_retire(struct arena *a, uintptr_t from, uintptr_t *start, size_t *size)
+bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 {
-	port_irq_t irq;
 	struct btag *span;
-	bool found = false;
+	bool found;
 
 	do {
-		irq = spin_lock(&a->lock);
+		port_irq_t irq = spin_lock(&a->lock);
+
 		span = a->retained ? btag_span_above(&a->store, from) : NULL;
 		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
 		if (span)
 			from = span->start + 1;
 		if (found) {
 			a->retained -= span->size;
-			span_leave(a, span, start, size);
+			span_leave(a, span, left);
 		}
 		spin_unlock(&a->lock, irq);
 	} while (span && !found && from != 0);
@@ -464,7 +430,7 @@ static void hash_page_fetch(struct arena *a)
 
 void arena_hash_page_return(struct arena *a, void *page)
 {
-	take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE);
+	take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED);
 	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
 }
 
@@ -479,6 +445,14 @@ static void hash_care(struct arena *a)
 		hash_page_fetch(a);
 	if (surplus)
 		arena_hash_page_return(a, surplus);
+}
+
+void arena_care(struct arena *a)
+{
+	if (btag_hash_needs_care(&a->store.hash))
+		hash_care(a);
+	if (btag_index_needs_care(&a->store.index))
+		arena_index_care(a);
 }
 
 /* Callers' mistakes and shortage */
@@ -537,8 +511,21 @@ static __attribute__((noreturn, cold)) void bad_free(
 	if (m == NOT_ALLOCATED)
 		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
 			s.start, s.size);
+	if (m == WRONG_KIND)
+		arena_bug(a, caller,
+			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
 	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
 		s.size);
+}
+
+void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
+{
+	enum mistake m = take_back(a, addr, btag_round_up(&a->store, size), kind);
+
+	if (unlikely(m != NO_MISTAKE))
+		bad_free(a, m, addr, size, caller);
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
 }
 
 /* Allocation and freeing */
@@ -558,21 +545,15 @@ static bool request_serve(void *arg)
 	return serve(r->arena, r->units, r->flags, &r->result);
 }
 
-/* Whether the caller sleeps rather than take what it finds: it would do so in vain before there are
- * threads, and doesn't overtake who waits already. */
-static inline bool queues(const struct arena *a, unsigned flags)
-{
-	return unlikely(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0) && (flags & MEM_WAIT);
-}
-
-static bool shortage(struct arena *a, struct request *r, uint64_t deadline, void *caller)
+bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
+	void *caller)
 {
 	bool served = false;
 
 	if (deadline > 0 && !port_thread_self())
-		wait_forever(a, r->units, caller);
+		wait_forever(a, size, caller);
 	if (deadline > 0)
-		served = arena_wait(a, r->units, request_serve, r, deadline);
+		served = arena_wait(a, size, try, arg, deadline);
 	if (!served)
 		note_failure(a);
 	return served;
@@ -587,11 +568,11 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(queues(a, flags) || !serve(a, units, flags, &r.result)))
-		if (!shortage(a, &r, deadline, caller))
+	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result)))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, caller))
 			return NULL;
-	if (unlikely(btag_hash_needs_care(&a->store.hash)))
-		hash_care(a);
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
 	return (void *)r.result;
 }
 
@@ -629,12 +610,7 @@ void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
 {
-	enum mistake m = take_back(a, (uintptr_t)addr, btag_round_up(&a->store, size));
-
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(a, m, (uintptr_t)addr, size, caller);
-	if (unlikely(btag_hash_needs_care(&a->store.hash)))
-		hash_care(a);
+	arena_take_back(a, (uintptr_t)addr, size, BTAG_USED, caller);
 }
 
 static void free_to(struct arena *a, void *addr, size_t size, void *caller)

@@ -106,7 +106,9 @@ static void check_tag(struct check *c, const struct btag *t)
 		c->segments_free++;
 		if (!in_its_bin(s, t))
 			fail(c, 4, "a free segment isn't in its bin", t->start);
-	} else if (t->kind == BTAG_USED) {
+		if (btag_index_check_one(s, t))
+			fail(c, 11, btag_index_check_one(s, t), t->start);
+	} else if (btag_is_used(t)) {
 		c->segments_used++;
 		c->used += t->size;
 		if (btag_find(s, t->start) != t)
@@ -161,7 +163,7 @@ static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 		if (!more)
 			break;
 		for (struct btag *t = btag_hash_bucket(h, *bucket); t; t = t->hash_next, ++*found)
-			if (t->kind != BTAG_USED || btag_hash_index(h, t->start) != *bucket)
+			if (!btag_is_used(t) || btag_hash_index(h, t->start) != *bucket)
 				fail(c, 5, "a bucket of the hash holds what it shouldn't", *bucket);
 		++*bucket;
 	}

@@ -179,6 +179,7 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->source = self ? a : source;
 	a->base = source && !self ? source->base : base_arena;
 	a->supply = a->base->supply;
+	a->node_supply = a->base->node_supply;
 	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
 	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
 	a->qcache_max = qcache_max;
@@ -232,7 +233,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 /* The first pages of a base arena's first span. */
 struct base_head {
 	struct arena arena;
-	struct tag_supply supply;
+	struct tag_supply supply, node_supply;
 };
 
 #define PAGES(bytes) (((bytes) + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE)
@@ -253,10 +254,12 @@ static struct arena *base_bootstrap(
 	arena_init(a, name, PORT_PAGE_SIZE);
 	a->base = a;
 	a->supply = &head->supply;
+	a->node_supply = &head->node_supply;
 	a->tag_reserve = 1;
 	a->is_memory = true;
 
-	tag_supply_init(a->supply);
+	tag_supply_init(a->supply, BTAG_SIZE);
+	tag_supply_init(a->node_supply, BTAG_NODE_SIZE);
 	tag_supply_add_page(a->supply, (void *)tags);
 	tag_supply_take(a->supply, &chain, BASE_FIRST_TAGS);
 	btag_give(&a->store, &chain);
@@ -282,7 +285,7 @@ struct arena *arena_create_base(const char *name, void *memory, size_t size)
 
 size_t arena_base_own_pages(struct arena *base)
 {
-	return BASE_HEAD_PAGES + base->supply->pages +
+	return BASE_HEAD_PAGES + base->supply->pages + base->node_supply->pages +
 	       __atomic_load_n(&base->supply->hash_pages, __ATOMIC_RELAXED);
 }
 
@@ -332,12 +335,11 @@ static void spans_return(struct arena *a)
 {
 	while (a->store.spans > 0) {
 		struct btag *span = a->store.anchor.next;
-		uintptr_t start = span->start;
-		size_t size = span->size;
+		struct arena_span left = {span->start, span->size, span->by_xalloc};
 
 		btag_span_remove(&a->store, span);
 		if (a->ffunc)
-			a->ffunc(a->source, (void *)start, size);
+			arena_span_return(a, &left);
 	}
 }
 
@@ -389,6 +391,7 @@ int __arena_destroy(struct arena *a)
 	if (arena_is_base(a))
 		return 0;
 	spans_return(a);
+	arena_index_drop(a);
 	tags_return_all(a);
 	hash_pages_return_all(a);
 	irq = spin_lock(&a->supply->lock);

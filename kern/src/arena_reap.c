@@ -2,13 +2,15 @@
 /*
  * Going home: an arena gives back what it has and doesn't need.
  *
- * In this order, since each makes more of the next: what its front holds idle; the spans it retains; pages
- * of its hash; spare tags.  Then pages of tags go back to the base arena.  A page goes only when none of
+ * In this order, since each makes more of the next: what its front holds idle; the spans it retains; its
+ * index; pages of its hash; spare tags.  Then pages of tags go back to the base arena.  A page goes only when none of
  * its tags is in use, and a single tag that happens to lie there would keep it; so tags move: from emptier
- * pages to fuller ones, a few at a time, while there are idle tags enough to fill a page.  The arena's own
- * tags move, and the base's, whose number grows and shrinks with the number of pages.
+ * pages to fuller ones, a few at a time, while there are idle tags enough to fill a page.  Those of all
+ * arenas over the base do, for whosever a tag is, it keeps its page.
  */
 #include "arena_impl.h"
+
+#include "sync.h"
 
 /* Steps under one hold of a lock. */
 #define REAP_TAGS 32  /* tags handed to the supply */
@@ -20,12 +22,12 @@
 /* Gives retained spans back until they come to `wanted`; returns what they came to. */
 static size_t spans_reap(struct arena *a, size_t wanted)
 {
-	uintptr_t start = 0;
-	size_t size, given = 0;
+	struct arena_span span = {0};
+	size_t given = 0;
 
-	while (given < wanted && arena_span_retire(a, start, &start, &size)) {
-		a->ffunc(a->source, (void *)start, size);
-		given += size;
+	while (given < wanted && arena_span_retire(a, span.start, &span)) {
+		arena_span_return(a, &span);
+		given += span.size;
 	}
 	return given;
 }
@@ -173,10 +175,23 @@ static size_t compact(struct arena *a)
 	return moved;
 }
 
-/* Gives every page of idle tags back to the base arena; returns how many. */
-static size_t pages_reap(struct arena *base)
+/* The same for all arenas whose tags come from this base's pages, and for its reserve. */
+static size_t compact_all(struct arena *base)
 {
-	struct tag_supply *supply = base->supply;
+	size_t moved = reserve_move(base);
+	struct arena *a;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	list_for_each_entry (a, &all_arenas, all_link)
+		if (a->base == base)
+			moved += compact(a);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return moved;
+}
+
+/* Gives every page of idle tags, or nodes, back to the base arena; returns how many. */
+static size_t pages_reap(struct arena *base, struct tag_supply *supply)
+{
 	size_t pages = 0;
 	void *page;
 
@@ -192,6 +207,14 @@ static size_t pages_reap(struct arena *base)
 	}
 }
 
+/* An index is dropped whole: it comes again when it is needed. */
+static size_t index_reap(struct arena *a)
+{
+	arena_index_drop(a);
+	arena_index_drop(a->base);
+	return pages_reap(a->base, a->node_supply);
+}
+
 /* Rounds of these end when one moved nothing and freed nothing: each move fills a fuller page.  The base's
  * hash shrinks as its pages of tags, segments of its own, go. */
 static size_t tag_pages_reap(struct arena *a)
@@ -201,10 +224,8 @@ static size_t tag_pages_reap(struct arena *a)
 	do {
 		tags_reap(a);
 		tags_reap(a->base);
-		gained = pages_reap(a->base) + hash_reap(a->base);
-		moved = reserve_move(a->base) + compact(a);
-		if (!arena_is_base(a))
-			moved += compact(a->base);
+		gained = pages_reap(a->base, a->supply) + hash_reap(a->base);
+		moved = compact_all(a->base);
 		pages += gained;
 	} while (moved + gained > 0);
 	return pages;
@@ -218,6 +239,8 @@ size_t arena_reap(struct arena *a, size_t amount)
 		a->front->drain(a->front, true);
 	if (a->afunc)
 		given += spans_reap(a, amount);
+	if (given < amount)
+		given += index_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)
 		given += hash_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)

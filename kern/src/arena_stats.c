@@ -55,6 +55,7 @@ static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
 		[BTAG_SPAN] = ARENA_SEGMENT_SPAN,
 		[BTAG_FREE] = ARENA_SEGMENT_FREE,
 		[BTAG_USED] = ARENA_SEGMENT_USED,
+		[BTAG_XALLOCATED] = ARENA_SEGMENT_USED,
 	};
 
 	return (struct arena_segment){

@@ -131,17 +131,21 @@ static size_t tags_held(const struct arena *a)
 
 bool arena_base_balances(struct arena *base)
 {
-	size_t tags, pages = 0;
+	size_t tags, nodes, pages = 0;
 	struct arena *a;
 
 	qlock_lock(&arenas_and_slabs_lock);
 	tags = base->supply->idle;
+	nodes = base->node_supply->idle;
 	list_for_each_entry (a, &all_arenas, all_link) {
 		if (a->base != base)
 			continue;
 		tags += tags_held(a);
+		nodes += a->store.index.nodes_held;
 		pages += a->store.hash.pages_held;
 	}
 	qlock_unlock(&arenas_and_slabs_lock);
-	return tags == base->supply->pages * TAG_PAGE_TAGS && pages == base->supply->hash_pages;
+	return tags == base->supply->pages * TAG_PAGE_TAGS &&
+	       nodes == base->node_supply->pages * tag_page_tags(BTAG_NODE_SIZE) &&
+	       pages == base->supply->hash_pages;
 }

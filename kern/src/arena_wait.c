@@ -52,8 +52,6 @@
 
 static struct qlock shortage_lock = QLOCK_INIT(shortage_lock);
 
-void (*arena_reclaim_poke)(struct arena *a);
-
 /* The queue.  The arena's lock is held. */
 
 static inline struct arena_waiter *waiter_of(const struct tree_node *n)
@@ -369,8 +367,8 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	enter(a, &w);
 	chain_drain(a);
 	consider(a);
-	if (arena_reclaim_poke && !has_baton(a, &w))
-		arena_reclaim_poke(a);
+	if (arena_poke && !has_baton(a, &w))
+		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline)) {
 		served = try(arg);
 		if (!served)

@@ -10,6 +10,8 @@
 
 #include "lib/string.h"
 
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
 void btag_store_init(struct btag_store *s, size_t quantum)
 {
 	memset(s, 0, sizeof(*s));
@@ -64,7 +66,7 @@ static void cursors_leave(struct btag_store *s, struct btag *t)
 
 static void tag_remove(struct btag_store *s, struct btag *t)
 {
-	if (__builtin_expect(!list_empty(&s->cursors), 0))
+	if (unlikely(!list_empty(&s->cursors)))
 		cursors_leave(s, t);
 	t->prev->next = t->next;
 	t->next->prev = t->prev;
@@ -74,22 +76,26 @@ static void tag_remove(struct btag_store *s, struct btag *t)
 /* Makes the segment of t, which is in no bin and no hash, free: joins it with its free neighbours. */
 static struct btag *coalesce(struct btag_store *s, struct btag *t)
 {
-	struct btag *prev = t->prev, *next = t->next;
+	struct btag *prev = t->prev->kind == BTAG_FREE ? t->prev : NULL;
+	struct btag *next = t->next->kind == BTAG_FREE ? t->next : NULL;
+	struct btag *joined = prev ? prev : t;
 
 	t->kind = BTAG_FREE;
-	if (next->kind == BTAG_FREE) {
+	if (next) {
 		btag_bin_remove(s, next);
 		t->size += next->size;
 		tag_remove(s, next);
 	}
-	if (prev->kind == BTAG_FREE) {
+	if (prev) {
 		btag_bin_remove(s, prev);
 		prev->size += t->size;
 		tag_remove(s, t);
-		t = prev;
 	}
-	btag_bin_insert(s, t);
-	return t;
+	btag_bin_insert(s, joined);
+	/* The tags that went still have their start and node. */
+	if (unlikely(s->index.live))
+		btag_index_joined(s, prev, t, next);
+	return joined;
 }
 
 /* Spans */
@@ -163,11 +169,15 @@ struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size
 	btag_round_inward(s, start, size, &first, &inside);
 	next = next ? next : &s->anchor;
 	span = tag_insert(s, next, BTAG_SPAN, start, size);
+	span->by_xalloc = false;
+	span->by_xalloc = false;
 	f = tag_insert(s, next, BTAG_FREE, first, inside);
 	tree_insert(&s->span_tree, &span->span, &btag_span_order);
 	s->spans++;
 	s->total += inside;
 	btag_bin_insert(s, f);
+	if (unlikely(s->index.live))
+		btag_index_joined(s, NULL, f, NULL);
 	return f;
 }
 
@@ -187,6 +197,7 @@ void btag_span_add(struct btag_store *s, uintptr_t start, size_t size)
 	struct btag *span, *f;
 
 	span = tag_insert(s, next, BTAG_SPAN, start, size);
+	span->by_xalloc = false;
 	f = tag_insert(s, next, BTAG_USED, start, size);
 	tree_insert(&s->span_tree, &span->span, &btag_span_order);
 	s->spans++;
@@ -211,6 +222,8 @@ void btag_span_remove(struct btag_store *s, struct btag *span)
 	s->total -= f->size;
 	s->spans--;
 	btag_bin_remove(s, f);
+	if (unlikely(s->index.live))
+		btag_index_removed(s, f);
 	tree_remove(&s->span_tree, &span->span, &btag_span_order);
 	tag_remove(s, f);
 	tag_remove(s, span);
@@ -221,7 +234,7 @@ void btag_span_remove(struct btag_store *s, struct btag *span)
 struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
 {
 	uintptr_t last = btag_last(f);
-	struct btag *t = f;
+	struct btag *t = f, *rest = NULL;
 
 	btag_bin_remove(s, f);
 	if (start != f->start) {
@@ -230,15 +243,15 @@ struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, s
 		btag_bin_insert(s, f);
 	}
 	if (t->size != size) {
-		struct btag *rest =
-			tag_insert(s, t->next, BTAG_FREE, start + size, t->size - size);
-
+		rest = tag_insert(s, t->next, BTAG_FREE, start + size, t->size - size);
 		t->size = size;
 		btag_bin_insert(s, rest);
 	}
 	t->kind = BTAG_USED;
 	s->used += size;
 	btag_hash_insert(&s->hash, t);
+	if (unlikely(s->index.live))
+		btag_index_carved(s, f, t, rest);
 	return t;
 }
 
@@ -270,9 +283,11 @@ void btag_move(struct btag_store *s, struct btag *from, struct btag *to)
 
 	*to = *from;
 	to->prev->next = to->next->prev = to;
-	if (from->kind == BTAG_FREE)
+	if (from->kind == BTAG_FREE) {
 		bin_replace(s, from, to);
-	else if (from->kind == BTAG_USED)
+		if (s->index.live)
+			btag_index_moved(s, to);
+	} else if (btag_is_used(from))
 		btag_hash_replace(&s->hash, from, to);
 	else
 		tree_replace(&s->span_tree, &from->span, &to->span);

@@ -6,8 +6,6 @@
 
 #include "lib/bitmap.h"
 
-#define BTAG_NO_BIN BTAG_BINS
-
 /*
  * The bin of q quanta.  Behind the exact ones, bin 32 + 8 * (e - 5) + k holds the sizes from
  * (8 + k) << (e - 3) up to the next bin's, where e is the place of q's highest bit and k the three
@@ -70,7 +68,6 @@ void btag_bin_remove(struct btag_store *s, struct btag *f)
 		bin_became_empty(s, b);
 }
 
-/* The first bin at or after b that isn't empty, or BTAG_NO_BIN. */
 static inline size_t bin_from(const struct btag_store *s, size_t b)
 {
 	size_t word = b / 64;
@@ -92,54 +89,32 @@ static inline size_t bin_from(const struct btag_store *s, size_t b)
 	return word * 64 + (size_t)__builtin_ctzl(s->bin_map[word]);
 }
 
-/* Of one bin's segments the smallest that serves, the lowest among equals. */
-static struct btag *best_in_bin(const struct btag_store *s, size_t b, size_t size)
+size_t btag_bin_from(const struct btag_store *s, size_t b)
 {
-	struct btag *best = NULL;
-
-	for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
-		if (f->size < size)
-			continue;
-		if (!best || f->size < best->size ||
-			(f->size == best->size && f->start < best->start))
-			best = f;
-	}
-	return best;
+	return bin_from(s, b);
 }
 
 /*
  * The first bin in which everything serves is the one behind that of the size just below: that is
  * the bin of `size` itself if it is the smallest the bin can hold, else the next.  What may still
- * serve when those are empty is in the bin of `size`.
+ * serve when those are empty is in the bin of `size`, for a search to find.
  */
 struct btag *btag_fit_instant(struct btag_store *s, size_t size)
 {
 	size_t q = btag_quanta(s, size);
 	size_t b = bin_from(s, q <= BTAG_EXACT ? q - 1 : bin_of(q - 1) + 1);
 
-	if (__builtin_expect(b != BTAG_NO_BIN, 1))
-		return s->bins[b];
-	return best_in_bin(s, bin_of(q), size);
-}
-
-struct btag *btag_fit_best(struct btag_store *s, size_t size)
-{
-	size_t own = btag_bin(s, size);
-	struct btag *best = best_in_bin(s, own, size);
-
-	if (best)
-		return best;
-
-	size_t b = bin_from(s, own + 1);
-
-	return b == BTAG_NO_BIN ? NULL : best_in_bin(s, b, size);
+	return __builtin_expect(b != BTAG_NO_BIN, 1) ? s->bins[b] : NULL;
 }
 
 struct btag *btag_fit_exact(struct btag_store *s, size_t size)
 {
-	struct btag *best = best_in_bin(s, btag_bin(s, size), size);
+	struct btag *f = s->bins[btag_bin(s, size)];
 
-	return best && best->size == size ? best : NULL;
+	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
+		if (f->size == size)
+			return f;
+	return NULL;
 }
 
 /* Segments of a bin it looks at before it says yes. */
@@ -150,7 +125,7 @@ bool btag_may_serve(const struct btag_store *s, size_t size)
 	size_t q = btag_quanta(s, size), looks = MAY_SERVE_LOOKS;
 	struct btag *f;
 
-	if (bin_from(s, q <= BTAG_EXACT ? q - 1 : bin_of(q - 1) + 1) != BTAG_NO_BIN)
+	if (btag_bin_from(s, q <= BTAG_EXACT ? q - 1 : bin_of(q - 1) + 1) != BTAG_NO_BIN)
 		return true;
 	for (f = s->bins[bin_of(q)]; f && f->size < size && looks > 0; f = f->bin_next)
 		looks--;
@@ -167,31 +142,4 @@ size_t btag_largest_free(const struct btag_store *s)
 	for (struct btag *f = s->bins[b]; f; f = f->bin_next)
 		largest = f->size > largest ? f->size : largest;
 	return largest;
-}
-
-/* From the cursor to the top, taking only what lies above it; then from the bottom on whatever begins
- * below it, which serves with all it has. */
-struct btag *btag_fit_next(
-	struct btag_store *s, const struct btag_cursor *c, size_t size, uintptr_t *start)
-{
-	struct btag *f;
-
-	for (f = c->at;; f = f->next) {
-		uintptr_t from = c->begun && f->start <= c->last ? c->last + 1 : f->start;
-
-		if (f->kind == BTAG_FREE && btag_last(f) >= from && from >= f->start &&
-			btag_last(f) - from >= size - 1) {
-			*start = from;
-			return f;
-		}
-		if (f->next == &s->anchor)
-			break;
-	}
-	for (f = s->anchor.next; c->begun && f != &s->anchor && f->start <= c->last; f = f->next) {
-		if (f->kind == BTAG_FREE && f->size >= size) {
-			*start = f->start;
-			return f;
-		}
-	}
-	return NULL;
 }

@@ -4,8 +4,9 @@
  */
 #include "tag_supply.h"
 
-void tag_supply_init(struct tag_supply *s)
+void tag_supply_init(struct tag_supply *s, size_t unit)
 {
+	s->unit = unit;
 	spin_init(&s->lock, SPIN_SUPPLY);
 	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
 		list_init(&s->lists[i]);
@@ -14,7 +15,7 @@ void tag_supply_init(struct tag_supply *s)
 
 static inline struct btag *tag_at(struct tag_page *page, size_t i)
 {
-	return (struct btag *)((char *)page + (i + 1) * BTAG_SIZE);
+	return (struct btag *)((char *)page + BTAG_SIZE + i * page->unit);
 }
 
 static inline struct tag_page *page_of(const struct btag *t)
@@ -24,13 +25,13 @@ static inline struct tag_page *page_of(const struct btag *t)
 
 static inline size_t page_idle(const struct tag_page *page)
 {
-	return page->idle.count + (TAG_PAGE_TAGS - page->fresh);
+	return page->idle.count + (tag_page_tags(page->unit) - page->fresh);
 }
 
-/* The list a page with so many idle tags, not none, belongs in. */
-static inline size_t list_for(size_t idle)
+/* The list the page belongs in with so many idle tags, not none. */
+static inline size_t list_for(const struct tag_page *page, size_t idle)
 {
-	return idle == TAG_PAGE_TAGS ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
+	return idle == tag_page_tags(page->unit) ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
 }
 
 /* Puts a page that had `before` idle tags where it belongs now. */
@@ -38,12 +39,12 @@ static inline void page_sort(struct tag_supply *s, struct tag_page *page, size_t
 {
 	size_t idle = page_idle(page);
 
-	if (before > 0 && idle > 0 && list_for(before) == list_for(idle))
+	if (before > 0 && idle > 0 && list_for(page, before) == list_for(page, idle))
 		return;
 	if (before > 0)
 		list_del(&page->link);
 	if (idle > 0)
-		list_add(&s->lists[list_for(idle)], &page->link);
+		list_add(&s->lists[list_for(page, idle)], &page->link);
 }
 
 void tag_supply_add_page(struct tag_supply *s, void *memory)
@@ -52,9 +53,10 @@ void tag_supply_add_page(struct tag_supply *s, void *memory)
 
 	page->idle = (struct btag_chain){NULL, 0};
 	page->fresh = 0;
+	page->unit = (uint32_t)s->unit;
 	page_sort(s, page, 0);
 	s->pages++;
-	s->idle += TAG_PAGE_TAGS;
+	s->idle += tag_page_tags(s->unit);
 }
 
 static struct btag *page_take(struct tag_page *page)
@@ -106,7 +108,7 @@ void *tag_supply_take_page(struct tag_supply *s)
 	page = list_first_entry(whole, struct tag_page, link);
 	list_del(&page->link);
 	s->pages--;
-	s->idle -= TAG_PAGE_TAGS;
+	s->idle -= tag_page_tags(s->unit);
 	return page;
 }
 
@@ -120,9 +122,9 @@ static bool page_sound(const struct tag_page *page)
 	size_t n = 0;
 
 	for (const struct btag *t = page->idle.head; t; t = t->idle_next, n++)
-		if (page_of(t) != page || t->kind != BTAG_IDLE || n == TAG_PAGE_TAGS)
+		if (page_of(t) != page || t->kind != BTAG_IDLE || n == tag_page_tags(page->unit))
 			return false;
-	return n == page->idle.count && page->fresh <= TAG_PAGE_TAGS && page_idle(page) > 0;
+	return n == page->idle.count && page->fresh <= tag_page_tags(page->unit) && page_idle(page) > 0;
 }
 
 bool tag_supply_sound(const struct tag_supply *s, size_t most)
@@ -134,7 +136,7 @@ bool tag_supply_sound(const struct tag_supply *s, size_t most)
 		list_for_each_entry (page, &s->lists[i], link) {
 			if (seen++ == most)
 				return s->idle >= idle;
-			if (!page_sound(page) || list_for(page_idle(page)) != i)
+			if (!page_sound(page) || list_for(page, page_idle(page)) != i)
 				return false;
 			idle += page_idle(page);
 		}

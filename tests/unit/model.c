@@ -52,7 +52,7 @@ static void insert(struct intervals *v, uintptr_t start, size_t size)
 	if (i < v->count)
 		CHECK_LT(start + (size - 1), v->at[i].start);
 	memmove(&v->at[i + 1], &v->at[i], (v->count - i) * sizeof(v->at[0]));
-	v->at[i] = (struct interval){start, size};
+	v->at[i] = (struct interval){.start = start, .size = size};
 	v->count++;
 }
 
@@ -92,7 +92,7 @@ void model_remove_span(struct model *m, uintptr_t start)
 	remove_at(&m->spans, i);
 }
 
-void model_alloc(struct model *m, uintptr_t start, size_t size)
+struct interval *model_alloc(struct model *m, uintptr_t start, size_t size)
 {
 	size_t i = place_of(&m->spans, start);
 
@@ -103,6 +103,7 @@ void model_alloc(struct model *m, uintptr_t start, size_t size)
 	CHECK_LE(m->spans.at[i].start, start);
 	CHECK_LE(start + (size - 1), last_of(&m->spans.at[i]));
 	insert(&m->used, start, size);
+	return &m->used.at[place_of(&m->used, start)];
 }
 
 void model_free(struct model *m, uintptr_t start, size_t size)
@@ -182,6 +183,80 @@ uintptr_t model_next(const struct model *m, size_t size)
 			return from;
 	}
 	return lowest;
+}
+
+bool model_satisfies(const struct model_request *rq, uintptr_t r)
+{
+	uintptr_t last = r + (rq->size - 1);
+
+	return last >= r && r % rq->quantum == 0 && (!rq->align || r % rq->align == rq->phase) &&
+	       (!rq->nocross || r / rq->nocross == last / rq->nocross) && r >= rq->min &&
+	       (!rq->max || last < rq->max);
+}
+
+/* Rounds [*start, *last] inward to q; false if nothing is left. */
+static bool inward(uintptr_t *start, uintptr_t *last, size_t q)
+{
+	uintptr_t over = *start % q, first = over ? *start + (q - over) : *start;
+	size_t units = *last - first + 1;
+
+	if (first < *start || first > *last || units / q == 0)
+		return false;
+	*start = first;
+	*last = first + (units / q * q - 1);
+	return true;
+}
+
+/* Every quantum of the gap is tried, up to where the constraints repeat. */
+static uintptr_t lowest_in(const struct model_request *rq, uintptr_t start, uintptr_t last)
+{
+	size_t widest = rq->align > rq->nocross ? rq->align : rq->nocross;
+	size_t tries = 2 * (widest + 1);
+
+	for (size_t i = rq->clip_count; i-- > 0;)
+		if (!inward(&start, &last, rq->clips[i]))
+			return 0;
+	if (start < rq->min)
+		start = rq->min;
+	for (uintptr_t r = start % rq->quantum ? start + (rq->quantum - start % rq->quantum) : start;
+		r >= start && r <= last && last - r >= rq->size - 1 && tries-- > 0; r += rq->quantum)
+		if (model_satisfies(rq, r))
+			return r;
+	return 0;
+}
+
+uintptr_t model_lowest(const struct model *m, const struct model_request *rq, uintptr_t from)
+{
+	struct model_request above = *rq;
+	uintptr_t start, last;
+
+	above.min = from > rq->min ? from : rq->min;
+	for_each_gap (m, start, last) {
+		uintptr_t r = lowest_in(&above, start, last);
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+uintptr_t model_next_lowest(const struct model *m, const struct model_request *rq)
+{
+	uintptr_t r = 0;
+
+	if (m->next_begun && m->next_last != UINTPTR_MAX)
+		r = model_lowest(m, rq, m->next_last + 1);
+	return r ? r : model_lowest(m, rq, 0);
+}
+
+size_t model_gaps(const struct model *m)
+{
+	uintptr_t start, last;
+	size_t n = 0;
+
+	for_each_gap (m, start, last)
+		n++;
+	return n;
 }
 
 size_t model_amount(const struct intervals *v)

@@ -13,6 +13,8 @@
 struct interval {
 	uintptr_t start;
 	size_t size;
+	bool xallocated; /* used: by arena_xalloc() */
+	bool foreign;	 /* used: by an arena that imports */
 };
 
 #define MODEL_MAX 2000
@@ -39,7 +41,7 @@ void model_add_span(struct model *m, uintptr_t start, size_t size, bool join);
 void model_remove_span(struct model *m, uintptr_t start);
 
 /* Checks that [start, start + size) may be handed out now, and notes that it was. */
-void model_alloc(struct model *m, uintptr_t start, size_t size);
+struct interval *model_alloc(struct model *m, uintptr_t start, size_t size);
 void model_free(struct model *m, uintptr_t start, size_t size);
 
 /* Whether some gap serves; and what best fit and next fit must answer, 0 if nothing. */
@@ -47,6 +49,23 @@ bool model_can_serve(const struct model *m, size_t size);
 uintptr_t model_best(const struct model *m, size_t size);
 uintptr_t model_next(const struct model *m, size_t size);
 
+/* A request with constraints.  clip: a gap counts only as far as it is whole multiples of these, the last
+ * one taken first. */
+struct model_request {
+	size_t size, quantum;
+	size_t align, phase, nocross; /* 0: none; align 0 means phase 0 */
+	uintptr_t min, max;	      /* 0: none */
+	size_t clips[4], clip_count;
+};
+
+/* The lowest address that serves, at or above `from`; 0 if nothing. */
+uintptr_t model_lowest(const struct model *m, const struct model_request *rq, uintptr_t from);
+/* The lowest above where the last next fit ended, else the lowest. */
+uintptr_t model_next_lowest(const struct model *m, const struct model_request *rq);
+/* Whether [r, r + size) satisfies them. */
+bool model_satisfies(const struct model_request *rq, uintptr_t r);
+
+size_t model_gaps(const struct model *m);
 size_t model_amount(const struct intervals *v);
 
 #endif

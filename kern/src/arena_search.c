@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: serving what an instant fit can't, and the index that this may take.
+ *
+ * A search is one step under the lock.  What it turns out to need, tags, the index, a triple in the index,
+ * is brought about with the lock dropped or in further steps, and then it begins anew: in between others may
+ * have changed the arena.
+ */
+#include "arena_impl.h"
+
+/* Tags and nodes fetched at a time. */
+#define SEARCH_TAGS 16
+#define SEARCH_NODES 16
+
+void (*arena_poke)(struct arena *a);
+
+/* Nodes */
+
+/* Cuts a page of nodes out of the base.  It takes from the base index's own margin of nodes, which
+ * the care for that index then fills up from this page. */
+static bool node_page_fetch(struct arena *base)
+{
+	struct btag_chain tags = {NULL, 0};
+	struct btag *f;
+	port_irq_t irq;
+	uintptr_t page = 0;
+
+	arena_tags_fetch(base, &tags, 1);
+	irq = spin_lock(&base->lock);
+	btag_give(&base->store, &tags);
+	f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
+	if (f && (base->store.spare.count > base->tag_reserve || f->size == PORT_PAGE_SIZE)) {
+		page = f->start;
+		btag_carve(&base->store, f, page, PORT_PAGE_SIZE);
+		base->allocs++;
+	}
+	spin_unlock(&base->lock, irq);
+	if (page == 0)
+		return false;
+	irq = spin_lock(&base->node_supply->lock);
+	tag_supply_add_page(base->node_supply, (void *)page);
+	spin_unlock(&base->node_supply->lock, irq);
+	return true;
+}
+
+static void nodes_take(struct arena *a, struct btag_chain *chain, size_t count)
+{
+	port_irq_t irq = spin_lock(&a->node_supply->lock);
+
+	tag_supply_take(a->node_supply, chain, count);
+	spin_unlock(&a->node_supply->lock, irq);
+}
+
+/* Up to SEARCH_NODES nodes, into the arena's hand; whether it got any. */
+static bool nodes_fetch(struct arena *a, size_t count)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq;
+	bool some;
+
+	count = count < SEARCH_NODES ? count : SEARCH_NODES;
+	nodes_take(a, &chain, count);
+	if (chain.count == 0 && node_page_fetch(a->base))
+		nodes_take(a, &chain, count);
+	some = chain.count > 0;
+	irq = spin_lock(&a->lock);
+	btag_index_give(&a->store, &chain);
+	spin_unlock(&a->lock, irq);
+	return some;
+}
+
+static void nodes_return(struct arena *a, struct btag_chain *chain)
+{
+	port_irq_t irq = spin_lock(&a->node_supply->lock);
+
+	tag_supply_give(a->node_supply, chain);
+	spin_unlock(&a->node_supply->lock, irq);
+}
+
+void arena_index_care(struct arena *a)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t lacks = a->store.index.live ? btag_index_lacks(&a->store) : 0;
+
+	if (lacks == 0)
+		btag_index_take(&a->store, &chain);
+	spin_unlock(&a->lock, irq);
+	if (lacks > 0)
+		nodes_fetch(a, lacks);
+	else
+		nodes_return(a, &chain);
+}
+
+/* The index comes and goes */
+
+enum build { BUILD_ON, BUILD_DONE, BUILD_LACKS };
+
+/* One step.  What an index dropped before has left is taken apart first. */
+static enum build build_step(struct arena *a, size_t *lacks, struct btag_chain *dead)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag_store *s = &a->store;
+	enum build b = BUILD_ON;
+
+	*lacks = s->index.live ? 0 : btag_index_lacks(s);
+	if (s->index.stands)
+		b = BUILD_DONE;
+	else if (s->index.dead.root)
+		btag_index_take(s, dead);
+	else if (*lacks > 0)
+		b = BUILD_LACKS;
+	else
+		b = btag_index_build(s) ? BUILD_DONE : BUILD_ON;
+	spin_unlock(&a->lock, irq);
+	return b;
+}
+
+bool arena_index_build(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	enum build b;
+
+	btag_index_begin(&a->store);
+	spin_unlock(&a->lock, irq);
+	for (;;) {
+		struct btag_chain dead = {NULL, 0};
+		size_t lacks;
+
+		b = build_step(a, &lacks, &dead);
+		nodes_return(a, &dead);
+		if (b == BUILD_DONE || (b == BUILD_LACKS && !nodes_fetch(a, lacks)))
+			break;
+	}
+	irq = spin_lock(&a->lock);
+	btag_index_end(&a->store);
+	spin_unlock(&a->lock, irq);
+	if (b != BUILD_DONE)
+		arena_index_drop(a);
+	return b == BUILD_DONE;
+}
+
+void arena_index_drop(struct arena *a)
+{
+	bool more;
+	port_irq_t irq = spin_lock(&a->lock);
+
+	if (a->store.index.builders == 0)
+		btag_index_drop(&a->store);
+	spin_unlock(&a->lock, irq);
+	do {
+		struct btag_chain chain = {NULL, 0};
+
+		irq = spin_lock(&a->lock);
+		more = !a->store.index.live && a->store.index.builders == 0;
+		if (more)
+			btag_index_take(&a->store, &chain);
+		more = more && a->store.index.nodes_held > 0;
+		spin_unlock(&a->lock, irq);
+		nodes_return(a, &chain);
+	} while (more);
+}
+
+bool arena_sources_build(struct arena *a)
+{
+	bool built = false;
+
+	for (; a->source && a->source != a; a = a->source)
+		if (__atomic_load_n(&a->source->store.index.wanted, __ATOMIC_RELAXED))
+			built |= arena_index_build(a->source);
+	return built;
+}
+
+/* Searches */
+
+enum step { STEP_SERVED, STEP_NOTHING, STEP_TAGS, STEP_INDEX, STEP_AGAIN };
+
+static size_t tags_to_carve(const struct btag_place *p)
+{
+	return (p->start != p->f->start) + (p->start + (p->size - 1) != btag_last(p->f));
+}
+
+static void held_carve(
+	struct arena *a, const struct btag_request *rq, enum btag_kind kind, const struct btag_place *p)
+{
+	struct btag *t;
+
+	arena_span_begin_use(a, p->f);
+	t = btag_carve(&a->store, p->f, p->start, p->size);
+	t->kind = kind;
+	a->allocs++;
+	if (rq->fit == BTAG_FIT_NEXT)
+		btag_cursor_move(&a->next_fit, t);
+}
+
+static enum step step_of(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
+	struct btag_place *place)
+{
+	switch (btag_search(&a->store, rq, place)) {
+	case BTAG_NOTHING:
+		return STEP_NOTHING;
+	case BTAG_WANTS_INDEX:
+		a->store.index.wanted = true;
+		return STEP_INDEX;
+	case BTAG_WANTS_TRIPLE:
+		return STEP_AGAIN;
+	default:
+		break;
+	}
+	if (a->store.spare.count < a->tag_reserve + tags_to_carve(place))
+		return STEP_TAGS;
+	held_carve(a, rq, kind, place);
+	return STEP_SERVED;
+}
+
+/* The search, with more tags; and if the index lacks the triple, a step toward adding it. */
+static enum step search_step(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
+	struct btag_chain *tags, struct btag_place *place)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	enum step step;
+
+	btag_give(&a->store, tags);
+	step = step_of(a, rq, kind, place);
+	if (step == STEP_AGAIN && btag_index_keep(&a->store, &rq->triple))
+		step = step_of(a, rq, kind, place);
+	spin_unlock(&a->lock, irq);
+	return step;
+}
+
+/* No tags can be had: a segment of just the size takes none. */
+static bool serve_exact(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
+	struct btag_place *place)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t least = btag_round_up(&a->store, rq->size);
+	struct btag *f = least ? btag_fit_exact(&a->store, least) : NULL;
+	bool serves = f && btag_place_in(&a->store, rq, f, 0, place) && tags_to_carve(place) == 0;
+
+	if (serves)
+		held_carve(a, rq, kind, place);
+	spin_unlock(&a->lock, irq);
+	return serves;
+}
+
+static void poke(struct arena *a)
+{
+	if (arena_poke)
+		arena_poke(a);
+}
+
+bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
+	struct btag_place *place)
+{
+	struct btag_chain tags = {NULL, 0};
+	enum step step;
+
+	for (;;) {
+		step = search_step(a, rq, kind, &tags, place);
+		if (step == STEP_SERVED || step == STEP_NOTHING)
+			break;
+		if (step == STEP_TAGS) {
+			arena_tags_fetch(a, &tags, SEARCH_TAGS);
+			if (tags.count == 0)
+				return serve_exact(a, rq, kind, place);
+		}
+		if (step == STEP_INDEX && (flags & MEM_ATOMIC))
+			poke(a);
+		if (step == STEP_INDEX && ((flags & MEM_ATOMIC) || !arena_index_build(a)))
+			break;
+	}
+	return step == STEP_SERVED;
+}
+
+void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags)
+{
+	enum btag_fit fit = flags & ARENA_BESTFIT ? BTAG_FIT_BEST :
+			    flags & ARENA_NEXTFIT ? BTAG_FIT_NEXT :
+						    BTAG_FIT_ANY;
+
+	btag_request_plain(rq, &a->store, size, fit);
+	rq->surely = fit == BTAG_FIT_ANY;
+	rq->cursor = &a->next_fit;
+}

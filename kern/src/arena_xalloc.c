@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: requests with constraints.
+ *
+ * An arena serves them from what it holds (arena_search.c), or imports.  Where the source's integers are its
+ * own, the request goes down as it is: the source looks for a place that satisfies the importer's constraints
+ * in its own segments, cuts out the whole quanta around that place, and those are the span.  So the arena
+ * that can meet a constraint is the one that sees it, however many levels down.  What an arena on the way
+ * has to find is whole quanta of its own in the span: that is what a triple's clip quanta are for.
+ *
+ * Where afunc translates, nothing is known of where a span will lie but that it starts on a quantum, so it is
+ * asked for enough that there is a place wherever that is.
+ */
+#include "arena_impl.h"
+
+/* What an import takes: tags for span and segment, and for both ends that stay free. */
+#define TAGS_PER_XIMPORT 4
+
+static inline bool passes_down(const struct arena *a)
+{
+	return a->afunc == arena_alloc && a->ffunc == arena_free && a->source != a;
+}
+
+/* Imports */
+
+static size_t gcd(size_t a, size_t b)
+{
+	while (b) {
+		size_t r = a % b;
+
+		a = b;
+		b = r;
+	}
+	return a;
+}
+
+/* One more clip quantum, behind the others.  Where there is no room for it, the last becomes a multiple
+ * of both, which may miss a place but finds no wrong one; false if there is no such multiple. */
+static bool clip_add(struct btag_triple *t, size_t q)
+{
+	size_t *last = &t->clip[BTAG_CLIPS - 1];
+
+	for (int i = 0; i < BTAG_CLIPS; i++) {
+		if (t->clip[i] == 0) {
+			t->clip[i] = q;
+			return true;
+		}
+	}
+	return !__builtin_mul_overflow(*last / gcd(*last, q), q, last);
+}
+
+/* The request as the source of `a` gets it.  Segments of the source are whole quanta of a's if the source's
+ * quantum is a multiple; and the importer at the top takes what the triple gives, which is whole quanta. */
+static bool request_down(
+	const struct arena *a, const struct btag_request *rq, bool top, struct btag_request *down)
+{
+	size_t q = a->store.quantum;
+
+	*down = *rq;
+	down->fit = BTAG_FIT_LOWEST;
+	down->cursor = NULL;
+	return top || a->source->store.quantum % q == 0 || clip_add(&down->triple, q);
+}
+
+static bool tags_for_import(struct arena *a, struct btag_chain *tags)
+{
+	port_irq_t irq;
+
+	arena_tags_fetch(a, tags, TAGS_PER_XIMPORT);
+	if (tags->count >= TAGS_PER_XIMPORT)
+		return true;
+	irq = spin_lock(&a->lock);
+	if (a->store.spare.count >= TAGS_PER_XIMPORT - tags->count)
+		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
+	spin_unlock(&a->lock, irq);
+	return tags->count >= TAGS_PER_XIMPORT;
+}
+
+/* Puts the span in and carves the request out of it. */
+static const char *install(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
+	uintptr_t start, size_t got, bool by_xalloc, struct btag_place *place)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	const char *refused = arena_span_refused(a, start, got, a->store.quantum);
+
+	if (!refused) {
+		struct btag *f, *t;
+
+		btag_give(&a->store, tags);
+		f = btag_span_import(&a->store, start, got);
+		f->prev->by_xalloc = by_xalloc;
+		a->imports++;
+		if (btag_place_in(&a->store, rq, f, 0, place)) {
+			t = btag_carve(&a->store, f, place->start, place->size);
+			t->kind = BTAG_XALLOCATED;
+			a->allocs++;
+			if (rq->fit == BTAG_FIT_NEXT)
+				btag_cursor_move(&a->next_fit, t);
+		} else {
+			btag_span_remove(&a->store, f->prev);
+			a->imports--;
+			refused = "is misaligned: what was asked for doesn't fit in it";
+		}
+	}
+	spin_unlock(&a->lock, irq);
+	return refused;
+}
+
+/* How much to ask a translating afunc for; 0 if there is no telling. */
+static size_t covering_size(const struct arena *a, const struct btag_request *rq)
+{
+	struct btag_triple t = rq->triple;
+	size_t q = a->store.quantum, grid = t.step % q == 0 && t.first % q == 0 ? q : 1;
+	size_t size = rq->size, slack;
+
+	if (rq->lo > 0 || rq->hi < UINTPTR_MAX)
+		return 0;
+	/* Rounding inward loses less than a quantum at either end. */
+	for (int i = 0; i < BTAG_CLIPS; i++) {
+		if (__builtin_add_overflow(size, 2 * t.clip[i], &size))
+			return 0;
+		t.clip[i] = 0;
+	}
+	slack = btag_triple_slack(&t, grid, rq->size);
+	if (slack == SIZE_MAX || __builtin_add_overflow(size, slack, &size) ||
+		__builtin_add_overflow(size, a->import_slack, &size))
+		return 0;
+	return btag_round_up(&a->source->store, size);
+}
+
+static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
+	struct btag_place *place);
+
+static bool import_down(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
+	unsigned flags, bool top, struct btag_place *place)
+{
+	struct btag_request down;
+	struct btag_place span;
+	const char *refused;
+
+	if (!request_down(a, rq, top, &down) || !serve(a->source, &down, flags, false, &span))
+		return false;
+	refused = install(a, tags, rq, span.start, span.size, true, place);
+	if (refused)
+		arena_span_bug(a, span.start, span.size, refused);
+	return true;
+}
+
+static bool import_covering(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
+	unsigned flags, struct btag_place *place)
+{
+	size_t got = covering_size(a, rq);
+	const char *refused;
+	uintptr_t start = 0;
+
+	if (got == 0)
+		return false;
+	do
+		start = (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC);
+	while (start == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
+	if (start == 0)
+		return false;
+	refused = install(a, tags, rq, start, got, false, place);
+	if (refused)
+		arena_span_bug(a, start, got, refused);
+	return true;
+}
+
+/* From what the arena holds, or its source.  `top`: the request is of this arena's own caller. */
+static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
+	struct btag_place *place)
+{
+	struct btag_chain tags = {NULL, 0};
+	bool served;
+
+	if (arena_search(a, rq, flags, BTAG_XALLOCATED, place))
+		served = true;
+	else if (!a->afunc || !tags_for_import(a, &tags))
+		served = false;
+	else if (passes_down(a))
+		served = import_down(a, &tags, rq, flags, top, place);
+	else
+		served = import_covering(a, &tags, rq, flags, place);
+	arena_tags_return(a, &tags);
+	if (served && arena_needs_care(a))
+		arena_care(a);
+	return served;
+}
+
+/* The public pair */
+
+static bool is_power_of_two_or_0(size_t n)
+{
+	return (n & (n - 1)) == 0;
+}
+
+struct constraint {
+	size_t align, phase, nocross;
+	uintptr_t min, max;
+};
+
+static void check_call(struct arena *a, size_t size, size_t units, const struct constraint *c,
+	unsigned flags, void *caller)
+{
+	arena_check_flags(a, flags, caller);
+	if (units == 0)
+		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
+			size ? "too large to round up" : "nothing");
+	if (!is_power_of_two_or_0(c->align) || !is_power_of_two_or_0(c->nocross))
+		arena_bug(a, caller, "align %#zx or nocross %#zx is not a power of two", c->align,
+			c->nocross);
+	if (c->phase >= c->align && c->phase > 0)
+		arena_bug(a, caller, "phase %#zx is not below align %#zx", c->phase, c->align);
+	if (c->nocross && c->nocross < size)
+		arena_bug(a, caller, "size %#zx in one piece crosses every multiple of nocross %#zx", size,
+			c->nocross);
+	if (c->max && c->min > c->max)
+		arena_bug(a, caller, "the window [%#lx, %#lx) wraps around", c->min, c->max);
+}
+
+/* Whether any address at all could serve; then *rq says how. */
+static bool request_make(struct arena *a, size_t units, const struct constraint *c, unsigned flags,
+	struct btag_request *rq)
+{
+	struct btag_triple t;
+	uintptr_t r;
+
+	arena_request_plain(a, rq, units, flags);
+	if (!btag_triple_make(&t, a->store.quantum, c->align, c->phase, c->nocross))
+		return false;
+	rq->triple = t;
+	rq->lo = c->min;
+	rq->hi = c->max ? c->max - 1 : UINTPTR_MAX;
+	if (rq->lo > rq->hi || !btag_triple_place(&t, 1, UINTPTR_MAX, rq->lo, rq->hi, units, &r))
+		return false;
+	if (btag_triple_is_plain(&a->store, &t) && rq->lo == 0 && rq->hi == UINTPTR_MAX)
+		return true;
+	rq->surely = rq->fit == BTAG_FIT_ANY && rq->lo == 0 && rq->hi == UINTPTR_MAX;
+	if (rq->fit != BTAG_FIT_NEXT)
+		rq->fit = BTAG_FIT_LOWEST;
+	return true;
+}
+
+/* A request, for when it has to wait. */
+struct wish {
+	struct arena *arena;
+	const struct btag_request *rq;
+	unsigned flags;
+	struct btag_place place;
+};
+
+static bool wish_serve(void *arg)
+{
+	struct wish *w = arg;
+
+	return serve(w->arena, w->rq, w->flags, true, &w->place);
+}
+
+void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
+	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags)
+{
+	void *caller = __builtin_return_address(0);
+	struct constraint c = {align, phase, nocross, minaddr, maxaddr};
+	size_t units = btag_round_up(&a->store, size);
+	struct btag_request rq;
+	struct wish w = {a, &rq, flags, {0}};
+	bool possible;
+
+	check_call(a, size, units, &c, flags, caller);
+	possible = request_make(a, units, &c, flags, &rq);
+	if (!possible && (flags & MEM_WAIT))
+		arena_bug(a, caller,
+			"%#zx at phase %#zx of %#zx within [%#lx, %#lx) not crossing %#zx: no address can "
+			"serve, and MEM_WAIT would wait for ever",
+			size, phase, align, minaddr, maxaddr, nocross);
+	if (possible && !arena_queues(a, flags) && wish_serve(&w))
+		return (void *)w.place.at;
+	if (!arena_shortage(a, units, wish_serve, &w, flags & MEM_WAIT ? PORT_FOREVER : 0, caller))
+		return NULL;
+	return (void *)w.place.at;
+}
+
+void arena_xfree(struct arena *a, void *addr, size_t size)
+{
+	arena_take_back(a, (uintptr_t)addr, size, BTAG_XALLOCATED, __builtin_return_address(0));
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Searches for requests that an instant fit can't serve.
+ *
+ * With an index they are logarithmic (btag_index.c).  Without one they look at BTAG_LOOKS segments at most,
+ * and answer only what these tell for sure: most arenas that are asked are small, and never come to need an
+ * index.  Two ways to look: at whatever is large enough, bin by bin; or along the list, from where the window
+ * or the cursor stands.
+ */
+#include "btag.h"
+
+#include "lib/string.h"
+
+void btag_request_plain(
+	struct btag_request *rq, const struct btag_store *s, size_t size, enum btag_fit fit)
+{
+	*rq = (struct btag_request){
+		.size = size,
+		.fit = fit,
+		.triple = {.step = s->quantum},
+		.lo = 0,
+		.hi = UINTPTR_MAX,
+	};
+}
+
+/* Rounds [start, last] outward to q. */
+static inline void round_outward(uintptr_t *start, uintptr_t *last, size_t q)
+{
+	*start -= *start % q;
+	*last += (q - 1) - *last % q;
+}
+
+/* A segment is whole quanta, and, where clip quanta are given, what was found lies in the whole clip quanta
+ * within it: rounding outward stays within. */
+bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
+	uintptr_t lo, struct btag_place *place)
+{
+	uintptr_t first, last;
+
+	if (!btag_triple_place(&rq->triple, f->start, btag_last(f), lo > rq->lo ? lo : rq->lo, rq->hi,
+		    rq->size, &place->at))
+		return false;
+	first = place->at;
+	last = first + (rq->size - 1);
+	for (int i = 0; i < BTAG_CLIPS && rq->triple.clip[i]; i++)
+		round_outward(&first, &last, rq->triple.clip[i]);
+	round_outward(&first, &last, s->quantum);
+	place->f = f;
+	place->start = first;
+	place->size = last - first + 1;
+	return true;
+}
+
+/* Where a place stands in the order next fit goes through: behind the cursor's, those below it come last. */
+static inline uintptr_t turn_of(const struct btag_request *rq, uintptr_t at)
+{
+	return rq->fit == BTAG_FIT_NEXT && rq->cursor->begun ? at - (rq->cursor->last + 1) : at;
+}
+
+static bool better(const struct btag_request *rq, const struct btag_place *a, const struct btag_place *b)
+{
+	if (rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST) {
+		if (a->f->size != b->f->size)
+			return a->f->size < b->f->size;
+		return a->f->start < b->f->start;
+	}
+	return turn_of(rq, a->at) < turn_of(rq, b->at);
+}
+
+/* The best place in segment f: for next fit, the lowest behind the cursor, else the lowest. */
+static bool place_best(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
+	struct btag_place *place)
+{
+	const struct btag_cursor *c = rq->cursor;
+
+	if (rq->fit == BTAG_FIT_NEXT && c->begun && btag_last(f) > c->last &&
+		btag_place_in(s, rq, f, c->last + 1, place))
+		return true;
+	return btag_place_in(s, rq, f, 0, place);
+}
+
+/* Looks at all that are large enough; the best one is that of all, if there were not too many. */
+static enum btag_verdict look_in_bins(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *best)
+{
+	bool by_size = rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
+	size_t least = btag_round_up(s, rq->size);
+	struct btag_place place;
+	int left = BTAG_LOOKS;
+	bool found = false;
+
+	if (least == 0)
+		return BTAG_NOTHING;
+	for (size_t b = btag_bin_from(s, btag_bin(s, least)); b != BTAG_NO_BIN && !(by_size && found);
+		b = btag_bin_from(s, b + 1)) {
+		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
+			if (left-- == 0)
+				return found && rq->fit == BTAG_FIT_ANY ? BTAG_FOUND :
+									  BTAG_WANTS_INDEX;
+			if (!place_best(s, rq, f, &place))
+				continue;
+			if (!found || better(rq, &place, best))
+				*best = place;
+			found = true;
+		}
+	}
+	return found ? BTAG_FOUND : BTAG_NOTHING;
+}
+
+/* Along the list from the tag at or before `lo`, to the end of the window. */
+static enum btag_verdict look_along(const struct btag_store *s, const struct btag_request *rq,
+	struct btag *t, uintptr_t lo, int *left, struct btag_place *place)
+{
+	for (; t != &s->anchor; t = t->next) {
+		if (t->start > rq->hi)
+			break;
+		if ((*left)-- == 0)
+			return BTAG_WANTS_INDEX;
+		if (t->kind == BTAG_FREE && btag_place_in(s, rq, t, lo, place))
+			return BTAG_FOUND;
+	}
+	return BTAG_NOTHING;
+}
+
+static struct btag *list_from(const struct btag_store *s, uintptr_t lo)
+{
+	struct btag *span = btag_span_below(s, lo);
+
+	return span ? span : s->anchor.next;
+}
+
+/* Next fit: from the cursor to the end of the window, then from its beginning. */
+static enum btag_verdict look_next(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	const struct btag_cursor *c = rq->cursor;
+	enum btag_verdict v = BTAG_NOTHING;
+	int left = BTAG_LOOKS;
+
+	if (c->begun && c->last >= rq->lo && c->last < rq->hi)
+		v = look_along(s, rq, c->at == &s->anchor ? c->at->next : c->at, c->last + 1, &left, place);
+	if (v == BTAG_NOTHING)
+		v = look_along(s, rq, list_from(s, rq->lo), rq->lo, &left, place);
+	return v;
+}
+
+static enum btag_verdict look(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	bool windowed = rq->lo > 0 || rq->hi < UINTPTR_MAX;
+	int left = BTAG_LOOKS;
+
+	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_NEXT)
+		return look_next(s, rq, place);
+	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_LOWEST && windowed)
+		return look_along(s, rq, list_from(s, rq->lo), rq->lo, &left, place);
+	return look_in_bins(s, rq, place);
+}
+
+/* The request that can't fail: `size` and the way to the first place in a segment. */
+static bool search_surely(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	size_t slack = btag_triple_slack(&rq->triple, s->quantum, rq->size), size;
+	struct btag *f;
+
+	if (slack == SIZE_MAX || __builtin_add_overflow(rq->size, slack, &size))
+		return false;
+	size = btag_round_up(s, size);
+	f = size ? btag_fit_instant(s, size) : NULL;
+	return f && btag_place_in(s, rq, f, 0, place);
+}
+
+enum btag_verdict btag_search(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	enum btag_verdict v = s->index.stands ? btag_index_search(s, rq, place) : BTAG_WANTS_INDEX;
+
+	if (v == BTAG_FOUND || v == BTAG_NOTHING)
+		return v;
+	if (rq->surely && search_surely(s, rq, place))
+		return BTAG_FOUND;
+	return s->index.stands ? v : look(s, rq, place);
+}
