@@ -17,6 +17,7 @@
 /*
  * machine_arch.h defines
  *   MACHINE_STACK_SIZE   bytes of a ktask's stack, whole pages, its guard page not among them
+ *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors there are to hand out (irq.h)
  *   struct machine_fiber what a switch saves of a thread of execution
  */
 #include "machine_arch.h"
@@ -52,6 +53,20 @@ void machine_set_current(struct ktask *t);
  */
 unsigned machine_cores_start(void *(*stack_alloc)(void));
 
+/* What is known of a core that runs. */
+struct machine_core_info {
+	unsigned hardware_id; /* the machine's own number: of its local APIC on x86 */
+	bool has_node;	      /* the machine tells which node of memory it is next to */
+	uint32_t node;
+	uint64_t nmis;	   /* NMIs nobody asked for */
+	uint64_t spurious; /* interrupts nobody asked for */
+};
+void machine_core_info(unsigned core, struct machine_core_info *info);
+
+/* How many nodes the machine tells distances of, and the distance, 10 being that of a node to itself. */
+size_t machine_node_count(void);
+unsigned machine_node_distance(size_t from, size_t to);
+
 /* What the kernel supplies: the entry of a core.  port_core_id() is right, port_core_count() has it. */
 void kernel_core_main(void) __attribute__((noreturn));
 
@@ -81,8 +96,12 @@ int machine_map(uintptr_t va, void *page);
  * page until the next machine_map() at the same place.  Context: any but an NMI. */
 void *machine_unmap(uintptr_t va);
 
-/* Shootdowns so far: the times other cores were asked, and the pages they had not been asked for yet. */
+/* How often other cores were asked to forget mappings. */
 uint64_t machine_shootdowns(void);
+
+/* Pages of the base arena that hold page tables.  They aren't given back: an address that was mapped
+ * once can be mapped again without memory. */
+uint64_t machine_table_pages(void);
 
 /* Reports */
 

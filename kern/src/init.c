@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "cmdline.h"
 #include "fence.h"
+#include "irq.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/table.h"
@@ -89,15 +90,20 @@ static bool is_driven(void)
 	return *autorun || runs_tests;
 }
 
+#include "machine.h"
+static void *tmp_stack(void) { return base_alloc(NULL, MACHINE_STACK_SIZE, MEM_WAIT); }
+
 void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
 	make_arenas();
+	irq_init();
 	monitor_init();
 	test_set_fence(&arena_fence);
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_driven())
 		monitor_stay_after_panic();
+	machine_cores_start(tmp_stack);
 	print_boot_line();
 	if (runs_tests)
 		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
