@@ -18,8 +18,3 @@ unsigned machine_node_distance(size_t from, size_t to)
 {
 	return 0;
 }
-
-uint64_t machine_table_pages(void)
-{
-	return 0;
-}

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 #include "firmware.h"
-#include "lib/sink.h"
 #include "paging.h"
 #include "port.h"
+#include "refuse.h"
 #include "x86.h"
 
 #define MSR_APIC_BASE 0x1b
@@ -35,6 +35,7 @@
 #define SPURIOUS_ENABLE 0x100
 #define LOCAL_MASKED 0x10000
 #define LOCAL_NMI 0x400
+#define LOCAL_8259 0x700
 #define DIVIDE_BY_1 0xb
 
 #define COMMAND_NMI 0x00400
@@ -102,31 +103,44 @@ static void measure_rate(void)
 	rate = ((uint64_t)(from.count - to.count) << 32) / (to.ns - from.ns);
 }
 
-bool apic_init(void)
+/* Out of a mode with other registers there is only the way through off. */
+static uint64_t enable(void)
 {
-	uint64_t base = cpuid(1).edx & CPUID_APIC ? read_msr(MSR_APIC_BASE) : 0;
+	uint64_t base = read_msr(MSR_APIC_BASE);
 
-	if (!(base & BASE_ENABLED) || base & BASE_X2APIC) {
-		kprintf("apic: there is none, or not in the mode this kernel knows\n");
-		return false;
-	}
+	if (base & BASE_X2APIC)
+		write_msr(MSR_APIC_BASE, base & ~(uint64_t)(BASE_ENABLED | BASE_X2APIC));
+	base = (base & ~(uint64_t)BASE_X2APIC) | BASE_ENABLED;
+	write_msr(MSR_APIC_BASE, base);
+	return base & BASE_ADDRESS;
+}
+
+void apic_init(void)
+{
+	uint64_t base;
+
+	if (!(cpuid(1).edx & CPUID_APIC))
+		refuse("this processor has no local APIC");
+	base = enable();
 	registers = paging_map_device(
-		firmware.local_apics ? firmware.local_apics : base & BASE_ADDRESS, PORT_PAGE_SIZE);
-	if (!registers) {
-		kprintf("apic: its registers are out of reach\n");
-		return false;
-	}
+		firmware.local_apics ? firmware.local_apics : base, PORT_PAGE_SIZE);
+	if (!registers)
+		refuse("the local APIC's registers are out of reach");
 	apic_write(REG_SPURIOUS, SPURIOUS_ENABLE | APIC_SPURIOUS_VECTOR);
 	measure_rate();
 	if (rate == 0)
-		kprintf("apic: the timer doesn't count\n");
-	return rate != 0;
+		refuse("the local APIC's timer doesn't count");
 }
 
 void apic_enter(unsigned timer_vector, unsigned nmi_lints)
 {
+	/* Without an I/O APIC the 8259s serve, through the first core. */
+	uint32_t lint0 = firmware.io_apic_count == 0 && port_core_id() == 0 ? LOCAL_8259
+			 : nmi_lints & 1				     ? LOCAL_NMI
+									     : LOCAL_MASKED;
+
 	apic_write(REG_SPURIOUS, SPURIOUS_ENABLE | APIC_SPURIOUS_VECTOR);
-	apic_write(REG_LINT0, nmi_lints & 1 ? LOCAL_NMI : LOCAL_MASKED);
+	apic_write(REG_LINT0, lint0);
 	apic_write(REG_LINT1, nmi_lints & 2 ? LOCAL_NMI : LOCAL_MASKED);
 	apic_write(REG_DIVIDER, DIVIDE_BY_1);
 	apic_write(REG_TIMER, timer_vector ? timer_vector : LOCAL_MASKED);

@@ -5,14 +5,13 @@
 #ifndef SPANDREL_X86_APIC_H
 #define SPANDREL_X86_APIC_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define APIC_SPURIOUS_VECTOR 255
 
-/* Maps the registers and learns how fast the timer counts.  Returns false, having said why, if this
- * processor's can't be used.  Call once, when the clock runs. */
-bool apic_init(void);
+/* Maps the registers and learns how fast the timer counts; refuses a processor without.  Call once, when
+ * the clock runs. */
+void apic_init(void);
 
 /* Readies the running core's own: enabled, its timer raising `timer_vector` (0: nothing), the inputs in
  * nmi_lints raising NMIs. */

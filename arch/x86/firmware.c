@@ -204,7 +204,6 @@ static void use_madt(const struct acpi_root *root)
 		return;
 	}
 	read_nmis(madt);
-	firmware.many = true;
 	if (firmware.core_excess)
 		kprintf("acpi: %u processors have no 8-bit APIC number: left out\n",
 			firmware.core_excess);

@@ -29,7 +29,6 @@ struct firmware_isa {
 
 /* Fixed after firmware_init(). */
 struct firmware {
-	bool many;		   /* the tables can be used: there may be more than the boot core */
 	unsigned core_count;	   /* cores that may run, at most CORES_MAX; the boot core is the first */
 	unsigned core_excess;	   /* cores beyond what local APICs can number */
 	uint8_t apics[CORES_MAX];  /* their local APICs, in the order of the table */

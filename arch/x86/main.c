@@ -39,7 +39,6 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noretur
 void boot_main(uint32_t start_info, uint64_t entry_ticks)
 {
 	struct memory_found found;
-	bool has_apic;
 
 	core_init();
 	serial_init();
@@ -48,10 +47,9 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks)
 	info.entry_ticks = entry_ticks;
 	found = memory_init(start_info, &info);
 	firmware_init(found.rsdp);
-	has_apic = apic_init();
-	if (has_apic)
-		io_apic_init();
-	smp_init(has_apic, found.start_page);
+	apic_init();
+	io_apic_init();
+	smp_init(found.start_page);
 	enable_interrupts();
 	kernel_main(&info);
 }

@@ -4,7 +4,7 @@
  *
  * Concepts.  Output goes into a ring, which the device's interrupts empty; a writer sends what the device
  * takes at once by itself.  Input comes into a ring by interrupts; a reader sleeps.  Until there are
- * interrupts, and for good if there is no I/O APIC to bring them, whoever writes or reads polls.
+ * interrupts, whoever writes or reads polls.  They come through the I/O APIC, or the 8259 without one.
  *
  * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Above it, `turn` is a
  * writer's for one whole call, interrupts staying as they are, so that texts of two cores don't mix.  It
@@ -27,6 +27,8 @@
 #include "io_apic.h"
 #include "irq.h"
 #include "lib/panic.h"
+#include "machine.h"
+#include "pic.h"
 #include "port.h"
 #include "x86.h"
 
@@ -60,7 +62,6 @@
 #define CHUNK 64	     /* bytes for each time the lock is held */
 #define TURN_NS 10000000ull  /* what one waits for another's text */
 #define FLUSH_NS 1000000000ull /* a device that takes nothing for so long never will */
-#define POLL_NS 10000000ull  /* between looks for input, without interrupts */
 #define TRIES_MAX 100000     /* for the lock, in an NMI or a panic: some milliseconds */
 
 struct ring {
@@ -138,20 +139,6 @@ static bool uart_answers(void)
 	return inb(UART_SCRATCH) == 0xa5;
 }
 
-void serial_init(void)
-{
-	present = uart_answers();
-	if (!present)
-		return;
-	outb(UART_ENABLE, 0);
-	outb(UART_LINE, LINE_DIVISOR);
-	outb(UART_DATA, BAUD_MAX / BAUD);
-	outb(UART_ENABLE, 0);
-	outb(UART_LINE, LINE_8N1);
-	outb(UART_FIFO, FIFO_ON_CLEAR);
-	outb(UART_MODEM, MODEM_DTR_RTS | MODEM_INTERRUPTS);
-}
-
 /* Sends from the ring what the device takes at once. */
 static void send(void)
 {
@@ -170,6 +157,21 @@ static void receive(void)
 		ring_put(&in, (char)inb(UART_DATA));
 }
 
+void serial_init(void)
+{
+	present = uart_answers();
+	if (!present)
+		return;
+	receive(); /* what came early: setting the device up loses it */
+	outb(UART_ENABLE, 0);
+	outb(UART_LINE, LINE_DIVISOR);
+	outb(UART_DATA, BAUD_MAX / BAUD);
+	outb(UART_ENABLE, 0);
+	outb(UART_LINE, LINE_8N1);
+	outb(UART_FIFO, FIFO_ON_CLEAR);
+	outb(UART_MODEM, MODEM_DTR_RTS | MODEM_INTERRUPTS);
+}
+
 /* Has the device interrupt for what there is to do. */
 static void set_interrupts(void)
 {
@@ -182,21 +184,18 @@ static void set_interrupts(void)
 	enabled = wanted;
 }
 
-/* A reader that isn't a thread halts in port_halt(). */
+/* Its thread can't end meanwhile: it takes itself off, under the lock, before it returns. */
 static void wake_reader(void)
 {
-	if (ring_used(&in) == 0)
-		return;
 	if (reader)
 		port_thread_unblock(reader);
-	else
-		port_core_poke(port_core_id());
 	reader = NULL;
 }
 
-static void interrupt(void *arg)
+static void interrupt(void)
 {
 	port_irq_t irq = lock();
+	bool has_input;
 
 	inb(UART_CAUSE);
 	receive();
@@ -204,21 +203,39 @@ static void interrupt(void *arg)
 	outb(UART_ENABLE, 0);
 	enabled = 0;
 	set_interrupts();
-	wake_reader();
+	has_input = ring_used(&in) > 0;
+	if (has_input)
+		wake_reader();
 	unlock(irq);
+	if (has_input)
+		kernel_input();
+}
+
+static void vector_interrupt(void *arg)
+{
+	interrupt();
+}
+
+/* Whether there is a way for its interrupts to come. */
+static bool route(void)
+{
+	unsigned vector = irq_alloc("serial", vector_interrupt, NULL);
+
+	if (!vector)
+		return false;
+	if (!io_apic_route_isa(UART_IRQ, vector, core_self()->apic)) {
+		irq_free(vector);
+		pic_use(UART_IRQ, interrupt);
+	}
+	return true;
 }
 
 void serial_use_interrupts(void)
 {
-	unsigned vector = present ? irq_alloc("serial", interrupt, NULL) : 0;
 	port_irq_t irq;
 
-	if (!vector)
+	if (!present || !route())
 		return;
-	if (!io_apic_route_isa(UART_IRQ, vector, core_self()->apic)) {
-		irq_free(vector);
-		return;
-	}
 	irq = lock();
 	by_interrupts = true;
 	set_interrupts();
@@ -374,12 +391,8 @@ static int take_byte_polled(void)
 
 static void wait_for_byte(void)
 {
-	if (panic_happened())
-		port_pause();
-	else if (port_thread_self())
-		port_thread_block(by_interrupts ? PORT_FOREVER : port_ns() + POLL_NS);
-	else if (by_interrupts)
-		port_halt();
+	if (by_interrupts && port_thread_self() && !panic_happened())
+		port_thread_block(PORT_FOREVER);
 	else
 		port_pause();
 }

@@ -9,8 +9,7 @@
 /* Finds the device and sets it to 115200 8N1.  Without one, output is lost and input closed. */
 void serial_init(void);
 
-/* Has its interrupts come through the I/O APIC to this core, if there is a way, and no more polling.
- * Call once, interrupts on. */
+/* Has its interrupts come to this core from now on, if a vector is left.  Call once, interrupts on. */
 void serial_use_interrupts(void);
 
 /* Sends what is still waiting to go out.  Any context; bounded. */

@@ -46,15 +46,13 @@ uint64_t smp_page_tables;
 _Static_assert(offsetof(struct core, stack) == CORE_STACK_OFFSET, "start.S knows the place");
 
 static uint64_t start_page;
-static bool has_apic;
 static unsigned timer_vector;
 
-void smp_init(bool many, uint64_t page)
+void smp_init(uint64_t page)
 {
-	has_apic = many;
 	start_page = page;
 	cores[0]->apic = firmware.apics[0];
-	if (!has_apic || !firmware.many || firmware.core_count == 1)
+	if (firmware.core_count == 1)
 		return;
 	if (!start_page) {
 		kprintf("cores: no page below 1 MiB to start them in: one core runs\n");
@@ -186,8 +184,6 @@ static void start_others(void *(*stack_alloc)(void))
 
 unsigned machine_cores_start(void *(*stack_alloc)(void))
 {
-	if (!has_apic)
-		return port_core_count();
 	timer_vector = timer_init();
 	serial_use_interrupts();
 	if (!timer_vector || !ipi_init())

@@ -240,9 +240,8 @@ static void handle_irq(struct core *core, uint64_t vector)
 	core->port.context.irq++;
 	if (irq_handle((unsigned)vector)) {
 		apic_end();
-	} else {
+	} else if (!pic_handle(vector)) {
 		core->spurious++;
-		pic_acknowledge(vector);
 		if (vector >= MACHINE_VECTOR_FIRST && vector != APIC_SPURIOUS_VECTOR)
 			apic_end();
 	}

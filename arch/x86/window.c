@@ -37,7 +37,7 @@
 
 #define STAMP_SHIFT 1
 
-static uint64_t table_pages;
+static size_t table_pages;
 
 static uint64_t direct_phys(const void *p)
 {
@@ -117,7 +117,7 @@ void *machine_unmap(uintptr_t va)
 	return direct_at(was & PTE_ADDRESS);
 }
 
-uint64_t machine_table_pages(void)
+size_t machine_table_pages(void)
 {
 	return __atomic_load_n(&table_pages, __ATOMIC_RELAXED);
 }

@@ -34,7 +34,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	list_init(&a->importers);
 	list_init(&a->importer_link);
 	list_init(&a->slabs);
-	spin_init(&a->lock);
+	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
 	btag_cursor_open(&a->store, &a->next_fit);
 }
@@ -55,9 +55,9 @@ static void arena_enter(struct arena *a)
 		a->supply->users++;
 		spin_unlock(&a->supply->lock, irq);
 	}
-	irq = spin_lock(&arenas_and_slabs_lock);
+	qlock_lock(&arenas_and_slabs_lock);
 	list_add_tail(&all_arenas, &a->all_link);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (a->source && a->source != a)
 		add_importing_arena(a->source, a);
 }
@@ -296,11 +296,12 @@ static bool supply_in_use(struct arena *a)
  * finds and nobody holds anything of is the caller's alone. */
 static bool arena_leave(struct arena *a, size_t *live, size_t *importers)
 {
-	port_irq_t tree_irq = spin_lock(&arenas_and_slabs_lock);
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 	struct list *l;
 	bool leaves;
 
+	qlock_lock(&arenas_and_slabs_lock);
+	irq = spin_lock(&a->lock);
 	*importers = 0;
 	list_for_each(l, &a->importers)
 		++*importers;
@@ -314,7 +315,7 @@ static bool arena_leave(struct arena *a, size_t *live, size_t *importers)
 		a->tree_source = NULL;
 	}
 	spin_unlock(&a->lock, irq);
-	spin_unlock(&arenas_and_slabs_lock, tree_irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return leaves;
 }
 

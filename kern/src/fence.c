@@ -5,7 +5,9 @@
 #include "fence.h"
 
 #include "arena.h"
+#include "kthread.h"
 #include "lib/sink.h"
+#include "machine.h"
 #include "port.h"
 
 /* Arenas that are watched one by one; of those beyond, only the number is. */
@@ -15,7 +17,7 @@
 static struct arena_stats rows[WATCHED_MAX];
 
 static struct {
-	size_t arenas;
+	size_t arenas, ktasks;
 	struct {
 		const struct arena *arena;
 		uint64_t used;
@@ -29,14 +31,20 @@ static size_t count_watched(size_t arenas)
 	return arenas < WATCHED_MAX ? arenas : WATCHED_MAX;
 }
 
-/* What users hold of it: pages that hold tags come and stay as tags are needed. */
+/* What users hold of it: pages that hold tags or translations come and stay as they are needed. */
 static uint64_t in_use(const struct arena_stats *s)
 {
-	return s->used - s->tag_pages * PORT_PAGE_SIZE;
+	uint64_t own = s->tag_pages;
+
+	if (s->arena == base_arena)
+		own += machine_table_pages();
+	return s->used - own * PORT_PAGE_SIZE;
 }
 
 static void begin(void)
 {
+	kthread_reap();
+	before.ktasks = ktask_count();
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(before.arenas); i++) {
 		before.watched[i].arena = rows[i].arena;
@@ -88,9 +96,15 @@ static const char *check(const struct arena_stats *s)
 
 static const char *end(void)
 {
-	size_t arenas = arena_tree_stats(rows, WATCHED_MAX);
 	const char *found = NULL;
+	size_t arenas;
 
+	if (ktask_count() != before.ktasks) {
+		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
+		return wrong;
+	}
+	kthread_reap();
+	arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(arenas) && !found; i++)
 		found = check(&rows[i]);
 	if (found)

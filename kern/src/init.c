@@ -7,15 +7,20 @@
 #include "cmdline.h"
 #include "fence.h"
 #include "irq.h"
+#include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/table.h"
+#include "machine.h"
 #include "monitor.h"
 #include "monitor_impl.h"
 #include "port.h"
 #include "test.h"
 
 #define EXIT_TESTS_FAILED 1
+
+/* Tests keep what they catch and compare on the stack. */
+#define FIRST_STACK (4 * MACHINE_STACK_SIZE)
 
 /* What the command line asks for. */
 static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
@@ -90,24 +95,42 @@ static bool is_driven(void)
 	return *autorun || runs_tests;
 }
 
-#include "machine.h"
-static void *tmp_stack(void) { return base_alloc(NULL, MACHINE_STACK_SIZE, MEM_WAIT); }
+/* The first ktask: tests, or the monitor. */
+static void run_first(void *arg)
+{
+	if (runs_tests)
+		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
+	monitor_run_line(autorun);
+	monitor_run();
+	port_stop(0);
+}
+
+static const struct ktask_plan first = {
+	.name = "monitor",
+	.fn = run_first,
+	.core = KTASK_ANY_CORE,
+	.stack_size = FIRST_STACK,
+	.detached = true,
+};
+
+void kernel_input(void)
+{
+	monitor_input();
+}
 
 void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
 	make_arenas();
 	irq_init();
+	kthread_init();
 	monitor_init();
 	test_set_fence(&arena_fence);
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_driven())
 		monitor_stay_after_panic();
-	machine_cores_start(tmp_stack);
 	print_boot_line();
-	if (runs_tests)
-		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
-	monitor_run_line(autorun);
-	monitor_run();
-	port_stop(0);
+	if (!ktask_create(&first))
+		panic("no memory for the first ktask");
+	kthread_run();
 }
