@@ -102,7 +102,7 @@ size_t kthread_reap(void);
 /* Readies everything; the caller goes on as it is.  Once, when kpages_arena stands. */
 void kthread_init(void);
 
-/* Starts the other cores, and makes the caller core 0's idle ktask. */
-void kthread_run(void) __attribute__((noreturn));
+/* Starts the other cores, then the first ktask, and makes the caller core 0's idle ktask. */
+void kthread_run(const struct ktask_plan *first) __attribute__((noreturn));
 
 #endif

@@ -71,11 +71,10 @@ void sched_leave(enum sched_leave how);
 /* What a new ktask, and whoever comes back from a switch, does first: sees to the ktask that was left. */
 void sched_arrive(void);
 
-/* Makes the caller core `port_core_id()`'s idle ktask. */
-void sched_idle(void) __attribute__((noreturn));
-
-/* What an idle ktask of core `core` is, for the table of all. */
+/* Core `core`'s idle ktask; has others see it; makes the caller this core's. */
 struct ktask *sched_idle_ktask(unsigned core);
+void sched_idle_enter(unsigned core);
+void sched_idle(void) __attribute__((noreturn));
 
 /* Stacks (kthread_stack.c) */
 

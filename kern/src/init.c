@@ -105,7 +105,7 @@ static void run_first(void *arg)
 	port_stop(0);
 }
 
-static const struct ktask_plan first = {
+static const struct ktask_plan first_ktask = {
 	.name = "monitor",
 	.fn = run_first,
 	.core = KTASK_ANY_CORE,
@@ -130,7 +130,5 @@ void kernel_main(const struct boot_info *info)
 	if (!is_driven())
 		monitor_stay_after_panic();
 	print_boot_line();
-	if (!ktask_create(&first))
-		panic("no memory for the first ktask");
-	kthread_run();
+	kthread_run(&first_ktask);
 }

@@ -435,13 +435,23 @@ static void *core_stack(void)
 	return stack ? stack_low(stack) : NULL;
 }
 
-void kthread_run(void)
+/* Other cores are known by their idle ktasks before anything looks at what there is. */
+void kthread_run(const struct ktask_plan *first)
 {
-	machine_cores_start(core_stack);
+	unsigned cores = machine_cores_start(core_stack);
+
+	sched_idle_enter(0);
+	while (ktask_count() < cores)
+		port_pause();
+	if (!ktask_create(first))
+		panic("no memory for the first ktask, %s", first->name);
 	sched_idle();
 }
 
+/* A thread's words are where spinlocks are noted, so it comes first. */
 void kernel_core_main(void)
 {
+	machine_set_current(sched_idle_ktask(port_core_id()));
+	sched_idle_enter(port_core_id());
 	sched_idle();
 }

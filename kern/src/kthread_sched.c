@@ -359,11 +359,9 @@ static void idle_once(struct kcore *c, unsigned core)
 	}
 }
 
-void sched_idle(void)
+void sched_idle_enter(unsigned core)
 {
-	unsigned core = port_core_id();
-	struct kcore *c = &kcores[core];
-	struct ktask *t = &c->idle_ktask;
+	struct ktask *t = &kcores[core].idle_ktask;
 
 	ksnprintf(t->name, sizeof(t->name), "idle %u", core);
 	t->pinned = true;
@@ -371,9 +369,16 @@ void sched_idle(void)
 	t->core = core;
 	t->since = port_ns();
 	spin_init(&t->lock, SPIN_KTASK);
-	machine_fiber_adopt(&t->fiber);
-	machine_set_current(t);
 	ktask_enter(t);
+}
+
+void sched_idle(void)
+{
+	unsigned core = port_core_id();
+	struct kcore *c = &kcores[core];
+
+	machine_fiber_adopt(&c->idle_ktask.fiber);
+	machine_set_current(&c->idle_ktask);
 	for (;;)
 		idle_once(c, core);
 }
