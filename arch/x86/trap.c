@@ -29,15 +29,13 @@
 #define VECTORS 256
 #define EXCEPTIONS 32
 #define STUB_SIZE 16
-#define OWNER_MAX 64 /* bytes of a ktask's number and name */
+#define OWNER_MAX 64 /* bytes that name a stack's owner */
 
 #define VECTOR_DEBUG 1
 #define VECTOR_NMI 2
 #define VECTOR_DOUBLE_FAULT 8
 #define VECTOR_PAGE_FAULT 14
 #define VECTOR_MACHINE_CHECK 18
-
-#define OWNER_MAX 64 /* bytes that name a stack's owner */
 
 #define ERROR_PRESENT 0x01u
 #define ERROR_WRITE 0x02u
@@ -160,48 +158,28 @@ static const char *fault_kind(uint64_t error)
 	return error & ERROR_WRITE ? "write to" : "read of";
 }
 
-/* Whose stack ends in the guard page `address` lies in; false if it is no guard page. */
-static bool find_overflow(uintptr_t address, char *owner, size_t size)
+static __attribute__((noreturn)) void report_page_fault(
+	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
 {
+	panic_at(site, "page fault: %s %#llx, %s, error %#llx, rip %#llx (%pS)",
+		fault_kind(frame->error), (unsigned long long)address,
+		frame->error & ERROR_PRESENT ? "forbidden" : "not mapped",
+		(unsigned long long)frame->error, (unsigned long long)frame->rip,
+		(void *)frame->rip);
+}
+
+/* Whether the fault is a stack's, which ends in the guard page `address` lies in, and whose.  A push
+ * onto a full stack faults, and so does the page fault's own first push: a double fault.  What reaches
+ * below a stack that isn't full is a page fault. */
+static bool is_overflow(
+	const struct trap_frame *frame, uintptr_t address, char *owner, size_t size)
+{
+	if (frame->vector != VECTOR_PAGE_FAULT && frame->vector != VECTOR_DOUBLE_FAULT)
+		return false;
 	if (kernel_stack_guard(address, owner, size))
 		return true;
 	ksnprintf(owner, size, "core %u", port_core_id());
 	return paging_is_guard(address);
-}
-
-static __attribute__((noreturn)) void report_page_fault(
-	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
-{
-	char owner[OWNER_MAX];
-	bool guard = find_overflow(address, owner, sizeof(owner));
-
-	panic_at(site, "page fault: %s %#llx, %s%s, error %#llx, rip %#llx (%pS)",
-		fault_kind(frame->error), (unsigned long long)address,
-		guard				? "below the stack of "
-		: frame->error & ERROR_PRESENT	? "forbidden"
-						: "not mapped",
-		guard ? owner : "", (unsigned long long)frame->error,
-		(unsigned long long)frame->rip, (void *)frame->rip);
-}
-
-/* A push onto a full stack faults, and so does the page fault's own first push. */
-static __attribute__((noreturn)) void report_double_fault(
-	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
-{
-	char owner[OWNER_MAX];
-
-	if (find_overflow(address, owner, sizeof(owner)))
-		panic_at(site, "the stack of %s has overflowed, at %#llx, rip %#llx (%pS)", owner,
-			(unsigned long long)address, (unsigned long long)frame->rip,
-			(void *)frame->rip);
-	panic_at(site, "double fault, rip %#llx (%pS)", (unsigned long long)frame->rip,
-		(void *)frame->rip);
-}
-
-/* One that a stack's guard page may have caused: what fits is reported on that stack. */
-static bool is_overflow(const struct trap_frame *frame)
-{
-	return frame->vector == VECTOR_PAGE_FAULT || frame->vector == VECTOR_DOUBLE_FAULT;
 }
 
 static __attribute__((noreturn)) void report(const struct trap_frame *frame, uintptr_t address)
@@ -214,14 +192,12 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 	 * faults, there is nothing left to say. */
 	if (core->context.report++ >= 2)
 		port_stop(PORT_STOP_PANIC);
-	if (is_overflow(frame) && kernel_stack_guard(address, owner, sizeof(owner)))
+	if (is_overflow(frame, address, owner, sizeof(owner)))
 		panic_at(&site, "stack overflow of %s at %#llx, rip %#llx (%pS)", owner,
 			(unsigned long long)address, (unsigned long long)frame->rip,
 			(void *)frame->rip);
 	if (frame->vector == VECTOR_PAGE_FAULT)
 		report_page_fault(&site, frame, address);
-	if (frame->vector == VECTOR_DOUBLE_FAULT)
-		report_double_fault(&site, frame, address);
 	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)", exception_name(frame->vector),
 		(unsigned long long)frame->error, (unsigned long long)frame->rip,
 		(void *)frame->rip);
