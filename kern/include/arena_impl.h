@@ -26,8 +26,11 @@ struct arena_front {
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
 	 * then, interrupts on).  Returns the units that went back. */
 	size_t (*drain)(struct arena_front *f, bool all);
-	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
+	/* Units of the arena's that it holds now, and how many of them it has handed out. */
+	void (*usage)(struct arena_front *f, size_t *held, size_t *live);
+	/* Ends it: 0, or -EBUSY if something it handed out is still out. */
 	int (*destroy)(struct arena_front *f);
+	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
 
 /* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes
