@@ -33,7 +33,9 @@ X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-pr
 	-fno-asynchronous-unwind-tables -mno-red-zone -mcmodel=kernel -mgeneral-regs-only \
 	-fcf-protection=none
 HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
-ASAN_CFLAGS := $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=all
+TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 
 # Flavours -----------------------------------------------------------------------------------------
 # $(call flavour,name,sources,flags,hard dependencies): objects of a flavour, in build/name, which
@@ -57,6 +59,7 @@ endef
 $(eval $(call flavour,x86,$(X86_C) $(X86_S),$(X86_CFLAGS)))
 $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS)))
+$(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS)))
 
 # Linking ------------------------------------------------------------------------------------------
 # Each image is linked twice: once without symbols, to learn the functions' addresses, then with
@@ -79,6 +82,7 @@ X86_LD := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,max-page-size=4
 	-Wl,-T,arch/x86/kernel.lds
 HOST_LD := $(CC) -no-pie -pthread
 ASAN_LD := $(HOST_LD) -fsanitize=address,undefined
+TSAN_LD := $(HOST_LD) -fsanitize=thread
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
@@ -86,6 +90,8 @@ $(B)/host/spandrel-host: $(host_OBJ) scripts/symbols
 	$(call link,host,$(HOST_LD))
 $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
 	$(call link,asan,$(ASAN_LD))
+$(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
+	$(call link,tsan,$(TSAN_LD))
 
 # Targets ------------------------------------------------------------------------------------------
 

@@ -4,22 +4,27 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "host.h"
+#include "lib/panic.h"
 #include "port.h"
 
 /* Output is kept until a newline, so that a table costs a system call per line, not per cell. */
 static char pending[4096];
 static size_t pending_length;
+static bool busy; /* a core writes */
+
+#define FORCE_TRIES 1000
 
 static struct termios terminal_before;
 static volatile bool terminal_raw;
 
-void host_console_flush(void)
+static void flush_held(void)
 {
 	size_t done = 0;
 
@@ -37,7 +42,24 @@ void host_console_flush(void)
 	pending_length = 0;
 }
 
-void port_console_write(const char *bytes, size_t n)
+/* One call at a time.  Whoever held it when the kernel panicked is frozen, so after a while it is taken by
+ * force. */
+static void console_lock(void)
+{
+	for (unsigned tries = 0; __atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE); tries++) {
+		if (panic_happened() && tries > FORCE_TRIES)
+			return;
+		sched_yield();
+	}
+}
+
+/* Release: pairs with the acquire in console_lock(). */
+static void console_unlock(void)
+{
+	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
+}
+
+static void write_held(const char *bytes, size_t n)
 {
 	bool line_ends = memchr(bytes, '\n', n) != NULL;
 
@@ -51,10 +73,24 @@ void port_console_write(const char *bytes, size_t n)
 		bytes += part;
 		n -= part;
 		if (pending_length == sizeof(pending))
-			host_console_flush();
+			flush_held();
 	}
 	if (line_ends)
-		host_console_flush();
+		flush_held();
+}
+
+void port_console_write(const char *bytes, size_t n)
+{
+	console_lock();
+	write_held(bytes, n);
+	console_unlock();
+}
+
+void host_console_flush(void)
+{
+	console_lock();
+	flush_held();
+	console_unlock();
 }
 
 /* One byte for each system call: a reboot hands what is unread to the next process. */
@@ -68,8 +104,10 @@ int port_console_getc(bool wait)
 	for (;;) {
 		int ready = poll(&in, 1, wait ? -1 : 0);
 
-		if (ready == 0)
+		if (ready == 0) {
+			host_input_await();
 			return PORT_CONSOLE_NONE;
+		}
 		n = ready < 0 ? ready : read(STDIN_FILENO, &byte, 1);
 		if (n == 1)
 			return byte;

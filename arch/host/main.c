@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "boot.h"
 #include "host.h"
@@ -16,11 +15,9 @@
 
 #define EXIT_USAGE 2
 #define RAM_MIN (64 * PORT_PAGE_SIZE)
+#define CORES_MAX 255
 
-/* Where RAM is mapped if the place is free: addresses repeat from run to run, and with them
- * whatever hangs on a seed.  Far from where Linux and the sanitizers put anything. */
-#define RAM_ADDRESS ((void *)0x200000000000)
-
+static uint64_t cores = 1;
 static uint64_t ram_size = (uint64_t)256 << 20;
 static char cmdline[4096];
 static size_t cmdline_length;
@@ -59,7 +56,8 @@ static const char *cmdline_add(const char *word, const char *value)
 
 static const char *option_cores(const char *value)
 {
-	return strcmp(value, "1") == 0 ? NULL : "the host runs one core for now";
+	return str_to_u64(value, &cores) && cores >= 1 && cores <= CORES_MAX ? NULL :
+									       "not from 1 to 255";
 }
 
 static const char *option_mem(const char *value)
@@ -102,7 +100,7 @@ static const struct option {
 	const char *summary;
 	const char *(*set)(const char *value);
 } options[] = {
-	{"--cores", "N", "cores, 1 for now", option_cores},
+	{"--cores", "N", "cores, each a thread; 1", option_cores},
 	{"--mem", "SIZE", "memory as 64M or 4G, in MiB if no unit is given; 256M", option_mem},
 	{"--append", "WORDS", "words for the kernel's command line", option_append},
 	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
@@ -152,10 +150,9 @@ static char **option_take(char **argv)
 
 static void map_ram(void)
 {
-	void *start = mmap(RAM_ADDRESS, ram_size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *start = host_ram_map(ram_size);
 
-	if (start == MAP_FAILED)
+	if (!start)
 		refuse("--mem", "Linux won't map that much");
 	ram.start = (uintptr_t)start;
 	ram.size = ram_size;
@@ -169,7 +166,9 @@ int main(int argc, char **argv)
 	for (argv++; *argv;)
 		argv = option_take(argv);
 	map_ram();
+	host_cores_init((unsigned)cores);
 	host_console_init();
 	host_signals_init();
+	host_keeper_start((unsigned)cores);
 	kernel_main(&info);
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, the half out of line: cores, time, backtrace, the end.
+ * The port on a Linux process, the half out of line: time, backtrace, the end.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,7 +12,6 @@
 
 static char **arguments;
 static uint64_t start_ns;
-static uintptr_t stack_low, stack_high; /* of the main thread: [low, high) */
 
 static uint64_t clock_ns(void)
 {
@@ -25,39 +23,8 @@ static uint64_t clock_ns(void)
 
 void host_port_init(char **argv)
 {
-	pthread_attr_t attributes;
-	void *low;
-	size_t size;
-
 	arguments = argv;
 	start_ns = clock_ns();
-	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-		return; /* without bounds there are no backtraces, that's all */
-	if (pthread_attr_getstack(&attributes, &low, &size) == 0) {
-		stack_low = (uintptr_t)low;
-		stack_high = stack_low + size;
-	}
-	pthread_attr_destroy(&attributes);
-}
-
-unsigned port_core_count(void)
-{
-	return 1;
-}
-
-/* The one core runs whoever pokes it, and its port_halt() never waits. */
-void port_core_poke(unsigned core)
-{
-}
-
-void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
-{
-	fn(arg);
-}
-
-void port_halt(void)
-{
-	port_pause();
 }
 
 uint64_t port_ns(void)
@@ -67,13 +34,15 @@ uint64_t port_ns(void)
 
 static bool is_frame(uintptr_t frame, uintptr_t above)
 {
-	return frame > above && frame >= stack_low && frame % sizeof(uintptr_t) == 0 &&
-	       frame < stack_high && stack_high - frame >= 2 * sizeof(uintptr_t);
+	const struct host_core *c = host_self();
+
+	return frame > above && frame >= c->stack_low && frame % sizeof(uintptr_t) == 0 &&
+	       frame < c->stack_high && c->stack_high - frame >= 2 * sizeof(uintptr_t);
 }
 
 /* x86-64 and AArch64 agree: a frame pointer points to the caller's, and the return address follows.
  * Frames ascend, so the walk ends. */
-__attribute__((no_sanitize("address"), noinline)) size_t port_backtrace(
+__attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrace(
 	uintptr_t frame, uintptr_t *pcs, size_t max)
 {
 	uintptr_t above = 0;
@@ -95,11 +64,20 @@ __attribute__((no_sanitize("address"), noinline)) size_t port_backtrace(
 
 void port_longjmp(port_jump_t *jump, int value)
 {
+	struct host_core *c = host_self();
+
+	c->irq_off = jump->irq_off;
+	c->irq_depth = jump->irq_depth;
 	_longjmp(jump->registers, value);
 }
 
+/* The first one to come ends the process; what other cores do meanwhile is lost. */
 void port_stop(int code)
 {
+	static bool stopping;
+
+	while (__atomic_exchange_n(&stopping, true, __ATOMIC_RELAXED))
+		pause();
 	host_console_flush();
 	host_console_restore();
 	exit(code);
@@ -111,4 +89,9 @@ void port_reboot(void)
 	host_console_restore();
 	execv("/proc/self/exe", arguments);
 	_exit(PORT_STOP_PANIC);
+}
+
+uint64_t port_stack_restarts(unsigned core)
+{
+	return 0;
 }

@@ -5,11 +5,15 @@
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stddef.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 #include "host.h"
 #include "lib/panic.h"
 #include "lib/table.h"
+#include "machine.h"
+
+#define OWNER_MAX 64 /* bytes of a ktask's number and name */
 
 static const struct {
 	int number;
@@ -25,7 +29,7 @@ static const int ends[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGABRT};
 
 /* Handlers run here, so that a stack overflow can be reported too.  The panic monitor runs in a
  * handler: room for a kernel's worth of calls, three times over for the sanitizers' frames. */
-static char handler_stack[256 * 1024] __attribute__((aligned(64)));
+#define HANDLER_STACK_SIZE ((size_t)256 * 1024)
 
 static const char *fault_name(int number)
 {
@@ -52,7 +56,11 @@ static struct panic_site site_of(const ucontext_t *context)
 static void fault(int number, siginfo_t *info, void *context)
 {
 	struct panic_site site = site_of(context);
+	char owner[OWNER_MAX];
 
+	if (number == SIGSEGV && kernel_stack_guard((uintptr_t)info->si_addr, owner, sizeof(owner)))
+		panic_at(&site, "stack overflow of %s at address %p, pc %pS", owner, info->si_addr,
+			(void *)site.pc);
 	panic_at(&site, "%s at address %p, pc %pS", fault_name(number), info->si_addr,
 		(void *)site.pc);
 }
@@ -64,14 +72,23 @@ static void end(int number)
 	raise(number);
 }
 
+void host_signals_stack(void)
+{
+	void *memory = mmap(NULL, HANDLER_STACK_SIZE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	stack_t stack = {.ss_sp = memory, .ss_size = HANDLER_STACK_SIZE};
+
+	if (memory != MAP_FAILED)
+		sigaltstack(&stack, NULL);
+}
+
 void host_signals_init(void)
 {
-	stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof(handler_stack)};
 	/* Not blocked while handled: a test catches the panic and jumps out of the handler. */
 	struct sigaction on_fault = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 	struct sigaction on_end = {.sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
 
-	sigaltstack(&stack, NULL);
+	host_signals_stack();
 	on_fault.sa_sigaction = fault;
 	on_end.sa_handler = end;
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)

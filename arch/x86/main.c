@@ -13,6 +13,8 @@
 #include "serial.h"
 #include "trap.h"
 
+#define FLAGS_ON 0x202 /* rflags: interrupts on, and the bit that is always set */
+
 static struct boot_info info = {.machine = "x86-64"};
 
 void refuse(const char *fmt, ...)
@@ -37,5 +39,6 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks)
 	clock_init(entry_ticks);
 	info.entry_ticks = entry_ticks;
 	memory_init(start_info, &info);
+	port_irq_restore(FLAGS_ON);
 	kernel_main(&info);
 }

@@ -51,10 +51,19 @@ bool port_in_nmi(void)
 	return core_self()->context.nmi > 0;
 }
 
-/* No interrupt is ever enabled. */
+/* No interrupt is ever raised. */
 void port_halt(void)
 {
 	port_pause();
+}
+
+uint64_t port_stack_restarts(unsigned core)
+{
+	return 0;
+}
+
+void port_freeze(void)
+{
 }
 
 /* Backtrace */

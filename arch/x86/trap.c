@@ -15,6 +15,7 @@
 #include "lib/panic.h"
 #include "lib/sink.h"
 #include "lib/table.h"
+#include "machine.h"
 #include "paging.h"
 #include "pic.h"
 #include "port.h"
@@ -23,6 +24,7 @@
 #define VECTORS 256
 #define EXCEPTIONS 32
 #define STUB_SIZE 16
+#define OWNER_MAX 64 /* bytes of a ktask's number and name */
 
 #define VECTOR_NMI 2
 #define VECTOR_DOUBLE_FAULT 8
@@ -196,15 +198,26 @@ static __attribute__((noreturn)) void report_page_fault(
 		(void *)frame->rip);
 }
 
+/* One that a stack's guard page may have caused: what fits is reported on that stack. */
+static bool is_overflow(const struct trap_frame *frame)
+{
+	return frame->vector == VECTOR_PAGE_FAULT || frame->vector == VECTOR_DOUBLE_FAULT;
+}
+
 static __attribute__((noreturn)) void report(const struct trap_frame *frame, uintptr_t address)
 {
 	struct core *core = core_self();
 	struct panic_site site = {frame->rip, frame->rbp, print_registers, frame};
+	char owner[OWNER_MAX];
 
 	/* The first may fault while it is reported: the report of that is one line.  If even that
 	 * faults, there is nothing left to say. */
 	if (core->context.report++ >= 2)
 		port_stop(PORT_STOP_PANIC);
+	if (is_overflow(frame) && kernel_stack_guard(address, owner, sizeof(owner)))
+		panic_at(&site, "stack overflow of %s at %#llx, rip %#llx (%pS)", owner,
+			(unsigned long long)address, (unsigned long long)frame->rip,
+			(void *)frame->rip);
 	if (frame->vector == VECTOR_PAGE_FAULT)
 		report_page_fault(&site, frame, address);
 	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)%s", exception_name(frame->vector),

@@ -31,8 +31,8 @@ struct arena;
 /*
  * Memory flags: exactly one of
  *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context
- *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupt context, which
- *               is checked at entry.  While nothing else runs that could free (boot, the kernel
+ *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts and under a
+ *               spinlock, which is checked at entry.  While nothing else runs that could free (boot, the kernel
  *               before it has threads) no sleep could end, and the shortage is a panic
  *   MEM_ERROR   may sleep while that can help; NULL when it can't
  * or'd with at most one fit:
@@ -120,7 +120,7 @@ const char *arena_add_strerror(int error);
  * one bin, next fit in the segments passed over; an import costs what the source does.  Returns NULL
  * on shortage, by flag.  A request that could be served from what the arena holds is served.
  * Panics on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and
- * MEM_WAIT in an interrupt.
+ * MEM_WAIT with interrupts off.
  */
 void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 

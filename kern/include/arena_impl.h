@@ -10,6 +10,7 @@
 #include "btag.h"
 #include "lib/panic.h"
 #include "spinlock.h"
+#include "sync.h"
 #include "tag_supply.h"
 
 struct arena;
@@ -77,9 +78,9 @@ static inline bool arena_is_base(const struct arena *a)
 #define arena_bug(arena, caller, fmt, ...)                                                         \
 	panic("arena %s: " fmt " (called from %pS)", (arena)->name, __VA_ARGS__, caller)
 
-/* The import tree and the list of all arenas, and everything in them that links them.  Comes before
- * every arena's lock. */
-extern struct spinlock arenas_and_slabs_lock;
+/* The import tree and the list of all arenas, and everything in them that links them.  It sleeps, so it
+ * comes before every spinlock; nobody allocates with MEM_WAIT under it. */
+extern struct qlock arenas_and_slabs_lock;
 
 /* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first one
  * for NULL.  Lock held. */

@@ -41,7 +41,7 @@ struct boot_info {
 /* The running kernel's own copy of the pointer it was entered with. */
 extern const struct boot_info *boot_info;
 
-/* Enters the kernel: console works, one core runs, interrupts are off.  Never returns: it ends in
+/* Enters the kernel: console works, one core runs, interrupts are on.  Never returns: it ends in
  * the monitor, or through port_stop(). */
 void kernel_main(const struct boot_info *info) __attribute__((noreturn));
 

@@ -46,13 +46,13 @@ void machine_set_current(struct ktask *t);
 
 /*
  * Starts every other core, one after the other in the order of the firmware's table.  Each gets a stack
- * of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out) and calls
- * kernel_core_main() on it with interrupts on.  A core that doesn't come up is left out with one plain
+ * of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out), unless the machine
+ * has stacks of its own for cores, and calls kernel_core_main() on it with interrupts on.  A core that doesn't come up is left out with one plain
  * line.  Returns how many run.  Context: boot, once.
  */
 unsigned machine_cores_start(void *(*stack_alloc)(void));
 
-/* What the kernel supplies: the entry of a core.  port_core_id() is right, port_core_count() has it. */
+/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.  port_core_id() is right, port_core_count() has it. */
 void kernel_core_main(void) __attribute__((noreturn));
 
 /* Halts until an interrupt or a poke if *idle is still true, without a gap between looking and halting
@@ -65,6 +65,13 @@ void machine_idle(const bool *idle);
  * replaces the deadline set before.  PORT_FOREVER: not at all.  Context: interrupts off. */
 void machine_timer_set(uint64_t deadline);
 void kernel_timer(void); /* what the kernel supplies */
+
+/* The console */
+
+/* What the kernel supplies, called as an interrupt: there may be input that port_console_getc(false) hasn't
+ * seen, or the input has closed.  It is called at least once after each time that was answered with
+ * PORT_CONSOLE_NONE and input came. */
+void kernel_input(void);
 
 /* Mappings of the kernel's own virtual addresses */
 
@@ -80,6 +87,9 @@ int machine_map(uintptr_t va, void *page);
 /* Ends the mapping at `va` and returns the page that was mapped there, NULL if none.  Cores may see the
  * page until the next machine_map() at the same place.  Context: any but an NMI. */
 void *machine_unmap(uintptr_t va);
+
+/* Pages of the base arena that hold page tables: they come as mappings need them, and stay. */
+size_t machine_table_pages(void);
 
 /* Shootdowns so far: the times other cores were asked, and the pages they had not been asked for yet. */
 uint64_t machine_shootdowns(void);

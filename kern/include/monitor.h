@@ -63,7 +63,10 @@ void monitor_add_commands(struct command_table *table);
  * for what can't be run.  Returns whether every command was run and found its arguments right. */
 bool monitor_run_line(const char *line);
 
-/* Reads and runs lines until input is closed. */
+/* Reads and runs lines until input is closed.  It sleeps while there is none. */
 void monitor_run(void);
+
+/* Input may have come: wakes monitor_run().  Context: any but an NMI. */
+void monitor_input(void);
 
 #endif

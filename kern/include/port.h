@@ -175,7 +175,12 @@ void port_thread_unblock(port_thread_t *thread);
 bool port_thread_spawn(const char *name, void (*fn)(void *arg), void *arg);
 
 /* Words each thread keeps for the subsystem, 0 at first.  While there are no threads, the boot core's. */
-#define PORT_THREAD_WORDS 2
+enum {
+	PORT_THREAD_CATCH, /* the innermost panic_catch */
+	PORT_THREAD_TEST,  /* the part of a test it runs */
+	PORT_THREAD_SPIN,  /* debug builds: the spinlock it took last */
+	PORT_THREAD_WORDS
+};
 uintptr_t *port_thread_words(void);
 
 #endif

@@ -40,9 +40,18 @@ struct test {
 		__attribute__((section("test_set"), used)) = &id;                                  \
 	static void TEST_JOIN(id, _run)(void)
 
-/* Ends the running test as failed; what the CHECK macros use. */
+/* Ends the caller's part of the running test, and the test as failed; what the CHECK macros use. */
 void test_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, cold, format(printf, 3, 4)));
+
+/* Runs fn(arg) as a part of the running test: to its end, to its first failed check, or to a panic that
+ * nobody catches, which fails it.  Every thread that checks something does so inside one
+ * (tests/unit/threads.h).  `number` tells parts' chances apart: 0 is the test's own. */
+void test_run_part(unsigned number, void (*fn)(void *arg), void *arg);
+
+/* Whether a part of the running test has failed.  Ends the caller's part, silently, if one has. */
+bool test_has_failed(void);
+void test_end_if_failed(void);
 
 #define CHECK(x)                                                                                   \
 	do {                                                                                       \
@@ -85,7 +94,7 @@ void test_check_str(
 void test_check_contains(
 	const char *file, int line, const char *expression, const char *got, const char *part);
 
-/* Chance: one seed replays a run.  Each test starts from the run's seed. */
+/* Chance: one seed replays a run.  Each part of a test starts from the run's seed. */
 uint64_t test_random(void);
 uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 

@@ -8,12 +8,13 @@
 
 #define BACKTRACE_MAX 32 /* frames; deeper ones say little */
 
-static bool happened;
+#define NOBODY UINT32_MAX
+
+static unsigned reporter = NOBODY; /* the core that reports a panic */
 static struct list hooks = LIST_INIT(hooks);
 static void (*panic_monitor)(void);
 
-static struct panic_catch *catching; /* the innermost */
-static unsigned catching_core;       /* whose panics it takes */
+static void (*print_who)(struct sink *sink);
 
 /* A return address is the one after its call, which may be the end of its function: the byte before
  * it tells the name. */
@@ -48,7 +49,10 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 
 	sink_puts(sink, "panic: ");
 	sink_vprintf(sink, fmt, ap);
-	sink_printf(sink, "\n  core %u\n", port_core_id());
+	sink_printf(sink, "\n  core %u", port_core_id());
+	if (print_who)
+		print_who(sink);
+	sink_puts(sink, "\n");
 	if (site->print)
 		site->print(sink, site->arg);
 	print_backtrace(sink, site);
@@ -56,11 +60,21 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 		hook->print(sink);
 }
 
-static __attribute__((noreturn, format(printf, 1, 0))) void jump_to_catch(
-	const char *fmt, va_list ap)
+static struct panic_catch *catching(void)
 {
-	kvsnprintf(catching->message, sizeof(catching->message), fmt, ap);
-	port_longjmp(&catching->jump, 1);
+	return (struct panic_catch *)port_thread_words()[PORT_THREAD_CATCH];
+}
+
+static void set_catching(struct panic_catch *c)
+{
+	port_thread_words()[PORT_THREAD_CATCH] = (uintptr_t)c;
+}
+
+static __attribute__((noreturn, format(printf, 2, 0))) void jump_to_catch(
+	struct panic_catch *c, const char *fmt, va_list ap)
+{
+	kvsnprintf(c->message, sizeof(c->message), fmt, ap);
+	port_longjmp(&c->jump, 1);
 }
 
 /* The report of a second panic could fail like the first one's: it prints one line and stops. */
@@ -73,15 +87,30 @@ static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	port_stop(PORT_STOP_PANIC);
 }
 
+/* Whether this core is to report.  Others that panic at the same time wait for it to freeze them; one
+ * that panics while it reports is answered no. */
+static bool claim_report(void)
+{
+	unsigned nobody = NOBODY, me = port_core_id();
+
+	/* Relaxed: it only decides who reports, it publishes nothing. */
+	if (__atomic_compare_exchange_n(
+		    &reporter, &nobody, me, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return true;
+	while (nobody != me)
+		port_pause();
+	return false;
+}
+
 static __attribute__((noreturn, format(printf, 2, 0))) void end_in_panic(
 	const struct panic_site *site, const char *fmt, va_list ap)
 {
-	if (catching && catching_core == port_core_id())
-		jump_to_catch(fmt, ap);
+	if (catching())
+		jump_to_catch(catching(), fmt, ap);
 	port_irq_save();
-	/* Relaxed: the flag only decides who reports, it publishes nothing. */
-	if (__atomic_exchange_n(&happened, true, __ATOMIC_RELAXED))
+	if (!claim_report())
 		stop_in_panic(fmt, ap);
+	port_freeze();
 	print_report(&console_sink, site, fmt, ap);
 	if (panic_monitor)
 		panic_monitor();
@@ -110,12 +139,17 @@ void panic_at(const struct panic_site *site, const char *fmt, ...)
 
 bool panic_happened(void)
 {
-	return __atomic_load_n(&happened, __ATOMIC_RELAXED);
+	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) != NOBODY;
 }
 
 void panic_add_hook(struct panic_hook *hook)
 {
 	list_add_tail(&hooks, &hook->link);
+}
+
+void panic_set_who(void (*print)(struct sink *sink))
+{
+	print_who = print;
 }
 
 void panic_set_monitor(void (*monitor)(void))
@@ -126,13 +160,12 @@ void panic_set_monitor(void (*monitor)(void))
 void panic_catch_push(struct panic_catch *c)
 {
 	c->message[0] = '\0';
-	c->outer = catching;
-	catching = c;
-	catching_core = port_core_id();
+	c->outer = catching();
+	set_catching(c);
 }
 
 /* Catches that were set inside c and left by a jump go with it. */
 void panic_catch_pop(struct panic_catch *c)
 {
-	catching = c->outer;
+	set_catching(c->outer);
 }

@@ -28,7 +28,7 @@ static const char *string_in(const struct table_column *column, const void *row)
 
 static void format_number(char *cell, enum table_kind kind, uint64_t value)
 {
-	if (value == 0)
+	if (value == 0 && kind != TABLE_NUMBER)
 		str_copy(cell, "-", CELL_MAX);
 	else if (kind == TABLE_BYTES)
 		ksnprintf(cell, CELL_MAX, "%pB", (const void *)&value);

@@ -18,9 +18,34 @@ static const struct test_fence *fence;
 /* The running test. */
 static const struct test *running;
 static struct sink *running_sink;
-static port_jump_t running_jump;
-static bool running_failed;
-static uint64_t random_state;
+static bool running_failed; /* written by whichever part fails first */
+
+/* What a thread runs of it: where its checks end up, and its own source of chance. */
+struct part {
+	port_jump_t jump;
+	uint64_t random_state;
+	struct part *outer;
+};
+
+static struct part *my_part(void)
+{
+	struct part *part = (struct part *)port_thread_words()[PORT_THREAD_TEST];
+
+	if (!part)
+		panic("a check outside of a test");
+	return part;
+}
+
+static void set_part(struct part *part)
+{
+	port_thread_words()[PORT_THREAD_TEST] = (uintptr_t)part;
+}
+
+/* Relaxed: it publishes nothing; joining a thread orders what it did. */
+bool test_has_failed(void)
+{
+	return __atomic_load_n(&running_failed, __ATOMIC_RELAXED);
+}
 
 /* line 0: no line of the file is to blame. */
 static __attribute__((format(printf, 3, 0))) void print_failure(
@@ -37,17 +62,21 @@ static __attribute__((format(printf, 3, 0))) void print_failure(
 
 void test_fail(const char *file, int line, const char *fmt, ...)
 {
+	struct part *part = my_part();
 	va_list ap;
 
-	if (!running)
-		panic("%s:%d: a check outside of a test failed", file, line);
-	if (!running_failed) {
+	if (!__atomic_exchange_n(&running_failed, true, __ATOMIC_RELAXED)) {
 		va_start(ap, fmt);
 		print_failure(file, line, fmt, ap);
 		va_end(ap);
 	}
-	running_failed = true;
-	port_longjmp(&running_jump, 1);
+	port_longjmp(&part->jump, 1);
+}
+
+void test_end_if_failed(void)
+{
+	if (test_has_failed())
+		port_longjmp(&my_part()->jump, 1);
 }
 
 void test_check_str(
@@ -68,7 +97,7 @@ void test_check_contains(
  * OOPSLA 2014. */
 uint64_t test_random(void)
 {
-	uint64_t z = random_state += 0x9e3779b97f4a7c15u;
+	uint64_t z = my_part()->random_state += 0x9e3779b97f4a7c15u;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -106,33 +135,58 @@ static void end_fence(void)
 		test_fail(running->file, 0, "afterward: %s", wrong);
 }
 
-/* Runs a part of the test to its end, to its first failed check or to a panic, which fails it. */
-static void run_part(void (*part)(void))
+/* The seed is mixed with the name, so that a test meets the same chances whichever others run, and with
+ * the part's number, so that each has its own. */
+static uint64_t seed_of(unsigned number)
 {
+	uint64_t mixed = test_config.seed ^ hash_bytes(running->name, strlen(running->name));
+
+	return number ? mixed ^ hash_bytes(&number, sizeof(number)) : mixed;
+}
+
+void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
+{
+	struct part part = {.random_state = seed_of(number),
+		.outer = (struct part *)port_thread_words()[PORT_THREAD_TEST]};
 	struct panic_catch catch;
 
+	set_part(&part);
 	panic_catch_push(&catch);
-	if (port_setjmp(&running_jump) == 0) {
+	if (port_setjmp(&part.jump) == 0) {
 		if (port_setjmp(&catch.jump) == 0)
-			part();
+			fn(arg);
 		else
 			test_fail(running->file, 0, "unexpected panic: %s", catch.message);
 	}
 	panic_catch_pop(&catch);
+	set_part(part.outer);
 }
 
-/* The seed is mixed with the name, so that a test meets the same chances whichever others run. */
+static void run_whole(void *arg)
+{
+	((const struct test *)arg)->run();
+}
+
+static void run_begin(void *arg)
+{
+	begin_fence();
+}
+
+static void run_end(void *arg)
+{
+	end_fence();
+}
+
 static bool run_test(const struct test *test)
 {
 	running = test;
 	running_failed = false;
-	random_state = test_config.seed ^ hash_bytes(test->name, strlen(test->name));
-	run_part(begin_fence);
-	if (!running_failed)
-		run_part(test->run);
-	run_part(end_fence);
+	test_run_part(0, run_begin, NULL);
+	if (!test_has_failed())
+		test_run_part(0, run_whole, (void *)test);
+	test_run_part(0, run_end, NULL);
 	running = NULL;
-	return !running_failed;
+	return !test_has_failed();
 }
 
 struct test_result test_run(const char *filter, struct sink *sink)

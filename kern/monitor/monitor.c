@@ -8,6 +8,7 @@
 #include "lib/panic.h"
 #include "monitor_impl.h"
 #include "port.h"
+#include "sync.h"
 
 #define HISTORY_QUANTUM 64 /* a typical line and its link */
 
@@ -20,6 +21,30 @@ static struct editor editor = {
 	.history = &history,
 	.complete = command_complete,
 };
+
+static struct rendez input = RENDEZ_INIT(input);
+
+void monitor_input(void)
+{
+	rendez_wakeup(&input);
+}
+
+static bool has_byte(void *byte)
+{
+	*(int *)byte = port_console_getc(false);
+	return *(int *)byte != PORT_CONSOLE_NONE;
+}
+
+/* After a panic nothing is switched, so the core waits. */
+static int read_byte(void)
+{
+	int byte;
+
+	if (panic_happened())
+		return port_console_getc(true);
+	rendez_sleep(&input, has_byte, &byte);
+	return byte;
+}
 
 static void panic_tree(struct sink *sink)
 {
@@ -37,6 +62,7 @@ void monitor_init(void)
 	monitor_add_commands(&system_commands);
 	monitor_add_commands(&arena_commands);
 	monitor_add_commands(&whatis_commands);
+	monitor_add_commands(&ktask_commands);
 	panic_add_hook(&panic_hook);
 }
 
@@ -46,7 +72,7 @@ static enum editor_result read_line(void)
 
 	editor_begin(&editor);
 	do {
-		result = editor_feed(&editor, port_console_getc(true));
+		result = editor_feed(&editor, read_byte());
 	} while (result == EDITOR_MORE);
 	return result;
 }

@@ -66,8 +66,8 @@
  *
  * LOCKING
  *
- *	arenas_and_slabs_lock -> tag supply -> base arena
- *	arenas_and_slabs_lock -> arena
+ *	arenas_and_slabs_lock (sleeps) -> tag supply -> base arena
+ *	arenas_and_slabs_lock (sleeps) -> arena
  *
  * Each arena has its own lock; no arena's lock is held while another's is taken, nor while afunc, ffunc
  * or anybody else's code runs.  An imported span is put in and carved for the request that asked for it
@@ -317,6 +317,7 @@ static bool serve_import(
 
 	if (got == 0 || !tags_for_import(a, tags))
 		return false;
+	spin_assert_none_held();
 	start = (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC);
 	if (start == 0)
 		return false;
@@ -393,8 +394,10 @@ static inline enum mistake take_back(struct arena *a, uintptr_t addr, size_t siz
 		held_release(a, t, &after);
 	spin_unlock(&a->lock, irq);
 
-	if (unlikely(after.span_size))
+	if (unlikely(after.span_size)) {
+		spin_assert_none_held();
 		a->ffunc(a->source, (void *)after.span, after.span_size);
+	}
 	if (unlikely(after.tags))
 		tags_shed(a);
 	return m;
@@ -448,8 +451,11 @@ void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
 {
 	if (unlikely(!flags_sound(flags)))
 		arena_bug(a, caller, "flags %#x: not exactly one memory flag and at most one fit", flags);
-	if (unlikely((flags & MEM_WAIT) && port_in_irq()))
-		arena_bug(a, caller, "%s in an interrupt, which can't sleep", "MEM_WAIT");
+	if (unlikely((flags & MEM_WAIT) && !port_irq_enabled()))
+		arena_bug(a, caller, "MEM_WAIT %s, which can't sleep",
+			port_in_irq() ? "in an interrupt" : "with interrupts off or under a spinlock");
+	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
+		arena_bug(a, caller, "%s under arenas_and_slabs_lock", "MEM_WAIT");
 }
 
 static __attribute__((noreturn, cold)) void wait_forever(

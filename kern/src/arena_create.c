@@ -34,7 +34,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	list_init(&a->importers);
 	list_init(&a->importer_link);
 	list_init(&a->slabs);
-	spin_init(&a->lock);
+	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
 	btag_cursor_open(&a->store, &a->next_fit);
 }
@@ -55,9 +55,9 @@ static void arena_enter(struct arena *a)
 		a->supply->users++;
 		spin_unlock(&a->supply->lock, irq);
 	}
-	irq = spin_lock(&arenas_and_slabs_lock);
+	qlock_lock(&arenas_and_slabs_lock);
 	list_add_tail(&all_arenas, &a->all_link);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (a->source && a->source != a)
 		add_importing_arena(a->source, a);
 }
@@ -322,11 +322,10 @@ static void count_importers(struct arena *a, struct in_use *u)
  * and nobody holds anything of is the caller's alone. */
 static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 {
-	port_irq_t irq;
 	bool idle;
 
 	count_live(a, u);
-	irq = spin_lock(&arenas_and_slabs_lock);
+	qlock_lock(&arenas_and_slabs_lock);
 	count_importers(a, u);
 	idle = !u->live && !u->arenas && !u->caches && !u->tags;
 	if (idle && leave) {
@@ -334,7 +333,7 @@ static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 		list_del(&a->importer_link);
 		a->tree_source = NULL;
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return idle;
 }
 

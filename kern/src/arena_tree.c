@@ -6,19 +6,20 @@
 
 #include "lib/string.h"
 
-struct spinlock arenas_and_slabs_lock = SPINLOCK_INIT;
+struct qlock arenas_and_slabs_lock = QLOCK_INIT(arenas_and_slabs_lock);
 struct list all_arenas = LIST_INIT(all_arenas);
 
 void add_importing_arena(struct arena *source, struct arena *importer)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
-	bool linked = importer->tree_source != NULL;
+	bool linked;
 
+	qlock_lock(&arenas_and_slabs_lock);
+	linked = importer->tree_source != NULL;
 	if (!linked) {
 		importer->tree_source = source;
 		list_add_tail(&source->importers, &importer->importer_link);
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (linked)
 		arena_bug(importer, __builtin_return_address(0), "already imports from %s",
 			importer->tree_source->name);
@@ -26,14 +27,15 @@ void add_importing_arena(struct arena *source, struct arena *importer)
 
 void del_importing_arena(struct arena *source, struct arena *importer)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
-	bool linked = importer->tree_source == source;
+	bool linked;
 
+	qlock_lock(&arenas_and_slabs_lock);
+	linked = importer->tree_source == source;
 	if (linked) {
 		importer->tree_source = NULL;
 		list_del(&importer->importer_link);
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (!linked)
 		arena_bug(importer, __builtin_return_address(0), "does not import from %s", source->name);
 }
@@ -81,16 +83,16 @@ static void row_fill(struct arena *a, struct arena_stats *row)
 
 size_t arena_tree_stats(struct arena_stats *rows, size_t max)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	size_t n = 0;
 
+	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a), n++) {
 		if (n >= max)
 			continue;
 		arena_get_stats(a, &rows[n]);
 		row_fill(a, &rows[n]);
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return n;
 }
 
@@ -107,16 +109,16 @@ void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void 
 
 struct arena *arena_find(const char *name)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	struct arena *a, *found = NULL;
 
+	qlock_lock(&arenas_and_slabs_lock);
 	list_for_each_entry (a, &all_arenas, all_link) {
 		if (strcmp(a->name, name) == 0) {
 			found = a;
 			break;
 		}
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return found;
 }
 
@@ -129,16 +131,17 @@ static size_t tags_held(const struct arena *a)
 
 bool arena_base_balances(struct arena *base)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
-	size_t tags = base->supply->idle, pages = 0;
+	size_t tags, pages = 0;
 	struct arena *a;
 
+	qlock_lock(&arenas_and_slabs_lock);
+	tags = base->supply->idle;
 	list_for_each_entry (a, &all_arenas, all_link) {
 		if (a->base != base)
 			continue;
 		tags += tags_held(a);
 		pages += a->store.hash.pages_held;
 	}
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return tags == base->supply->pages * TAG_PAGE_TAGS && pages == base->supply->hash_pages;
 }

@@ -5,7 +5,9 @@
 #include "fence.h"
 
 #include "arena.h"
+#include "kthread.h"
 #include "lib/sink.h"
+#include "machine.h"
 #include "port.h"
 #include "slab.h"
 
@@ -22,7 +24,7 @@ struct census {
 };
 
 static struct {
-	size_t arenas;
+	size_t arenas, ktasks;
 	struct census census;
 	struct {
 		const struct arena *arena;
@@ -37,10 +39,14 @@ static size_t count_watched(size_t arenas)
 	return arenas < WATCHED_MAX ? arenas : WATCHED_MAX;
 }
 
-/* What users hold of it: pages that hold tags come and stay as tags are needed. */
+/* What users hold of it: pages that hold tags or translations come and stay as they are needed. */
 static uint64_t in_use(const struct arena_stats *s)
 {
-	return s->used - s->tag_pages * PORT_PAGE_SIZE;
+	uint64_t own = s->tag_pages;
+
+	if (s->arena == base_arena)
+		own += machine_table_pages();
+	return s->used - own * PORT_PAGE_SIZE;
 }
 
 static struct census take_census(void)
@@ -58,6 +64,8 @@ static struct census take_census(void)
 
 static void begin(void)
 {
+	kthread_reap();
+	before.ktasks = ktask_count();
 	kmem_reap_all(KMEM_REAP_ALL);
 	before.census = take_census();
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
@@ -176,6 +184,11 @@ static const char *end(void)
 	const char *found = check_caches();
 	size_t arenas;
 
+	if (ktask_count() != before.ktasks) {
+		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
+		return wrong;
+	}
+	kthread_reap();
 	kmem_reap_all(KMEM_REAP_ALL);
 	if (!found)
 		found = check_caches();

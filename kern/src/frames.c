@@ -17,7 +17,7 @@ struct frames frames;
 
 /* Guards which leaves there are and how many entries each has.  Held for a bounded number of steps, a
  * leaf's. */
-static struct spinlock lock = SPINLOCK_INIT;
+static struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
 static uint16_t *live;	 /* entries set or claimed; of a leaf that is there, else unspecified */
 static uint64_t *idle;	 /* bit: the leaf is there and may have no entry */
 static size_t leaves, root_pages;

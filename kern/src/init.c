@@ -7,9 +7,11 @@
 #include "cmdline.h"
 #include "fence.h"
 #include "kmalloc.h"
+#include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/table.h"
+#include "machine.h"
 #include "monitor.h"
 #include "monitor_impl.h"
 #include "port.h"
@@ -17,6 +19,9 @@
 
 #define EXIT_TESTS_FAILED 1
 #define KPAGES_CACHED 8 /* pages in a row that quantum caches serve */
+
+/* Tests keep what they catch and compare on the stack. */
+#define FIRST_STACK (4 * MACHINE_STACK_SIZE)
 
 /* What the command line asks for. */
 static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
@@ -91,20 +96,40 @@ static bool is_driven(void)
 	return *autorun || runs_tests;
 }
 
+/* The first ktask: tests, or the monitor. */
+static void run_first(void *arg)
+{
+	if (runs_tests)
+		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
+	monitor_run_line(autorun);
+	monitor_run();
+	port_stop(0);
+}
+
+static const struct ktask_plan first_ktask = {
+	.name = "monitor",
+	.fn = run_first,
+	.core = KTASK_ANY_CORE,
+	.stack_size = FIRST_STACK,
+	.detached = true,
+};
+
+void kernel_input(void)
+{
+	monitor_input();
+}
+
 void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
 	make_arenas();
 	kmem_cache_init();
+	kthread_init();
 	monitor_init();
 	test_set_fence(&arena_fence);
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_driven())
 		monitor_stay_after_panic();
 	print_boot_line();
-	if (runs_tests)
-		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
-	monitor_run_line(autorun);
-	monitor_run();
-	port_stop(0);
+	kthread_run(&first_ktask);
 }

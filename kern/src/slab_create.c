@@ -176,8 +176,8 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 		align = c->is_memory && source->store.quantum % sizeof(void *) == 0 ? sizeof(void *) : 1;
 	c->stride = round_up(obj_size, align);
 	list_init(&c->source_link);
-	spin_init(&c->depot.lock);
-	spin_init(&c->lock);
+	spin_init(&c->depot.lock, SPIN_DEPOT);
+	spin_init(&c->lock, SPIN_SLAB);
 	for (unsigned place = 0; place < SLAB_PLACES; place++)
 		list_init(&c->partial[place]);
 	list_init(&c->all);

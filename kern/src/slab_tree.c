@@ -14,36 +14,36 @@ static bool is_linked(const struct kmem_cache *c)
 
 void add_importing_slab(struct arena *source, struct kmem_cache *c)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	bool linked = is_linked(c);
 
+	qlock_lock(&arenas_and_slabs_lock);
 	if (!linked)
 		list_add_tail(&source->slabs, &c->source_link);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (linked)
 		kmem_bug(c, __builtin_return_address(0), "already draws slabs from %s", c->source->name);
 }
 
 void del_importing_slab(struct arena *source, struct kmem_cache *c)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	bool linked = is_linked(c) && c->source == source;
 
+	qlock_lock(&arenas_and_slabs_lock);
 	if (linked)
 		list_del(&c->source_link);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	if (!linked)
 		kmem_bug(c, __builtin_return_address(0), "draws no slabs from %s", source->name);
 }
 
 bool slab_tree_leave(struct kmem_cache *c)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	bool leaves = c->pins == 0;
 
+	qlock_lock(&arenas_and_slabs_lock);
 	if (leaves)
 		list_del(&c->source_link);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return leaves;
 }
 
@@ -73,23 +73,23 @@ static struct kmem_cache *cache_after(const struct kmem_cache *c)
 
 struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	struct kmem_cache *next = cache_after(c);
 
+	qlock_lock(&arenas_and_slabs_lock);
 	if (next)
 		next->pins++;
 	if (c)
 		c->pins--;
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return next;
 }
 
 void kmem_cache_unpin(struct kmem_cache *c)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 
+	qlock_lock(&arenas_and_slabs_lock);
 	c->pins--;
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 }
 
 /* Statistics */
@@ -153,13 +153,13 @@ void kmem_cache_get_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max)
 {
-	port_irq_t irq = spin_lock(&arenas_and_slabs_lock);
 	size_t n = 0;
 
+	qlock_lock(&arenas_and_slabs_lock);
 	for (struct kmem_cache *c = cache_after(NULL); c; c = cache_after(c), n++)
 		if (n < max)
 			kmem_cache_get_stats(c, &rows[n]);
-	spin_unlock(&arenas_and_slabs_lock, irq);
+	qlock_unlock(&arenas_and_slabs_lock);
 	return n;
 }
 

@@ -6,7 +6,7 @@
 
 void tag_supply_init(struct tag_supply *s)
 {
-	spin_init(&s->lock);
+	spin_init(&s->lock, SPIN_SUPPLY);
 	list_init(&s->partial);
 	s->pages = s->idle = s->users = s->hash_pages = 0;
 }

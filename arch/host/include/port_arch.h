@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, hot half: one core, the main thread, and no interrupts.
+ * The port on a Linux process, hot half: a thread for each core.  Interrupts are handled where a core
+ * turns them on, pauses or halts.
  */
 #ifndef SPANDREL_HOST_PORT_ARCH_H
 #define SPANDREL_HOST_PORT_ARCH_H
@@ -16,41 +17,88 @@
 
 typedef int port_irq_t;
 
+/* A core: the thread that plays it, and what that keeps. */
+struct host_core {
+	unsigned id;
+	port_irq_t irq_off;
+	unsigned irq_depth;    /* interrupts being handled */
+	uint32_t pending;      /* what others raised (core.c); atomic */
+	unsigned pauses;       /* since it last gave its CPU away */
+	struct ktask *current; /* machine_current() */
+	uintptr_t stack_low, stack_high; /* of the stack it runs on: [low, high) */
+};
+
+/*
+ * Every look at it is made anew: a thread of the kernel that was switched away from may go on as another
+ * core, where the compiler's idea of what it read before would be wrong.
+ */
+#if defined(__x86_64__)
+static inline struct host_core *host_self(void)
+{
+	struct host_core *c;
+
+	__asm__ volatile("movq %%fs:host_core_self@tpoff, %0" : "=r"(c));
+	return c;
+}
+#else
+struct host_core *host_self(void);
+#endif
+
+/* Handles what is pending; interrupts are on. */
+void host_interrupts(void);
+void host_pause(void);
+
 struct port_jump {
 	jmp_buf registers;
+	port_irq_t irq_off;
+	unsigned irq_depth;
 };
 typedef struct port_jump port_jump_t;
 
-/* The signal mask stays as it is: no handler of this port blocks signals while it runs. */
-#define port_setjmp(jump) _setjmp((jump)->registers)
+static inline void host_jump_note(port_jump_t *jump)
+{
+	jump->irq_off = host_self()->irq_off;
+	jump->irq_depth = host_self()->irq_depth;
+}
+
+/* The signal mask stays as it is: no handler of this port blocks signals while it runs.  The argument is
+ * evaluated twice. */
+#define port_setjmp(jump) (host_jump_note(jump), _setjmp((jump)->registers))
 
 static inline unsigned port_core_id(void)
 {
-	return 0;
+	return host_self()->id;
 }
 
 static inline port_irq_t port_irq_save(void)
 {
-	return 0;
+	struct host_core *c = host_self();
+	port_irq_t was = c->irq_off;
+
+	c->irq_off = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return was;
 }
 
+/* Relaxed: whoever raised it also orders it (host_interrupts). */
 static inline void port_irq_restore(port_irq_t saved)
 {
+	struct host_core *c = host_self();
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	c->irq_off = saved;
+	if (__builtin_expect(!saved && __atomic_load_n(&c->pending, __ATOMIC_RELAXED), 0))
+		host_interrupts();
 }
 
 static inline bool port_irq_enabled(void)
 {
-	return true;
-}
-
-static inline unsigned port_core_max(void)
-{
-	return 1;
+	return !host_self()->irq_off;
 }
 
 static inline bool port_in_irq(void)
 {
-	return false;
+	return host_self()->irq_depth > 0;
 }
 
 static inline bool port_in_nmi(void)
@@ -60,11 +108,7 @@ static inline bool port_in_nmi(void)
 
 static inline void port_pause(void)
 {
-#if defined(__x86_64__)
-	__builtin_ia32_pause();
-#elif defined(__aarch64__)
-	__asm__ volatile("yield");
-#endif
+	host_pause();
 }
 
 #if defined(__x86_64__)

@@ -33,6 +33,7 @@
 enum table_kind {
 	TABLE_STRING,  /* const char *; NULL shows as `-`; a space in it becomes _ under -k */
 	TABLE_COUNT,   /* uint64_t */
+	TABLE_NUMBER,  /* uint64_t that names something: zero is shown as 0 */
 	TABLE_BYTES,   /* uint64_t, IEC units for people */
 	TABLE_HEX,     /* uint64_t, 0x... */
 	TABLE_PERMILLE /* uint64_t, 123 as 12.3% for people, plain under -k */

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * RAM and mappings.  RAM is a file in memory, mapped once as a whole; a mapping of a page is one more mapping
+ * of its part of the file, in a range of addresses set aside for that.
+ */
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "lib/errno.h"
+#include "lib/panic.h"
+#include "lib/table.h"
+#include "machine.h"
+#include "port.h"
+
+/* The same addresses in every run, and with them whatever hangs on a seed: the first place that is free.
+ * AddressSanitizer's shadow covers the second, ThreadSanitizer allows neither the first nor much else. */
+static const uintptr_t places[] = {0x200000000000, 0x4000000000};
+#define VA_SIZE ((size_t)16 << 30)
+#define RAM_PLACE VA_SIZE /* RAM stands behind the kernel's virtual addresses */
+
+static int file = -1;
+static uintptr_t ram_start, va_start;
+static size_t ram_size;
+static void **mapped; /* the page mapped at each page of the range; NULL: none */
+
+/* [place, place + size), inaccessible, or NULL. */
+static void *reserve(uintptr_t place, size_t size)
+{
+	void *hint = (void *)place;
+	int fixed = place ? MAP_FIXED_NOREPLACE : 0;
+	void *got = mmap(hint, size, PROT_NONE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+
+	if (got == MAP_FAILED)
+		return NULL;
+	if (place && got != hint) {
+		munmap(got, size);
+		return NULL;
+	}
+	return got;
+}
+
+static void *reserve_somewhere(size_t size)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		void *got = reserve(places[i], size);
+
+		if (got)
+			return got;
+	}
+	return reserve(0, size);
+}
+
+static bool map_file(uintptr_t at, size_t offset, size_t size)
+{
+	return mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
+		       file, (off_t)offset) != MAP_FAILED;
+}
+
+void *host_ram_map(size_t size)
+{
+	void *start = reserve_somewhere(VA_SIZE + size);
+
+	file = memfd_create("spandrel-ram", MFD_CLOEXEC);
+	mapped = mmap(NULL, VA_SIZE / PORT_PAGE_SIZE * sizeof(*mapped), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!start || mapped == MAP_FAILED || file < 0 || ftruncate(file, (off_t)size) != 0)
+		return NULL;
+	va_start = (uintptr_t)start;
+	ram_start = va_start + RAM_PLACE;
+	ram_size = size;
+	return map_file(ram_start, 0, size) ? (void *)ram_start : NULL;
+}
+
+void machine_va_range(uintptr_t *start, size_t *size)
+{
+	*start = va_start;
+	*size = VA_SIZE;
+}
+
+static void **slot_of(uintptr_t va)
+{
+	ASSERT(va % PORT_PAGE_SIZE == 0 && va - va_start < VA_SIZE);
+	return &mapped[(va - va_start) / PORT_PAGE_SIZE];
+}
+
+int machine_map(uintptr_t va, void *page)
+{
+	ASSERT((uintptr_t)page - ram_start < ram_size);
+	if (!map_file(va, (uintptr_t)page - ram_start, PORT_PAGE_SIZE))
+		return -ENOMEM;
+	*slot_of(va) = page;
+	return 0;
+}
+
+void *machine_unmap(uintptr_t va)
+{
+	void **slot = slot_of(va), *page = *slot;
+
+	*slot = NULL;
+	if (page && mmap((void *)va, PORT_PAGE_SIZE, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			    0) == MAP_FAILED)
+		panic("Linux won't unmap %#lx", (unsigned long)va);
+	return page;
+}
+
+size_t machine_table_pages(void)
+{
+	return 0;
+}
+
+uint64_t machine_shootdowns(void)
+{
+	return 0;
+}

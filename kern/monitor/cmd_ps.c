@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands that show ktasks.
+ */
+#include "kthread.h"
+#include "lib/table.h"
+#include "monitor_impl.h"
+
+struct ps_row {
+	struct ktask_stats s;
+	const char *name, *state;
+	uint64_t pinned, us;
+};
+
+static const struct table_column ps_columns[] = {
+	TABLE_COLUMN(struct ps_row, s.id, "id", "id", 6, TABLE_NUMBER, 0),
+	TABLE_COLUMN(struct ps_row, name, "name", "name", -23, TABLE_STRING, 0),
+	TABLE_COLUMN(struct ps_row, state, "state", "state", -8, TABLE_STRING, 0),
+	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 5, TABLE_NUMBER, 0),
+	TABLE_COLUMN(struct ps_row, pinned, "pinned", "pinned", 6, TABLE_COUNT, 0),
+	TABLE_COLUMN(struct ps_row, s.switches, "switches", "switches", 10, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(struct ps_row, us, "ran, us", "us", 12, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 10, TABLE_BYTES, TABLE_TOTAL),
+};
+static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
+
+static void ps_rows(struct table_printer *printer, const struct ktask_stats *stats, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct ps_row row = {
+			.s = stats[i],
+			.name = stats[i].name,
+			.state = stats[i].state,
+			.pinned = stats[i].pinned,
+			.us = stats[i].ns / 1000,
+		};
+
+		table_row(printer, &row);
+	}
+}
+
+/* A few at a time, so that it needs no memory but the stack's. */
+static const char *ps_command(const struct command_call *call)
+{
+	struct ktask_stats stats[KTASK_STATS_STEP / 2];
+	struct table_printer printer;
+	uint64_t from = 0;
+	size_t n;
+
+	table_begin(&printer, &ps_table, call->sink, call->keys);
+	while ((n = ktask_stats(from, stats, ARRAY_SIZE(stats)))) {
+		ps_rows(&printer, stats, n);
+		from = stats[n - 1].id + 1;
+	}
+	table_end(&printer);
+	return NULL;
+}
+
+static const struct command commands[] = {
+	{"ps", "[-k]", "the ktasks: state, core, times switched to, time run, stack", "ps", ps_command, 0,
+		NULL},
+};
+
+struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

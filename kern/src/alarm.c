@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Alarms: each core's in a balanced tree by deadline, the core's timer set for the first.
+ *
+ * The timer may ring too early or for nothing, as when the first alarm was cancelled by another core, which
+ * can't reach this one's timer; then it is set for the next.  It never stands later than the first alarm.
+ *
+ * A handler runs with no lock held.  While it does, `running` tells cancellers so, who wait; the handler's
+ * own core need not wait for itself, since there it could only be the handler that asks.
+ */
+#include "alarm.h"
+
+#include "arena.h"
+#include "lib/panic.h"
+#include "machine.h"
+#include "port.h"
+#include "spinlock.h"
+
+struct alarm_core {
+	struct spinlock lock;
+	struct tree alarms;
+	uint64_t timer;	       /* what the timer is set for; its own core's alone */
+	struct alarm *running; /* whose handler runs; written by its own core, under the lock */
+} __attribute__((aligned(PORT_LINE_SIZE)));
+
+static struct alarm_core *cores;
+
+static struct alarm *alarm_of(const struct tree_node *n)
+{
+	return container_of(n, struct alarm, node);
+}
+
+static bool before(const struct tree_node *a, const struct tree_node *b)
+{
+	return alarm_of(a)->deadline < alarm_of(b)->deadline;
+}
+
+static const struct tree_ops by_deadline = {.before = before};
+
+void alarms_init(void)
+{
+	unsigned n = port_core_max();
+
+	cores = base_zalloc(NULL, n * sizeof(*cores), MEM_WAIT);
+	for (unsigned i = 0; i < n; i++) {
+		spin_init(&cores[i].lock, SPIN_ALARM);
+		cores[i].timer = PORT_FOREVER;
+	}
+}
+
+void alarm_init(struct alarm *a, void (*handler)(struct alarm *a))
+{
+	a->handler = handler;
+	a->core = NULL;
+	a->is_set = false;
+}
+
+static uint64_t first_deadline(const struct alarm_core *c)
+{
+	const struct tree_node *first = tree_first(&c->alarms);
+
+	return first ? alarm_of(first)->deadline : PORT_FOREVER;
+}
+
+/* On its own core, lock held. */
+static void timer_set(struct alarm_core *c, uint64_t deadline)
+{
+	c->timer = deadline;
+	machine_timer_set(deadline);
+}
+
+/* With interrupts off the core stays this one from looking its number up to taking its lock. */
+void alarm_set(struct alarm *a, uint64_t deadline)
+{
+	port_irq_t outer = port_irq_save(), irq;
+	struct alarm_core *c = &cores[port_core_id()];
+
+	irq = spin_lock(&c->lock);
+	ASSERT(!a->is_set);
+	a->deadline = deadline;
+	/* Relaxed, as in alarm_cancel(): a handler that sets its alarm anew writes what is there. */
+	__atomic_store_n(&a->core, c, __ATOMIC_RELAXED);
+	a->is_set = true;
+	tree_insert(&c->alarms, &a->node, &by_deadline);
+	if (deadline < c->timer)
+		timer_set(c, deadline);
+	spin_unlock(&c->lock, irq);
+	port_irq_restore(outer);
+}
+
+bool alarm_cancel(struct alarm *a)
+{
+	struct alarm_core *c = __atomic_load_n(&a->core, __ATOMIC_RELAXED);
+	bool was_set = false, runs_elsewhere;
+
+	if (!c)
+		return false;
+	do {
+		port_irq_t irq = spin_lock(&c->lock);
+
+		if (a->is_set)
+			tree_remove(&c->alarms, &a->node, &by_deadline);
+		was_set |= a->is_set;
+		a->is_set = false;
+		runs_elsewhere = c->running == a && c != &cores[port_core_id()];
+		spin_unlock(&c->lock, irq);
+		if (runs_elsewhere)
+			port_pause();
+	} while (runs_elsewhere);
+	return was_set;
+}
+
+/* Takes the first alarm that is due and marks it running, or sets the timer and returns NULL. */
+static struct alarm *take_due(struct alarm_core *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct alarm *due = NULL;
+	uint64_t first = first_deadline(c);
+
+	if (first != PORT_FOREVER && first <= port_ns()) {
+		due = alarm_of(tree_first(&c->alarms));
+		tree_remove(&c->alarms, &due->node, &by_deadline);
+		due->is_set = false;
+	} else {
+		timer_set(c, first);
+	}
+	c->running = due;
+	spin_unlock(&c->lock, irq);
+	return due;
+}
+
+void alarms_run(void)
+{
+	struct alarm_core *c = &cores[port_core_id()];
+	struct alarm *due;
+
+	while ((due = take_due(c)))
+		due->handler(due);
+}

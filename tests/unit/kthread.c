@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ktasks: creation, ends, yields, cores.
+ */
+#include "kthread.h"
+
+#include "lib/string.h"
+#include "machine.h"
+#include "port.h"
+#include "test.h"
+#include "threads.h"
+
+static void set(void *flag)
+{
+	__atomic_store_n((bool *)flag, true, __ATOMIC_RELEASE);
+}
+
+TEST("ktask: runs its function and can be joined, before or after it has ended")
+{
+	bool ran = false;
+	struct ktask *t = ktask("setter", set, &ran);
+
+	CHECK(t != NULL);
+	CHECK_STR(ktask_name(t), "setter");
+	ktask_join(t);
+	CHECK(ran);
+
+	ran = false;
+	t = ktask("setter", set, &ran);
+	threads_await(&ran);
+	kthread_usleep(1000);
+	ktask_join(t);
+}
+
+TEST("ktask: a detached one goes by itself")
+{
+	size_t before = ktask_count();
+	bool ran = false;
+
+	CHECK(ktask_detached("setter", set, &ran));
+	threads_await(&ran);
+	while (ktask_count() != before)
+		kthread_yield();
+}
+
+static void exit_early(void *flag)
+{
+	ktask_exit();
+	set(flag);
+}
+
+TEST("ktask: ktask_exit() ends it where it stands")
+{
+	bool ran = false;
+
+	ktask_join(ktask("leaver", exit_early, &ran));
+	CHECK(!ran);
+}
+
+TEST("ktask: joining oneself or a detached one is a caller's bug")
+{
+	CHECK_PANICS(ktask_join(ktask_self()), "joined though it is detached");
+	CHECK_PANICS(ktask_pinned("nowhere", set, NULL, port_core_count()), "pinned to core");
+}
+
+#define TURNERS 12
+
+struct turns {
+	unsigned started;
+	unsigned taken[TURNERS];
+};
+
+static void take_turns(unsigned i, void *arg)
+{
+	struct turns *all = arg;
+	unsigned *turns = all->taken;
+
+	__atomic_fetch_add(&all->started, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&all->started, __ATOMIC_RELAXED) < TURNERS)
+		kthread_yield();
+	for (unsigned n = 0; n < 10; n++) {
+		CHECK_EQ(turns[i], n);
+		turns[i]++;
+		/* All others on this core have had as many turns, or one less. */
+		for (unsigned j = i % port_core_count(); j < TURNERS; j += port_core_count())
+			CHECK(turns[j] == turns[i] || turns[j] + 1 == turns[i] ||
+				turns[j] == turns[i] + 1);
+		kthread_yield();
+	}
+}
+
+TEST("kthread: those that yield on one core take turns")
+{
+	struct turns turns = {0};
+
+	threads_run(THREADS_PINNED, TURNERS, take_turns, &turns);
+	for (unsigned i = 0; i < TURNERS; i++)
+		CHECK_EQ(turns.taken[i], 10);
+}
+
+static void stay(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 100; n++) {
+		CHECK_EQ(port_core_id(), i % port_core_count());
+		if (n % 10 == 0)
+			kthread_usleep(100);
+		else
+			kthread_yield();
+	}
+}
+
+TEST("kthread: a pinned one runs on its core alone")
+{
+	threads_run(THREADS_PINNED, 3 * port_core_count(), stay, NULL);
+}
+
+/* Doesn't give its core up until the other one has run. */
+static void hog(unsigned i, void *arg)
+{
+	bool *ran = arg;
+
+	__atomic_store_n(&ran[i], true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&ran[!i], __ATOMIC_ACQUIRE) && !test_has_failed())
+		port_pause();
+}
+
+TEST("kthread: an idle core takes what is ready on a busy one")
+{
+	bool ran[2] = {false, false};
+	uint64_t before = kthread_steals();
+
+	if (port_core_count() == 1)
+		return;
+	threads_run(THREADS_FREE, 2, hog, ran);
+	CHECK_LT(before, kthread_steals());
+}
+
+static void count_one(unsigned i, void *count)
+{
+	__atomic_fetch_add((size_t *)count, 1, __ATOMIC_RELAXED);
+}
+
+static void spawn_some(unsigned i, void *count)
+{
+	for (int n = 0; n < 20; n++)
+		threads_run(THREADS_FREE, 5, count_one, count);
+}
+
+TEST("ktask: storms of them are created and joined from all cores")
+{
+	size_t count = 0;
+
+	threads_run(THREADS_FREE, 10, spawn_some, &count);
+	CHECK_EQ(count, 10 * 20 * 5);
+}
+
+TEST("kthread: usleep lasts as long as it says")
+{
+	uint64_t before = port_ns();
+
+	kthread_usleep(3000);
+	CHECK_LE(3000000, port_ns() - before);
+}
+
+TEST("kthread: ids are not used again soon")
+{
+	bool ran = false;
+	struct ktask *t = ktask("first", set, &ran);
+	uint64_t id = ktask_id(t);
+
+	ktask_join(t);
+	t = ktask("second", set, &ran);
+	CHECK_NE(ktask_id(t), id);
+	ktask_join(t);
+}
+
+TEST("kthread: the table of ktasks has everyone, in order, from any id on")
+{
+	struct ktask_stats rows[3];
+	uint64_t last = 0;
+	bool me = false;
+	size_t total = 0, n;
+
+	while ((n = ktask_stats(last + 1, rows, 3))) {
+		for (size_t i = 0; i < n; i++, total++) {
+			CHECK_LT(last, rows[i].id);
+			last = rows[i].id;
+			if (last == ktask_id(ktask_self())) {
+				CHECK_STR(rows[i].state, "running");
+				CHECK_EQ(rows[i].core, port_core_id());
+				me = true;
+			}
+		}
+	}
+	CHECK_EQ(total, ktask_count());
+	CHECK(me);
+}
+
+/* Touches every page of its stack, and the one below. */
+static __attribute__((noinline)) void touch_downward(void)
+{
+	char here;
+	uintptr_t down = (uintptr_t)&here & -(uintptr_t)PORT_PAGE_SIZE;
+
+	for (;; down -= PORT_PAGE_SIZE)
+		*(volatile char *)down;
+}
+
+static void overflow(void *caught)
+{
+	struct panic_catch c;
+
+	panic_catch_push(&c);
+	if (port_setjmp(&c.jump) == 0)
+		touch_downward();
+	panic_catch_pop(&c);
+	str_copy(caught, c.message, 64);
+}
+
+TEST("ktask: a stack overflow is reported as one, with the ktask's name")
+{
+	char caught[64];
+
+	ktask_join(ktask("deep one", overflow, caught));
+	test_check_contains(__FILE__, __LINE__, "overflow", caught, "stack overflow of ktask");
+	test_check_contains(__FILE__, __LINE__, "overflow", caught, "deep one");
+}
+
+static void fail_in_thread(unsigned i, void *arg)
+{
+	if (i == 1)
+		panic("from a ktask");
+	*(unsigned *)arg += 1;
+}
+
+static void catch_in_thread(unsigned i, void *arg)
+{
+	CHECK_PANICS(fail_in_thread(1, arg), "from a ktask");
+	__atomic_fetch_add((unsigned *)arg, 1, __ATOMIC_RELAXED);
+}
+
+TEST("panic: each ktask catches its own")
+{
+	unsigned caught = 0;
+
+	threads_run(THREADS_FREE, 8, catch_in_thread, &caught);
+	CHECK_EQ(caught, 8);
+}
