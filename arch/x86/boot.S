@@ -133,11 +133,12 @@ refusal:
 	.asciz "spandrel: refused: this processor has no 64-bit mode or can't forbid execution\r\n"
 	.balign 8
 early_gdt_pointer:
-	.word 5 * 8 - 1
-	.long PHYS(gdt)
+	.word 3 * 8 - 1
+	.long PHYS(early_gdt)
 
 	.bss
 	.balign 4096
+	.globl early_pml4
 early_pml4:
 	.skip 4096
 early_pdpt:

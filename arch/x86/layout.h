@@ -3,6 +3,9 @@
  * Where things lie in the address space; for C and assembly.
  *
  *	0xffff800000000000  the direct map: all RAM, physical address 0 first, up to 64 TiB
+ *	0xffffc00000000000  the window: mapped a page at a time for the kernel (machine_map), 8 TiB
+ *	0xffffe00000000000  registers of devices, firmware tables: 2 MiB
+ *	0xffffe00040000000  stacks for NMI, double fault and machine check, of all cores but the first
  *	0xffffffff80000000  the image's window: physical address 0 first; only the image is mapped
  *
  * Everything else is unmapped, address 0 and all of the lower half included.
@@ -14,17 +17,29 @@
 #define DIRECT_BASE 0xffff800000000000
 #define DIRECT_MAX 0x400000000000 /* 64 TiB, half of the upper half: 128 entries of the PML4 */
 
+#define WINDOW_BASE 0xffffc00000000000
+#define WINDOW_SIZE 0x80000000000
+#define DEVICE_BASE 0xffffe00000000000
+#define DEVICE_SIZE 0x200000
+#define CORE_STACKS_BASE 0xffffe00040000000
+#define CORE_STACKS_SIZE 0x2000000
+#define CORE_STACK_STRIDE 0x8000 /* a stack below a hole; only the stack is mapped */
+
 #define EARLY_GIBS 4                /* what boot.S maps, from physical address 0 */
 #define EARLY_MAX 0x100000000       /* the same in bytes */
 #define BOOT_STACK_SIZE (64 * 1024) /* the monitor and the unit tests run on it */
 #define IST_STACK_SIZE (16 * 1024)  /* a panic's report with its tables, and the panic monitor */
 
+#define CORE_STACK_OFFSET 32 /* of `stack` in struct core */
+
 /* Page-table entries */
 #define PTE_PRESENT 0x001
 #define PTE_WRITE 0x002
+#define PTE_UNCACHED 0x018 /* neither cached nor buffered */
 #define PTE_LARGE 0x080
 #define PTE_GLOBAL 0x100
 #define PTE_NX 0x8000000000000000
+#define PTE_ADDRESS 0x000ffffffffff000
 
 /* Selectors */
 #define CODE_SELECTOR 0x08

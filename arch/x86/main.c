@@ -4,16 +4,20 @@
  */
 #include <stdarg.h>
 
+#include "apic.h"
 #include "boot.h"
 #include "clock.h"
+#include "core.h"
+#include "firmware.h"
+#include "io_apic.h"
 #include "lib/sink.h"
 #include "memory.h"
 #include "port.h"
 #include "refuse.h"
 #include "serial.h"
+#include "smp.h"
 #include "trap.h"
-
-#define FLAGS_ON 0x202 /* rflags: interrupts on, and the bit that is always set */
+#include "x86.h"
 
 static struct boot_info info = {.machine = "x86-64"};
 
@@ -34,11 +38,18 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noretur
 /* What boot.S calls: physical address of the PVH start info, time-stamp counter at entry. */
 void boot_main(uint32_t start_info, uint64_t entry_ticks)
 {
+	struct memory_found found;
+
+	core_init();
 	serial_init();
 	trap_init();
 	clock_init(entry_ticks);
 	info.entry_ticks = entry_ticks;
-	memory_init(start_info, &info);
-	port_irq_restore(FLAGS_ON);
+	found = memory_init(start_info, &info);
+	firmware_init(found.rsdp);
+	apic_init();
+	io_apic_init();
+	smp_init(found.start_page);
+	enable_interrupts();
 	kernel_main(&info);
 }

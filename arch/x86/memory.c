@@ -22,11 +22,12 @@
 #define START_MAGIC 0x336ec578
 #define ENTRIES_MAX 512 /* UEFI firmware gives some dozens */
 #define MODULES_MAX 8
+#define REAL_MODE_MAX 0xa0000
 #define CMDLINE_MAX 4096 /* its end included */
 
 /* Page 0, the image, start info, command line, memory map, module list, page tables, beyond the
- * direct map; and the modules. */
-#define RESERVED_MAX (8 + MODULES_MAX)
+ * direct map, the page cores start in; and the modules. */
+#define RESERVED_MAX (9 + MODULES_MAX)
 #define RANGES_MAX (ENTRIES_MAX + RESERVED_MAX + 1)
 
 _Static_assert(PAGING_EXTENTS_MAX >= ENTRIES_MAX + 1, "each range of RAM is an extent");
@@ -203,6 +204,15 @@ static uint64_t count_holes(uint64_t top)
 		       : result.usable;
 }
 
+/* Sets a page aside that a core in real mode can start in; 0 if there is none. */
+static uint64_t reserve_start_page(size_t count)
+{
+	if (count == 0 || ranges[0].start + PORT_PAGE_SIZE > REAL_MODE_MAX)
+		return 0;
+	reserve(ranges[0].start, PORT_PAGE_SIZE);
+	return ranges[0].start;
+}
+
 static void add_account(struct boot_info *info, const char *what, uint64_t bytes, bool is_ram)
 {
 	if (bytes == 0)
@@ -220,10 +230,11 @@ static void fill_ram(struct boot_info *info, size_t count)
 	info->ram_count = count;
 }
 
-void memory_init(uint32_t start_info, struct boot_info *info)
+struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 {
 	uint64_t image = image_phys(image_start), image_size = (uint64_t)(image_end - image_start);
 	const struct start_info *start = read_start_info(start_info);
+	struct memory_found found = {.rsdp = start->rsdp};
 	struct memmap_result result;
 	uint64_t beyond, block, block_size, top;
 
@@ -242,6 +253,7 @@ void memory_init(uint32_t start_info, struct boot_info *info)
 	reserve(image, image_size);
 	reserve(DIRECT_MAX, 0 - DIRECT_MAX);
 	result = normalize(reserved_count);
+	found.start_page = reserve_start_page(result.count);
 	block = find_block(block_size, result.count);
 	reserve(block, block_size);
 	result = normalize(reserved_count);
@@ -257,4 +269,5 @@ void memory_init(uint32_t start_info, struct boot_info *info)
 		result.reserved + result.ragged - image_size - block_size - beyond, true);
 	add_account(info, "beyond the direct map", beyond, true);
 	add_account(info, "firmware holes", count_holes(top), false);
+	return found;
 }

@@ -6,9 +6,9 @@
  * GiB that is RAM throughout is one page where the processor can do that, any other has a page
  * directory with the 2 MiB pages that touch RAM.
  *
- * Representation.  All tables lie in one block of RAM chosen at boot: PML4, PDPT and PD of the
- * image, the image's PTs; then a PDPT for each 512 GiB that have RAM, then a PD for each GiB that
- * has.  Which one is told by rank: the first GiB with RAM has the first PD, however far out it
+ * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot: PML4,
+ * PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for each 512 GiB
+ * that have RAM, then a PD for each GiB that has.  Which one is told by rank: the first GiB with RAM has the first PD, however far out it
  * lies, so holes in memory cost nothing.  Only what the image needs is written at boot.
  *
  * Invariants.
@@ -16,15 +16,14 @@
  *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.
  *  3. The GiBs the block lies in are mapped before paging_init() ends: filling never faults itself.
  *
- * Locking.  None.  Cores that fill the same GiB at once write the same values (2), and whoever is
- * slower does so over what the first already published.  Only a PDPT starts from zeroes, so for a
- * moment a slow core may take back entries of that PDPT another one has set: whoever needs them
- * faults once more and sets the same value.  Entries go from not present to present, so no TLB
- * needs a flush, and a translation that outlives its entry's moment of absence is still the right
- * one.
+ *  4. What is mapped once stays mapped: a core's segments and stacks may lie in the direct map.
  *
- * Cost.  Boot writes the image's tables, one PDPT, and the PD of the one or two GiBs that hold the
- * block.  A first touch of a GiB costs its 512 entries.
+ * Locking.  None.  Cores that fill the same GiB at once write the same values (2), and whoever is
+ * slower does so over what the first already published.  Entries go from not present to present, so
+ * no TLB needs a flush.
+ *
+ * Cost.  Boot writes the image's tables, the PDPTs (one for each 512 GiB that have RAM), and the PD
+ * of the one or two GiBs that hold the block.  A first touch of a GiB costs its 512 entries.
  */
 #include "paging.h"
 
@@ -43,6 +42,7 @@
 #define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 #define DIRECT_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_GLOBAL | PTE_NX)
 
+#define CPUID_WIDTHS 0x80000008 /* eax, bits 0 to 7: of physical addresses */
 #define CPUID_FEATURES 0x80000001
 #define CPUID_GIB_PAGES (1u << 26) /* edx */
 
@@ -104,6 +104,12 @@ static size_t image_pts(void)
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
 }
 
+/* Tables in the block before those of the direct map; the last three are the devices'. */
+static size_t fixed_tables(void)
+{
+	return 3 + image_pts() + 3;
+}
+
 size_t paging_prepare(const struct memmap_range *ram, size_t n)
 {
 	uint32_t pds = 0, pdpts = 0;
@@ -120,7 +126,7 @@ size_t paging_prepare(const struct memmap_range *ram, size_t n)
 	}
 	extent_count = n;
 	pdpt_count = pdpts;
-	block_size = (3 + image_pts() + pdpts + pds) * PORT_PAGE_SIZE;
+	block_size = (fixed_tables() + pdpts + pds) * PORT_PAGE_SIZE;
 	return block_size;
 }
 
@@ -135,14 +141,14 @@ static uint64_t pdpt_phys(const struct extent *e, uint64_t phys)
 {
 	size_t rank = e->pdpt + (phys >> SHIFT_512G) - (e->start >> SHIFT_512G);
 
-	return block_page(3 + image_pts() + rank);
+	return block_page(fixed_tables() + rank);
 }
 
 static uint64_t pd_phys(const struct extent *e, uint64_t phys)
 {
 	size_t rank = e->pd + (phys >> SHIFT_GIB) - (e->start >> SHIFT_GIB);
 
-	return block_page(3 + image_pts() + pdpt_count + rank);
+	return block_page(fixed_tables() + pdpt_count + rank);
 }
 
 static uint64_t *clear_table(uint64_t phys)
@@ -197,16 +203,27 @@ static uint64_t gib_entry(const struct extent *e, uint64_t gib)
 static void fill_gib(uint64_t gib)
 {
 	const struct extent *e = extent_in(gib, GIB);
-	uint64_t *top = &pml4[(DIRECT_BASE + gib) >> SHIFT_512G & (ENTRIES - 1)];
-	uint64_t pdpt = pdpt_phys(e, gib);
-	uint64_t *entry = (uint64_t *)direct_at(pdpt) + (gib >> SHIFT_GIB & (ENTRIES - 1));
+	uint64_t *pdpt = direct_at(pdpt_phys(e, gib));
+	uint64_t *entry = &pdpt[gib >> SHIFT_GIB & (ENTRIES - 1)];
 
-	if (!is_present(top)) {
-		clear_table(pdpt);
-		set_entry(top, pdpt | TABLE_FLAGS);
-	}
 	if (!is_present(entry))
 		set_entry(entry, gib_entry(e, gib));
+}
+
+/* Empty PDPTs, so that filling a GiB sets entries and clears none. */
+static void map_direct(void)
+{
+	for (const struct extent *e = extents; e < extents + extent_count; e++) {
+		for (uint64_t at = e->start >> SHIFT_512G; at <= (e->end - 1) >> SHIFT_512G; at++) {
+			uint64_t *top = &pml4[(DIRECT_BASE >> SHIFT_512G & (ENTRIES - 1)) + at];
+			uint64_t pdpt = pdpt_phys(e, at << SHIFT_512G);
+
+			if (is_present(top))
+				continue;
+			clear_table(pdpt);
+			set_entry(top, pdpt | TABLE_FLAGS);
+		}
+	}
 }
 
 static bool is_direct_ram(uintptr_t address)
@@ -235,7 +252,8 @@ bool paging_is_guard(uintptr_t address)
 		if (address - (uintptr_t)guards[i] < PORT_PAGE_SIZE)
 			return true;
 	}
-	return false;
+	return address - CORE_STACKS_BASE < CORE_STACKS_SIZE &&
+	       address % CORE_STACK_STRIDE < CORE_STACK_STRIDE - IST_STACK_SIZE;
 }
 
 static uint64_t image_flags(uintptr_t address)
@@ -269,12 +287,99 @@ static void map_image(void)
 	}
 }
 
+/* Registers of devices and firmware tables */
+
+static size_t device_pages;	 /* mapped for good, from the bottom */
+static size_t firmware_pages; /* mapped for the moment, behind them */
+
+static void map_devices(void)
+{
+	size_t first = 3 + image_pts();
+
+	for (size_t i = 0; i < 3; i++)
+		clear_table(block_page(first + i));
+	set_entry(&pml4[DEVICE_BASE >> SHIFT_512G & (ENTRIES - 1)], block_page(first) | TABLE_FLAGS);
+	set_entry(direct_at(block_page(first)), block_page(first + 1) | TABLE_FLAGS);
+	set_entry(direct_at(block_page(first + 1)), block_page(first + 2) | TABLE_FLAGS);
+}
+
+static bool is_physical(uint64_t phys, uint64_t size)
+{
+	uint64_t end = 1ull << (cpuid(CPUID_WIDTHS).eax & 0xff);
+
+	return size > 0 && phys < end && size <= end - phys;
+}
+
+/* Maps [phys, phys + size) from page `first` of the devices' window on. */
+static void *map_pages(size_t first, uint64_t phys, uint64_t size, uint64_t flags, size_t *count)
+{
+	uint64_t *pt = direct_at(block_page(3 + image_pts() + 2));
+	uint64_t start = phys & ~(PORT_PAGE_SIZE - 1);
+
+	*count = (size_t)((phys + size - start + PORT_PAGE_SIZE - 1) >> PORT_PAGE_SHIFT);
+	if (!is_physical(phys, size) || *count > ENTRIES - first)
+		return NULL;
+	for (size_t i = 0; i < *count; i++) {
+		set_entry(&pt[first + i], (start + (i << PORT_PAGE_SHIFT)) | flags);
+		flush_page(DEVICE_BASE + ((first + i) << PORT_PAGE_SHIFT));
+	}
+	return (void *)(DEVICE_BASE + (first << PORT_PAGE_SHIFT) + (phys - start));
+}
+
+void *paging_map_device(uint64_t phys, size_t size)
+{
+	size_t count;
+	void *at = map_pages(device_pages, phys, size,
+		PTE_PRESENT | PTE_WRITE | PTE_UNCACHED | PTE_NX, &count);
+
+	if (at)
+		device_pages += count;
+	return at;
+}
+
+const void *paging_map_firmware(uint64_t phys, size_t size)
+{
+	return map_pages(device_pages, phys, size, PTE_PRESENT | PTE_NX, &firmware_pages);
+}
+
+void paging_keep_firmware(void)
+{
+	device_pages += firmware_pages;
+}
+
+/* Page by page */
+
+uint64_t *paging_root(void)
+{
+	return pml4;
+}
+
+uint64_t *paging_find_entry(uintptr_t address)
+{
+	uint64_t *table = pml4;
+
+	/* Bits 48 and up repeat bit 47, or it is no address. */
+	if ((uint64_t)((int64_t)(address << 16) >> 16) != address)
+		return NULL;
+	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= 9) {
+		uint64_t entry = __atomic_load_n(
+			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
+
+		if (!(entry & PTE_PRESENT) || entry & PTE_LARGE)
+			return NULL;
+		table = direct_at(entry & PTE_ADDRESS);
+	}
+	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
+}
+
 void paging_init(uint64_t block)
 {
 	block_start = block;
 	gib_pages = cpuid(CPUID_FEATURES).edx & CPUID_GIB_PAGES;
 	pml4 = clear_table(block);
 	map_image();
+	map_devices();
+	map_direct();
 	for (uint64_t gib = block & ~(GIB - 1); gib < block + block_size; gib += GIB)
 		fill_gib(gib);
 	write_cr3(block);
@@ -282,7 +387,15 @@ void paging_init(uint64_t block)
 
 bool paging_is_readable(uintptr_t address)
 {
-	if (address >= (uintptr_t)image_start && address < (uintptr_t)image_end)
-		return !paging_is_guard(address);
-	return is_direct_ram(address);
+	const uint64_t *entry;
+
+	if (is_direct_ram(address))
+		return true;
+	if (!pml4)
+		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
+	/* Registers are not memory: reading them could do something. */
+	if (address - DEVICE_BASE < DEVICE_SIZE)
+		return false;
+	entry = paging_find_entry(address);
+	return entry && is_present(entry);
 }

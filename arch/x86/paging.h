@@ -31,6 +31,21 @@ void paging_init(uint64_t block);
  * Context: any, NMIs included; takes no lock.  Cost: at most 1024 entries written. */
 bool paging_fill(uintptr_t address);
 
+/* Maps [phys, phys + size) as registers, uncached, for good.  Returns where, or NULL if there is no
+ * room left for it or no such address.  Context: boot. */
+void *paging_map_device(uint64_t phys, size_t size);
+
+/* Maps [phys, phys + size) to read what firmware left there, RAM or not, until the next call;
+ * paging_keep_firmware() makes the last one last.  Else as paging_map_device(). */
+const void *paging_map_firmware(uint64_t phys, size_t size);
+void paging_keep_firmware(void);
+
+/* The table at the top, one for all cores. */
+uint64_t *paging_root(void);
+
+/* The entry of the 4 KiB page at `address`, or NULL if no table has one. */
+uint64_t *paging_find_entry(uintptr_t address);
+
 /* Whether a load of 8 bytes from `address`, a multiple of 8, is served. */
 bool paging_is_readable(uintptr_t address);
 

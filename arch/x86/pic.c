@@ -5,7 +5,7 @@
  */
 #include "pic.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 
 #include "x86.h"
 
@@ -18,6 +18,8 @@
 #define PIC_CASCADE 2 /* the second hangs off this line of the first */
 #define PIC_END 0x20
 #define PIC_READ_SERVED 0x0b
+
+static void (*handlers[8])(void); /* of the first one's lines */
 
 static void pic_set(uint16_t pic, uint8_t vector, uint8_t wiring)
 {
@@ -41,14 +43,29 @@ static bool pic_serves(uint16_t pic, unsigned line)
 	return inb(pic) >> line & 1;
 }
 
-void pic_acknowledge(uint64_t vector)
+void pic_use(unsigned line, void (*handler)(void))
 {
-	unsigned line = (unsigned)vector - PIC_VECTOR;
+	handlers[line] = handler;
+	outb(PIC_FIRST + 1, inb(PIC_FIRST + 1) & (uint8_t) ~(1u << line));
+}
 
-	if (line >= 16)
-		return;
+static void end(unsigned line)
+{
 	if (line >= 8 && pic_serves(PIC_SECOND, line - 8))
 		outb(PIC_SECOND, PIC_END);
 	if (line >= 8 || pic_serves(PIC_FIRST, line))
 		outb(PIC_FIRST, PIC_END);
+}
+
+bool pic_handle(uint64_t vector)
+{
+	unsigned line = (unsigned)vector - PIC_VECTOR;
+	bool known = line < 8 && handlers[line] && pic_serves(PIC_FIRST, line);
+
+	if (line >= 16)
+		return false;
+	if (known)
+		handlers[line]();
+	end(line);
+	return known;
 }

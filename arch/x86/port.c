@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rest of the port: one core, the walk up the stack, non-local return, and the end.
+ * The rest of the port: waiting, the walk up the stack, non-local return, fibers, and the end.
  */
 #include "port.h"
 
 #include "core.h"
 #include "layout.h"
-#include "lib/panic.h"
+#include "machine.h"
 #include "paging.h"
+#include "serial.h"
 #include "x86.h"
 
 #define EXIT_PORT 0xf4    /* QEMU's isa-debug-exit: ends it with status (byte << 1) | 1 */
@@ -23,47 +24,33 @@
 #define RESET_HARD 0x02
 #define RESET_NOW 0x06
 
-/* Cores */
+/* Waiting */
 
-/* The only core doesn't sleep in port_halt(), so there is nothing to end. */
-void port_core_poke(unsigned core)
+/* Halts unless the core was poked; interrupts are off before and on after. */
+static void halt_once(void)
 {
-	ASSERT(core < port_core_count());
+	if (__atomic_exchange_n(&core_self()->poked, false, __ATOMIC_ACQUIRE))
+		enable_interrupts();
+	else
+		enable_and_halt();
 }
 
-void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
-{
-	port_irq_t irq;
-
-	ASSERT(core == port_core_id());
-	irq = port_irq_save();
-	fn(arg);
-	port_irq_restore(irq);
-}
-
-bool port_in_irq(void)
-{
-	return core_self()->context.irq > 0;
-}
-
-bool port_in_nmi(void)
-{
-	return core_self()->context.nmi > 0;
-}
-
-/* No interrupt is ever raised. */
 void port_halt(void)
 {
-	port_pause();
+	if (!port_irq_enabled()) {
+		port_pause();
+		return;
+	}
+	port_irq_save();
+	halt_once();
 }
 
-uint64_t port_stack_restarts(unsigned core)
+void machine_idle(const bool *idle)
 {
-	return 0;
-}
-
-void port_freeze(void)
-{
+	if (__atomic_load_n(idle, __ATOMIC_ACQUIRE))
+		halt_once();
+	else
+		enable_interrupts();
 }
 
 /* Backtrace */
@@ -105,13 +92,46 @@ void port_jump_restore(port_jump_t *jump, int value) __attribute__((noreturn));
 
 void port_jump_note(port_jump_t *jump)
 {
-	jump->context = core_self()->context;
+	jump->context = core_self()->port.context;
 }
 
 void port_longjmp(port_jump_t *jump, int value)
 {
-	core_self()->context = jump->context;
+	core_self()->port.context = jump->context;
 	port_jump_restore(jump, value ? value : 1);
+}
+
+/* Fibers */
+
+void fiber_start(void); /* switch.S */
+
+/* Lays the stack out as machine_switch() leaves one: the registers a call preserves, and where to
+ * return to.  Above it lies a frame that ends the chain of frames. */
+void machine_fiber_init(
+	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg)
+{
+	uint64_t *sp = (uint64_t *)((char *)stack + size);
+
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = (uintptr_t)fiber_start;
+	*--sp = 0; /* rbp */
+	*--sp = (uintptr_t)fn; /* rbx */
+	*--sp = (uintptr_t)arg; /* r12 */
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = 0;
+	f->sp = sp;
+}
+
+/* Its stack pointer is written when it is switched from. */
+void machine_fiber_adopt(struct machine_fiber *f)
+{
+	f->sp = NULL;
+}
+
+void machine_fiber_end(struct machine_fiber *f)
+{
 }
 
 /* The end */
@@ -124,6 +144,7 @@ static __attribute__((noreturn)) void halt_forever(void)
 
 void port_stop(int code)
 {
+	serial_flush();
 	outb(EXIT_PORT, (uint8_t)code);
 	outw(ACPI_PORT, ACPI_SLEEP);
 	outw(BOCHS_PORT, ACPI_SLEEP);
@@ -137,6 +158,7 @@ void port_reboot(void)
 	struct table_pointer none = {0, 0};
 	int polls = KEYBOARD_POLLS_MAX;
 
+	serial_flush();
 	while ((inb(KEYBOARD_PORT) & KEYBOARD_BUSY) && --polls > 0)
 		port_pause();
 	outb(KEYBOARD_PORT, KEYBOARD_RESET);

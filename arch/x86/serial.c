@@ -1,6 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The console on a 16550, polled, so that it works in every context.
+ * The console on a 16550.
+ *
+ * Concepts.  Output goes into a ring, which the device's interrupts empty; a writer sends what the device
+ * takes at once by itself.  Input comes into a ring by interrupts; a reader sleeps.  Until there are
+ * interrupts, whoever writes or reads polls.  They come through the I/O APIC, or the 8259 without one.
+ *
+ * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Above it, `turn` is a
+ * writer's for one whole call, interrupts staying as they are, so that texts of two cores don't mix.  It
+ * is a courtesy: who has waited TURN_NS, or interrupts the writer's own core, writes without it, since the
+ * writer may be waiting for something he holds.
+ *
+ * NMIs and panics.  The lock's holder may be whom the NMI interrupted, or frozen: it is tried for a bounded
+ * time.  Without it an NMI sends its own text past the ring; a panic takes all over.
+ *
+ * An interrupt is one edge.  After each, and to begin with, the device's interrupts are turned off and on,
+ * which raises a new one if there is still something to do.
  */
 #include "serial.h"
 
@@ -8,29 +23,111 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core.h"
+#include "io_apic.h"
+#include "irq.h"
+#include "lib/panic.h"
+#include "machine.h"
+#include "pic.h"
 #include "port.h"
 #include "x86.h"
 
 #define UART 0x3f8
+#define UART_IRQ 4
 #define UART_DATA (UART + 0)    /* with LCR_DIVISOR: the divisor's low byte */
 #define UART_ENABLE (UART + 1)  /* interrupts; with LCR_DIVISOR: the divisor's high byte */
+#define UART_CAUSE (UART + 2)   /* read: of the interrupt; reading says it was seen */
 #define UART_FIFO (UART + 2)    /* written */
 #define UART_LINE (UART + 3)    /* format */
 #define UART_MODEM (UART + 4)   /* control */
 #define UART_STATUS (UART + 5)  /* line status */
 #define UART_SCRATCH (UART + 7) /* keeps what is written to it */
 
+#define ENABLE_RECEIVED 0x01
+#define ENABLE_ROOM 0x02
 #define LINE_8N1 0x03
 #define LINE_DIVISOR 0x80
 #define FIFO_ON_CLEAR 0x07
+#define FIFO_SIZE 16
 #define MODEM_DTR_RTS 0x03
+#define MODEM_INTERRUPTS 0x08 /* a PC's gate between device and line */
 #define STATUS_RECEIVED 0x01
-#define STATUS_ROOM 0x20
+#define STATUS_ROOM 0x20 /* for FIFO_SIZE bytes */
+#define STATUS_SENT 0x40
 
 #define BAUD 115200
 #define BAUD_MAX 115200 /* divisor 1 */
 
+#define RING_SIZE 4096	     /* a power of two; a third of a second's output */
+#define CHUNK 64	     /* bytes for each time the lock is held */
+#define TURN_NS 10000000ull  /* what one waits for another's text */
+#define FLUSH_NS 1000000000ull /* a device that takes nothing for so long never will */
+#define TRIES_MAX 100000     /* for the lock, in an NMI or a panic: some milliseconds */
+
+struct ring {
+	char bytes[RING_SIZE];
+	size_t head, tail; /* counts of bytes ever put in and taken out */
+};
+
 static bool present;
+static bool by_interrupts;
+
+/* Guarded by locked. */
+static bool locked;
+static struct ring out, in;
+static uint8_t enabled;	       /* interrupts of the device */
+static port_thread_t *reader; /* asleep until there is input */
+
+static unsigned turn; /* the writing core's id + 1; 0: nobody's */
+
+static size_t ring_used(const struct ring *r)
+{
+	return r->head - r->tail;
+}
+
+static size_t ring_room(const struct ring *r)
+{
+	return RING_SIZE - ring_used(r);
+}
+
+static void ring_put(struct ring *r, char byte)
+{
+	r->bytes[r->head++ % RING_SIZE] = byte;
+}
+
+static char ring_take(struct ring *r)
+{
+	return r->bytes[r->tail++ % RING_SIZE];
+}
+
+/* The lock */
+
+static port_irq_t lock(void)
+{
+	port_irq_t irq = port_irq_save();
+
+	while (__atomic_exchange_n(&locked, true, __ATOMIC_ACQUIRE))
+		port_pause();
+	return irq;
+}
+
+static void unlock(port_irq_t irq)
+{
+	__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
+	port_irq_restore(irq);
+}
+
+static bool try_lock(void)
+{
+	for (int i = 0; i < TRIES_MAX; i++) {
+		if (!__atomic_exchange_n(&locked, true, __ATOMIC_ACQUIRE))
+			return true;
+		port_pause();
+	}
+	return false;
+}
+
+/* The device */
 
 /* A port nobody answers reads as 0xff whatever is written to it. */
 static bool uart_answers(void)
@@ -42,46 +139,273 @@ static bool uart_answers(void)
 	return inb(UART_SCRATCH) == 0xa5;
 }
 
+/* Sends from the ring what the device takes at once. */
+static void send(void)
+{
+	size_t n = ring_used(&out);
+
+	if (n == 0 || !(inb(UART_STATUS) & STATUS_ROOM))
+		return;
+	for (size_t i = 0; i < n && i < FIFO_SIZE; i++)
+		outb(UART_DATA, (uint8_t)ring_take(&out));
+}
+
+/* What has no room in the ring stays in the device, whose sender waits. */
+static void receive(void)
+{
+	for (int i = 0; i < CHUNK && ring_room(&in) > 0 && inb(UART_STATUS) & STATUS_RECEIVED; i++)
+		ring_put(&in, (char)inb(UART_DATA));
+}
+
 void serial_init(void)
 {
 	present = uart_answers();
 	if (!present)
 		return;
+	receive(); /* what came early: setting the device up loses it */
 	outb(UART_ENABLE, 0);
 	outb(UART_LINE, LINE_DIVISOR);
 	outb(UART_DATA, BAUD_MAX / BAUD);
 	outb(UART_ENABLE, 0);
 	outb(UART_LINE, LINE_8N1);
 	outb(UART_FIFO, FIFO_ON_CLEAR);
-	outb(UART_MODEM, MODEM_DTR_RTS);
+	outb(UART_MODEM, MODEM_DTR_RTS | MODEM_INTERRUPTS);
 }
 
-static void put(char byte)
+/* Has the device interrupt for what there is to do. */
+static void set_interrupts(void)
+{
+	uint8_t wanted = (ring_room(&in) > 0 ? ENABLE_RECEIVED : 0) |
+			 (ring_used(&out) > 0 ? ENABLE_ROOM : 0);
+
+	if (!by_interrupts || wanted == enabled)
+		return;
+	outb(UART_ENABLE, wanted);
+	enabled = wanted;
+}
+
+/* Its thread can't end meanwhile: it takes itself off, under the lock, before it returns. */
+static void wake_reader(void)
+{
+	if (reader)
+		port_thread_unblock(reader);
+	reader = NULL;
+}
+
+static void interrupt(void)
+{
+	port_irq_t irq = lock();
+	bool has_input;
+
+	inb(UART_CAUSE);
+	receive();
+	send();
+	outb(UART_ENABLE, 0);
+	enabled = 0;
+	set_interrupts();
+	has_input = ring_used(&in) > 0;
+	if (has_input)
+		wake_reader();
+	unlock(irq);
+	if (has_input)
+		kernel_input();
+}
+
+static void vector_interrupt(void *arg)
+{
+	interrupt();
+}
+
+/* Whether there is a way for its interrupts to come. */
+static bool route(void)
+{
+	unsigned vector = irq_alloc("serial", vector_interrupt, NULL);
+
+	if (!vector)
+		return false;
+	if (!io_apic_route_isa(UART_IRQ, vector, core_self()->apic)) {
+		irq_free(vector);
+		pic_use(UART_IRQ, interrupt);
+	}
+	return true;
+}
+
+void serial_use_interrupts(void)
+{
+	port_irq_t irq;
+
+	if (!present || !route())
+		return;
+	irq = lock();
+	by_interrupts = true;
+	set_interrupts();
+	unlock(irq);
+}
+
+/* Output */
+
+static bool take_turn(void)
+{
+	unsigned me = port_core_id() + 1, none = 0;
+	uint64_t end = 0;
+
+	if (__atomic_load_n(&turn, __ATOMIC_RELAXED) == me)
+		return false;
+	while (!__atomic_compare_exchange_n(
+		&turn, &none, me, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		uint64_t now = port_ns();
+
+		if (end == 0)
+			end = now + TURN_NS;
+		if (now >= end)
+			return false;
+		none = 0;
+		port_pause();
+	}
+	return true;
+}
+
+static void end_turn(void)
+{
+	__atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+}
+
+/* Puts into the ring what fits of bytes[0 .. n), a chunk at most; returns how many. */
+static size_t put(const char *bytes, size_t n)
+{
+	size_t taken = 0;
+
+	while (taken < n && taken < CHUNK && ring_room(&out) >= 2) {
+		if (bytes[taken] == '\n')
+			ring_put(&out, '\r');
+		ring_put(&out, bytes[taken++]);
+	}
+	return taken;
+}
+
+static size_t write_chunk(const char *bytes, size_t n)
+{
+	port_irq_t irq = lock();
+	size_t taken = put(bytes, n);
+
+	do {
+		send();
+	} while (!by_interrupts && ring_used(&out) > 0);
+	set_interrupts();
+	unlock(irq);
+	return taken;
+}
+
+static void put_polled(char byte)
 {
 	while (!(inb(UART_STATUS) & STATUS_ROOM))
 		port_pause();
 	outb(UART_DATA, (uint8_t)byte);
 }
 
-void port_console_write(const char *bytes, size_t n)
+static void send_polled(void)
 {
-	if (!present)
-		return;
+	while (ring_used(&out) > 0)
+		put_polled(ring_take(&out));
+}
+
+/* In an NMI or a panic. */
+static void write_polled(const char *bytes, size_t n)
+{
+	static bool is_lost; /* the lock's holder has stopped for good */
+	bool mine = !is_lost && try_lock();
+
+	if (!mine && panic_happened())
+		is_lost = true;
+	if (mine || is_lost)
+		send_polled();
 	for (size_t i = 0; i < n; i++) {
 		if (bytes[i] == '\n')
-			put('\r');
-		put(bytes[i]);
+			put_polled('\r');
+		put_polled(bytes[i]);
 	}
+	if (mine)
+		__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
+}
+
+void port_console_write(const char *bytes, size_t n)
+{
+	bool mine;
+
+	if (!present)
+		return;
+	if (port_in_nmi() || panic_happened()) {
+		write_polled(bytes, n);
+		return;
+	}
+	mine = take_turn();
+	while (n > 0) {
+		size_t taken = write_chunk(bytes, n);
+
+		bytes += taken;
+		n -= taken;
+	}
+	if (mine)
+		end_turn();
+}
+
+void serial_flush(void)
+{
+	uint64_t end = port_ns() + FLUSH_NS;
+	bool mine;
+
+	if (!present)
+		return;
+	mine = try_lock();
+	while (ring_used(&out) > 0 && port_ns() < end)
+		send();
+	while (!(inb(UART_STATUS) & STATUS_SENT) && port_ns() < end)
+		port_pause();
+	if (mine)
+		__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
+}
+
+/* Input */
+
+/* The next byte, or PORT_CONSOLE_NONE, this thread being the one to wake then. */
+static int take_byte(bool wait)
+{
+	port_irq_t irq = lock();
+	int byte = PORT_CONSOLE_NONE;
+
+	receive();
+	if (ring_used(&in) > 0)
+		byte = (uint8_t)ring_take(&in);
+	reader = byte == PORT_CONSOLE_NONE && wait ? port_thread_self() : NULL;
+	set_interrupts();
+	unlock(irq);
+	return byte;
+}
+
+static int take_byte_polled(void)
+{
+	if (ring_used(&in) > 0)
+		return (uint8_t)ring_take(&in);
+	return inb(UART_STATUS) & STATUS_RECEIVED ? inb(UART_DATA) : PORT_CONSOLE_NONE;
+}
+
+static void wait_for_byte(void)
+{
+	if (by_interrupts && port_thread_self() && !panic_happened())
+		port_thread_block(PORT_FOREVER);
+	else
+		port_pause();
 }
 
 int port_console_getc(bool wait)
 {
 	if (!present)
 		return PORT_CONSOLE_CLOSED;
-	while (!(inb(UART_STATUS) & STATUS_RECEIVED)) {
-		if (!wait)
-			return PORT_CONSOLE_NONE;
-		port_halt();
+	for (;;) {
+		int byte = panic_happened() ? take_byte_polled() : take_byte(wait);
+
+		if (byte != PORT_CONSOLE_NONE || !wait)
+			return byte;
+		wait_for_byte();
 	}
-	return inb(UART_DATA);
 }

@@ -3,14 +3,18 @@
  * What the processor is told about segments and vectors, and what happens on each.
  *
  * A page fault in the part of the direct map that isn't filled yet is served; every other exception
- * is a panic.  An NMI nobody asked for is told in one line.  Interrupts are masked at the PIC, so
- * those that come are spurious ones, and counted.
+ * is a panic.  An NMI nobody asked for is told in one line.  Interrupts go to those who have their
+ * vector (irq.h); others are counted as spurious.  On the way back from an interrupt a sequence that was
+ * interrupted begins again (restart.h).
  */
 #include "trap.h"
 
 #include <stddef.h>
 
+#include "apic.h"
 #include "core.h"
+#include "ipi.h"
+#include "irq.h"
 #include "layout.h"
 #include "lib/panic.h"
 #include "lib/sink.h"
@@ -19,39 +23,24 @@
 #include "paging.h"
 #include "pic.h"
 #include "port.h"
+#include "restart.h"
 #include "x86.h"
 
 #define VECTORS 256
 #define EXCEPTIONS 32
 #define STUB_SIZE 16
-#define OWNER_MAX 64 /* bytes of a ktask's number and name */
+#define OWNER_MAX 64 /* bytes that name a stack's owner */
 
+#define VECTOR_DEBUG 1
 #define VECTOR_NMI 2
 #define VECTOR_DOUBLE_FAULT 8
 #define VECTOR_PAGE_FAULT 14
 #define VECTOR_MACHINE_CHECK 18
 
-/* Numbers of stacks in the TSS; 0 means the interrupted one. */
-#define IST_NMI 1
-#define IST_DOUBLE_FAULT 2
-#define IST_MACHINE_CHECK 3
-
 #define ERROR_PRESENT 0x01u
 #define ERROR_WRITE 0x02u
 #define ERROR_RESERVED 0x08u
 #define ERROR_FETCH 0x10u
-
-struct core boot_core;
-
-struct tss {
-	uint32_t reserved0;
-	uint64_t rsp[3];
-	uint64_t reserved1;
-	uint64_t ist[7];
-	uint64_t reserved2;
-	uint16_t reserved3;
-	uint16_t io_map; /* at or beyond the limit: none */
-} __attribute__((packed));
 
 struct gate {
 	uint16_t offset0;
@@ -67,34 +56,20 @@ struct gate {
 
 extern char vector_stubs[VECTORS][STUB_SIZE];
 
-static struct tss tss;
 static struct gate idt[VECTORS];
 
-/* Present, accessed, ring 0: the first code (64 bits), the second data.  boot.S loads it too,
- * without the TSS in its last two words. */
-extern uint64_t gdt[5];
-uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff};
+bool (*trap_step_hook)(struct trap_frame *frame);
+void (*trap_nmi_hook)(void);
 
-static void load_segments(void)
-{
-	uint64_t base = (uintptr_t)&tss;
-	struct table_pointer pointer = {sizeof(gdt) - 1, (uintptr_t)gdt};
-
-	tss.ist[IST_NMI - 1] = (uintptr_t)nmi_stack_end;
-	tss.ist[IST_DOUBLE_FAULT - 1] = (uintptr_t)fault_stack_end;
-	tss.ist[IST_MACHINE_CHECK - 1] = (uintptr_t)check_stack_end;
-	tss.io_map = sizeof(tss);
-	gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
-		 (base >> 24 & 0xff) << 56;
-	gdt[4] = base >> 32;
-	load_gdt(&pointer);
-	load_task(TSS_SELECTOR);
-}
-
-static void load_vectors(void)
+void trap_enter(void)
 {
 	struct table_pointer pointer = {sizeof(idt) - 1, (uintptr_t)idt};
 
+	load_idt(&pointer);
+}
+
+void trap_init(void)
+{
 	for (size_t i = 0; i < VECTORS; i++) {
 		uintptr_t stub = (uintptr_t)vector_stubs[i];
 
@@ -104,13 +79,8 @@ static void load_vectors(void)
 	idt[VECTOR_NMI].ist = IST_NMI;
 	idt[VECTOR_DOUBLE_FAULT].ist = IST_DOUBLE_FAULT;
 	idt[VECTOR_MACHINE_CHECK].ist = IST_MACHINE_CHECK;
-	load_idt(&pointer);
-}
-
-void trap_init(void)
-{
-	load_segments();
-	load_vectors();
+	restart_init();
+	trap_enter();
 	pic_init();
 }
 
@@ -198,15 +168,23 @@ static __attribute__((noreturn)) void report_page_fault(
 		(void *)frame->rip);
 }
 
-/* One that a stack's guard page may have caused: what fits is reported on that stack. */
-static bool is_overflow(const struct trap_frame *frame)
+/* Whether the fault is a stack's, which ends in the guard page `address` lies in, and whose.  A push
+ * onto a full stack faults, and so does the page fault's own first push: a double fault.  What reaches
+ * below a stack that isn't full is a page fault. */
+static bool is_overflow(
+	const struct trap_frame *frame, uintptr_t address, char *owner, size_t size)
 {
-	return frame->vector == VECTOR_PAGE_FAULT || frame->vector == VECTOR_DOUBLE_FAULT;
+	if (frame->vector != VECTOR_PAGE_FAULT && frame->vector != VECTOR_DOUBLE_FAULT)
+		return false;
+	if (kernel_stack_guard(address, owner, size))
+		return true;
+	ksnprintf(owner, size, "core %u", port_core_id());
+	return paging_is_guard(address);
 }
 
 static __attribute__((noreturn)) void report(const struct trap_frame *frame, uintptr_t address)
 {
-	struct core *core = core_self();
+	struct port_core *core = &core_self()->port;
 	struct panic_site site = {frame->rip, frame->rbp, print_registers, frame};
 	char owner[OWNER_MAX];
 
@@ -214,45 +192,64 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 	 * faults, there is nothing left to say. */
 	if (core->context.report++ >= 2)
 		port_stop(PORT_STOP_PANIC);
-	if (is_overflow(frame) && kernel_stack_guard(address, owner, sizeof(owner)))
+	if (is_overflow(frame, address, owner, sizeof(owner)))
 		panic_at(&site, "stack overflow of %s at %#llx, rip %#llx (%pS)", owner,
 			(unsigned long long)address, (unsigned long long)frame->rip,
 			(void *)frame->rip);
 	if (frame->vector == VECTOR_PAGE_FAULT)
 		report_page_fault(&site, frame, address);
-	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)%s", exception_name(frame->vector),
+	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)", exception_name(frame->vector),
 		(unsigned long long)frame->error, (unsigned long long)frame->rip,
-		(void *)frame->rip,
-		frame->vector == VECTOR_DOUBLE_FAULT && paging_is_guard(address)
-			? ": the stack has overflowed"
-			: "");
+		(void *)frame->rip);
 }
 
 /* cr2 is put back, as the NMI may have come between a page fault and its handler's first step. */
 static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
 {
-	core->context.irq++;
-	core->context.nmi++;
+	if (ipi_is_frozen())
+		ipi_freeze_own();
+	core->port.context.irq++;
+	core->port.context.nmi++;
 	core->nmis++;
-	kprintf("NMI %llu, unasked for, at rip %#llx (%pS): going on\n",
-		(unsigned long long)core->nmis, (unsigned long long)frame->rip, (void *)frame->rip);
-	core->context.nmi--;
-	core->context.irq--;
+	if (trap_nmi_hook)
+		trap_nmi_hook();
+	else
+		kprintf("NMI %llu on core %u, unasked for, at rip %#llx (%pS): going on\n",
+			(unsigned long long)core->nmis, core->port.id,
+			(unsigned long long)frame->rip, (void *)frame->rip);
+	core->port.context.nmi--;
+	core->port.context.irq--;
 	write_cr2(address);
 }
 
+/* An APIC doesn't wait for the end of the one it calls spurious. */
 static void handle_irq(struct core *core, uint64_t vector)
 {
-	core->context.irq++;
-	core->spurious++;
-	pic_acknowledge(vector);
-	core->context.irq--;
+	core->port.context.irq++;
+	if (irq_handle((unsigned)vector)) {
+		apic_end();
+	} else if (!pic_handle(vector)) {
+		core->spurious++;
+		if (vector >= MACHINE_VECTOR_FIRST && vector != APIC_SPURIOUS_VECTOR)
+			apic_end();
+	}
+	core->port.context.irq--;
 }
 
 static bool is_fill(const struct trap_frame *frame, uintptr_t address)
 {
 	return frame->vector == VECTOR_PAGE_FAULT && !(frame->error & ERROR_PRESENT) &&
 	       paging_fill(address);
+}
+
+/* Handles a single step; false if nobody asked for one. */
+static bool handle_step(struct trap_frame *frame)
+{
+	if (frame->vector != VECTOR_DEBUG || !trap_step_hook)
+		return false;
+	if (trap_step_hook(frame))
+		restart_rewind(frame);
+	return true;
 }
 
 bool trap_handle(struct trap_frame *frame)
@@ -262,11 +259,14 @@ bool trap_handle(struct trap_frame *frame)
 
 	if (frame->vector == VECTOR_NMI) {
 		handle_nmi(core, frame, address);
+		restart_rewind(frame);
 		return false;
 	}
-	if (frame->vector >= EXCEPTIONS)
+	if (frame->vector >= EXCEPTIONS) {
 		handle_irq(core, frame->vector);
-	else if (!is_fill(frame, address))
+		restart_rewind(frame);
+	} else if (!is_fill(frame, address) && !handle_step(frame)) {
 		report(frame, address);
-	return core->context.nmi > 0;
+	}
+	return core->port.context.nmi > 0;
 }

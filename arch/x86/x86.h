@@ -25,6 +25,22 @@ static inline uint8_t inb(uint16_t port)
 	return value;
 }
 
+static inline uint64_t read_msr(uint32_t msr)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static inline void write_msr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+			 : "memory");
+}
+
 struct cpuid {
 	uint32_t eax, ebx, ecx, edx;
 };
@@ -52,9 +68,33 @@ static inline void write_cr2(uint64_t value)
 	__asm__ volatile("movq %0, %%cr2" : : "r"(value));
 }
 
+static inline uint64_t read_cr3(void)
+{
+	uint64_t value;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(value));
+	return value;
+}
+
 static inline void write_cr3(uint64_t value)
 {
 	__asm__ volatile("movq %0, %%cr3" : : "r"(value) : "memory");
+}
+
+static inline void flush_page(uintptr_t address)
+{
+	__asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
+}
+
+/* Interrupts on and, with none let in between, halted until one comes. */
+static inline void enable_and_halt(void)
+{
+	__asm__ volatile("sti\n\thlt" : : : "memory");
+}
+
+static inline void enable_interrupts(void)
+{
+	__asm__ volatile("sti" : : : "memory");
 }
 
 /* What lgdt and lidt take. */

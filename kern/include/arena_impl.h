@@ -17,7 +17,7 @@ struct arena;
 
 /*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
- * they are.  `size` is whole quanta, at most the arena's qcache_max.  No lock is held around these.
+ * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta.  No lock is held around these.
  */
 struct arena_front {
 	/* Never sleeps; NULL: nothing is cached and none could be had, the arena looks itself. */

@@ -11,7 +11,8 @@
  * taken from the base arena as they are needed.  Where there is none, the root points to one leaf of
  * zeros that all share, so that looking up asks no question.
  *
- * An entry is 0 (nobody) or a word of its owner's.  Entries of different owners never share a page, so
+ * An entry is 0 (nobody), the address of a slab's header, or (FRAMES_LARGE) a large kmalloc's size; those
+ * of kmalloc's slabs are marked, so that kfree() asks one question.  Entries of different owners never share a page, so
  * they are stored without a lock; a lock guards which leaves there are.  Looking up takes none.
  */
 #ifndef SPANDREL_FRAMES_H
@@ -22,6 +23,9 @@
 #include <stdint.h>
 
 #include "port.h"
+
+#define FRAMES_LARGE 1	 /* bit of an entry: no slab's, kmalloc.c knows what it says */
+#define FRAMES_KMALLOC 2 /* the slab is one of kmalloc's */
 
 #define FRAMES_LEAF_SLOTS (PORT_PAGE_SIZE / sizeof(uintptr_t))
 #define FRAMES_LEAF_BYTES (FRAMES_LEAF_SLOTS * PORT_PAGE_SIZE) /* addresses a leaf stands for */

@@ -17,6 +17,7 @@
 /*
  * machine_arch.h defines
  *   MACHINE_STACK_SIZE   bytes of a ktask's stack, whole pages, its guard page not among them
+ *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors there are to hand out (irq.h)
  *   struct machine_fiber what a switch saves of a thread of execution
  */
 #include "machine_arch.h"
@@ -47,12 +48,27 @@ void machine_set_current(struct ktask *t);
 /*
  * Starts every other core, one after the other in the order of the firmware's table.  Each gets a stack
  * of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out), unless the machine
- * has stacks of its own for cores, and calls kernel_core_main() on it with interrupts on.  A core that doesn't come up is left out with one plain
- * line.  Returns how many run.  Context: boot, once.
+ * has stacks of its own for cores, and calls kernel_core_main() on it with interrupts on.  A core that
+ * doesn't come up is left out with one plain line.  Returns how many run.  Context: boot, once.
  */
 unsigned machine_cores_start(void *(*stack_alloc)(void));
 
-/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.  port_core_id() is right, port_core_count() has it. */
+/* What is known of a core that runs. */
+struct machine_core_info {
+	unsigned hardware_id; /* the machine's own number: of its local APIC on x86 */
+	bool has_node;	      /* the machine tells which node of memory it is next to */
+	uint32_t node;
+	uint64_t nmis;	   /* NMIs nobody asked for */
+	uint64_t spurious; /* interrupts nobody asked for */
+};
+void machine_core_info(unsigned core, struct machine_core_info *info);
+
+/* How many nodes the machine tells distances of, and the distance, 10 being that of a node to itself. */
+size_t machine_node_count(void);
+unsigned machine_node_distance(size_t from, size_t to);
+
+/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.  port_core_id()
+ * is right, port_core_count() has it. */
 void kernel_core_main(void) __attribute__((noreturn));
 
 /* Halts until an interrupt or a poke if *idle is still true, without a gap between looking and halting
@@ -91,7 +107,7 @@ void *machine_unmap(uintptr_t va);
 /* Pages of the base arena that hold page tables: they come as mappings need them, and stay. */
 size_t machine_table_pages(void);
 
-/* Shootdowns so far: the times other cores were asked, and the pages they had not been asked for yet. */
+/* How often other cores were asked to forget mappings. */
 uint64_t machine_shootdowns(void);
 
 /* Reports */

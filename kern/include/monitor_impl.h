@@ -50,7 +50,8 @@ void command_complete(
 
 /* Families of commands */
 
-extern struct command_table arena_commands, ktask_commands, system_commands, whatis_commands;
+extern struct command_table arena_commands, irq_commands, ktask_commands, system_commands,
+	whatis_commands;
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);

@@ -145,6 +145,8 @@ struct kmem_cache {
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
  * shortage. */
 size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags);
+/* The same from slabs there are alone; interrupts may be off. */
+size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n);
 /* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what isn't a
  * used object. */
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller);
@@ -202,7 +204,7 @@ void magazine_drain_cores(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
 
-/* What leaves the hot path */
+/* What leaves the hot path, or would have but for its flags */
 void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
 void magazine_free_slow(struct kmem_cache *c, void *object, void *caller);
 /* Panics unless the flags are sound in this context. */
@@ -226,7 +228,9 @@ static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 
 static inline bool kmem_flags_sound(unsigned flags)
 {
-	return flags == MEM_ATOMIC || (flags == MEM_WAIT && port_irq_enabled()) || flags == MEM_ERROR;
+	if (__builtin_expect(flags == MEM_WAIT, 1))
+		return port_irq_enabled();
+	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
 /* NULL: go the slow way.  The flags are sound. */

@@ -7,6 +7,7 @@
 #include "cmdline.h"
 #include "fence.h"
 #include "kmalloc.h"
+#include "irq.h"
 #include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -124,6 +125,7 @@ void kernel_main(const struct boot_info *info)
 	boot_info = info;
 	make_arenas();
 	kmem_cache_init();
+	irq_init();
 	kthread_init();
 	monitor_init();
 	test_set_fence(&arena_fence);

@@ -21,21 +21,21 @@
 
 static struct kmem_cache classes[CLASSES_MAX];
 static unsigned class_count;
-static uint8_t class_of[KMALLOC_CACHED_MAX / STEP + 1];
+static struct kmem_cache *class_of[KMALLOC_CACHED_MAX / STEP + 1];
 
 static inline struct kmem_cache *cache_for(size_t size)
 {
-	return &classes[class_of[(size + STEP - 1) / STEP]];
+	return class_of[(size + STEP - 1) / STEP];
 }
 
 /*
  * Larger: the frame-table entry of the first page says how many pages the segment has and how many of them
- * lie before this one, for the sake of alignment; with bit 0 set, which no slab's address has.
+ * lie before this one, for the sake of alignment.
  */
-#define LARGE_TAG 1
-#define LARGE_LEAD_SHIFT 1
+#define LARGE_TAG FRAMES_LARGE
+#define LARGE_LEAD_SHIFT 2
 #define LARGE_PAGES_SHIFT 32
-#define LARGE_PAGES_MAX (((uintptr_t)1 << 31) - 1)
+#define LARGE_PAGES_MAX (((uintptr_t)1 << 30) - 1)
 
 static inline bool is_large(uintptr_t entry)
 {
@@ -84,30 +84,23 @@ static bool is_power_of_two(size_t n)
 	return n && (n & (n - 1)) == 0;
 }
 
-static __attribute__((noinline)) void *alloc_slow(
-	struct kmem_cache *c, unsigned flags, void *caller)
+static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
 {
-	void *p;
-
-	kmem_check_flags(c, flags, caller);
-	p = kmem_alloc_hot(c);
-	return p ? p : magazine_alloc_slow(c, flags, caller);
+	if (size > KMALLOC_CACHED_MAX)
+		return large_alloc(size, is_power_of_two(size) ? size : 1, flags);
+	return magazine_alloc_slow(cache_for(size), flags, caller);
 }
 
+/* The one call that isn't hot stands last, so that the hot path needs no frame. */
 void *kmalloc(size_t size, unsigned flags)
 {
-	struct kmem_cache *c;
-	void *p;
+	if (__builtin_expect(size <= KMALLOC_CACHED_MAX && kmem_flags_sound(flags), 1)) {
+		void *p = kmem_alloc_hot(cache_for(size));
 
-	if (unlikely(size > KMALLOC_CACHED_MAX))
-		return large_alloc(size, is_power_of_two(size) ? size : 1, flags);
-	c = cache_for(size);
-	if (unlikely(!kmem_flags_sound(flags)))
-		return alloc_slow(c, flags, __builtin_return_address(0));
-	p = kmem_alloc_hot(c);
-	if (unlikely(!p))
-		return magazine_alloc_slow(c, flags, __builtin_return_address(0));
-	return p;
+		if (__builtin_expect(p != NULL, 1))
+			return p;
+	}
+	return alloc_slow(size, flags, __builtin_return_address(0));
 }
 
 void *kzalloc(size_t size, unsigned flags)
@@ -146,33 +139,40 @@ static __attribute__((noreturn, cold)) void bad_pointer(
 }
 
 /* The class's cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
-static inline struct kmem_cache *class_at(
-	const void *p, uintptr_t *entry, const char *what, void *caller)
+static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *what, void *caller)
 {
 	uintptr_t e = *entry = frames_get((uintptr_t)p);
 
-	if (unlikely(is_large(e))) {
-		if ((uintptr_t)p % PORT_PAGE_SIZE)
-			bad_pointer(what, p, caller);
-		return NULL;
-	}
-	if (unlikely(e == 0 || !(((struct slab *)e)->cache->flags & KMC_KMALLOC)))
+	if (e & FRAMES_KMALLOC)
+		return ((struct slab *)(e - FRAMES_KMALLOC))->cache;
+	if (!is_large(e) || (uintptr_t)p % PORT_PAGE_SIZE)
 		bad_pointer(what, p, caller);
-	return ((struct slab *)e)->cache;
+	return NULL;
 }
 
-void kfree(void *p)
+static __attribute__((noinline)) void free_slow(void *p, void *caller)
 {
 	struct kmem_cache *c;
 	uintptr_t entry;
 
-	if (unlikely(!p))
+	if (!p)
 		return;
-	c = class_at(p, &entry, "kfree", __builtin_return_address(0));
-	if (unlikely(!c))
+	c = class_at(p, &entry, "kfree", caller);
+	if (c)
+		magazine_free_slow(c, p, caller);
+	else
 		large_free(p, entry);
-	else if (unlikely(!kmem_free_hot(c, p)))
-		magazine_free_slow(c, p, __builtin_return_address(0));
+}
+
+/* NULL has no entry, like whatever isn't kmalloc's. */
+void kfree(void *p)
+{
+	uintptr_t e = frames_get((uintptr_t)p);
+
+	if (__builtin_expect(e & FRAMES_KMALLOC, 1))
+		if (__builtin_expect(kmem_free_hot(((struct slab *)(e - FRAMES_KMALLOC))->cache, p), 1))
+			return;
+	free_slow(p, __builtin_return_address(0));
 }
 
 size_t ksize(const void *p)
@@ -224,7 +224,7 @@ static void kmalloc_init(void)
 			    NULL, NULL, NULL))
 			panic("kmalloc: no memory for its caches");
 		for (; below <= size / STEP; below++)
-			class_of[below] = (uint8_t)class_count;
+			class_of[below] = &classes[class_count];
 		class_count++;
 	}
 }

@@ -174,7 +174,8 @@ static bool is_slow(const struct kmem_cache *c)
 	return __atomic_load_n(&c->is_slow, __ATOMIC_RELAXED);
 }
 
-/* Loads a magazine with rounds in it, if this core or the depot has one. */
+/* Loads a magazine with rounds in it, if this core or the depot has one; else puts some of the slab layer's
+ * objects into the one it has, unless they have to be constructed. */
 static bool core_refill(struct kmem_cache *c, struct kmem_core *core)
 {
 	struct magazine *m = NULL;
@@ -188,7 +189,10 @@ static bool core_refill(struct kmem_cache *c, struct kmem_core *core)
 	m = depot_exchange(c, &c->depot.full, &c->depot.empty, core->previous);
 	if (m)
 		core_load(core, m);
-	return m != NULL;
+	m = core->loaded;
+	if (m && m->count == 0 && !c->ctor)
+		m->count = (uint32_t)slab_take_held(c, m->round, m->size < SLAB_STEP ? m->size : SLAB_STEP);
+	return m && m->count > 0;
 }
 
 /* Loads a magazine with room in it. */
@@ -281,15 +285,10 @@ static void *fill(struct kmem_cache *c, unsigned flags, void *caller)
 	return objects[0];
 }
 
-void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
+static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *object;
 
-	kmem_core_self(c)->alloc_misses++;
-	if (port_in_nmi()) {
-		kmem_core_self(c)->failures++;
-		return NULL;
-	}
 	do {
 		if (unlikely(deferred_waits()))
 			deferred_settle();
@@ -299,32 +298,31 @@ void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 		if (object)
 			return object;
 	} while (!is_slow(c));
-	object = fill(c, flags, caller);
+	return fill(c, flags, caller);
+}
+
+void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
+{
+	void *object;
+
+	kmem_check_flags(c, flags, caller);
+	kmem_core_self(c)->alloc_misses++;
+	object = port_in_nmi() ? NULL : alloc_slow(c, flags, caller);
 	if (!object)
 		kmem_core_self(c)->failures++;
 	return object;
 }
 
-static __attribute__((noinline)) void *alloc_checked(
-	struct kmem_cache *c, unsigned flags, void *caller)
-{
-	void *object;
-
-	kmem_check_flags(c, flags, caller);
-	object = kmem_alloc_hot(c);
-	return object ? object : magazine_alloc_slow(c, flags, caller);
-}
-
+/* The one call that isn't hot stands last, so that the hot path needs no frame. */
 void *kmem_cache_alloc(struct kmem_cache *c, unsigned flags)
 {
-	void *object;
+	if (__builtin_expect(kmem_flags_sound(flags), 1)) {
+		void *object = kmem_alloc_hot(c);
 
-	if (unlikely(!kmem_flags_sound(flags)))
-		return alloc_checked(c, flags, __builtin_return_address(0));
-	object = kmem_alloc_hot(c);
-	if (unlikely(!object))
-		return magazine_alloc_slow(c, flags, __builtin_return_address(0));
-	return object;
+		if (__builtin_expect(object != NULL, 1))
+			return object;
+	}
+	return magazine_alloc_slow(c, flags, __builtin_return_address(0));
 }
 
 void *kmem_cache_zalloc(struct kmem_cache *c, unsigned flags)

@@ -31,9 +31,7 @@ static struct qcaches *qcaches_of(struct arena_front *f)
 static inline struct kmem_cache *cache_for(struct arena_front *f, size_t size)
 {
 	struct qcaches *q = qcaches_of(f);
-	size_t quanta = q->shift >= 0 ? size >> q->shift : size / q->arena->store.quantum;
-
-	return &q->cache[quanta - 1];
+	return &q->cache[q->shift >= 0 ? (size - 1) >> q->shift : (size - 1) / q->arena->store.quantum];
 }
 
 static void *front_alloc(struct arena_front *f, size_t size, unsigned flags)

@@ -103,6 +103,11 @@ static void header_init(struct kmem_cache *c, struct slab *s, uintptr_t base)
 	}
 }
 
+static uintptr_t entry_of(const struct kmem_cache *c, const struct slab *s)
+{
+	return (uintptr_t)s | (c->flags & KMC_KMALLOC ? FRAMES_KMALLOC : 0);
+}
+
 /* A new slab that nobody knows, or NULL.  No lock held. */
 static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 {
@@ -114,7 +119,7 @@ static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 	base = (uintptr_t)source_alloc(c, flags);
 	if (base && c->is_inside)
 		s = header_inside(c, base);
-	if (base && (!c->is_frames || frames_set(base, pages_of(c), (uintptr_t)s, flags))) {
+	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), flags))) {
 		header_init(c, s, base);
 		return s;
 	}
@@ -202,7 +207,7 @@ static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, si
 	return n;
 }
 
-static size_t take_held(struct kmem_cache *c, void **objects, size_t n)
+size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	size_t taken = 0;
@@ -235,7 +240,7 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigne
 
 size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
-	size_t taken = take_held(c, objects, n);
+	size_t taken = slab_take_held(c, objects, n);
 
 	return taken ? taken : take_grown(c, objects, n, flags);
 }
@@ -274,7 +279,7 @@ struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
 	if (!c->is_frames)
 		return slab_hash_find(&c->hash, addr, c->slab_size);
 	entry = frames_get(addr);
-	return entry & 1 ? NULL : (struct slab *)entry;
+	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
 }
 
 static inline enum mistake locate(struct kmem_cache *c, const void *object, struct locus *at)

@@ -10,6 +10,10 @@
 /* Several times a kernel's: the sanitizers' frames, and Linux's signal frames, lie on it too. */
 #define MACHINE_STACK_SIZE (256 * 1024)
 
+/* No interrupt of a machine comes to a process: what a test raises it calls itself. */
+#define MACHINE_VECTOR_FIRST 32
+#define MACHINE_VECTOR_COUNT 224
+
 struct machine_fiber {
 	void *sp;
 	void *stack;

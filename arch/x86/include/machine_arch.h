@@ -5,11 +5,35 @@
 #ifndef SPANDREL_MACHINE_ARCH_H
 #define SPANDREL_MACHINE_ARCH_H
 
+#include "port.h"
+
 #define MACHINE_STACK_SIZE (32 * 1024)
+
+/* Below lie the exceptions and what the 8259s were moved to, above the local APIC's spurious one. */
+#define MACHINE_VECTOR_FIRST 48
+#define MACHINE_VECTOR_COUNT 207
 
 /* All that a call preserves lies on the stack. */
 struct machine_fiber {
 	void *sp;
 };
+
+static inline struct ktask *machine_current(void)
+{
+	struct ktask *t;
+
+	__asm__ volatile("movq %%gs:%c1, %0"
+			 : "=r"(t)
+			 : "i"(offsetof(struct port_core, current)));
+	return t;
+}
+
+static inline void machine_set_current(struct ktask *t)
+{
+	__asm__ volatile("movq %0, %%gs:%c1"
+			 :
+			 : "r"(t), "i"(offsetof(struct port_core, current))
+			 : "memory");
+}
 
 #endif

@@ -22,6 +22,17 @@ struct port_context {
 	uint16_t report; /* exceptions being reported */
 };
 
+/* What a core finds at its GS base: the head of the port's struct core. */
+struct port_core {
+	struct port_core *self;
+	struct ktask *current; /* machine_current() */
+	uint32_t id;
+	struct port_context context;
+};
+
+extern unsigned port_cores;	/* that run */
+extern unsigned port_cores_max; /* that can ever run */
+
 typedef struct port_jump {
 	uint64_t regs[9]; /* rbx rbp r12 r13 r14 r15 rsp rip rflags: jump.S knows the order */
 	struct port_context context;
@@ -33,19 +44,43 @@ int port_jump_save(port_jump_t *jump) __attribute__((returns_twice));
 /* The argument is evaluated twice. */
 #define port_setjmp(jump) (port_jump_note(jump), port_jump_save(jump))
 
+/* Volatile: a thread that has slept may have moved. */
 static inline unsigned port_core_id(void)
 {
-	return 0;
+	unsigned id;
+
+	__asm__ volatile("movl %%gs:%c1, %0" : "=r"(id) : "i"(offsetof(struct port_core, id)));
+	return id;
 }
 
 static inline unsigned port_core_count(void)
 {
-	return 1;
+	return __atomic_load_n(&port_cores, __ATOMIC_ACQUIRE);
 }
 
 static inline unsigned port_core_max(void)
 {
-	return 1;
+	return port_cores_max;
+}
+
+static inline bool port_in_irq(void)
+{
+	unsigned depth;
+
+	__asm__ volatile("movzwl %%gs:%c1, %0"
+			 : "=r"(depth)
+			 : "i"(offsetof(struct port_core, context.irq)));
+	return depth > 0;
+}
+
+static inline bool port_in_nmi(void)
+{
+	unsigned depth;
+
+	__asm__ volatile("movzwl %%gs:%c1, %0"
+			 : "=r"(depth)
+			 : "i"(offsetof(struct port_core, context.nmi)));
+	return depth > 0;
 }
 
 static inline port_irq_t port_irq_save(void)
@@ -84,54 +119,127 @@ static inline uint64_t port_ticks(void)
 
 typedef struct ktask port_thread_t;
 
-/* Stacks of pointers that belong to one core (port.h). */
+/*
+ * Stacks of pointers that belong to one core (port.h), as restartable sequences.
+ *
+ * Each sequence reads, decides and copies first and commits with its last instruction, which moves
+ * `top`.  Whatever interrupts it before that has the trap return path (restart.c) go back to its
+ * first instruction; so no instruction may change an input, and nothing it stores before the commit
+ * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end.
+ * Comparisons are unsigned: a closed stack fails them.
+ */
 struct port_stack {
 	void **top, **bottom, **limit;
 };
 
+/* Enters the sequence between labels 1 and 2 in the table restart.c searches. */
+#define PORT_SEQUENCE                                                                              \
+	".pushsection port_sequences, \"aw\", @progbits\n\t"                                       \
+	".balign 8\n\t"                                                                            \
+	".quad 1b, 2b\n\t"                                                                         \
+	".popsection\n\t"
+
+/* The flags of the comparison outlive the commit: neither pointer nor zero, it neither borrows nor
+ * gives zero. */
 static inline void *port_stack_pop(struct port_stack *s)
 {
-	port_irq_t irq = port_irq_save();
-	void *p = s->top <= s->bottom ? (void *)0 : *--s->top;
+	void **top, *p;
+	bool empty;
 
-	port_irq_restore(irq);
-	return p;
+	__asm__ volatile("1:\tmovq %c[at_top](%[s]), %[top]\n\t"
+			 "cmpq %c[at_bottom](%[s]), %[top]\n\t"
+			 "jbe 2f\n\t"
+			 "movq -8(%[top]), %[p]\n\t"
+			 "subq $8, %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE
+			 : [top] "=&r"(top), [p] "=&r"(p), "=@ccbe"(empty)
+			 : [s] "r"(s), [at_top] "i"(offsetof(struct port_stack, top)),
+			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
+			 : "memory");
+	return empty ? (void *)0 : p;
 }
 
+/* Adding 8 by subtracting -8 borrows, like the comparison with a limit above. */
 static inline bool port_stack_push(struct port_stack *s, void *p)
 {
-	port_irq_t irq = port_irq_save();
-	bool room = s->top < s->limit;
+	void **top;
+	bool room;
 
-	if (room)
-		*s->top++ = p;
-	port_irq_restore(irq);
+	__asm__ volatile("1:\tmovq %c[at_top](%[s]), %[top]\n\t"
+			 "cmpq %c[at_limit](%[s]), %[top]\n\t"
+			 "jae 2f\n\t"
+			 "movq %[p], (%[top])\n\t"
+			 "subq $-8, %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE
+			 : [top] "=&r"(top), "=@ccb"(room)
+			 : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
+			 [at_limit] "i"(offsetof(struct port_stack, limit))
+			 : "memory");
 	return room;
 }
 
 static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
 {
-	port_irq_t irq = port_irq_save();
-	size_t there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
-	size_t moved = there < n ? there : n;
+	void **from, *p;
+	size_t moved, i;
 
-	s->top -= moved;
-	for (size_t i = 0; i < moved; i++)
-		to[i] = s->top[i];
-	port_irq_restore(irq);
+	__asm__ volatile("1:\txorl %k[i], %k[i]\n\t"
+			 "xorl %k[moved], %k[moved]\n\t"
+			 "movq %c[at_top](%[s]), %[from]\n\t"
+			 "cmpq %c[at_bottom](%[s]), %[from]\n\t"
+			 "jbe 2f\n\t"
+			 "movq %[from], %[moved]\n\t"
+			 "subq %c[at_bottom](%[s]), %[moved]\n\t"
+			 "shrq $3, %[moved]\n\t"
+			 "cmpq %[n], %[moved]\n\t"
+			 "cmovaq %[n], %[moved]\n\t"
+			 "leaq (, %[moved], 8), %[p]\n\t"
+			 "subq %[p], %[from]\n"
+			 "3:\tcmpq %[moved], %[i]\n\t"
+			 "jae 4f\n\t"
+			 "movq (%[from], %[i], 8), %[p]\n\t"
+			 "movq %[p], (%[to], %[i], 8)\n\t"
+			 "incq %[i]\n\t"
+			 "jmp 3b\n"
+			 "4:\tmovq %[from], %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE
+			 : [from] "=&r"(from), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
+			 : [s] "r"(s), [to] "r"(to), [n] "r"(n),
+			 [at_top] "i"(offsetof(struct port_stack, top)),
+			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
+			 : "memory", "cc");
 	return moved;
 }
 
 static inline size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
 {
-	port_irq_t irq = port_irq_save();
-	size_t room = s->limit > s->top ? (size_t)(s->limit - s->top) : 0;
-	size_t moved = room < n ? room : n;
+	void **top, *p;
+	size_t moved, i;
 
-	for (size_t i = 0; i < moved; i++)
-		s->top[i] = from[i];
-	s->top += moved;
-	port_irq_restore(irq);
+	__asm__ volatile("1:\txorl %k[i], %k[i]\n\t"
+			 "xorl %k[moved], %k[moved]\n\t"
+			 "movq %c[at_top](%[s]), %[top]\n\t"
+			 "cmpq %c[at_limit](%[s]), %[top]\n\t"
+			 "jae 2f\n\t"
+			 "movq %c[at_limit](%[s]), %[moved]\n\t"
+			 "subq %[top], %[moved]\n\t"
+			 "shrq $3, %[moved]\n\t"
+			 "cmpq %[n], %[moved]\n\t"
+			 "cmovaq %[n], %[moved]\n"
+			 "3:\tcmpq %[moved], %[i]\n\t"
+			 "jae 4f\n\t"
+			 "movq (%[from], %[i], 8), %[p]\n\t"
+			 "movq %[p], (%[top], %[i], 8)\n\t"
+			 "incq %[i]\n\t"
+			 "jmp 3b\n"
+			 "4:\tleaq (%[top], %[moved], 8), %[p]\n\t"
+			 "movq %[p], %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE
+			 : [top] "=&r"(top), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
+			 : [s] "r"(s), [from] "r"(from), [n] "r"(n),
+			 [at_top] "i"(offsetof(struct port_stack, top)),
+			 [at_limit] "i"(offsetof(struct port_stack, limit))
+			 : "memory", "cc");
 	return moved;
 }
 

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Finds the ACPI tables and keeps what they say.
+ *
+ * Tables may lie anywhere, in RAM or out of it, so each is mapped to be read: first its header, which
+ * tells the length, then that many bytes.  The next one takes its place.  lib/acpi.c knows what the
+ * bytes mean and doubts them; whoever refuses says so in one line and the machine runs with less.
+ */
+#include "firmware.h"
+
+#include "lib/acpi.h"
+#include "lib/sink.h"
+#include "lib/string.h"
+#include "machine.h"
+#include "paging.h"
+#include "x86.h"
+
+#define EBDA_SEGMENT 0x40e /* where the firmware keeps the segment of its data area */
+#define EBDA_SCAN 1024
+#define BIOS_AREA 0xe0000
+#define BIOS_AREA_SIZE 0x20000
+#define RSDP_ALIGN 16
+
+#define APIC_ALL 255 /* not a local APIC's number but all of them */
+
+struct firmware firmware;
+
+static void say(const char *what, const char *wrong)
+{
+	kprintf("acpi: %s: %s: ignored\n", what, wrong);
+}
+
+/* The root pointer */
+
+static uint64_t scan(uint64_t start, uint64_t size)
+{
+	const uint8_t *bytes = paging_map_firmware(start, size);
+	struct acpi_root root;
+
+	for (uint64_t i = 0; bytes && i + ACPI_RSDP_SIZE_MIN <= size; i += RSDP_ALIGN) {
+		if (!acpi_rsdp(bytes + i, size - i, &root))
+			return start + i;
+	}
+	return 0;
+}
+
+static uint64_t find_rsdp(void)
+{
+	const uint8_t *segment = paging_map_firmware(EBDA_SEGMENT, 2);
+	uint64_t ebda = segment ? (uint64_t)(segment[0] | segment[1] << 8) << 4 : 0;
+	uint64_t found = ebda ? scan(ebda, EBDA_SCAN) : 0;
+
+	return found ? found : scan(BIOS_AREA, BIOS_AREA_SIZE);
+}
+
+/* Tables */
+
+/* The table at `phys`, mapped and checked; or NULL, having said why. */
+static const void *read_table(uint64_t phys, const char *what)
+{
+	const void *header = paging_map_firmware(phys, ACPI_HEADER_SIZE), *table;
+	uint32_t length = header ? acpi_length(header) : 0;
+	const char *wrong;
+
+	table = length >= ACPI_HEADER_SIZE ? paging_map_firmware(phys, length) : NULL;
+	wrong = table ? acpi_check(table, length) : "its address or length can't be";
+	if (!wrong)
+		return table;
+	say(what, wrong);
+	return NULL;
+}
+
+/* Whether the table at `phys` has this name. */
+static bool is_named(uint64_t phys, const char *signature)
+{
+	const void *header = paging_map_firmware(phys, ACPI_HEADER_SIZE);
+
+	return header && acpi_is(header, signature);
+}
+
+/* The first table of that name, mapped and checked; NULL if there is none or it is refused. */
+static const void *find_table(const struct acpi_root *root, const char *signature)
+{
+	const char *what = root->entry_size == 8 ? "XSDT" : "RSDT";
+	const void *list = read_table(root->address, what);
+	size_t count = list ? acpi_root_count(list, root->entry_size) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t phys;
+
+		/* Each look at a table takes the list's place. */
+		list = paging_map_firmware(root->address, ACPI_HEADER_SIZE);
+		list = list ? paging_map_firmware(root->address, acpi_length(list)) : NULL;
+		if (!list)
+			return NULL;
+		phys = acpi_root_entry(list, root->entry_size, i);
+		if (is_named(phys, signature))
+			return read_table(phys, signature);
+	}
+	return NULL;
+}
+
+/* MADT */
+
+static bool is_listed(uint32_t apic)
+{
+	for (unsigned i = 0; i < firmware.core_count; i++) {
+		if (firmware.apics[i] == apic)
+			return true;
+	}
+	return false;
+}
+
+/* The boot core has the first place already. */
+static void add_core(const struct acpi_madt_entry *e, bool *has_boot_core)
+{
+	if (!e->enabled)
+		return;
+	if (e->apic == firmware.apics[0])
+		*has_boot_core = true;
+	else if (e->apic >= APIC_ALL)
+		firmware.core_excess++;
+	else if (!is_listed(e->apic))
+		firmware.apics[firmware.core_count++] = (uint8_t)e->apic;
+}
+
+static void add_io_apic(const struct acpi_madt_entry *e)
+{
+	if (firmware.io_apic_count == IO_APICS_MAX)
+		say("MADT", "an I/O APIC too many");
+	else
+		firmware.io_apics[firmware.io_apic_count++] =
+			(struct firmware_io_apic){e->address, e->gsi};
+}
+
+/* A first walk: everything but NMIs, whose processors must be known. */
+static const char *read_madt(const void *madt)
+{
+	struct acpi_cursor c;
+	struct acpi_madt_entry e;
+	bool has_boot_core = false;
+
+	firmware.local_apics = acpi_madt_begin(&c, madt);
+	while (acpi_madt_next(&c, &e)) {
+		if (e.kind == ACPI_LOCAL_APIC)
+			add_core(&e, &has_boot_core);
+		else if (e.kind == ACPI_IO_APIC)
+			add_io_apic(&e);
+		else if (e.kind == ACPI_OVERRIDE && e.source < ISA_IRQS)
+			firmware.isa[e.source] = (struct firmware_isa){e.gsi, e.flags};
+		else if (e.kind == ACPI_LOCAL_APIC_ADDRESS)
+			firmware.local_apics = e.address;
+	}
+	if (c.wrong)
+		return c.wrong;
+	return has_boot_core ? NULL : "it doesn't list the processor that booted";
+}
+
+/* The inputs that raise NMIs on the processor of that number in ACPI. */
+static uint8_t nmi_lints_of(const void *madt, uint32_t processor)
+{
+	struct acpi_cursor c;
+	struct acpi_madt_entry e;
+	uint8_t lints = 0;
+
+	acpi_madt_begin(&c, madt);
+	while (acpi_madt_next(&c, &e)) {
+		if (e.kind == ACPI_LOCAL_NMI && e.lint < 2 &&
+			(e.processor == processor || e.processor == ACPI_ALL_PROCESSORS))
+			lints |= (uint8_t)(1u << e.lint);
+	}
+	return lints;
+}
+
+static void read_nmis(const void *madt)
+{
+	struct acpi_cursor c;
+	struct acpi_madt_entry e;
+
+	acpi_madt_begin(&c, madt);
+	while (acpi_madt_next(&c, &e)) {
+		if (e.kind == ACPI_LOCAL_APIC && e.apic < APICS)
+			firmware.nmi_lints[e.apic] = nmi_lints_of(madt, e.processor);
+	}
+}
+
+/* With a table that can't be trusted there is the boot core, and no I/O APIC. */
+static void forget_madt(void)
+{
+	firmware.core_count = 1;
+	firmware.core_excess = 0;
+	firmware.io_apic_count = 0;
+	firmware.local_apics = 0;
+}
+
+static void use_madt(const struct acpi_root *root)
+{
+	const void *madt = find_table(root, "APIC");
+	const char *wrong = madt ? read_madt(madt) : "there is none to use";
+
+	if (wrong) {
+		forget_madt();
+		say("MADT", wrong);
+		return;
+	}
+	read_nmis(madt);
+	if (firmware.core_excess)
+		kprintf("acpi: %u processors have no 8-bit APIC number: left out\n",
+			firmware.core_excess);
+}
+
+/* SRAT, SLIT */
+
+static void use_srat(const struct acpi_root *root)
+{
+	const void *srat = find_table(root, "SRAT");
+	struct acpi_cursor c;
+	struct acpi_srat_entry e;
+
+	if (!srat)
+		return;
+	acpi_srat_begin(&c, srat);
+	while (acpi_srat_next(&c, &e)) {
+		if (!e.is_memory && e.apic < APICS)
+			firmware.nodes[e.apic] = e.node;
+	}
+	if (c.wrong)
+		say("SRAT", c.wrong);
+}
+
+static void use_slit(const struct acpi_root *root)
+{
+	const void *slit = find_table(root, "SLIT");
+
+	if (!slit)
+		return;
+	if (acpi_slit_nodes(slit) == 0) {
+		say("SLIT", "it has fewer distances than nodes");
+		return;
+	}
+	firmware.slit = slit;
+	paging_keep_firmware();
+}
+
+void firmware_init(uint64_t rsdp)
+{
+	const void *bytes;
+	struct acpi_root root;
+	const char *wrong;
+
+	firmware.core_count = 1;
+	firmware.apics[0] = (uint8_t)(cpuid(1).ebx >> 24);
+	for (unsigned i = 0; i < ISA_IRQS; i++)
+		firmware.isa[i].gsi = i;
+	for (unsigned i = 0; i < APICS; i++)
+		firmware.nodes[i] = NO_NODE;
+	if (rsdp == 0)
+		rsdp = find_rsdp();
+	bytes = rsdp ? paging_map_firmware(rsdp, ACPI_RSDP_SIZE) : NULL;
+	wrong = bytes ? acpi_rsdp(bytes, ACPI_RSDP_SIZE, &root) : "there are none";
+	if (wrong) {
+		say("tables", wrong);
+		return;
+	}
+	use_madt(&root);
+	use_srat(&root);
+	use_slit(&root);
+}
+
+/* What machine.h tells of nodes */
+
+size_t machine_node_count(void)
+{
+	return firmware.slit ? acpi_slit_nodes(firmware.slit) : 0;
+}
+
+unsigned machine_node_distance(size_t from, size_t to)
+{
+	return acpi_slit_distance(firmware.slit, from, to);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Interrupts between cores.
+ *
+ * Functions to run.  A request lies on its caller's stack and in a list of the core it is for, which
+ * any core pushes to and only the owner empties, all at once.  The caller waits with interrupts on and
+ * so serves others meanwhile: two cores that ask each other both get on.
+ *
+ * Flushes.  They are numbered.  One core at a time flushes: it takes the next number, interrupts all
+ * others, and waits until each has written down that number.  What was unmapped before a flush began is
+ * in no TLB when it has ended.  Whoever comes second waits for his turn with interrupts on, and has
+ * nothing left to do if the flush he needs has ended meanwhile.
+ *
+ * Freeze.  NMIs, since a core may hang with interrupts off.
+ */
+#include "ipi.h"
+
+#include <stddef.h>
+
+#include "apic.h"
+#include "core.h"
+#include "irq.h"
+#include "lib/panic.h"
+#include "machine.h"
+#include "x86.h"
+
+#define FREEZE_NS 100000000ull /* a core that doesn't stop within it never will */
+
+struct request {
+	struct request *next;
+	void (*fn)(void *arg);
+	void *arg;
+	bool done;
+};
+
+static unsigned poke_vector, run_vector, flush_vector;
+
+static uint64_t flushes_begun, flushes_ended;
+static bool flushing;
+static uint64_t shootdowns;
+
+static bool freezing;
+static unsigned frozen;
+
+/* Pokes: the interrupt itself ends a halt, there is nothing to do in it. */
+static void poke_interrupt(void *arg)
+{
+}
+
+void port_core_poke(unsigned core)
+{
+	port_irq_t irq;
+
+	ASSERT(core < port_core_count());
+	/* Seq_cst: before the interrupt is sent; port_halt() looks with interrupts off. */
+	__atomic_store_n(&cores[core]->poked, true, __ATOMIC_SEQ_CST);
+	irq = port_irq_save();
+	if (core != port_core_id())
+		apic_send(cores[core]->apic, poke_vector);
+	port_irq_restore(irq);
+}
+
+/* Functions run elsewhere */
+
+static struct request *reverse(struct request *r)
+{
+	struct request *reversed = NULL;
+
+	while (r) {
+		struct request *next = r->next;
+
+		r->next = reversed;
+		reversed = r;
+		r = next;
+	}
+	return reversed;
+}
+
+static void run_interrupt(void *arg)
+{
+	/* Acquire: pairs with the release in push_request(). */
+	struct request *r =
+		reverse(__atomic_exchange_n(&core_self()->requests, NULL, __ATOMIC_ACQUIRE));
+
+	while (r) {
+		struct request *next = r->next;
+
+		r->fn(r->arg);
+		/* Release: pairs with the acquire of the caller, whose stack r lies on. */
+		__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+		r = next;
+	}
+}
+
+static void push_request(struct core *core, struct request *r)
+{
+	r->next = __atomic_load_n(&core->requests, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(
+		&core->requests, &r->next, r, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+static void run_on_other(unsigned core, struct request *r)
+{
+	port_irq_t irq;
+
+	ASSERT(port_irq_enabled());
+	push_request(cores[core], r);
+	irq = port_irq_save();
+	apic_send(cores[core]->apic, run_vector);
+	port_irq_restore(irq);
+	while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE))
+		port_pause();
+}
+
+void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
+{
+	struct request r = {.fn = fn, .arg = arg};
+	port_irq_t irq;
+
+	ASSERT(core < port_core_count());
+	if (core != port_core_id()) {
+		run_on_other(core, &r);
+		return;
+	}
+	irq = port_irq_save();
+	fn(arg);
+	port_irq_restore(irq);
+}
+
+/* Flushes */
+
+void ipi_flush_own(void)
+{
+	struct core *core = core_self();
+	/* Acquire: what was unmapped before the flush began is seen unmapped below. */
+	uint64_t number = __atomic_load_n(&flushes_begun, __ATOMIC_ACQUIRE);
+
+	write_cr3(read_cr3());
+	/* Release: the flush is over for whoever sees this. */
+	__atomic_store_n(&core->flushed, number, __ATOMIC_RELEASE);
+}
+
+static void flush_interrupt(void *arg)
+{
+	ipi_flush_own();
+}
+
+static void wait_for_flush(uint64_t number, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		while (__atomic_load_n(&cores[i]->flushed, __ATOMIC_ACQUIRE) < number)
+			port_pause();
+	}
+}
+
+/* One core is in here at a time. */
+static void flush_all(void)
+{
+	uint64_t number = __atomic_add_fetch(&flushes_begun, 1, __ATOMIC_SEQ_CST);
+	unsigned count = port_core_count();
+	port_irq_t irq = port_irq_save();
+
+	if (count > 1) {
+		__atomic_fetch_add(&shootdowns, 1, __ATOMIC_RELAXED);
+		apic_send_others(flush_vector);
+	}
+	ipi_flush_own();
+	port_irq_restore(irq);
+	wait_for_flush(number, count);
+	__atomic_store_n(&flushes_ended, number, __ATOMIC_RELEASE);
+}
+
+static bool has_ended(uint64_t number)
+{
+	return __atomic_load_n(&flushes_ended, __ATOMIC_ACQUIRE) >= number;
+}
+
+void ipi_flush_until(uint64_t number)
+{
+	while (!has_ended(number)) {
+		ASSERT(port_irq_enabled());
+		if (__atomic_exchange_n(&flushing, true, __ATOMIC_ACQUIRE)) {
+			port_pause();
+			continue;
+		}
+		if (!has_ended(number))
+			flush_all();
+		__atomic_store_n(&flushing, false, __ATOMIC_RELEASE);
+	}
+}
+
+uint64_t ipi_next_flush(void)
+{
+	return __atomic_load_n(&flushes_begun, __ATOMIC_SEQ_CST) + 1;
+}
+
+uint64_t machine_shootdowns(void)
+{
+	return __atomic_load_n(&shootdowns, __ATOMIC_RELAXED);
+}
+
+/* Freeze */
+
+bool ipi_is_frozen(void)
+{
+	return __atomic_load_n(&freezing, __ATOMIC_ACQUIRE);
+}
+
+void ipi_freeze_own(void)
+{
+	__atomic_fetch_add(&frozen, 1, __ATOMIC_RELEASE);
+	for (;;)
+		__asm__ volatile("cli\n\thlt");
+}
+
+void port_freeze(void)
+{
+	unsigned others = port_core_count() - 1;
+	uint64_t end = port_ns() + FREEZE_NS;
+	port_irq_t irq = port_irq_save();
+
+	if (others > 0 && !__atomic_exchange_n(&freezing, true, __ATOMIC_SEQ_CST)) {
+		apic_send_nmi_others();
+		while (__atomic_load_n(&frozen, __ATOMIC_ACQUIRE) < others && port_ns() < end)
+			port_pause();
+	}
+	port_irq_restore(irq);
+}
+
+bool ipi_init(void)
+{
+	poke_vector = irq_alloc("poke", poke_interrupt, NULL);
+	run_vector = irq_alloc("run", run_interrupt, NULL);
+	flush_vector = irq_alloc("flush", flush_interrupt, NULL);
+	if (!poke_vector || !run_vector || !flush_vector)
+		return false;
+	irq_set_route(poke_vector, "from other cores");
+	irq_set_route(run_vector, "from other cores");
+	irq_set_route(flush_vector, "from other cores");
+	return true;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Switching between threads of execution: what a call preserves goes onto the old stack and comes off
+ * the new one.
+ */
+	.text
+	.globl machine_switch
+	.type machine_switch, @function
+	/* machine_switch(from, to, last); a struct machine_fiber is its stack pointer */
+machine_switch:
+	pushq %rbp
+	pushq %rbx
+	pushq %r12
+	pushq %r13
+	pushq %r14
+	pushq %r15
+	movq %rsp, (%rdi)
+	movq (%rsi), %rsp
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %rbx
+	popq %rbp
+	ret
+	.size machine_switch, . - machine_switch
+
+	/* Where a new one begins: the function in rbx, its argument in r12, no frame above. */
+	.globl fiber_start
+	.type fiber_start, @function
+fiber_start:
+	movq %r12, %rdi
+	xorl %ebp, %ebp
+	call *%rbx
+	ud2
+	.size fiber_start, . - fiber_start
+
+	.section .note.GNU-stack, "", @progbits

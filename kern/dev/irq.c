@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Interrupt vectors from an arena, their handlers and counts.
+ *
+ * Locking.  irq_handle() reads a vector's handler without a lock: the handler is published last and
+ * taken away first, and irq_free() then waits until every core has passed a point outside of all
+ * handlers.  A counter is written by its core alone, with interrupts off; the counters of different
+ * cores share no cache line.
+ */
+#include "irq.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "arena.h"
+#include "lib/panic.h"
+#include "lib/sink.h"
+#include "machine.h"
+
+struct vector {
+	void (*handler)(void *arg); /* NULL: nobody has it */
+	void *arg;
+	const char *name;
+	char route[IRQ_ROUTE_MAX];
+	uint64_t before; /* interrupts counted when it was handed out */
+};
+
+/* What one core has counted. */
+struct counters {
+	uint64_t count[MACHINE_VECTOR_COUNT];
+	uint64_t all;
+} __attribute__((aligned(PORT_LINE_SIZE)));
+
+static struct arena *arena;
+static struct vector vectors[MACHINE_VECTOR_COUNT];
+static struct counters *counters; /* one for each core there can be */
+
+static size_t counters_size(void)
+{
+	size_t size = port_core_max() * sizeof(struct counters);
+
+	return (size + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
+}
+
+void irq_init(void)
+{
+	arena = arena_create("vectors", (void *)MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT, 1,
+		NULL, NULL, NULL, 0, MEM_WAIT);
+	counters = base_zalloc(NULL, counters_size(), MEM_WAIT);
+}
+
+static struct vector *vector_at(unsigned vector)
+{
+	ASSERT(vector - MACHINE_VECTOR_FIRST < MACHINE_VECTOR_COUNT);
+	return &vectors[vector - MACHINE_VECTOR_FIRST];
+}
+
+static uint64_t count_of(unsigned vector)
+{
+	uint64_t sum = 0;
+
+	for (unsigned core = 0; core < port_core_count(); core++)
+		sum += __atomic_load_n(
+			&counters[core].count[vector - MACHINE_VECTOR_FIRST], __ATOMIC_RELAXED);
+	return sum;
+}
+
+unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
+{
+	unsigned vector = (unsigned)(uintptr_t)arena_alloc(arena, 1, MEM_ATOMIC);
+	struct vector *v;
+
+	if (vector == 0)
+		return 0;
+	v = vector_at(vector);
+	v->arg = arg;
+	v->name = name;
+	v->route[0] = '\0';
+	v->before = count_of(vector);
+	/* Release: pairs with the acquire in irq_handle() and irq_next(). */
+	__atomic_store_n(&v->handler, handler, __ATOMIC_RELEASE);
+	return vector;
+}
+
+static void pass(void *arg)
+{
+}
+
+void irq_free(unsigned vector)
+{
+	struct vector *v = vector_at(vector);
+
+	if (!v->handler)
+		panic("irq: vector %u is freed, and nobody has it", vector);
+	__atomic_store_n(&v->handler, NULL, __ATOMIC_RELEASE);
+	/* Handlers run with interrupts off, so a core that runs this is in none. */
+	for (unsigned core = 0; core < port_core_count(); core++)
+		port_core_run(core, pass, NULL);
+	arena_free(arena, (void *)(uintptr_t)vector, 1);
+}
+
+void irq_set_route(unsigned vector, const char *fmt, ...)
+{
+	struct vector *v = vector_at(vector);
+	va_list ap;
+
+	va_start(ap, fmt);
+	kvsnprintf(v->route, sizeof(v->route), fmt, ap);
+	va_end(ap);
+}
+
+/* The core's own counter: no other writes it, so an addition need not be atomic. */
+static void count_one(uint64_t *counter)
+{
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+}
+
+bool irq_handle(unsigned vector)
+{
+	size_t i = vector - MACHINE_VECTOR_FIRST;
+	struct counters *c;
+	void (*handler)(void *arg);
+
+	if (i >= MACHINE_VECTOR_COUNT || !counters)
+		return false;
+	handler = __atomic_load_n(&vectors[i].handler, __ATOMIC_ACQUIRE);
+	if (!handler)
+		return false;
+	c = &counters[port_core_id()];
+	count_one(&c->count[i]);
+	count_one(&c->all);
+	handler(vectors[i].arg);
+	return true;
+}
+
+bool irq_next(unsigned from, struct irq_info *info)
+{
+	unsigned vector = from > MACHINE_VECTOR_FIRST ? from : MACHINE_VECTOR_FIRST;
+
+	for (; vector < MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT; vector++) {
+		const struct vector *v = vector_at(vector);
+
+		if (!__atomic_load_n(&v->handler, __ATOMIC_ACQUIRE))
+			continue;
+		*info = (struct irq_info){
+			.vector = vector, .name = v->name, .count = count_of(vector) - v->before};
+		ksnprintf(info->route, sizeof(info->route), "%s", v->route);
+		return true;
+	}
+	return false;
+}
+
+uint64_t irq_core_count(unsigned core)
+{
+	return counters ? __atomic_load_n(&counters[core].all, __ATOMIC_RELAXED) : 0;
+}

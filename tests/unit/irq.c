@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Interrupt vectors, handled by the test itself: it calls what a port would.
+ */
+#include "irq.h"
+
+#include "lib/string.h"
+#include "machine.h"
+#include "port.h"
+#include "test.h"
+
+static unsigned calls;
+
+static void count(void *arg)
+{
+	calls += *(unsigned *)arg;
+}
+
+static bool raise(unsigned vector)
+{
+	port_irq_t irq = port_irq_save();
+	bool handled = irq_handle(vector);
+
+	port_irq_restore(irq);
+	return handled;
+}
+
+static uint64_t count_of(unsigned vector)
+{
+	struct irq_info info;
+
+	CHECK(irq_next(vector, &info));
+	CHECK_EQ(info.vector, vector);
+	return info.count;
+}
+
+TEST("irq: a vector's handler gets its argument, and each interrupt is counted")
+{
+	unsigned three = 3, vector = irq_alloc("test", count, &three);
+
+	calls = 0;
+	CHECK_LE(MACHINE_VECTOR_FIRST, vector);
+	CHECK_LT(vector, MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT);
+	CHECK_EQ(count_of(vector), 0);
+	CHECK(raise(vector));
+	CHECK(raise(vector));
+	CHECK_EQ(calls, 6);
+	CHECK_EQ(count_of(vector), 2);
+	irq_free(vector);
+	CHECK(!raise(vector));
+	CHECK_EQ(calls, 6);
+}
+
+TEST("irq: a vector handed out again starts from nothing")
+{
+	unsigned one = 1, vector = irq_alloc("first", count, &one), again;
+
+	irq_set_route(vector, "from %s", "nowhere");
+	CHECK(raise(vector));
+	irq_free(vector);
+	again = irq_alloc("second", count, &one);
+	CHECK_EQ(again, vector);
+	CHECK_EQ(count_of(again), 0);
+	irq_free(again);
+}
+
+TEST("irq: the list has each vector once, with its name and where it comes from")
+{
+	unsigned one = 1, a = irq_alloc("a", count, &one), b = irq_alloc("b", count, &one);
+	struct irq_info info;
+	unsigned found = 0, before = 0;
+
+	irq_set_route(b, "pin %u", 7u);
+	for (unsigned from = 0; irq_next(from, &info); from = info.vector + 1) {
+		CHECK(before == 0 || before < info.vector);
+		before = info.vector;
+		if (info.vector == a)
+			found += strcmp(info.name, "a") == 0 && strcmp(info.route, "") == 0;
+		if (info.vector == b)
+			found += strcmp(info.name, "b") == 0 && strcmp(info.route, "pin 7") == 0;
+	}
+	CHECK_EQ(found, 2);
+	irq_free(a);
+	irq_free(b);
+}
+
+TEST("irq: when all vectors are out there is none, and all can be given back")
+{
+	static unsigned vectors[MACHINE_VECTOR_COUNT];
+	unsigned one = 1, n = 0;
+
+	while (n < MACHINE_VECTOR_COUNT && (vectors[n] = irq_alloc("many", count, &one)))
+		n++;
+	CHECK_EQ(irq_alloc("one too many", count, &one), 0);
+	while (n > 0)
+		irq_free(vectors[--n]);
+}
+
+TEST("irq: freeing a vector nobody has is named")
+{
+	unsigned one = 1, vector = irq_alloc("once", count, &one);
+
+	irq_free(vector);
+	CHECK_PANICS(irq_free(vector), "nobody has it");
+}
+
+TEST("irq: what nobody has isn't handled, whatever its number")
+{
+	CHECK(!raise(0));
+	CHECK(!raise(MACHINE_VECTOR_FIRST - 1));
+	CHECK(!raise(MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT));
+	CHECK(!raise(UINT32_MAX));
+}
