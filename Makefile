@@ -17,7 +17,7 @@ B := build
 # What is compiled ---------------------------------------------------------------------------------
 
 KERN_C := $(wildcard kern/src/*.c kern/lib/*.c kern/monitor/*.c kern/dev/*.c)
-UNIT_C := $(wildcard tests/unit/*.c)
+UNIT_C := $(wildcard tests/unit/*.c tests/bench/*.c)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
 X86_S := $(wildcard arch/x86/*.S)
 # On a host the C library brings the standard's string functions; the sanitizers watch those.

@@ -17,7 +17,7 @@ struct arena;
 
 /*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
- * they are.  `size` is whole quanta, at most the arena's qcache_max.  No lock is held around these.
+ * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta.  No lock is held around these.
  */
 struct arena_front {
 	/* Never sleeps; NULL: nothing is cached and none could be had, the arena looks itself. */
@@ -30,8 +30,11 @@ struct arena_front {
 	/* While slow, everything passes magazines by: what is freed on any core reaches the arena at once.
 	 * In a thread, interrupts on. */
 	void (*set_slow)(struct arena_front *f, bool slow);
+	/* Units of the arena's that it holds now, and how many of them it has handed out. */
+	void (*usage)(struct arena_front *f, size_t *held, size_t *live);
 	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
 	int (*destroy)(struct arena_front *f);
+	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
 
 /* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes

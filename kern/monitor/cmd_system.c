@@ -2,6 +2,7 @@
 /*
  * Commands: help, the machine's memory, tests, and the end.
  */
+#include "bench.h"
 #include "boot.h"
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -226,6 +227,12 @@ static const char *test_command(const struct command_call *call)
 	return NULL;
 }
 
+static const char *bench_command(const struct command_call *call)
+{
+	return bench_run(call->argv[1], call->sink) ? NULL :
+						      command_error("no benchmark %s", call->argv[1]);
+}
+
 /* An address that no port maps. */
 #define NOWHERE 0x10
 
@@ -268,6 +275,8 @@ static const struct command commands[] = {
 		NULL},
 	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
 		test_command, 0, NULL},
+	{"bench", "[FILTER]", "runs the benchmarks whose names contain FILTER", "bench kmem",
+		bench_command, 0, NULL},
 	{"panic", "[TEXT]", "panics, by a fault if TEXT is -f, to see what that looks like", "panic \"just trying\"",
 		panic_command, 0, NULL},
 	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,

@@ -576,6 +576,14 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 	return (void *)r.result;
 }
 
+/* What most requests come with: a memory flag that is legal here, and no fit. */
+static inline bool flags_plain(unsigned flags)
+{
+	if (__builtin_expect(flags == MEM_WAIT, 1))
+		return port_irq_enabled();
+	return flags == MEM_ATOMIC || flags == MEM_ERROR;
+}
+
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
 static inline bool is_fronted(const struct arena *a, size_t units)
 {
@@ -623,8 +631,15 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 		arena_segment_free(a, addr, size, caller);
 }
 
+/* The front rounds up by itself. */
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
+	if (is_fronted(a, size) && flags_plain(flags)) {
+		void *cached = a->front->alloc(a->front, size, flags);
+
+		if (__builtin_expect(cached != NULL, 1))
+			return cached;
+	}
 	return alloc_from(a, size, flags, __builtin_return_address(0));
 }
 
@@ -640,7 +655,10 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 
 void arena_free(struct arena *a, void *addr, size_t size)
 {
-	free_to(a, addr, size, __builtin_return_address(0));
+	if (is_fronted(a, size))
+		a->front->free(a->front, addr, size, __builtin_return_address(0));
+	else
+		free_to(a, addr, size, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)

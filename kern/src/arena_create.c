@@ -291,44 +291,62 @@ size_t arena_base_own_pages(struct arena *base)
 
 /* Destruction */
 
-/* Units that users hold.  Lock held. */
-static size_t amount_live(struct arena *a)
+/* What keeps an arena from ending. */
+struct in_use {
+	size_t live;   /* units that users hold */
+	size_t cached; /* of those, through its front */
+	size_t arenas, caches; /* that import from it; the front's own not counted */
+	bool tags;     /* those of other arenas lie in it */
+};
+
+/* What the front holds but hasn't handed out is nobody's.  Nobody else uses the arena, so its parts may be
+ * counted one after the other. */
+static void count_live(struct arena *a, struct in_use *u)
 {
 	size_t own = arena_is_base(a) ? arena_base_own_pages(a) * PORT_PAGE_SIZE : 0;
-
-	return a->store.used - own;
-}
-
-static bool supply_in_use(struct arena *a)
-{
-	return arena_is_base(a) && a->supply->users > 0;
-}
-
-/* Takes the arena out of all lists, unless it is in use; says how much of it is.  An arena that nobody
- * finds and nobody holds anything of is the caller's alone. */
-static bool arena_leave(struct arena *a, size_t *live, size_t *importers)
-{
+	size_t held = 0;
 	port_irq_t irq;
-	struct list *l;
-	bool leaves;
 
-	qlock_lock(&arenas_and_slabs_lock);
+	u->cached = 0;
+	if (a->front)
+		a->front->usage(a->front, &held, &u->cached);
 	irq = spin_lock(&a->lock);
-	*importers = 0;
+	u->live = a->store.used - own - held + u->cached;
+	spin_unlock(&a->lock, irq);
+}
+
+/* arenas_and_slabs_lock is held. */
+static void count_importers(struct arena *a, struct in_use *u)
+{
+	struct list *l;
+
+	u->arenas = u->caches = 0;
 	list_for_each(l, &a->importers)
-		++*importers;
+		u->arenas++;
 	list_for_each(l, &a->slabs)
-		++*importers;
-	*live = amount_live(a);
-	leaves = *live == 0 && *importers == 0 && !supply_in_use(a);
-	if (leaves) {
+		u->caches++;
+	if (a->front)
+		u->caches -= a->front->caches;
+	u->tags = arena_is_base(a) && a->supply->users > 0;
+}
+
+/* Whether nothing keeps the arena; with `leave` it is then taken out of all lists.  One that nobody finds
+ * and nobody holds anything of is the caller's alone. */
+static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
+{
+	bool idle;
+
+	count_live(a, u);
+	qlock_lock(&arenas_and_slabs_lock);
+	count_importers(a, u);
+	idle = !u->live && !u->arenas && !u->caches && !u->tags;
+	if (idle && leave) {
 		list_del(&a->all_link);
 		list_del(&a->importer_link);
 		a->tree_source = NULL;
 	}
-	spin_unlock(&a->lock, irq);
 	qlock_unlock(&arenas_and_slabs_lock);
-	return leaves;
+	return idle;
 }
 
 static void spans_return(struct arena *a)
@@ -364,30 +382,34 @@ static void hash_pages_return_all(struct arena *a)
 		arena_hash_page_return(a, page);
 }
 
-/* What the front holds is nobody's: back it goes, before what is live is counted. */
-static int front_end(struct arena *a)
+/* Ends the front of an arena that nothing else keeps.  What its cores have laid up would count as live, so
+ * that goes back first. */
+static bool front_end(struct arena *a, struct in_use *u)
 {
-	struct arena_front *front = a->front;
-	int error;
+	if (!a->front)
+		return true;
+	a->front->drain(a->front, true);
+	if (!arena_is_idle(a, u, false) || a->front->destroy(a->front))
+		return false;
+	arena_set_front(a, NULL);
+	return true;
+}
 
-	if (!front)
-		return 0;
-	error = front->destroy(front);
-	if (!error)
-		arena_set_front(a, NULL);
-	return error;
+static int refuse(struct arena *a, const struct in_use *u)
+{
+	kprintf("arena %s: not destroyed: %zu of it allocated (%zu through its front), %zu importing "
+		"arenas, %zu caches%s\n",
+		a->name, u->live, u->cached, u->arenas, u->caches, u->tags ? ", its tags in use" : "");
+	return -EBUSY;
 }
 
 int __arena_destroy(struct arena *a)
 {
-	size_t live = 0, importers = 0;
+	struct in_use u;
 	port_irq_t irq;
 
-	if (front_end(a) || !arena_leave(a, &live, &importers)) {
-		kprintf("arena %s: not destroyed: %zu of it allocated, %zu importing arenas%s\n", a->name,
-			live, importers, supply_in_use(a) ? ", its tags in use" : "");
-		return -EBUSY;
-	}
+	if (!front_end(a, &u) || !arena_is_idle(a, &u, true))
+		return refuse(a, &u);
 	if (arena_is_base(a))
 		return 0;
 	spans_return(a);

@@ -9,6 +9,7 @@
 #include "lib/sink.h"
 #include "machine.h"
 #include "port.h"
+#include "slab.h"
 
 /* Arenas that are watched one by one; of those beyond, only the number is. */
 #define WATCHED_MAX 32
@@ -16,8 +17,15 @@
 
 static struct arena_stats rows[WATCHED_MAX];
 
+/* Caches and what is out of them, once nothing is laid up. */
+struct census {
+	size_t caches;
+	uint64_t out;
+};
+
 static struct {
 	size_t arenas, ktasks;
+	struct census census;
 	struct {
 		const struct arena *arena;
 		uint64_t used;
@@ -41,21 +49,39 @@ static uint64_t in_use(const struct arena_stats *s)
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
-/* What arenas retain is in no use.  Backward: importers give back before their sources do. */
+static struct census take_census(void)
+{
+	struct census n = {0, 0};
+	struct kmem_cache_stats stats;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &stats);
+		n.caches++;
+		n.out += stats.out;
+	}
+	return n;
+}
+
+/* What caches and arenas keep is in no use.  Backward: importers give back before their sources do; and
+ * twice, since what one gives back another may keep. */
 static void reap(void)
 {
 	size_t arenas;
 
 	kthread_reap();
-	arenas = arena_tree_stats(rows, WATCHED_MAX);
-	for (size_t i = count_watched(arenas); i > 0; i--)
-		arena_reap((struct arena *)rows[i - 1].arena, SIZE_MAX);
+	for (int round = 0; round < 2; round++) {
+		kmem_reap_all(KMEM_REAP_ALL);
+		arenas = arena_tree_stats(rows, WATCHED_MAX);
+		for (size_t i = count_watched(arenas); i > 0; i--)
+			arena_reap((struct arena *)rows[i - 1].arena, SIZE_MAX);
+	}
 }
 
 static void begin(void)
 {
 	reap();
 	before.ktasks = ktask_count();
+	before.census = take_census();
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(before.arenas); i++) {
 		before.watched[i].arena = rows[i].arena;
@@ -105,23 +131,55 @@ static const char *check(const struct arena_stats *s)
 	return wrong;
 }
 
-static const char *end(void)
+static const char *check_caches(void)
 {
 	const char *found = NULL;
-	size_t arenas;
+	struct kmem_cache_stats stats;
 
-	if (ktask_count() != before.ktasks) {
-		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
-		return wrong;
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		int invariant = kmem_cache_check(c, &console_sink);
+
+		if (!invariant)
+			continue;
+		kmem_cache_get_stats(c, &stats);
+		ksnprintf(wrong, sizeof(wrong), "cache %s: invariant %d is broken", stats.name,
+			invariant);
+		found = wrong;
 	}
-	reap();
-	arenas = arena_tree_stats(rows, WATCHED_MAX);
+	return found;
+}
+
+/* A cache that leaks is named by what the arenas hold if it holds a slab more, else by this. */
+static const char *compare_census(void)
+{
+	struct census now = take_census();
+
+	if (now.caches != before.census.caches)
+		ksnprintf(wrong, sizeof(wrong), "%zu caches, %zu before", now.caches,
+			before.census.caches);
+	else if (now.out != before.census.out)
+		ksnprintf(wrong, sizeof(wrong), "%llu objects out of all caches, %llu before",
+			(unsigned long long)now.out, (unsigned long long)before.census.out);
+	else
+		return NULL;
+	return wrong;
+}
+
+static const char *check_arenas(size_t arenas)
+{
+	const char *found = NULL;
+
 	for (size_t i = 0; i < count_watched(arenas) && !found; i++)
 		found = check(&rows[i]);
-	if (found)
-		return found;
-	if (!arena_base_balances(base_arena))
-		return "boundary tags or hash pages of base are lost";
+	if (!found && !arena_base_balances(base_arena))
+		found = "boundary tags or hash pages of base are lost";
+	return found;
+}
+
+static const char *compare_arenas(size_t arenas)
+{
+	const char *found = NULL;
+
 	if (arenas != before.arenas) {
 		ksnprintf(wrong, sizeof(wrong), "%zu arenas, %zu before (%s)", arenas,
 			before.arenas, newcomer(arenas));
@@ -131,6 +189,28 @@ static const char *end(void)
 	for (size_t i = count_watched(arenas); i > 0 && !found; i--)
 		found = compare_used(&rows[i - 1], i - 1);
 	return found;
+}
+
+/* What caches have laid up goes back before anything is counted; but first they are looked at as they
+ * are. */
+static const char *end(void)
+{
+	const char *found = check_caches();
+	size_t arenas;
+
+	if (ktask_count() != before.ktasks) {
+		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
+		return wrong;
+	}
+	reap();
+	if (!found)
+		found = check_caches();
+	arenas = arena_tree_stats(rows, WATCHED_MAX);
+	if (!found)
+		found = check_arenas(arenas);
+	if (!found)
+		found = compare_arenas(arenas);
+	return found ? found : compare_census();
 }
 
 const struct test_fence arena_fence = {begin, end};

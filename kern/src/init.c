@@ -6,6 +6,7 @@
 #include "boot.h"
 #include "cmdline.h"
 #include "fence.h"
+#include "kmalloc.h"
 #include "irq.h"
 #include "kthread.h"
 #include "lib/panic.h"
@@ -18,6 +19,7 @@
 #include "test.h"
 
 #define EXIT_TESTS_FAILED 1
+#define KPAGES_CACHED 8 /* pages in a row that quantum caches serve */
 
 /* Tests keep what they catch and compare on the stack. */
 #define FIRST_STACK (4 * MACHINE_STACK_SIZE)
@@ -89,7 +91,7 @@ static void make_arenas(void)
 		if (&boot_info->ram[i] != first)
 			add_to_base(&boot_info->ram[i]);
 	kpages_arena = arena_create("kpages", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
-		base_arena, 0, MEM_WAIT);
+		base_arena, KPAGES_CACHED * PORT_PAGE_SIZE, MEM_WAIT);
 }
 
 static void print_boot_line(void)
@@ -133,6 +135,7 @@ void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
 	make_arenas();
+	kmem_cache_init();
 	irq_init();
 	kthread_init();
 	monitor_init();

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The body of a cache: for those who place one themselves (__kmem_cache_create), for the hot path, and for
+ * the files of kern/src that make up the slab module and what stands on it.
+ */
+#ifndef SPANDREL_SLAB_IMPL_H
+#define SPANDREL_SLAB_IMPL_H
+
+#include "arena_impl.h"
+#include "frames.h"
+#include "lib/list.h"
+#include "slab.h"
+#include "spinlock.h"
+
+#define KMC_KMALLOC (1u << 8) /* one of kmalloc's */
+#define KMC_META (1u << 9)    /* the module's own: making its slabs may need none of the same */
+
+/* Magazines */
+
+struct magazine {
+	struct magazine *next; /* in the depot */
+	uint32_t size;	       /* rounds it has room for */
+	uint32_t count;	       /* rounds in it; not while it is loaded, the core's stack knows then */
+	void *round[];
+};
+
+#define MAGAZINE_CLASSES 5 /* of 14, 30, 62, 126 and 254 rounds: with the header, powers of two bytes */
+#define MAGAZINE_ROUNDS(class) (((size_t)16 << (class)) - 2)
+
+/* What one core has of a cache.  Only that core touches it, or the one that stopped it at a safe point;
+ * the counters may be read from anywhere. */
+struct kmem_core {
+	struct port_stack stack; /* the rounds of `loaded`; closed while there is none, or others look */
+	uint64_t allocs, frees;	 /* tried */
+	struct magazine *loaded, *previous; /* previous is full or empty */
+	uint64_t alloc_misses, free_misses, failures, depot_trips;
+} __attribute__((aligned(2 * PORT_LINE_SIZE)));
+_Static_assert(sizeof(struct kmem_core) == 2 * PORT_LINE_SIZE, "finding a core's is a shift");
+
+struct magazine_list {
+	struct magazine *head;
+	size_t count;
+	size_t least; /* it held since the last reap: its working set is what it needed of the rest */
+};
+
+struct depot {
+	struct spinlock lock;
+	struct magazine_list full, empty;
+};
+
+/* Slabs */
+
+/* In which list of its cache a slab is, by how many of its objects are free. */
+#define SLAB_PARTIALS 4 /* lists of slabs partly free, the fullest first: a quarter of a slab each */
+enum slab_place { SLAB_FULL = 0, SLAB_EMPTY = SLAB_PARTIALS + 1, SLAB_PLACES };
+
+struct slab {
+	struct list link;     /* in its place's list; a list of its own if it is full */
+	struct list all_link; /* in the cache's list of all slabs, oldest first */
+	struct kmem_cache *cache; /* NULL: a walk's place in that list, no slab */
+	uintptr_t base;	      /* the first object; the slab is [base, base + slab_size) */
+	uint32_t free;	      /* objects */
+	uint16_t place;
+	uint16_t hint;	      /* no word of the map below it has a bit */
+	uint64_t map[];	      /* bit i: object i is free */
+};
+
+/* A slab's header apart from the slab, with its two entries in the cache's hash. */
+struct slab_link {
+	struct slab_link *next;
+	struct slab *slab;
+};
+struct slab_outside {
+	struct slab_link links[2];
+	struct slab slab;
+};
+#define SLAB_OUTSIDE_WORDS 4
+#define SLAB_OUTSIDE_OBJECTS (SLAB_OUTSIDE_WORDS * 64)
+#define SLAB_OUTSIDE_SIZE (sizeof(struct slab_outside) + SLAB_OUTSIDE_WORDS * sizeof(uint64_t))
+
+/* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks of a
+ * power of two units that are no smaller than a slab, so that a slab touches two of them at most. */
+#define SLAB_HASH_SMALL 16  /* buckets in the cache itself */
+#define SLAB_HASH_SEGMENTS 40
+struct slab_hash {
+	unsigned block_shift;
+	size_t entries, buckets;
+	size_t mask; /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
+	struct slab_link *small[SLAB_HASH_SMALL];
+	struct slab_link **segments[SLAB_HASH_SEGMENTS]; /* the i-th is 2^i pages of buckets */
+};
+
+struct kmem_cache {
+	/* Fixed once created. */
+	struct kmem_core *cores; /* port_core_max() of them; NULL: one of the module's own caches */
+	size_t obj_size;
+	size_t stride;
+	unsigned flags;
+	int stride_shift;	/* stride == 1 << it, or -1 */
+	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
+	size_t slab_size;
+	uint32_t slab_objects;
+	uint32_t place_scale;	/* free * it >> 16 is which of SLAB_PARTIALS */
+	bool is_frames;		/* found through the page frame table, else through the hash */
+	bool is_inside;		/* headers lie at the end of their slabs */
+	bool is_memory;
+	bool owns_storage;
+	struct arena *source;
+	kmem_ctor_fn ctor;
+	kmem_dtor_fn dtor;
+	void *priv;
+	size_t (*reclaim)(void *priv, size_t bytes);
+	void *reclaim_priv;
+	char name[KMEM_NAME_MAX];
+
+	/* Guarded by arenas_and_slabs_lock. */
+	struct list source_link; /* in source->slabs */
+	unsigned pins;
+
+	/* Changes rarely; read without a lock. */
+	bool is_slow; /* cores close their stacks, everything goes to the slab layer */
+	unsigned magazine_class;
+
+	struct depot depot;
+
+	/* Guarded by lock. */
+	struct spinlock lock __attribute__((aligned(PORT_LINE_SIZE)));
+	struct list partial[SLAB_PLACES]; /* by place; that of SLAB_FULL stays empty */
+	struct list all;
+	size_t slabs, slabs_empty;
+	size_t objects_free; /* in the slab layer */
+	size_t reserve;	     /* objects to keep slabs for */
+	uint64_t grows, shrinks, ctor_failures;
+	struct slab_hash hash;
+};
+
+/* Names a caller's bug; no lock is held. */
+#define kmem_bug(cache, caller, fmt, ...)                                                          \
+	panic("cache %s: " fmt " (called from %pS)", (cache)->name, __VA_ARGS__, caller)
+
+/* The slab layer (slab.c): raw objects, at most SLAB_STEP of them at a time */
+
+#define SLAB_STEP 32
+
+/* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
+ * shortage. */
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags);
+/* The same from slabs there are alone; interrupts may be off. */
+size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n);
+/* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what isn't a
+ * used object. */
+void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller);
+/* Gives slabs beyond what is to be kept back to the source; with `all`, every empty one the reserve
+ * doesn't need.  Returns the units that went back. */
+size_t slab_shed(struct kmem_cache *c, bool all);
+/* Objects outside the slab layer; adds the units of all slabs to *held. */
+size_t slab_objects_out(struct kmem_cache *c, size_t *held);
+/* Makes slabs until there are n objects; false on shortage. */
+bool slab_grow_to(struct kmem_cache *c, size_t n, unsigned flags);
+/* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
+struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
+
+/* Which object of the slab lies `offset` behind its base. */
+static inline size_t slab_index(const struct kmem_cache *c, size_t offset)
+{
+	if (c->stride_shift >= 0)
+		return offset >> c->stride_shift;
+	/* Exact while offset * stride < 2^64: the error of the inverse is below stride / 2^64. */
+	return (size_t)((unsigned __int128)offset * c->stride_inverse >> 64);
+}
+
+/* The caches the module itself is made of: no cores, no magazines, straight to the slab layer. */
+extern struct kmem_cache slab_headers; /* struct slab_outside */
+void *slab_meta_alloc(struct kmem_cache *c, unsigned flags);
+void slab_meta_free(struct kmem_cache *c, void *object);
+
+/* slab_hash.c.  The lock is held but for slab_hash_prepare(). */
+struct slab_memory {
+	void *at; /* NULL: none */
+	size_t bytes;
+};
+void slab_hash_init(struct slab_hash *h, size_t slab_size);
+/* Memory that entering one more slab will want. */
+struct slab_memory slab_hash_prepare(struct kmem_cache *c);
+/* Enters a slab; *memory, if it was wanted, is used up: `at` is NULL then. */
+void slab_hash_insert(
+	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory);
+/* Takes it out; returns memory that is no longer needed. */
+struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size);
+struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size);
+/* Entries of a slab, and whether chain b is where all of the chain's entries belong: for the checker. */
+unsigned slab_hash_links(const struct slab_hash *h, const struct slab *s, size_t slab_size);
+
+/* Magazines (magazine.c) */
+
+void magazine_init(void);
+/* Gives the cache its cores; false if there is no memory for them. */
+bool magazine_cores_make(struct kmem_cache *c, unsigned flags);
+void magazine_cores_end(struct kmem_cache *c);
+/* Takes magazines away from the depot, all or those it didn't need, and empties them. */
+void magazine_drain_depot(struct kmem_cache *c, bool all);
+/* Takes every core's magazines away, at a safe point of that core, and empties them. */
+void magazine_drain_cores(struct kmem_cache *c);
+/* From when this returns until it is undone, no core puts anything into a magazine or takes it out. */
+void magazine_set_slow(struct kmem_cache *c, bool slow);
+
+/* What leaves the hot path, or would have but for its flags */
+void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
+void magazine_free_slow(struct kmem_cache *c, void *object, void *caller);
+/* Panics unless the flags are sound in this context. */
+void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
+
+/* Unlinks the cache from its source, unless a walk stands on it (slab_tree.c). */
+bool slab_tree_leave(struct kmem_cache *c);
+
+/* Makes one of the module's own caches, over base_arena. */
+void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align);
+
+/* The module's start (slab_create.c): its own caches; what stands on it comes later (kmem_cache_init). */
+void slab_init(void);
+
+/* The hot path, for whoever wants it inline */
+
+static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
+{
+	return &c->cores[port_core_id()];
+}
+
+static inline bool kmem_flags_sound(unsigned flags)
+{
+	if (__builtin_expect(flags == MEM_WAIT, 1))
+		return port_irq_enabled();
+	return flags == MEM_ATOMIC || flags == MEM_ERROR;
+}
+
+/* NULL: go the slow way.  The flags are sound. */
+static inline void *kmem_alloc_hot(struct kmem_cache *c)
+{
+	struct kmem_core *core = kmem_core_self(c);
+
+	core->allocs++;
+	return port_stack_pop(&core->stack);
+}
+
+/* false: go the slow way. */
+static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
+{
+	struct kmem_core *core = kmem_core_self(c);
+
+	core->frees++;
+	return port_stack_push(&core->stack, object);
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Runs benchmarks.
+ */
+#include "bench.h"
+
+#include "lib/string.h"
+
+/* The image's set; the linker brings these from the name of the section. */
+extern const struct bench *const __start_bench_set[];
+extern const struct bench *const __stop_bench_set[];
+
+static struct sink *rows;
+
+void bench_row(const char *name, uint64_t n, uint64_t value, const char *unit)
+{
+	sink_printf(rows, "%s,%llu,%llu,%s\n", name, (unsigned long long)n,
+		(unsigned long long)value, unit);
+}
+
+unsigned bench_run(const char *filter, struct sink *sink)
+{
+	unsigned ran = 0;
+
+	rows = sink;
+	sink_puts(sink, "name,n,value,unit\n");
+	for (const struct bench *const *b = __start_bench_set; b < __stop_bench_set; b++) {
+		if (filter && !strstr((*b)->name, filter))
+			continue;
+		(*b)->run();
+		ran++;
+	}
+	return ran;
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The page frame table.
+ */
+#include "frames.h"
+
+#include "arena.h"
+#include "lib/bitmap.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "spinlock.h"
+
+/* The leaf of whoever has none.  Never written. */
+static uintptr_t nobody[FRAMES_LEAF_SLOTS];
+
+struct frames frames;
+
+/* Guards which leaves there are and how many entries each has.  Held for a bounded number of steps, a
+ * leaf's. */
+static struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
+static uint16_t *live;	 /* entries set or claimed; of a leaf that is there, else unspecified */
+static uint64_t *idle;	 /* bit: the leaf is there and may have no entry */
+static size_t leaves, root_pages;
+
+_Static_assert(FRAMES_LEAF_SLOTS <= UINT16_MAX, "live counts the entries of a leaf");
+
+static size_t index_of(uintptr_t addr)
+{
+	return (addr - frames.first) / FRAMES_LEAF_BYTES;
+}
+
+static size_t pages_for(size_t bytes)
+{
+	return (bytes + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+}
+
+static void *take_pages(size_t bytes)
+{
+	void *pages = base_alloc(NULL, pages_for(bytes) * PORT_PAGE_SIZE, MEM_ATOMIC);
+
+	if (!pages)
+		panic("page frame table: no memory for its root, %zu bytes", bytes);
+	root_pages += pages_for(bytes);
+	return pages;
+}
+
+void frames_init(uintptr_t first, uintptr_t last)
+{
+	frames.first = first / FRAMES_LEAF_BYTES * FRAMES_LEAF_BYTES;
+	frames.count = index_of(last) + 1;
+	frames.root = take_pages(frames.count * sizeof(*frames.root));
+	live = take_pages(frames.count * sizeof(*live));
+	idle = take_pages(BITMAP_WORDS(frames.count) * sizeof(*idle));
+	for (size_t i = 0; i < frames.count; i++)
+		frames.root[i] = nobody;
+	memset(idle, 0, BITMAP_WORDS(frames.count) * sizeof(*idle));
+}
+
+bool frames_cover(uintptr_t start, size_t size)
+{
+	return start >= frames.first && index_of(start) < frames.count &&
+	       index_of(start + (size - 1)) < frames.count;
+}
+
+/* Puts in the leaf (NULL: none was taken), if none is there by now, and notes n more entries in it.
+ * Returns whether a leaf is there; *spare is the one that wasn't needed. */
+static bool leaf_claim(size_t i, size_t n, uintptr_t **spare)
+{
+	port_irq_t irq = spin_lock(&lock);
+	bool there = frames.root[i] != nobody;
+
+	if (!there && *spare) {
+		live[i] = 0;
+		__atomic_store_n(&frames.root[i], *spare, __ATOMIC_RELEASE);
+		*spare = NULL;
+		leaves++;
+		there = true;
+	}
+	if (there) {
+		live[i] += (uint16_t)n;
+		bitmap_clear(idle, i);
+	}
+	spin_unlock(&lock, irq);
+	return there;
+}
+
+static void leaf_unclaim(size_t i, size_t n)
+{
+	port_irq_t irq = spin_lock(&lock);
+
+	live[i] -= (uint16_t)n;
+	if (live[i] == 0)
+		bitmap_set(idle, i);
+	spin_unlock(&lock, irq);
+}
+
+/* As leaf_claim(), with a leaf from the base arena if need be. */
+static bool leaf_make(size_t i, size_t n, unsigned flags)
+{
+	uintptr_t *spare = NULL;
+
+	if (leaf_claim(i, n, &spare))
+		return true;
+	spare = base_zalloc(NULL, PORT_PAGE_SIZE, flags);
+	if (!spare)
+		return false;
+	leaf_claim(i, n, &spare);
+	if (spare)
+		base_free(NULL, spare, PORT_PAGE_SIZE);
+	return true;
+}
+
+/* How many of `pages` pages from `start` on lie in the leaf of the first. */
+static size_t pages_in_leaf(uintptr_t start, size_t pages)
+{
+	size_t n = FRAMES_LEAF_SLOTS - start / PORT_PAGE_SIZE % FRAMES_LEAF_SLOTS;
+
+	return n < pages ? n : pages;
+}
+
+static void store(uintptr_t start, size_t pages, uintptr_t entry)
+{
+	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {
+		uintptr_t *slot = frames.root[index_of(start)] +
+				  start / PORT_PAGE_SIZE % FRAMES_LEAF_SLOTS;
+
+		n = pages_in_leaf(start, pages);
+		for (size_t i = 0; i < n; i++)
+			__atomic_store_n(&slot[i], entry, __ATOMIC_RELEASE);
+	}
+}
+
+static void unclaim(uintptr_t start, size_t pages)
+{
+	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {
+		n = pages_in_leaf(start, pages);
+		leaf_unclaim(index_of(start), n);
+	}
+}
+
+bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags)
+{
+	uintptr_t at = start;
+
+	if (!frames_cover(start, pages * PORT_PAGE_SIZE))
+		return false;
+	for (size_t left = pages, n; left > 0; at += n * PORT_PAGE_SIZE, left -= n) {
+		n = pages_in_leaf(at, left);
+		if (!leaf_make(index_of(at), n, flags)) {
+			unclaim(start, (at - start) / PORT_PAGE_SIZE);
+			return false;
+		}
+	}
+	store(start, pages, entry);
+	return true;
+}
+
+void frames_clear(uintptr_t start, size_t pages)
+{
+	store(start, pages, 0);
+	unclaim(start, pages);
+}
+
+/* Takes out the first leaf without an entry at or behind *i, looking at no more than TRIM_STEP; *i is
+ * then behind what was looked at. */
+#define TRIM_STEP (256 * 64)
+
+static uintptr_t *leaf_take_idle(size_t *i)
+{
+	port_irq_t irq = spin_lock(&lock);
+	size_t end = frames.count - *i < TRIM_STEP ? frames.count : *i + TRIM_STEP;
+	size_t found = bitmap_find_from(idle, end, *i);
+	uintptr_t *leaf = NULL;
+
+	*i = end;
+	if (found != BITMAP_NONE) {
+		*i = found + 1;
+		leaf = frames.root[found];
+		__atomic_store_n(&frames.root[found], nobody, __ATOMIC_RELEASE);
+		bitmap_clear(idle, found);
+		leaves--;
+	}
+	spin_unlock(&lock, irq);
+	return leaf;
+}
+
+size_t frames_trim(void)
+{
+	size_t trimmed = 0;
+
+	for (size_t i = 0; i < frames.count;) {
+		uintptr_t *leaf = leaf_take_idle(&i);
+
+		if (!leaf)
+			continue;
+		base_free(NULL, leaf, PORT_PAGE_SIZE);
+		trimmed++;
+	}
+	return trimmed;
+}
+
+size_t frames_pages(void)
+{
+	port_irq_t irq = spin_lock(&lock);
+	size_t pages = root_pages + leaves;
+
+	spin_unlock(&lock, irq);
+	return pages;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * kmalloc: sizes to caches, and pages beyond.
+ */
+#include "kmalloc.h"
+
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "qcache.h"
+#include "slab_impl.h"
+
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/*
+ * Classes: 8, 16, ... 64 bytes, then four to a doubling up to a page, so that no more than a fifth is lost to
+ * rounding.  A table over steps of 8 bytes leads from a size to its class.
+ */
+#define STEP 8
+#define LINEAR_MAX 64
+#define CLASSES_MAX (LINEAR_MAX / STEP + 4 * (PORT_PAGE_SHIFT - 6))
+
+static struct kmem_cache classes[CLASSES_MAX];
+static unsigned class_count;
+static struct kmem_cache *class_of[KMALLOC_CACHED_MAX / STEP + 1];
+
+static inline struct kmem_cache *cache_for(size_t size)
+{
+	return class_of[(size + STEP - 1) / STEP];
+}
+
+/*
+ * Larger: the frame-table entry of the first page says how many pages the segment has and how many of them
+ * lie before this one, for the sake of alignment.
+ */
+#define LARGE_TAG FRAMES_LARGE
+#define LARGE_LEAD_SHIFT 2
+#define LARGE_PAGES_SHIFT 32
+#define LARGE_PAGES_MAX (((uintptr_t)1 << 30) - 1)
+
+static inline bool is_large(uintptr_t entry)
+{
+	return entry & LARGE_TAG;
+}
+
+static size_t large_lead(uintptr_t entry)
+{
+	return (entry >> LARGE_LEAD_SHIFT & LARGE_PAGES_MAX) * PORT_PAGE_SIZE;
+}
+
+static size_t large_total(uintptr_t entry)
+{
+	return (entry >> LARGE_PAGES_SHIFT) * PORT_PAGE_SIZE;
+}
+
+/* A segment with room for `size` bytes on a multiple of `align`, wherever it starts. */
+static __attribute__((noinline)) void *large_alloc(size_t size, size_t align, unsigned flags)
+{
+	size_t slack = align > PORT_PAGE_SIZE ? align - PORT_PAGE_SIZE : 0;
+	size_t pages = (size + slack) / PORT_PAGE_SIZE + (size % PORT_PAGE_SIZE != 0);
+	uintptr_t start, p, entry;
+
+	if (size + slack < size || pages > LARGE_PAGES_MAX)
+		return NULL;
+	start = (uintptr_t)arena_alloc(kpages_arena, pages * PORT_PAGE_SIZE, flags);
+	if (!start)
+		return NULL;
+	p = slack ? (start + (align - 1)) & -align : start;
+	entry = (uintptr_t)pages << LARGE_PAGES_SHIFT |
+		(p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT | LARGE_TAG;
+	if (frames_set(p, 1, entry, flags))
+		return (void *)p;
+	arena_free(kpages_arena, (void *)start, pages * PORT_PAGE_SIZE);
+	return NULL;
+}
+
+static void large_free(void *p, uintptr_t entry)
+{
+	frames_clear((uintptr_t)p, 1);
+	arena_free(kpages_arena, (char *)p - large_lead(entry), large_total(entry));
+}
+
+static bool is_power_of_two(size_t n)
+{
+	return n && (n & (n - 1)) == 0;
+}
+
+static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
+{
+	if (size > KMALLOC_CACHED_MAX)
+		return large_alloc(size, is_power_of_two(size) ? size : 1, flags);
+	return magazine_alloc_slow(cache_for(size), flags, caller);
+}
+
+/* The one call that isn't hot stands last, so that the hot path needs no frame. */
+void *kmalloc(size_t size, unsigned flags)
+{
+	if (__builtin_expect(size <= KMALLOC_CACHED_MAX && kmem_flags_sound(flags), 1)) {
+		void *p = kmem_alloc_hot(cache_for(size));
+
+		if (__builtin_expect(p != NULL, 1))
+			return p;
+	}
+	return alloc_slow(size, flags, __builtin_return_address(0));
+}
+
+void *kzalloc(size_t size, unsigned flags)
+{
+	void *p = kmalloc(size, flags);
+
+	return p ? memset(p, 0, size) : NULL;
+}
+
+void *kmalloc_array(size_t n, size_t size, unsigned flags)
+{
+	size_t bytes;
+
+	return __builtin_mul_overflow(n, size, &bytes) ? NULL : kzalloc(bytes, flags);
+}
+
+/* Slabs start on a page, so objects have every alignment up to a page that divides their size. */
+void *kmalloc_align(size_t size, size_t align, unsigned flags)
+{
+	struct kmem_cache *c;
+
+	if (!is_power_of_two(align))
+		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align,
+			__builtin_return_address(0));
+	if (size > KMALLOC_CACHED_MAX || align > PORT_PAGE_SIZE)
+		return large_alloc(size, align, flags);
+	for (c = cache_for(size); c->stride % align; c++)
+		;
+	return kmem_cache_alloc(c, flags);
+}
+
+static __attribute__((noreturn, cold)) void bad_pointer(
+	const char *what, const void *p, void *caller)
+{
+	panic("%s of %p, which is no memory of kmalloc's (called from %pS)", what, p, caller);
+}
+
+/* The class's cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
+static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *what, void *caller)
+{
+	uintptr_t e = *entry = frames_get((uintptr_t)p);
+
+	if (e & FRAMES_KMALLOC)
+		return ((struct slab *)(e - FRAMES_KMALLOC))->cache;
+	if (!is_large(e) || (uintptr_t)p % PORT_PAGE_SIZE)
+		bad_pointer(what, p, caller);
+	return NULL;
+}
+
+static __attribute__((noinline)) void free_slow(void *p, void *caller)
+{
+	struct kmem_cache *c;
+	uintptr_t entry;
+
+	if (!p)
+		return;
+	c = class_at(p, &entry, "kfree", caller);
+	if (c)
+		magazine_free_slow(c, p, caller);
+	else
+		large_free(p, entry);
+}
+
+/* NULL has no entry, like whatever isn't kmalloc's. */
+void kfree(void *p)
+{
+	uintptr_t e = frames_get((uintptr_t)p);
+
+	if (__builtin_expect(e & FRAMES_KMALLOC, 1))
+		if (__builtin_expect(kmem_free_hot(((struct slab *)(e - FRAMES_KMALLOC))->cache, p), 1))
+			return;
+	free_slow(p, __builtin_return_address(0));
+}
+
+size_t ksize(const void *p)
+{
+	uintptr_t entry;
+	struct kmem_cache *c = class_at(p, &entry, "ksize", __builtin_return_address(0));
+
+	return c ? c->stride : large_total(entry) - large_lead(entry);
+}
+
+/* In place while no more than half would be wasted. */
+void *krealloc(void *p, size_t size, unsigned flags)
+{
+	size_t has = p ? ksize(p) : 0;
+	void *to;
+
+	if (size == 0) {
+		kfree(p);
+		return NULL;
+	}
+	if (size <= has && size >= has / 2)
+		return p;
+	to = kmalloc(size, flags);
+	if (to && p) {
+		memcpy(to, p, size < has ? size : has);
+		kfree(p);
+	}
+	return to;
+}
+
+/* The start of it all */
+
+/* The class behind one of `size` bytes. */
+static size_t class_next(size_t size)
+{
+	size_t top = (size_t)1 << (63 - __builtin_clzll(size));
+
+	return size < LINEAR_MAX ? size + STEP : size + top / 4;
+}
+
+static void kmalloc_init(void)
+{
+	char name[KMEM_NAME_MAX];
+	size_t below = 0;
+
+	for (size_t size = STEP; size <= KMALLOC_CACHED_MAX; size = class_next(size)) {
+		ksnprintf(name, sizeof(name), "kmalloc-%zu", size);
+		if (!__kmem_cache_create(&classes[class_count], name, size, 0, KMC_KMALLOC, kpages_arena,
+			    NULL, NULL, NULL))
+			panic("kmalloc: no memory for its caches");
+		for (; below <= size / STEP; below++)
+			class_of[below] = &classes[class_count];
+		class_count++;
+	}
+}
+
+/* The ends of the base arena's spans. */
+static bool note_ends(const struct arena_segment *s, void *arg)
+{
+	uintptr_t *ends = arg;
+
+	if (s->start < ends[0])
+		ends[0] = s->start;
+	if (s->start + (s->size - 1) > ends[1])
+		ends[1] = s->start + (s->size - 1);
+	return true;
+}
+
+void kmem_cache_init(void)
+{
+	uintptr_t ends[2] = {UINTPTR_MAX, 0};
+
+	arena_walk(base_arena, note_ends, ends);
+	frames_init(ends[0], ends[1]);
+	slab_init();
+	qcache_init();
+	kmalloc_init();
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to qcache_max.
+ *
+ * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is taken once for
+ * a slab's worth.  They are asked atomically: when no slab can be had, the arena serves the request itself,
+ * and a free whose address lies in no slab goes to the arena, which knows it or panics (slab.c).  Objects are
+ * never touched, so the arena may hand out anything.
+ */
+#include "qcache.h"
+
+#include "lib/panic.h"
+#include "slab_impl.h"
+
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct qcaches {
+	struct arena_front front;
+	struct arena *arena;
+	int shift; /* the quantum is 1 << shift, or -1 */
+	size_t bytes; /* of this, whole pages of the base arena */
+	size_t count;
+	struct kmem_cache cache[]; /* the i-th: i + 1 quanta */
+};
+
+static struct qcaches *qcaches_of(struct arena_front *f)
+{
+	return container_of(f, struct qcaches, front);
+}
+
+static inline struct kmem_cache *cache_for(struct arena_front *f, size_t size)
+{
+	struct qcaches *q = qcaches_of(f);
+	return &q->cache[q->shift >= 0 ? (size - 1) >> q->shift : (size - 1) / q->arena->store.quantum];
+}
+
+static void *front_alloc(struct arena_front *f, size_t size, unsigned flags)
+{
+	struct kmem_cache *c = cache_for(f, size);
+	void *object = kmem_alloc_hot(c);
+
+	return __builtin_expect(object != NULL, 1) ?
+		       object :
+		       magazine_alloc_slow(c, MEM_ATOMIC, __builtin_return_address(0));
+}
+
+static void front_free(struct arena_front *f, void *addr, size_t size, void *caller)
+{
+	struct kmem_cache *c = cache_for(f, size);
+
+	if (unlikely(!kmem_free_hot(c, addr)))
+		magazine_free_slow(c, addr, caller);
+}
+
+static size_t front_drain(struct arena_front *f, bool all)
+{
+	struct qcaches *q = qcaches_of(f);
+	size_t units = 0;
+
+	for (size_t i = 0; i < q->count; i++)
+		units += kmem_cache_reap(&q->cache[i], all ? KMEM_REAP_ALL : KMEM_REAP_DEPOT);
+	return units;
+}
+
+static void front_set_slow(struct arena_front *f, bool slow)
+{
+	struct qcaches *q = qcaches_of(f);
+
+	for (size_t i = 0; i < q->count; i++)
+		magazine_set_slow(&q->cache[i], slow);
+}
+
+static void front_usage(struct arena_front *f, size_t *held, size_t *live)
+{
+	struct qcaches *q = qcaches_of(f);
+
+	*held = *live = 0;
+	for (size_t i = 0; i < q->count; i++) {
+		size_t out = slab_objects_out(&q->cache[i], held);
+
+		*live += out * q->cache[i].stride;
+	}
+}
+
+/* Takes the caches out of the tree, all or none of them. */
+static bool leave_tree(struct qcaches *q)
+{
+	size_t left = 0;
+
+	while (left < q->count && slab_tree_leave(&q->cache[left]))
+		left++;
+	if (left == q->count)
+		return true;
+	while (left-- > 0)
+		add_importing_slab(q->arena, &q->cache[left]);
+	return false;
+}
+
+static int front_destroy(struct arena_front *f)
+{
+	struct qcaches *q = qcaches_of(f);
+	size_t held = 0, live;
+
+	front_usage(f, &held, &live);
+	if (live > 0 || !leave_tree(q))
+		return -EBUSY;
+	for (size_t i = 0; i < q->count; i++)
+		if (__kmem_cache_destroy(&q->cache[i]))
+			panic("arena %s: used while it is being destroyed", q->arena->name);
+	base_free(q->arena, q, q->bytes);
+	return 0;
+}
+
+/* Stops where memory ends. */
+static void make_caches(struct qcaches *q, size_t count)
+{
+	char name[KMEM_NAME_MAX];
+
+	for (; q->count < count; q->count++) {
+		ksnprintf(name, sizeof(name), "%s-%zu", q->arena->name, q->count + 1);
+		if (!__kmem_cache_create(&q->cache[q->count], name,
+			    (q->count + 1) * q->arena->store.quantum, 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
+			    NULL, NULL, NULL))
+			break;
+	}
+}
+
+static struct arena_front *front_create(struct arena *a)
+{
+	size_t count = a->qcache_max / a->store.quantum;
+	size_t bytes = sizeof(struct qcaches) + count * sizeof(struct kmem_cache);
+	struct qcaches *q;
+
+	bytes = (bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
+	q = base_alloc(a, bytes, MEM_ATOMIC);
+	if (!q)
+		return NULL;
+	*q = (struct qcaches){
+		.front = {front_alloc, front_free, front_drain, front_set_slow, front_usage,
+			front_destroy, count},
+		.arena = a,
+		.shift = a->store.shift,
+		.bytes = bytes,
+	};
+	make_caches(q, count);
+	if (q->count == count)
+		return &q->front;
+	front_destroy(&q->front);
+	return NULL;
+}
+
+void qcache_init(void)
+{
+	struct arena *a;
+
+	arena_front_create = front_create;
+	list_for_each_entry (a, &all_arenas, all_link)
+		if (a->qcache_max > 0 && !a->front)
+			arena_set_front(a, front_create(a));
+}

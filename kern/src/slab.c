@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slab caches: the slab layer.
+ * THEORY
+ */
+#include "lib/bitmap.h"
+#include "lib/panic.h"
+#include "slab_impl.h"
+
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Empty slabs are kept: one, and one more for each SLAB_EMPTY_SHARE there are, so that a cache that
+ * breathes doesn't go to its source each time. */
+#define SLAB_EMPTY_SHARE 8
+
+/* Places */
+
+static inline unsigned place_of(const struct kmem_cache *c, uint32_t free)
+{
+	if (free == 0)
+		return SLAB_FULL;
+	if (free == c->slab_objects)
+		return SLAB_EMPTY;
+	return 1 + (unsigned)((uint64_t)free * c->place_scale >> 16);
+}
+
+/* Puts the slab where it belongs now.  Lock held. */
+static inline void slab_place(struct kmem_cache *c, struct slab *s)
+{
+	unsigned place = place_of(c, s->free);
+
+	if (place == s->place)
+		return;
+	list_del(&s->link);
+	if (place != SLAB_FULL)
+		list_add(&c->partial[place], &s->link);
+	c->slabs_empty += (place == SLAB_EMPTY) - (s->place == SLAB_EMPTY);
+	s->place = (uint16_t)place;
+}
+
+/* The fullest slab that has a free object, or NULL.  Lock held. */
+static struct slab *slab_pick(struct kmem_cache *c)
+{
+	for (unsigned place = SLAB_FULL + 1; place <= SLAB_EMPTY; place++)
+		if (!list_empty(&c->partial[place]))
+			return list_first_entry(&c->partial[place], struct slab, link);
+	return NULL;
+}
+
+/* Making and unmaking slabs */
+
+static size_t pages_of(const struct kmem_cache *c)
+{
+	return c->slab_size / PORT_PAGE_SIZE;
+}
+
+static void *source_alloc(struct kmem_cache *c, unsigned flags)
+{
+	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size, MEM_ATOMIC) :
+				       arena_alloc(c->source, c->slab_size, flags);
+}
+
+static void source_free(struct kmem_cache *c, uintptr_t base)
+{
+	if (c->flags & KMC_QCACHE)
+		arena_segment_free(c->source, (void *)base, c->slab_size, __builtin_return_address(0));
+	else
+		arena_free(c->source, (void *)base, c->slab_size);
+}
+
+static struct slab *header_inside(const struct kmem_cache *c, uintptr_t base)
+{
+	size_t size = sizeof(struct slab) + BITMAP_WORDS(c->slab_objects) * sizeof(uint64_t);
+
+	return (struct slab *)(base + c->slab_size - size);
+}
+
+static struct slab *header_alloc(struct kmem_cache *c, unsigned flags)
+{
+	struct slab_outside *o = slab_meta_alloc(&slab_headers, flags);
+
+	return o ? &o->slab : NULL;
+}
+
+static void header_free(struct slab *s)
+{
+	slab_meta_free(&slab_headers, container_of(s, struct slab_outside, slab));
+}
+
+static void header_init(struct kmem_cache *c, struct slab *s, uintptr_t base)
+{
+	list_init(&s->link);
+	list_init(&s->all_link);
+	s->cache = c;
+	s->base = base;
+	s->free = c->slab_objects;
+	s->place = SLAB_FULL; /* in no list yet */
+	s->hint = 0;
+	for (size_t w = 0; w < BITMAP_WORDS(c->slab_objects); w++) {
+		size_t left = c->slab_objects - w * 64;
+
+		s->map[w] = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
+	}
+}
+
+static uintptr_t entry_of(const struct kmem_cache *c, const struct slab *s)
+{
+	return (uintptr_t)s | (c->flags & KMC_KMALLOC ? FRAMES_KMALLOC : 0);
+}
+
+/* A new slab that nobody knows, or NULL.  No lock held. */
+static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
+{
+	struct slab *s = c->is_inside ? NULL : header_alloc(c, flags);
+	uintptr_t base;
+
+	if (!s && !c->is_inside)
+		return NULL;
+	base = (uintptr_t)source_alloc(c, flags);
+	if (base && c->is_inside)
+		s = header_inside(c, base);
+	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), flags))) {
+		header_init(c, s, base);
+		return s;
+	}
+	if (base)
+		source_free(c, base);
+	if (!c->is_inside)
+		header_free(s);
+	return NULL;
+}
+
+/* The reverse, for a slab that nobody knows any more. */
+static void slab_unmake(struct kmem_cache *c, struct slab *s)
+{
+	uintptr_t base = s->base;
+
+	if (c->is_frames)
+		frames_clear(base, pages_of(c));
+	if (!c->is_inside)
+		header_free(s);
+	source_free(c, base);
+}
+
+/* Makes a new slab one of the cache's.  Lock held. */
+static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory *memory)
+{
+	if (!c->is_frames)
+		slab_hash_insert(&c->hash, s, c->slab_size, memory);
+	list_add_tail(&c->all, &s->all_link);
+	c->slabs++;
+	c->objects_free += c->slab_objects;
+	c->grows++;
+	slab_place(c, s);
+}
+
+/* The reverse, for an empty slab.  Lock held. */
+static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
+{
+	list_del(&s->link);
+	list_del(&s->all_link);
+	c->slabs--;
+	c->slabs_empty--;
+	c->objects_free -= c->slab_objects;
+	c->shrinks++;
+	if (c->is_frames)
+		return (struct slab_memory){NULL, 0};
+	return slab_hash_remove(&c->hash, s, c->slab_size);
+}
+
+/* Hash memory comes and goes with no lock held. */
+static struct slab_memory memory_prepare(struct kmem_cache *c)
+{
+	return c->is_frames ? (struct slab_memory){NULL, 0} : slab_hash_prepare(c);
+}
+
+static void memory_return(struct kmem_cache *c, const struct slab_memory *memory)
+{
+	if (memory->at)
+		base_free(c->source, memory->at, memory->bytes);
+}
+
+/* Taking objects */
+
+/* Takes up to n objects off a slab that has some.  Lock held. */
+static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, size_t n)
+{
+	size_t taken = 0, w = s->hint;
+
+	if (n > s->free)
+		n = s->free;
+	for (;; w++) {
+		uintptr_t first = s->base + w * 64 * c->stride;
+		uint64_t word = s->map[w];
+
+		for (; word && taken < n; word &= word - 1)
+			objects[taken++] =
+				(void *)(first + (size_t)__builtin_ctzll(word) * c->stride);
+		s->map[w] = word;
+		if (taken == n)
+			break;
+	}
+	s->hint = (uint16_t)w;
+	s->free -= (uint32_t)n;
+	c->objects_free -= n;
+	slab_place(c, s);
+	return n;
+}
+
+size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	size_t taken = 0;
+	struct slab *s;
+
+	while (taken < n && (s = slab_pick(c)))
+		taken += take_from(c, s, objects + taken, n - taken);
+	spin_unlock(&c->lock, irq);
+	return taken;
+}
+
+/* Those of a new slab, before anybody else sees it: nothing to try again. */
+static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+{
+	struct slab_memory memory = memory_prepare(c);
+	struct slab *s = slab_make(c, flags);
+	size_t taken = 0;
+
+	if (s) {
+		port_irq_t irq = spin_lock(&c->lock);
+
+		slab_enter(c, s, &memory);
+		if (n > 0)
+			taken = take_from(c, s, objects, n);
+		spin_unlock(&c->lock, irq);
+	}
+	memory_return(c, &memory);
+	return s ? taken + (n == 0) : 0;
+}
+
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+{
+	size_t taken = slab_take_held(c, objects, n);
+
+	return taken ? taken : take_grown(c, objects, n, flags);
+}
+
+static size_t objects_in(struct kmem_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	size_t n = c->slabs * c->slab_objects;
+
+	spin_unlock(&c->lock, irq);
+	return n;
+}
+
+bool slab_grow_to(struct kmem_cache *c, size_t n, unsigned flags)
+{
+	while (objects_in(c) < n)
+		if (!take_grown(c, NULL, 0, flags))
+			return false;
+	return true;
+}
+
+/* Taking back */
+
+/* Where an object lies. */
+struct locus {
+	struct slab *slab;
+	size_t index;
+};
+
+enum mistake { NO_MISTAKE, NO_SLAB, OTHER_CACHE, INSIDE, FREE };
+
+struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
+{
+	uintptr_t entry;
+
+	if (!c->is_frames)
+		return slab_hash_find(&c->hash, addr, c->slab_size);
+	entry = frames_get(addr);
+	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
+}
+
+static inline enum mistake locate(struct kmem_cache *c, const void *object, struct locus *at)
+{
+	struct slab *s = slab_find(c, (uintptr_t)object);
+	size_t offset;
+
+	at->slab = s;
+	if (unlikely(!s))
+		return NO_SLAB;
+	if (unlikely(s->cache != c))
+		return OTHER_CACHE;
+	offset = (uintptr_t)object - s->base;
+	at->index = slab_index(c, offset);
+	if (unlikely(at->index * c->stride != offset || at->index >= c->slab_objects))
+		return INSIDE;
+	return NO_MISTAKE;
+}
+
+static __attribute__((noreturn, cold)) void bad_free(
+	struct kmem_cache *c, enum mistake m, const void *object, const struct slab *s, void *caller)
+{
+	uintptr_t addr = (uintptr_t)object;
+
+	switch (m) {
+	case OTHER_CACHE:
+		kmem_bug(c, caller, "free of %#lx, which belongs to cache %s", addr, s->cache->name);
+	case INSIDE:
+		kmem_bug(c, caller, "free of %#lx, which is inside an object or behind the last of slab %#lx",
+			addr, s->base);
+	case FREE:
+		kmem_bug(c, caller, "free of %#lx, which is not allocated (freed twice?)", addr);
+	default:
+		kmem_bug(c, caller, "free of %#lx, which lies in no slab", addr);
+	}
+}
+
+/* Marks an object free; false if it was.  Lock held. */
+static inline bool put_back(struct kmem_cache *c, const struct locus *at)
+{
+	struct slab *s = at->slab;
+	size_t w = at->index / 64;
+	uint64_t bit = (uint64_t)1 << at->index % 64;
+
+	if (unlikely(s->map[w] & bit))
+		return false;
+	s->map[w] |= bit;
+	if (w < s->hint)
+		s->hint = (uint16_t)w;
+	s->free++;
+	c->objects_free++;
+	slab_place(c, s);
+	return true;
+}
+
+/* Finds every object, without the lock where the frame table does it: whoever holds an object keeps its
+ * slab from going. */
+static enum mistake locate_all(
+	struct kmem_cache *c, void *const *objects, size_t n, struct locus *at, bool destructs, size_t *bad)
+{
+	enum mistake m = NO_MISTAKE;
+	bool locks = !c->is_frames || destructs;
+	port_irq_t irq = 0;
+
+	if (locks)
+		irq = spin_lock(&c->lock);
+	for (size_t i = 0; i < n && m == NO_MISTAKE; i++) {
+		m = locate(c, objects[i], &at[i]);
+		/* Found here, before the destructor sees it; else by put_back(). */
+		if (destructs && m == NO_MISTAKE && bitmap_test(at[i].slab->map, at[i].index))
+			m = FREE;
+		if (unlikely(m == NO_SLAB && (c->flags & KMC_QCACHE)))
+			m = NO_MISTAKE;
+		*bad = i;
+	}
+	if (locks)
+		spin_unlock(&c->lock, irq);
+	return m;
+}
+
+static bool has_surplus(const struct kmem_cache *c)
+{
+	return c->slabs_empty > 1 + c->slabs / SLAB_EMPTY_SHARE;
+}
+
+void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
+{
+	struct locus at[SLAB_STEP];
+	size_t bad = 0, strays = 0;
+	bool destructs = constructed && c->dtor;
+	enum mistake m = locate_all(c, objects, n, at, destructs, &bad);
+	bool surplus;
+	port_irq_t irq;
+
+	if (unlikely(m != NO_MISTAKE))
+		bad_free(c, m, objects[bad], at[bad].slab, caller);
+	if (destructs)
+		for (size_t i = 0; i < n; i++)
+			c->dtor(objects[i], c->priv);
+
+	irq = spin_lock(&c->lock);
+	for (size_t i = 0; i < n; i++) {
+		if (unlikely(!at[i].slab)) {
+			strays++;
+		} else if (unlikely(!put_back(c, &at[i]))) {
+			m = FREE;
+			bad = i;
+		}
+	}
+	surplus = has_surplus(c);
+	spin_unlock(&c->lock, irq);
+
+	if (unlikely(m != NO_MISTAKE))
+		bad_free(c, m, objects[bad], at[bad].slab, caller);
+	/* What a quantum cache has no slab of, the arena handed out itself. */
+	for (size_t i = 0; strays > 0; i++) {
+		if (at[i].slab)
+			continue;
+		strays--;
+		arena_segment_free(c->source, objects[i], c->stride, caller);
+	}
+	if (unlikely(surplus))
+		slab_shed(c, false);
+}
+
+/* An empty slab that may go, or NULL. */
+static struct slab *surplus_take(struct kmem_cache *c, bool all, struct slab_memory *memory)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct slab *s = NULL;
+
+	*memory = (struct slab_memory){NULL, 0};
+	if (c->slabs_empty > 0 && (all || has_surplus(c)) &&
+		(c->slabs - 1) * c->slab_objects >= c->reserve) {
+		s = list_entry(c->partial[SLAB_EMPTY].prev, struct slab, link);
+		*memory = slab_leave(c, s);
+	}
+	spin_unlock(&c->lock, irq);
+	return s;
+}
+
+size_t slab_shed(struct kmem_cache *c, bool all)
+{
+	struct slab_memory memory;
+	struct slab *s;
+	size_t units = 0;
+
+	while ((s = surplus_take(c, all, &memory))) {
+		slab_unmake(c, s);
+		memory_return(c, &memory);
+		units += c->slab_size;
+	}
+	return units;
+}
+
+size_t slab_objects_out(struct kmem_cache *c, size_t *held)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	size_t n = c->slabs * c->slab_objects - c->objects_free;
+
+	*held += c->slabs * c->slab_size;
+	spin_unlock(&c->lock, irq);
+	return n;
+}
+
+/* The module's own objects */
+
+void *slab_meta_alloc(struct kmem_cache *c, unsigned flags)
+{
+	void *object;
+
+	return slab_take(c, &object, 1, flags) ? object : NULL;
+}
+
+void slab_meta_free(struct kmem_cache *c, void *object)
+{
+	slab_give(c, &object, 1, false, __builtin_return_address(0));
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slab caches: how they come into being, are laid out, give back and end.
+ */
+#include "lib/bitmap.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "slab_impl.h"
+
+/* What a slab may waste, its header included: a sixteenth. */
+#define WASTE_SHARE 16
+/* Objects a slab of memory is to hold where that takes no more than SLAB_UNITS_FIRST units of the source
+ * (so that slabs of kpages_arena come from its quantum caches); and what a slab not of memory is to
+ * hold.  A quantum cache's slab is as near as can be to QCACHE_QUANTA quanta. */
+#define SLAB_OBJECTS_FIRST 8
+#define SLAB_UNITS_FIRST 8
+#define SLAB_OBJECTS_ABSTRACT 64
+#define QCACHE_QUANTA 32
+#define QCACHE_OBJECTS_MIN 4
+
+struct kmem_cache slab_headers;
+static struct kmem_cache caches; /* of caches */
+
+/* Layout */
+
+struct layout {
+	size_t slab_size;
+	size_t objects;
+	bool is_inside;
+	size_t waste;
+};
+
+static size_t round_up(size_t n, size_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+static struct layout layout_outside(size_t bytes, size_t stride)
+{
+	size_t objects = bytes / stride;
+
+	if (objects > SLAB_OUTSIDE_OBJECTS)
+		objects = SLAB_OUTSIDE_OBJECTS;
+	return (struct layout){bytes, objects, false, bytes - objects * stride + SLAB_OUTSIDE_SIZE};
+}
+
+static size_t header_size(size_t objects)
+{
+	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
+}
+
+static struct layout layout_inside(size_t bytes, size_t stride)
+{
+	size_t objects = (bytes - sizeof(struct slab)) / stride;
+
+	while (objects > 0 && objects * stride + header_size(objects) > bytes)
+		objects--;
+	return (struct layout){bytes, objects, objects > 0, bytes - objects * stride};
+}
+
+static struct layout better(struct layout a, struct layout b)
+{
+	return b.objects == 0 || (a.objects > 0 && a.waste * b.slab_size <= b.waste * a.slab_size) ? a : b;
+}
+
+/*
+ * The smallest slab, from `first` on in steps of `unit`, that wastes no more than a sixteenth; or the best
+ * of those up to 16 objects more.  With objects of a unit or more, 16 of them waste less than a unit in 16;
+ * smaller ones fit into one unit 16 times or more, or waste less of 16 units than one object.
+ */
+static struct layout layout_search(
+	size_t first, size_t unit, size_t stride, bool may_be_inside, bool may_be_outside)
+{
+	size_t last = first + round_up(WASTE_SHARE * stride, unit) + WASTE_SHARE * unit;
+	struct layout best = {.objects = 0};
+
+	for (size_t bytes = first; bytes <= last; bytes += unit) {
+		if (may_be_inside)
+			best = better(best, layout_inside(bytes, stride));
+		if (may_be_outside)
+			best = better(best, layout_outside(bytes, stride));
+		if (best.objects > 0 && best.waste * WASTE_SHARE <= best.slab_size)
+			break;
+	}
+	return best;
+}
+
+static struct layout layout_memory(const struct kmem_cache *c, size_t unit)
+{
+	size_t first = round_up(SLAB_OBJECTS_FIRST * c->stride, unit);
+
+	if (first > SLAB_UNITS_FIRST * unit)
+		first = SLAB_UNITS_FIRST * unit;
+	if (first < c->stride)
+		first = round_up(c->stride, unit);
+	return layout_search(first, unit, c->stride, c->is_frames && !(c->flags & KMC_NOTOUCH),
+		!(c->flags & KMC_META));
+}
+
+/* Of objects that are whole quanta nothing is wasted. */
+static struct layout layout_abstract(const struct kmem_cache *c, size_t unit)
+{
+	size_t objects = SLAB_OBJECTS_ABSTRACT;
+
+	if ((c->flags & KMC_QCACHE) && c->is_memory) {
+		objects = QCACHE_QUANTA * unit / c->stride;
+		if (objects < QCACHE_OBJECTS_MIN)
+			objects = QCACHE_OBJECTS_MIN;
+	}
+	return layout_outside(round_up(objects * c->stride, unit), c->stride);
+}
+
+static int shift_of(size_t n)
+{
+	return (n & (n - 1)) == 0 ? (int)__builtin_ctzll(n) : -1;
+}
+
+/* Everything that follows from stride, flags and source. */
+static void lay_out(struct kmem_cache *c)
+{
+	size_t unit = c->source->store.quantum;
+	bool is_abstract = !c->is_memory || (c->flags & KMC_QCACHE);
+	struct layout l = is_abstract ? layout_abstract(c, unit) : layout_memory(c, unit);
+
+	c->slab_size = l.slab_size;
+	c->slab_objects = (uint32_t)l.objects;
+	c->is_inside = l.is_inside;
+	c->place_scale = (uint32_t)((SLAB_PARTIALS << 16) / l.objects);
+	c->stride_shift = shift_of(c->stride);
+	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
+	slab_hash_init(&c->hash, c->slab_size);
+}
+
+/* Creation */
+
+/* Whether what the arena hands out are direct-map addresses in whole pages of their own: it is a base
+ * arena, or nothing lies between it and one but arena_alloc(). */
+static bool is_direct(const struct arena *a)
+{
+	for (; !arena_is_base(a); a = a->source)
+		if (a->store.quantum % PORT_PAGE_SIZE || !a->source || a->source == a ||
+			a->afunc != arena_alloc)
+			return false;
+	return true;
+}
+
+static void check_create(const char *name, size_t obj_size, size_t align, unsigned flags,
+	const struct arena *source, void *caller)
+{
+	size_t quantum = source->store.quantum;
+	const char *wrong = NULL;
+
+	if (obj_size == 0)
+		wrong = "objects of size 0";
+	else if (align & (align - 1))
+		wrong = "an alignment that is no power of two";
+	else if (align > 1 && quantum % align)
+		wrong = "an alignment that its source can't meet";
+	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_NOTRACE | KMC_KMALLOC))
+		wrong = "an unknown flag";
+	if (wrong)
+		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
+}
+
+static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, size_t align,
+	unsigned flags, struct arena *source)
+{
+	memset(c, 0, sizeof(*c));
+	str_copy(c->name, name, sizeof(c->name));
+	c->obj_size = obj_size;
+	c->flags = flags;
+	c->source = source;
+	c->is_memory = source->is_memory;
+	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && is_direct(source);
+	if (align == 0)
+		align = c->is_memory && source->store.quantum % sizeof(void *) == 0 ? sizeof(void *) : 1;
+	c->stride = round_up(obj_size, align);
+	list_init(&c->source_link);
+	spin_init(&c->depot.lock, SPIN_DEPOT);
+	spin_init(&c->lock, SPIN_SLAB);
+	for (unsigned place = 0; place < SLAB_PLACES; place++)
+		list_init(&c->partial[place]);
+	list_init(&c->all);
+	lay_out(c);
+}
+
+static struct kmem_cache *create_in(struct kmem_cache *c, const char *name, size_t obj_size,
+	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
+{
+	cache_init(c, name, obj_size, align, flags, source);
+	c->ctor = ctor;
+	c->dtor = dtor;
+	c->priv = priv;
+	if (!magazine_cores_make(c, MEM_ERROR))
+		return NULL;
+	add_importing_slab(source, c);
+	return c;
+}
+
+struct kmem_cache *__kmem_cache_create(struct kmem_cache *c, const char *name, size_t obj_size,
+	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
+{
+	if (!source)
+		source = kpages_arena;
+	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
+	return create_in(c, name, obj_size, align, flags, source, ctor, dtor, priv);
+}
+
+struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
+	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
+{
+	struct kmem_cache *storage, *c;
+
+	if (!source)
+		source = kpages_arena;
+	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
+	storage = slab_meta_alloc(&caches, MEM_ERROR);
+	if (!storage)
+		return NULL;
+	c = create_in(storage, name, obj_size, align, flags, source, ctor, dtor, priv);
+	if (c)
+		c->owns_storage = true;
+	else
+		slab_meta_free(&caches, storage);
+	return c;
+}
+
+void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align)
+{
+	cache_init(c, name, obj_size, align, KMC_META, base_arena);
+	add_importing_slab(base_arena, c);
+}
+
+void slab_init(void)
+{
+	slab_meta_create(&slab_headers, "slab-headers", SLAB_OUTSIDE_SIZE, 0);
+	slab_meta_create(&caches, "caches", sizeof(struct kmem_cache), PORT_LINE_SIZE);
+	magazine_init();
+}
+
+/* Keeping and giving back */
+
+static void set_reserve(struct kmem_cache *c, size_t n)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+
+	c->reserve = n;
+	spin_unlock(&c->lock, irq);
+}
+
+int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
+{
+	kmem_check_flags(c, flags, __builtin_return_address(0));
+	set_reserve(c, n);
+	if (slab_grow_to(c, n, flags))
+		return 0;
+	set_reserve(c, 0);
+	return -ENOMEM;
+}
+
+void kmem_cache_set_reclaim(
+	struct kmem_cache *c, size_t (*fn)(void *priv, size_t bytes), void *priv)
+{
+	c->reclaim_priv = priv;
+	c->reclaim = fn;
+}
+
+size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
+{
+	if (c->reclaim)
+		c->reclaim(c->reclaim_priv, SIZE_MAX);
+	if (c->cores) {
+		if (pressure == KMEM_REAP_ALL)
+			magazine_drain_cores(c);
+		magazine_drain_depot(c, pressure >= KMEM_REAP_DEPOT);
+	}
+	return slab_shed(c, true);
+}
+
+/* Twice: what the first pass gives back are headers and magazines too. */
+void kmem_reap_all(enum kmem_pressure pressure)
+{
+	for (int pass = 0; pass < 2; pass++)
+		for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+			kmem_cache_reap(c, pressure);
+	frames_trim();
+}
+
+/* Destruction */
+
+static int refuse(struct kmem_cache *c, size_t live)
+{
+	magazine_set_slow(c, false);
+	if (live)
+		kprintf("cache %s: not destroyed: %zu objects of it are live\n", c->name, live);
+	else
+		kprintf("cache %s: not destroyed: it is being looked at\n", c->name);
+	return -EBUSY;
+}
+
+int __kmem_cache_destroy(struct kmem_cache *c)
+{
+	size_t live, held = 0;
+
+	magazine_set_slow(c, true);
+	magazine_drain_cores(c);
+	magazine_drain_depot(c, true);
+	live = slab_objects_out(c, &held);
+	if (live > 0 || !slab_tree_leave(c))
+		return refuse(c, live);
+	c->reserve = 0;
+	slab_shed(c, true);
+	magazine_cores_end(c);
+	return 0;
+}
+
+int kmem_cache_destroy(struct kmem_cache *c)
+{
+	bool owns_storage = c->owns_storage;
+	int error = __kmem_cache_destroy(c);
+
+	if (!error && owns_storage)
+		slab_meta_free(&caches, c);
+	return error;
+}

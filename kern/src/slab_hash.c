@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From an address to its slab where no page frame table helps.
+ *
+ * A slab of any size at any place touches at most two blocks, since a block (a power of two units) is no
+ * smaller than a slab; it is entered under each.  An address has one block, so a lookup walks one chain.
+ * The table is a linear hash (Litwin, VLDB 1980): it grows and shrinks by single buckets.  Buckets lie in
+ * segments, each twice as large as the one before; one that can't be had makes chains longer and is asked
+ * for again by the next slab.
+ */
+#include "lib/hash.h"
+#include "slab_impl.h"
+
+#define PAGE_BUCKETS (PORT_PAGE_SIZE / sizeof(struct slab_link *))
+
+/* Entries for each bucket at which the table grows, and buckets for each entry at which it shrinks: far
+ * enough apart that it doesn't go to and fro. */
+#define LOAD_MAX 2
+#define LOAD_MIN_INVERSE 2
+/* A slab brings two entries, so this keeps up; and takes two along, from a table that began to shrink
+ * when it had a quarter of the entries it grew for. */
+#define SPLITS 2
+#define MERGES 4
+
+struct position {
+	unsigned segment;
+	size_t offset;
+};
+
+/* Where bucket b >= SLAB_HASH_SMALL lies. */
+static struct position position_of(size_t b)
+{
+	size_t x = b - SLAB_HASH_SMALL + PAGE_BUCKETS;
+	unsigned top = 63 - (unsigned)__builtin_clzll(x);
+	unsigned segment = top - (unsigned)__builtin_ctzll(PAGE_BUCKETS);
+
+	return (struct position){segment, x - ((size_t)1 << top)};
+}
+
+static size_t segment_bytes(unsigned segment)
+{
+	return PORT_PAGE_SIZE << segment;
+}
+
+static struct slab_link **bucket_at(const struct slab_hash *h, size_t b)
+{
+	struct position p;
+
+	if (b < SLAB_HASH_SMALL)
+		return (struct slab_link **)&h->small[b];
+	p = position_of(b);
+	return &h->segments[p.segment][p.offset];
+}
+
+static size_t bucket_index(const struct slab_hash *h, uintptr_t block)
+{
+	size_t hash = hash_u64(block), b = hash & h->mask;
+
+	return b < h->buckets ? b : b & (h->mask >> 1);
+}
+
+/* The block an entry of a slab stands for. */
+static uintptr_t link_block(const struct slab_hash *h, const struct slab_link *l)
+{
+	const struct slab_outside *o = container_of(l->slab, struct slab_outside, slab);
+
+	return (l->slab->base >> h->block_shift) + (l == &o->links[1]);
+}
+
+void slab_hash_init(struct slab_hash *h, size_t slab_size)
+{
+	h->block_shift = slab_size > 1 ? 64 - (unsigned)__builtin_clzll(slab_size - 1) : 0;
+	h->entries = 0;
+	h->buckets = SLAB_HASH_SMALL;
+	h->mask = SLAB_HASH_SMALL - 1;
+}
+
+/* The segment that the next bucket opens, or -1 if it has one. */
+static int segment_wanted(const struct slab_hash *h)
+{
+	struct position p = position_of(h->buckets);
+
+	return h->segments[p.segment] ? -1 : (int)p.segment;
+}
+
+static bool wants_to_grow(const struct slab_hash *h)
+{
+	return h->entries + 2 > h->buckets * LOAD_MAX;
+}
+
+struct slab_memory slab_hash_prepare(struct kmem_cache *c)
+{
+	struct slab_memory memory = {NULL, 0};
+	port_irq_t irq = spin_lock(&c->lock);
+	int segment = wants_to_grow(&c->hash) ? segment_wanted(&c->hash) : -1;
+
+	spin_unlock(&c->lock, irq);
+	if (segment >= 0) {
+		memory.bytes = segment_bytes((unsigned)segment);
+		memory.at = base_alloc(c->source, memory.bytes, MEM_ATOMIC);
+	}
+	return memory;
+}
+
+/* Moves the entries of a chain that belong to bucket b now. */
+static void bucket_split(struct slab_hash *h, struct slab_link **from, struct slab_link **to, size_t b)
+{
+	while (*from) {
+		struct slab_link *l = *from;
+
+		if (bucket_index(h, link_block(h, l)) == b) {
+			*from = l->next;
+			l->next = *to;
+			*to = l;
+		} else {
+			from = &l->next;
+		}
+	}
+}
+
+/* Adds a bucket; false if it has no memory, or memory for a segment that another core brought. */
+static bool grow(struct slab_hash *h, struct slab_memory *memory)
+{
+	size_t b = h->buckets;
+	int segment = segment_wanted(h);
+
+	if (segment >= 0) {
+		if (!memory->at || memory->bytes != segment_bytes((unsigned)segment))
+			return false;
+		h->segments[segment] = memory->at;
+		memory->at = NULL;
+	}
+	if (b > h->mask)
+		h->mask = h->mask * 2 + 1;
+	h->buckets++;
+	*bucket_at(h, b) = NULL;
+	bucket_split(h, bucket_at(h, b & (h->mask >> 1)), bucket_at(h, b), b);
+	return true;
+}
+
+/* Joins the last bucket with the one it was split from. */
+static void shrink(struct slab_hash *h)
+{
+	struct slab_link **last = bucket_at(h, --h->buckets), **at = last;
+	struct slab_link **to = bucket_at(h, h->buckets & (h->mask >> 1));
+
+	while (*at)
+		at = &(*at)->next;
+	*at = *to;
+	*to = *last;
+	if (h->buckets == h->mask / 2 + 1)
+		h->mask /= 2;
+}
+
+static void link_insert(struct slab_hash *h, struct slab_link *l, struct slab *s)
+{
+	struct slab_link **bucket;
+
+	l->slab = s;
+	bucket = bucket_at(h, bucket_index(h, link_block(h, l)));
+	l->next = *bucket;
+	*bucket = l;
+	h->entries++;
+}
+
+static void link_remove(struct slab_hash *h, struct slab_link *l)
+{
+	struct slab_link **at = bucket_at(h, bucket_index(h, link_block(h, l)));
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	h->entries--;
+}
+
+/* Entries of a slab: one, or two if it ends in the block behind. */
+unsigned slab_hash_links(const struct slab_hash *h, const struct slab *s, size_t slab_size)
+{
+	return (s->base >> h->block_shift) == ((s->base + (slab_size - 1)) >> h->block_shift) ? 1 : 2;
+}
+
+void slab_hash_insert(
+	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+
+	for (unsigned i = 0; i < SPLITS && wants_to_grow(h); i++)
+		if (!grow(h, memory))
+			break;
+	for (unsigned i = 0; i < slab_hash_links(h, s, slab_size); i++)
+		link_insert(h, &o->links[i], s);
+}
+
+/* The segment that the next bucket would open, if it is still there. */
+static struct slab_memory segment_close(struct slab_hash *h)
+{
+	struct position next = position_of(h->buckets);
+	struct slab_memory memory = {NULL, 0};
+
+	if (next.offset == 0) {
+		memory.at = h->segments[next.segment];
+		memory.bytes = segment_bytes(next.segment);
+		h->segments[next.segment] = NULL;
+	}
+	return memory;
+}
+
+struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+	struct slab_memory memory = {NULL, 0};
+
+	for (unsigned i = 0; i < slab_hash_links(h, s, slab_size); i++)
+		link_remove(h, &o->links[i]);
+	for (unsigned i = 0; i < MERGES && !memory.at; i++) {
+		if (h->buckets == SLAB_HASH_SMALL || h->entries >= h->buckets / LOAD_MIN_INVERSE)
+			break;
+		shrink(h);
+		memory = segment_close(h);
+	}
+	return memory;
+}
+
+struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
+{
+	const struct slab_link *l = *bucket_at(h, bucket_index(h, addr >> h->block_shift));
+
+	while (l && addr - l->slab->base >= slab_size)
+		l = l->next;
+	return l ? l->slab : NULL;
+}

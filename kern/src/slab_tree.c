@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and statistics.
+ */
+#include "arena_impl.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "slab_impl.h"
+
+static bool is_linked(const struct kmem_cache *c)
+{
+	return !list_empty(&c->source_link);
+}
+
+void add_importing_slab(struct arena *source, struct kmem_cache *c)
+{
+	bool linked = is_linked(c);
+
+	qlock_lock(&arenas_and_slabs_lock);
+	if (!linked)
+		list_add_tail(&source->slabs, &c->source_link);
+	qlock_unlock(&arenas_and_slabs_lock);
+	if (linked)
+		kmem_bug(c, __builtin_return_address(0), "already draws slabs from %s", c->source->name);
+}
+
+void del_importing_slab(struct arena *source, struct kmem_cache *c)
+{
+	bool linked = is_linked(c) && c->source == source;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	if (linked)
+		list_del(&c->source_link);
+	qlock_unlock(&arenas_and_slabs_lock);
+	if (!linked)
+		kmem_bug(c, __builtin_return_address(0), "draws no slabs from %s", source->name);
+}
+
+bool slab_tree_leave(struct kmem_cache *c)
+{
+	bool leaves = c->pins == 0;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	if (leaves)
+		list_del(&c->source_link);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return leaves;
+}
+
+/* Walks */
+
+static struct kmem_cache *first_of(const struct arena *a)
+{
+	return list_empty(&a->slabs) ? NULL :
+				       list_first_entry(&a->slabs, struct kmem_cache, source_link);
+}
+
+/* The cache behind c in the order of the tree.  Lock held. */
+static struct kmem_cache *cache_after(const struct kmem_cache *c)
+{
+	struct arena *a = NULL;
+	struct kmem_cache *next = NULL;
+
+	if (c) {
+		a = c->source;
+		if (c->source_link.next != &a->slabs)
+			return list_entry(c->source_link.next, struct kmem_cache, source_link);
+	}
+	while (!next && (a = arena_tree_next(a)))
+		next = first_of(a);
+	return next;
+}
+
+struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
+{
+	struct kmem_cache *next = cache_after(c);
+
+	qlock_lock(&arenas_and_slabs_lock);
+	if (next)
+		next->pins++;
+	if (c)
+		c->pins--;
+	qlock_unlock(&arenas_and_slabs_lock);
+	return next;
+}
+
+void kmem_cache_unpin(struct kmem_cache *c)
+{
+
+	qlock_lock(&arenas_and_slabs_lock);
+	c->pins--;
+	qlock_unlock(&arenas_and_slabs_lock);
+}
+
+/* Statistics */
+
+/* Cores go on counting: a sum is a moment's, not exact, and no race that matters. */
+static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
+	const struct kmem_cache *c, struct kmem_cache_stats *s)
+{
+	for (unsigned i = 0; c->cores && i < port_core_count(); i++) {
+		const struct kmem_core *core = &c->cores[i];
+
+		s->allocs += core->allocs;
+		s->frees += core->frees;
+		s->alloc_misses += core->alloc_misses;
+		s->free_misses += core->free_misses;
+		s->failures += core->failures;
+		s->depot_trips += core->depot_trips;
+	}
+}
+
+static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
+{
+	memset(s, 0, sizeof(*s));
+	s->cache = c;
+	s->source = c->source;
+	str_copy(s->name, c->name, sizeof(s->name));
+	str_copy(s->source_name, c->source->name, sizeof(s->source_name));
+	s->is_memory = c->is_memory;
+	s->is_frames = c->is_frames;
+	s->obj_size = c->obj_size;
+	s->stride = c->stride;
+	s->slab_size = c->slab_size;
+	s->slab_objects = c->slab_objects;
+	s->slabs = c->slabs;
+	s->slabs_empty = c->slabs_empty;
+	s->objects = c->slabs * c->slab_objects;
+	s->out = s->objects - c->objects_free;
+	s->grows = c->grows;
+	s->shrinks = c->shrinks;
+	s->ctor_failures = __atomic_load_n(&c->ctor_failures, __ATOMIC_RELAXED);
+	s->hash_buckets = c->is_frames ? 0 : c->hash.buckets;
+	s->magazine_size = c->cores ? MAGAZINE_ROUNDS(c->magazine_class) : 0;
+	add_cores(c, s);
+	/* The module's own caches have no magazines: what is out is live. */
+	s->live = c->cores ? s->allocs - s->failures - s->frees : s->out;
+	s->total = c->slabs * c->slab_size;
+	s->used = s->live * c->stride;
+}
+
+void kmem_cache_get_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+
+	read_stats(c, s);
+	spin_unlock(&c->lock, irq);
+	irq = spin_lock(&c->depot.lock);
+	s->depot_full = c->depot.full.count;
+	s->depot_empty = c->depot.empty.count;
+	spin_unlock(&c->depot.lock, irq);
+}
+
+size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max)
+{
+	size_t n = 0;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	for (struct kmem_cache *c = cache_after(NULL); c; c = cache_after(c), n++)
+		if (n < max)
+			kmem_cache_get_stats(c, &rows[n]);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return n;
+}
+
+void kmem_cache_peek(const struct arena *source,
+	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg)
+{
+	struct kmem_cache *c;
+
+	list_for_each_entry (c, &source->slabs, source_link) {
+		struct kmem_cache_stats row;
+
+		read_stats(c, &row);
+		fn(&row, arg);
+	}
+}
+
+/* Where an address lies */
+
+static void describe(
+	const struct kmem_cache *c, const struct slab *s, uintptr_t addr, struct kmem_object *where)
+{
+	size_t index = slab_index(c, addr - s->base);
+
+	*where = (struct kmem_object){.slab = s->base, .index = index};
+	if (index >= c->slab_objects)
+		return;
+	where->object = s->base + index * c->stride;
+	where->is_free = s->map[index / 64] >> index % 64 & 1;
+}
+
+bool kmem_cache_find(struct kmem_cache *c, uintptr_t addr, struct kmem_object *where)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct slab *s = slab_find(c, addr);
+	bool found = s && s->cache == c;
+
+	if (found)
+		describe(c, s, addr, where);
+	spin_unlock(&c->lock, irq);
+	return found;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What caches, kmalloc and pages cost when hot, and in batches that reach the slab layer.
+ */
+#include "bench.h"
+#include "frames.h"
+#include "kmalloc.h"
+#include "lib/panic.h"
+#include "lib/string.h"
+#include "slab.h"
+
+#define PAIRS 100000
+#define ROUNDS 16
+#define BATCH 4096
+#define PAGES 1024
+#define BULK 64
+
+static void *objects[BATCH];
+static unsigned order[BATCH];
+
+/* The same order each time: a xorshift (Marsaglia, J. Stat. Software 8(14), 2003) shuffles. */
+static void shuffle(unsigned n)
+{
+	uint64_t x = 88172645463325252u;
+
+	for (unsigned i = 0; i < n; i++)
+		order[i] = i;
+	for (unsigned i = n - 1; i > 0; i--) {
+		unsigned j, other;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		j = (unsigned)(x % (i + 1));
+		other = order[j];
+		order[j] = order[i];
+		order[i] = other;
+	}
+}
+
+static struct kmem_cache *make(size_t size)
+{
+	struct kmem_cache *c = kmem_cache_create("bench", size, 0, 0, NULL, NULL, NULL, NULL);
+
+	if (!c)
+		panic("bench: no memory for a cache");
+	return c;
+}
+
+static uint64_t pairs(struct kmem_cache *c, unsigned flags, unsigned n)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < n; i++)
+		kmem_cache_free(c, kmem_cache_alloc(c, flags));
+	return port_ticks() - start;
+}
+
+BENCH("kmem_pair_64")
+{
+	struct kmem_cache *c = make(64);
+
+	pairs(c, MEM_ATOMIC, 2);
+	bench_row("kmem_pair_64", 1, bench_per(pairs(c, MEM_WAIT, PAIRS), PAIRS), "instr");
+	bench_row("kmem_pair_64.atomic", 1, bench_per(pairs(c, MEM_ATOMIC, PAIRS), PAIRS), "instr");
+	kmem_cache_destroy(c);
+}
+
+static uint64_t batch(struct kmem_cache *c)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < BATCH; i++)
+		objects[i] = kmem_cache_alloc(c, MEM_ATOMIC);
+	for (unsigned i = 0; i < BATCH; i++)
+		kmem_cache_free(c, objects[order[i]]);
+	kmem_cache_reap(c, KMEM_REAP_DEPOT);
+	return port_ticks() - start;
+}
+
+/* The depot's emptying is counted in. */
+BENCH("kmem_batch_4096")
+{
+	struct kmem_cache *c = make(64);
+	uint64_t ticks = 0;
+
+	shuffle(BATCH);
+	batch(c);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		ticks += batch(c);
+	bench_row("kmem_batch_4096", BATCH, bench_per(ticks, ROUNDS * BATCH), "instr");
+	kmem_cache_destroy(c);
+}
+
+BENCH("kmem_bulk_64")
+{
+	struct kmem_cache *c = make(64);
+	uint64_t start = 0;
+
+	for (unsigned i = 0; i <= PAIRS / BULK; i++) {
+		if (i == 1)
+			start = port_ticks();
+		kmem_cache_alloc_bulk(c, objects, BULK, MEM_ATOMIC);
+		kmem_cache_free_bulk(c, objects, BULK);
+	}
+	bench_row("kmem_bulk_64", BULK, bench_per(port_ticks() - start, PAIRS / BULK * BULK), "instr");
+	kmem_cache_destroy(c);
+}
+
+static uint64_t kmalloc_pairs(size_t size, unsigned flags, unsigned n)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < n; i++) {
+		void *p = kmalloc(size, flags);
+
+		/* Nothing is known of p, so that the compiler leaves the pair alone. */
+		__asm__ volatile("" : "+r"(p));
+		kfree(p);
+	}
+	return port_ticks() - start;
+}
+
+BENCH("kmalloc_pair")
+{
+	kmalloc_pairs(64, MEM_ATOMIC, 2);
+	kmalloc_pairs(PORT_PAGE_SIZE, MEM_ATOMIC, 2);
+	bench_row("kmalloc_pair_64", 1, bench_per(kmalloc_pairs(64, MEM_WAIT, PAIRS), PAIRS), "instr");
+	bench_row("kmalloc_pair_4096", 1,
+		bench_per(kmalloc_pairs(PORT_PAGE_SIZE, MEM_WAIT, PAIRS), PAIRS), "instr");
+}
+
+static uint64_t page_pairs(unsigned flags, unsigned n)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < n; i++)
+		arena_free(kpages_arena, arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags),
+			PORT_PAGE_SIZE);
+	return port_ticks() - start;
+}
+
+BENCH("page_pair")
+{
+	page_pairs(MEM_ATOMIC, 2);
+	bench_row("page_pair", 1, bench_per(page_pairs(MEM_WAIT, PAIRS), PAIRS), "instr");
+}
+
+static struct kmem_cache *find_cache(const char *name)
+{
+	struct kmem_cache *c = kmem_cache_next(NULL);
+
+	for (struct kmem_cache_stats s; c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &s);
+		if (strcmp(s.name, name) == 0)
+			break;
+	}
+	if (!c)
+		panic("bench: no cache %s", name);
+	kmem_cache_unpin(c);
+	return c;
+}
+
+static uint64_t page_batch(struct kmem_cache *c)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < PAGES; i++)
+		objects[i] = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+	for (unsigned i = 0; i < PAGES; i++)
+		arena_free(kpages_arena, objects[order[i]], PORT_PAGE_SIZE);
+	kmem_cache_reap(c, KMEM_REAP_DEPOT);
+	return port_ticks() - start;
+}
+
+BENCH("page_batch_1024")
+{
+	struct kmem_cache *c = find_cache("kpages-1");
+	uint64_t ticks = 0;
+
+	shuffle(PAGES);
+	page_batch(c);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		ticks += page_batch(c);
+	bench_row("page_batch_1024", PAGES, bench_per(ticks, ROUNDS * PAGES), "instr");
+}
+
+/* What a cache of 64-byte objects takes beyond them, all of them live, its part of the frame table among
+ * it. */
+BENCH("slab64_meta_permille")
+{
+	struct kmem_cache *c = make(64);
+	struct kmem_cache_stats s;
+	uint64_t payload, entries;
+
+	for (unsigned i = 0; i < BATCH; i++)
+		objects[i] = kmem_cache_alloc(c, MEM_ATOMIC);
+	kmem_cache_get_stats(c, &s);
+	payload = s.objects * 64;
+	entries = s.total / PORT_PAGE_SIZE * sizeof(uintptr_t);
+	bench_row("slab64_meta_permille", 1, bench_per((s.total + entries - payload) * 1000, payload),
+		"permille");
+	for (unsigned i = 0; i < BATCH; i++)
+		kmem_cache_free(c, objects[i]);
+	kmem_cache_destroy(c);
+}
+
+/* All of RAM in slabs: an entry for each page, and the root. */
+BENCH("frame_table_permille")
+{
+	size_t ram = arena_amt_total(base_arena);
+	size_t bytes = frames.count * (sizeof(uintptr_t *) + FRAMES_LEAF_SLOTS * sizeof(uintptr_t));
+
+	bench_row("frame_table_permille", 1, bench_per(bytes * 1000, ram), "permille");
+}
