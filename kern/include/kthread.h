@@ -94,9 +94,6 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 size_t ktask_count(void);
 uint64_t kthread_steals(void);
 
-/* Gives back the stacks that are kept for reuse; returns the bytes of them. */
-size_t kthread_reap(void);
-
 /* Boot */
 
 /* Readies everything; the caller goes on as it is.  Once, when kpages_arena stands. */

@@ -68,7 +68,6 @@ static void reap(void)
 {
 	size_t arenas;
 
-	kthread_reap();
 	for (int round = 0; round < 2; round++) {
 		kmem_reap_all(KMEM_REAP_ALL);
 		arenas = arena_tree_stats(rows, WATCHED_MAX);

@@ -17,6 +17,7 @@
 #include "monitor_impl.h"
 #include "port.h"
 #include "test.h"
+#include "vmap.h"
 
 #define EXIT_TESTS_FAILED 1
 #define KPAGES_CACHED 8 /* pages in a row that quantum caches serve */
@@ -136,6 +137,7 @@ void kernel_main(const struct boot_info *info)
 	boot_info = info;
 	make_arenas();
 	kmem_cache_init();
+	vmap_init();
 	irq_init();
 	kthread_init();
 	monitor_init();

@@ -29,7 +29,7 @@
  * unblock that finds its ktask not asleep leaves a token, which the next block takes instead of sleeping.
  * A deadline is an alarm, in the ktask, that unblocks it.
  *
- * A ktask comes from the arena "ktasks", its id from "ktask-ids", where next fit keeps ids unused for as long
+ * A ktask comes from the cache "ktask", its id from "ktask-ids", where next fit keeps ids unused for as long
  * as can be, its stack from "vaddr" (kthread_stack.c).  All of them, idle ones too, are in a tree by id, so
  * that `ps` can go through them a step at a time.
  *
@@ -74,13 +74,14 @@
 #include "kthread_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "slab.h"
 
-#define KTASKS_QUANTUM 64
 #define IDS_MAX 0x7fffffff
 
 port_irq_t kthread_irq_on;
 
-static struct arena *ktasks, *ids;
+static struct kmem_cache *ktasks;
+static struct arena *ids;
 
 /* All ktasks, by id. */
 static struct {
@@ -180,12 +181,12 @@ static struct ktask *create_from(const struct ktask_plan *plan, void *caller)
 	if (plan->core != KTASK_ANY_CORE && plan->core >= port_core_count())
 		panic("ktask %s: pinned to core %u of %u (called from %pS)", plan->name, plan->core,
 			port_core_count(), caller);
-	t = arena_alloc(ktasks, sizeof(*t), MEM_ERROR);
+	t = kmem_cache_alloc(ktasks, MEM_ERROR);
 	if (!t)
 		return NULL;
 	fill(t, plan);
 	if (!equip(t)) {
-		arena_free(ktasks, t, sizeof(*t));
+		kmem_cache_free(ktasks, t);
 		return NULL;
 	}
 	sched_start(t, t->pinned ? plan->core : port_core_id());
@@ -226,7 +227,7 @@ void ktask_release(struct ktask *t)
 	ktask_leave(t);
 	machine_fiber_end(&t->fiber);
 	stack_put(t->stack, t->stack_size);
-	arena_free(ktasks, t, sizeof(*t));
+	kmem_cache_free(ktasks, t);
 	__atomic_fetch_sub(&all.count, 1, __ATOMIC_RELEASE);
 }
 
@@ -418,8 +419,7 @@ void kthread_init(void)
 	alarms_init();
 	sched_init();
 	stacks_init();
-	ktasks = arena_create("ktasks", NULL, 0, KTASKS_QUANTUM, arena_alloc, arena_free, kpages_arena, 0,
-		MEM_WAIT);
+	ktasks = kmem_cache_create("ktask", sizeof(struct ktask), PORT_LINE_SIZE, 0, NULL, NULL, NULL, NULL);
 	ids = arena_create("ktask-ids", (void *)1, IDS_MAX, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	panic_set_who(panic_who);
 }

@@ -1,47 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stacks: ranges of virtual addresses out of the arena "vaddr", a guard page that is never mapped and above
- * it pages of kpages_arena.
+ * Stacks: ranges of vaddr_arena, a guard page that is never mapped and above it pages of kpages_arena.
  *
- * A stack of the usual size is an object that stays constructed (mapped) while nobody uses it: those put
- * back are kept for reuse, linked through their own first words, until kthread_reap().
+ * A stack of the usual size is an object of a slab cache whose constructor maps the pages and whose
+ * destructor takes them back, so that one that is put back stays mapped while it lies in a magazine, ready
+ * for the next ktask.
  */
-#include "arena.h"
 #include "kthread_impl.h"
-#include "lib/sink.h"
+#include "slab.h"
+#include "slab_impl.h"
+#include "vmap.h"
 
-static struct arena *vaddr;
-
-static struct {
-	struct spinlock lock;
-	struct list idle; /* linked through their lowest words */
-} kept = {SPINLOCK_INIT(SPIN_LEAF), LIST_INIT(kept.idle)};
-
-static uintptr_t va_start;
-static size_t va_size;
-
-void stacks_init(void)
-{
-	machine_va_range(&va_start, &va_size);
-	vaddr = arena_create("vaddr", (void *)va_start, va_size, PORT_PAGE_SIZE, NULL, NULL, NULL, 0,
-		MEM_WAIT);
-}
-
-/* Destruction and construction */
+static struct kmem_cache stacks;
 
 /* Takes back the pages mapped at [low, low + size). */
-static void stack_unmap(void *low, size_t size)
+static void stack_unmap(char *low, size_t size)
 {
-	for (size_t at = 0; at < size; at += PORT_PAGE_SIZE) {
-		void *page = machine_unmap((uintptr_t)low + at);
-
-		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
-	}
+	for (size_t at = 0; at < size; at += PORT_PAGE_SIZE)
+		arena_free(kpages_arena, machine_unmap((uintptr_t)low + at), PORT_PAGE_SIZE);
 }
 
-static bool stack_map_page(uintptr_t va)
+static bool stack_map_page(uintptr_t va, unsigned flags)
 {
-	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ERROR);
+	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);
 
 	if (page && machine_map(va, page) == 0)
 		return true;
@@ -50,10 +31,10 @@ static bool stack_map_page(uintptr_t va)
 	return false;
 }
 
-static bool stack_map(void *low, size_t size)
+static bool stack_map(char *low, size_t size, unsigned flags)
 {
 	for (size_t at = 0; at < size; at += PORT_PAGE_SIZE) {
-		if (!stack_map_page((uintptr_t)low + at)) {
+		if (!stack_map_page((uintptr_t)low + at, flags)) {
 			stack_unmap(low, at);
 			return false;
 		}
@@ -61,67 +42,46 @@ static bool stack_map(void *low, size_t size)
 	return true;
 }
 
-static void *stack_construct(size_t size)
+/* Mapping may wait for other cores to forget what was mapped there before, so a stack is only ever made for
+ * a caller who may sleep: those to be laid up are left unmade. */
+static int stack_ctor(void *stack, void *priv, unsigned flags)
 {
-	void *stack = arena_alloc(vaddr, PORT_PAGE_SIZE + size, MEM_ERROR);
+	if (flags & MEM_ATOMIC)
+		return -ENOMEM;
+	return stack_map(stack_low(stack), MACHINE_STACK_SIZE, MEM_ERROR) ? 0 : -ENOMEM;
+}
 
-	if (stack && !stack_map(stack_low(stack), size)) {
-		arena_free(vaddr, stack, PORT_PAGE_SIZE + size);
+static void stack_dtor(void *stack, void *priv)
+{
+	stack_unmap(stack_low(stack), MACHINE_STACK_SIZE);
+}
+
+void stacks_init(void)
+{
+	__kmem_cache_create(&stacks, "stack", PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE,
+		KMC_NOTOUCH, vaddr_arena, stack_ctor, stack_dtor, NULL);
+}
+
+void *stack_take(size_t size)
+{
+	char *stack;
+
+	if (size == MACHINE_STACK_SIZE)
+		return kmem_cache_alloc(&stacks, MEM_ERROR);
+	stack = arena_alloc(vaddr_arena, PORT_PAGE_SIZE + size, MEM_ERROR);
+	if (stack && !stack_map(stack_low(stack), size, MEM_ERROR)) {
+		arena_free(vaddr_arena, stack, PORT_PAGE_SIZE + size);
 		return NULL;
 	}
 	return stack;
 }
 
-static void stack_destruct(void *stack, size_t size)
-{
-	stack_unmap(stack_low(stack), size);
-	arena_free(vaddr, stack, PORT_PAGE_SIZE + size);
-}
-
-/* Those kept for reuse */
-
-static void *kept_take(void)
-{
-	port_irq_t irq = spin_lock(&kept.lock);
-	struct list *link = list_empty(&kept.idle) ? NULL : kept.idle.next;
-
-	if (link)
-		list_del(link);
-	spin_unlock(&kept.lock, irq);
-	return link ? (char *)link - PORT_PAGE_SIZE : NULL;
-}
-
-static void kept_put(void *stack)
-{
-	port_irq_t irq = spin_lock(&kept.lock);
-
-	list_add(&kept.idle, stack_low(stack));
-	spin_unlock(&kept.lock, irq);
-}
-
-void *stack_take(size_t size)
-{
-	void *stack = size == MACHINE_STACK_SIZE ? kept_take() : NULL;
-
-	return stack ? stack : stack_construct(size);
-}
-
 void stack_put(void *stack, size_t size)
 {
-	if (size == MACHINE_STACK_SIZE)
-		kept_put(stack);
-	else
-		stack_destruct(stack, size);
-}
-
-size_t kthread_reap(void)
-{
-	size_t bytes = 0;
-	void *stack;
-
-	while ((stack = kept_take())) {
-		stack_destruct(stack, MACHINE_STACK_SIZE);
-		bytes += MACHINE_STACK_SIZE;
+	if (size == MACHINE_STACK_SIZE) {
+		kmem_cache_free(&stacks, stack);
+		return;
 	}
-	return bytes;
+	stack_unmap(stack_low(stack), size);
+	arena_free(vaddr_arena, stack, PORT_PAGE_SIZE + size);
 }
