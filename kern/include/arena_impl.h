@@ -41,14 +41,25 @@ struct arena_front {
  * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
+/*
+ * Waiters in an arena's queue who may be served without the arena, too: those for an object of a cache, by
+ * one that is freed.  What serves them is marked slow while there are any.
+ */
+struct arena_clients {
+	struct list waiters; /* by client_link; guarded by the arena's lock */
+	void (*set_slow)(struct arena_clients *c, bool slow);
+};
+
 /* A request that sleeps in an arena's queue; on its thread's stack. */
 struct arena_waiter {
 	struct tree_node by_size; /* then by arrival */
 	struct list by_age;
+	struct list client_link;
 	size_t size;
 	uint64_t served_before; /* how many the queue had served when it came */
 	port_thread_t *thread;
-	bool has_baton;
+	bool is_up;  /* it may try: it has the baton, or an object was freed for it */
+	bool missed; /* another was, while it was up */
 };
 
 /* Those who wait for an arena (arena_wait.c).  Guarded by the arena's lock. */
@@ -137,9 +148,14 @@ void arena_queue_init(struct arena_queue *q);
 /*
  * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until `deadline`
  * (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at least, from the arena or its source.
- * Returns what try did last.  Context: a thread, interrupts on, no lock held.
+ * `clients`: NULL, or those it is one of.  Returns what try did last.  Context: a thread, interrupts on, no
+ * lock held.
  */
-bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline);
+bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
+	struct arena_clients *clients);
+
+/* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
+void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 
 /* What is left of an allocation that can't be served at once: counts the failure and returns false if
  * `deadline` is 0, else waits.  `size` and `try` as for arena_wait(). */

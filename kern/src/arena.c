@@ -553,7 +553,7 @@ bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *
 	if (deadline > 0 && !port_thread_self())
 		wait_forever(a, size, caller);
 	if (deadline > 0)
-		served = arena_wait(a, size, try, arg, deadline);
+		served = arena_wait(a, size, try, arg, deadline, NULL);
 	if (!served)
 		note_failure(a);
 	return served;

@@ -14,6 +14,9 @@
  * is woken who can't be served as far as can be told, so wake-ups in vain come only from atomic requests
  * that were quicker, and from requests whose constraints the amount free says nothing about.
  *
+ * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the cache's
+ * clients: a free of an object wakes one of those, whoever has the baton.
+ *
  * REPRESENTATION
  *
  * A waiter lies on its thread's stack and is linked twice: in a tree by size, then arrival, and in a list
@@ -91,12 +94,20 @@ static bool is_short(const struct arena_queue *q)
 	return !list_empty(&q->by_age) || !list_empty(&q->short_above);
 }
 
+static void wake(struct arena_queue *q, struct arena_waiter *w)
+{
+	w->missed = w->is_up;
+	if (w->is_up)
+		return;
+	q->wakeups++;
+	w->is_up = true;
+	port_thread_unblock(w->thread);
+}
+
 static void baton_give(struct arena_queue *q, struct arena_waiter *w)
 {
 	q->baton = w;
-	q->wakeups++;
-	w->has_baton = true;
-	port_thread_unblock(w->thread);
+	wake(q, w);
 }
 
 /* Who can be served */
@@ -219,6 +230,20 @@ void arena_freed(struct arena *a)
 	spin_unlock(&a->lock, irq);
 }
 
+void arena_clients_wake(struct arena *a, struct arena_clients *clients)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	if (!list_empty(&clients->waiters)) {
+		struct list *first = clients->waiters.next;
+
+		wake(&a->queue, list_entry(first, struct arena_waiter, client_link));
+		list_del(first);
+		list_add_tail(&clients->waiters, first);
+	}
+	spin_unlock(&a->lock, irq);
+}
+
 /* The chain */
 
 /* The arena next in a chain, NULL behind the last. */
@@ -285,24 +310,31 @@ static void chain_drain(struct arena *a)
 
 /* Coming and going */
 
-static void enter(struct arena *a, struct arena_waiter *w)
+static void enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
+	bool first;
 
 	qlock_lock(&shortage_lock);
 	irq = spin_lock(&a->lock);
 	w->served_before = q->served;
 	tree_insert(&q->waiters, &w->by_size, &waiter_order);
 	list_add_tail(&q->by_age, &w->by_age);
+	first = clients && list_empty(&clients->waiters);
+	if (clients)
+		list_add_tail(&clients->waiters, &w->client_link);
 	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
 	q->sleeps++;
 	spin_unlock(&a->lock, irq);
+	if (first)
+		clients->set_slow(clients, true);
 	chain_mark(a);
 	qlock_unlock(&shortage_lock);
 }
 
-static void leave(struct arena *a, struct arena_waiter *w, bool served)
+static void leave(
+	struct arena *a, struct arena_waiter *w, bool served, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
@@ -311,69 +343,82 @@ static void leave(struct arena *a, struct arena_waiter *w, bool served)
 	irq = spin_lock(&a->lock);
 	tree_remove(&q->waiters, &w->by_size, &waiter_order);
 	list_del(&w->by_age);
+	list_del(&w->client_link);
 	if (q->baton == w)
 		q->baton = NULL;
 	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	q->served += served;
 	spin_unlock(&a->lock, irq);
+	if (clients && list_empty(&clients->waiters))
+		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);
-	/* The place behind is free, and what this one left may serve another: here, or above. */
+	/* The place behind is free, and what this one left may serve another: here, above, or a client. */
+	if (clients)
+		arena_clients_wake(a, clients);
 	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED)) {
 		consider(a);
 		arena_freed(a);
 	}
 }
 
-static void baton_down(struct arena *a, struct arena_waiter *w)
+/* It tried in vain.  Stays up if something has come meanwhile. */
+static void lie_down(struct arena *a, struct arena_waiter *w)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq = spin_lock(&a->lock);
-	bool missed = q->missed;
+	bool missed = q->baton == w && q->missed;
 
-	w->has_baton = false;
-	q->baton = NULL;
-	q->missed = false;
+	if (q->baton == w) {
+		q->baton = NULL;
+		q->missed = false;
+	}
+	w->is_up = w->missed;
+	w->missed = false;
 	spin_unlock(&a->lock, irq);
 	if (missed)
 		consider(a);
 }
 
-static bool has_baton(struct arena *a, struct arena_waiter *w)
+static bool is_up(struct arena *a, struct arena_waiter *w)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	bool has = w->has_baton;
+	bool up = w->is_up;
 
 	spin_unlock(&a->lock, irq);
-	return has;
+	return up;
 }
 
-/* Sleeps until it has the baton; false at the deadline. */
+/* Sleeps until it may try; false at the deadline. */
 static bool sleep_until_turn(struct arena *a, struct arena_waiter *w, uint64_t deadline)
 {
-	while (!has_baton(a, w)) {
+	while (!is_up(a, w)) {
 		if (deadline != PORT_FOREVER && port_ns() >= deadline)
-			return has_baton(a, w);
+			return is_up(a, w);
 		port_thread_block(deadline);
 	}
 	return true;
 }
 
-bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline)
+bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
+	struct arena_clients *clients)
 {
 	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
-	bool served = false;
+	bool served;
 
-	enter(a, &w);
+	list_init(&w.client_link);
+	enter(a, &w, clients);
 	chain_drain(a);
 	consider(a);
-	if (arena_poke && !has_baton(a, &w))
+	/* An object that was freed before the cache was slow has woken nobody. */
+	served = clients && try(arg);
+	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline)) {
 		served = try(arg);
 		if (!served)
-			baton_down(a, &w);
+			lie_down(a, &w);
 	}
-	leave(a, &w, served);
+	leave(a, &w, served, clients);
 	return served;
 }
