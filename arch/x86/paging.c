@@ -99,6 +99,13 @@ static uint32_t rank_after(const struct extent *e, uint32_t first, unsigned shif
 	return first + (uint32_t)(((e->end - 1) >> shift) - (e->start >> shift)) + 1;
 }
 
+static bool is_canonical(uintptr_t address)
+{
+	uintptr_t top = address >> 47;
+
+	return top == 0 || top == 0x1ffff;
+}
+
 static size_t image_pts(void)
 {
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
@@ -280,9 +287,27 @@ void paging_init(uint64_t block)
 	write_cr3(block);
 }
 
+/* Whether the tables lead to a page.  They are walked in the direct map, which holds them all. */
+static bool is_mapped(uintptr_t address)
+{
+	const uint64_t *table = pml4;
+
+	for (unsigned shift = SHIFT_512G; shift >= PORT_PAGE_SHIFT; shift -= 9) {
+		uint64_t entry = __atomic_load_n(
+			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
+
+		if (!(entry & PTE_PRESENT))
+			return false;
+		if (shift > PORT_PAGE_SHIFT && entry & PTE_LARGE)
+			return true;
+		table = direct_at(entry & PTE_ADDRESS);
+	}
+	return true;
+}
+
 bool paging_is_readable(uintptr_t address)
 {
 	if (address >= (uintptr_t)image_start && address < (uintptr_t)image_end)
 		return !paging_is_guard(address);
-	return is_direct_ram(address);
+	return is_direct_ram(address) || (is_canonical(address) && pml4 && is_mapped(address));
 }

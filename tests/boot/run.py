@@ -147,8 +147,8 @@ def _():
     status, text = run(host("--mem", "256M", "--autorun", "arena tree -k; poweroff"))
     equal(status, 0)
     rows = [row for word, row in keys(text) if word == "arena"]
-    equal([row["name"] for row in rows], ["base", "kpages", "monitor"])
-    equal([row["source"] for row in rows], ["-", "base", "kpages"])
+    equal([row["name"] for row in rows], ["base", "kpages", "ktasks", "monitor", "vaddr", "ktask-ids"])
+    equal([row["source"] for row in rows], ["-", "base", "kpages", "kpages", "-", "-"])
     equal(rows[0]["total"], str(256 * MIB))
 
 
