@@ -7,6 +7,7 @@
 
 #include "arena.h"
 #include "monitor.h"
+#include "slab.h"
 
 /* Readies the monitor: its own commands, its history (in an arena "monitor" over kpages_arena) and
  * the panic report's table of memory.  Once, when kpages_arena stands. */
@@ -50,8 +51,8 @@ void command_complete(
 
 /* Families of commands */
 
-extern struct command_table arena_commands, irq_commands, ktask_commands, system_commands,
-	whatis_commands;
+extern struct command_table arena_commands, irq_commands, ktask_commands, slab_commands,
+	system_commands, whatis_commands;
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);
@@ -69,5 +70,14 @@ struct arena_rows {
 /* Takes one; false if there is no memory for it. */
 bool arena_rows_take(struct arena_rows *r);
 void arena_rows_drop(struct arena_rows *r);
+
+/* The same of all caches, in the order of the arena tree (cmd_slab.c). */
+struct slab_rows {
+	struct kmem_cache_stats *rows;
+	size_t count;
+	size_t bytes;
+};
+bool slab_rows_take(struct slab_rows *r);
+void slab_rows_drop(struct slab_rows *r);
 
 #endif

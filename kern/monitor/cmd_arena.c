@@ -88,17 +88,57 @@ static void tree_row(const struct arena_stats *s, void *printer)
 	table_row(printer, &row);
 }
 
-/* Whether there was memory for the snapshot. */
+/* A cache under its arena, in the same columns: its objects' size, its slabs, its live objects. */
+static void tree_cache(
+	struct table_printer *printer, const struct kmem_cache_stats *s, unsigned depth)
+{
+	char text[AMOUNTS][AMOUNT_MAX], indented[KMEM_NAME_MAX + 8 * INDENT];
+	uint64_t live = s->used < s->total ? s->used : s->total;
+	struct tree_row row = {
+		.name = s->name,
+		.indented = indented,
+		.source = s->source_name,
+		.amount = {s->obj_size, s->total, live, s->total - live, 0},
+		.spans = s->slabs,
+		.allocs = s->allocs,
+		.failures = s->failures,
+	};
+
+	ksnprintf(indented, sizeof(indented), "%*s%s", (int)depth * INDENT, "", s->name);
+	for (size_t i = 0; i < AMOUNTS; i++) {
+		format_amount(text[i], row.amount[i], s->is_memory);
+		row.text[i] = text[i];
+	}
+	table_row(printer, &row);
+}
+
+/* An arena and then the caches that draw slabs from it.  Scripts ask `slab -k` about those. */
+static void tree_with_caches(
+	struct table_printer *printer, const struct arena_stats *a, const struct slab_rows *caches)
+{
+	tree_row(a, printer);
+	for (size_t i = 0; i < caches->count && !printer->keys; i++)
+		if (caches->rows[i].source == a->arena)
+			tree_cache(printer, &caches->rows[i], a->depth + 1);
+}
+
+/* Whether there was memory for the snapshots. */
 static bool tree_rows(struct table_printer *printer)
 {
 	struct arena_rows r;
+	struct slab_rows caches;
+	bool taken;
 
 	if (!arena_rows_take(&r))
 		return false;
-	for (size_t i = 0; i < r.count; i++)
-		tree_row(&r.rows[i], printer);
+	taken = slab_rows_take(&caches);
+	if (taken) {
+		for (size_t i = 0; i < r.count; i++)
+			tree_with_caches(printer, &r.rows[i], &caches);
+		slab_rows_drop(&caches);
+	}
 	arena_rows_drop(&r);
-	return true;
+	return taken;
 }
 
 /* After a panic, and when there is no memory for a snapshot, arenas are shown as they are read. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command: what lies at an address.
+ * Command: what lies at an address, from the arena down to the object.
  */
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -63,6 +63,28 @@ static size_t print_segments(
 	return found;
 }
 
+/* Prints slab and object in every cache that has the address; sources before their importers. */
+static size_t print_objects(const struct command_call *call, uintptr_t address)
+{
+	struct kmem_object where;
+	struct kmem_cache_stats s;
+	size_t found = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		if (!kmem_cache_find(c, address, &where))
+			continue;
+		found++;
+		kmem_cache_get_stats(c, &s);
+		sink_printf(call->sink,
+			call->keys ? "object cache=%s slab=0x%zx start=0x%zx offset=0x%zx free=%d\n" :
+				     "cache %s, slab 0x%zx, object 0x%zx, address at 0x%zx, free %d\n",
+			s.name, (size_t)where.slab, (size_t)where.object,
+			(size_t)(where.object ? address - where.object : address - where.slab),
+			where.is_free);
+	}
+	return found;
+}
+
 static bool print_function(const struct command_call *call, uintptr_t address)
 {
 	uintptr_t offset;
@@ -92,6 +114,7 @@ static const char *whatis_command(const struct command_call *call)
 		return "no memory for a list of arenas";
 	found += print_segments(call, &r, (uintptr_t)address);
 	arena_rows_drop(&r);
+	found += print_objects(call, (uintptr_t)address);
 	if (!found)
 		sink_printf(call->sink, "%#llx lies in no arena and no function of the kernel\n",
 			(unsigned long long)address);
@@ -99,7 +122,7 @@ static const char *whatis_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"whatis", "[-k] ADDR", "what lies at an address: a function, segments of arenas",
+	{"whatis", "[-k] ADDR", "what lies at an address: a function, segments of arenas, slab and object of caches",
 		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL},
 };
 

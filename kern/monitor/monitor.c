@@ -61,6 +61,7 @@ void monitor_init(void)
 	history_init(&history, arena);
 	monitor_add_commands(&system_commands);
 	monitor_add_commands(&arena_commands);
+	monitor_add_commands(&slab_commands);
 	monitor_add_commands(&whatis_commands);
 	monitor_add_commands(&ktask_commands);
 	monitor_add_commands(&irq_commands);

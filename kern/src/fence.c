@@ -5,6 +5,7 @@
 #include "fence.h"
 
 #include "arena.h"
+#include "frames.h"
 #include "kthread.h"
 #include "lib/sink.h"
 #include "machine.h"
@@ -39,13 +40,14 @@ static size_t count_watched(size_t arenas)
 	return arenas < WATCHED_MAX ? arenas : WATCHED_MAX;
 }
 
-/* What users hold of it: pages that hold tags or translations come and stay as they are needed. */
+/* What users hold of it: pages that hold tags, translations or
+ * frame-table entries come and stay as they are needed. */
 static uint64_t in_use(const struct arena_stats *s)
 {
 	uint64_t own = s->tag_pages;
 
 	if (s->arena == base_arena)
-		own += machine_table_pages();
+		own += machine_table_pages() + frames_pages();
 	return s->used - own * PORT_PAGE_SIZE;
 }
 

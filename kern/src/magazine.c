@@ -47,14 +47,21 @@ static void magazine_free(struct magazine *m)
 	slab_meta_free(&magazines[class], m);
 }
 
-/* Gives the rounds back to the slab layer and the magazine to its cache. */
+/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as no round is
+ * left in it, for giving back may end in a panic. */
 static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 {
-	for (size_t at = 0, n; at < m->count; at += n) {
-		n = m->count - at < SLAB_STEP ? m->count - at : SLAB_STEP;
-		slab_give(c, m->round + at, n, true, __builtin_return_address(0));
-	}
-	magazine_free(m);
+	void *rounds[SLAB_STEP];
+	size_t left = m->count, n;
+
+	do {
+		n = left < SLAB_STEP ? left : SLAB_STEP;
+		left -= n;
+		memcpy(rounds, m->round + left, n * sizeof(*rounds));
+		if (left == 0)
+			magazine_free(m);
+		slab_give(c, rounds, n, true, __builtin_return_address(0));
+	} while (left > 0);
 }
 
 /* The depot */

@@ -277,10 +277,13 @@ size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 	return slab_shed(c, true);
 }
 
-/* Twice: what the first pass gives back are headers and magazines too. */
+/* Slabs go back through the quantum caches of their source, and theirs leave headers and magazines behind:
+ * three passes. */
+#define REAP_PASSES 3
+
 void kmem_reap_all(enum kmem_pressure pressure)
 {
-	for (int pass = 0; pass < 2; pass++)
+	for (int pass = 0; pass < REAP_PASSES; pass++)
 		for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
 			kmem_cache_reap(c, pressure);
 	frames_trim();

@@ -74,3 +74,492 @@ TEST("slab: an allocation and a free in turn stay on the hot path")
 	CHECK_EQ(after.live, 0);
 	destroy(c);
 }
+
+static void *held[MANY];
+
+static void take_all(struct kmem_cache *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
+}
+
+static void give_all(struct kmem_cache *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		kmem_cache_free(c, held[i]);
+}
+
+TEST("slab: a cache with live objects refuses to be destroyed and goes on")
+{
+	struct kmem_cache *c = make(100);
+
+	take_all(c, 100);
+	give_all(c, 50);
+	CHECK_EQ(kmem_cache_destroy(c), -EBUSY);
+	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	for (size_t i = 0; i < 50; i++)
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
+	CHECK_EQ(stats(c).live, 100);
+	give_all(c, 100);
+	destroy(c);
+}
+
+TEST("slab: after a hard reap a cache without live objects holds no slab")
+{
+	struct kmem_cache *c = make(64);
+
+	take_all(c, MANY);
+	give_all(c, MANY);
+	CHECK_LT(0, stats(c).slabs);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 0);
+	CHECK_EQ(stats(c).out, 0);
+	destroy(c);
+}
+
+TEST("slab: a double free is named when the slab layer sees it")
+{
+	struct kmem_cache *c = make(64);
+	void *p = kmem_cache_alloc(c, MEM_ATOMIC);
+
+	kmem_cache_free(c, p);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_PANICS((kmem_cache_free(c, p), kmem_cache_reap(c, KMEM_REAP_ALL)), "cache test: free of");
+	destroy(c);
+}
+
+TEST("slab: a free to the wrong cache, inside an object, or of nothing of ours is named")
+{
+	struct kmem_cache *c = make(64), *other = make(64);
+	char *p = kmem_cache_alloc(other, MEM_ATOMIC), *q = kmem_cache_alloc(c, MEM_ATOMIC);
+
+	CHECK_PANICS((kmem_cache_free(c, p), kmem_cache_reap(c, KMEM_REAP_ALL)), "belongs to cache test");
+	CHECK_PANICS((kmem_cache_free(c, q + 8), kmem_cache_reap(c, KMEM_REAP_ALL)), "inside an object");
+	CHECK_PANICS((kmem_cache_free(c, (void *)8), kmem_cache_reap(c, KMEM_REAP_ALL)), "lies in no slab");
+	kmem_cache_free(c, q);
+	kmem_cache_free(other, p);
+	destroy(c);
+	destroy(other);
+}
+
+TEST("slab: flags are one memory flag, and MEM_WAIT needs interrupts on")
+{
+	struct kmem_cache *c = make(64);
+	port_irq_t irq;
+
+	CHECK_PANICS(kmem_cache_alloc(c, 0), "not exactly one memory flag");
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
+	CHECK_PANICS(kmalloc(8, 0), "not exactly one memory flag");
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	irq = port_irq_save();
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "can't sleep");
+	port_irq_restore(irq);
+	destroy(c);
+}
+
+TEST("slab: a cache can't be created with nonsense")
+{
+	CHECK_PANICS(kmem_cache_create("bad", 0, 0, 0, NULL, NULL, NULL, NULL), "size 0");
+	CHECK_PANICS(kmem_cache_create("bad", 8, 3, 0, NULL, NULL, NULL, NULL), "power of two");
+	CHECK_PANICS(kmem_cache_create("bad", 8, 2 * PORT_PAGE_SIZE, 0, NULL, NULL, NULL, NULL), "can't meet");
+	CHECK_PANICS(kmem_cache_create("bad", 8, 0, 1u << 30, NULL, NULL, NULL, NULL), "unknown flag");
+}
+
+/* Objects that count how often they were made and unmade. */
+struct counted {
+	size_t made, unmade, fail_after;
+};
+
+#define MADE 0x11223344u
+
+static int counted_ctor(void *object, void *priv, unsigned flags)
+{
+	struct counted *n = priv;
+
+	if (n->fail_after && n->made - n->unmade >= n->fail_after)
+		return -ENOMEM;
+	n->made++;
+	*(uint32_t *)object = MADE;
+	return 0;
+}
+
+static void counted_dtor(void *object, void *priv)
+{
+	struct counted *n = priv;
+
+	CHECK_EQ(*(uint32_t *)object, MADE);
+	*(uint32_t *)object = 0;
+	n->unmade++;
+}
+
+static struct kmem_cache *make_counted(struct counted *n)
+{
+	struct kmem_cache *c =
+		kmem_cache_create("counted", 40, 0, 0, NULL, counted_ctor, counted_dtor, n);
+
+	CHECK(c);
+	return c;
+}
+
+TEST("slab: every object handed out is constructed, and destructed once when it goes back")
+{
+	struct counted n = {0, 0, 0};
+	struct kmem_cache *c = make_counted(&n);
+
+	for (int round = 0; round < 3; round++) {
+		take_all(c, MANY);
+		for (size_t i = 0; i < MANY; i++)
+			CHECK_EQ(*(uint32_t *)held[i], MADE);
+		CHECK_LE(MANY, n.made - n.unmade);
+		give_all(c, MANY);
+		kmem_cache_reap(c, KMEM_REAP_ALL);
+		CHECK_EQ(n.made, n.unmade);
+	}
+	destroy(c);
+}
+
+TEST("slab: a constructor that fails is a failed allocation, and a bug under MEM_WAIT")
+{
+	struct counted n = {0, 0, 100};
+	struct kmem_cache *c = make_counted(&n);
+
+	take_all(c, 100);
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(c, MEM_ATOMIC), 0);
+	CHECK_LT(0, stats(c).ctor_failures);
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "constructor failed");
+	give_all(c, 100);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(n.made, n.unmade);
+	destroy(c);
+}
+
+TEST("slab: bulk forms hand out each object once")
+{
+	struct kmem_cache *c = make(48);
+
+	for (size_t n = 1; n <= MANY; n = n * 3 + 1) {
+		CHECK_EQ(kmem_cache_alloc_bulk(c, held, n, MEM_ATOMIC), n);
+		for (size_t i = 0; i < n; i++)
+			memset(held[i], 0, 48);
+		for (size_t i = 0; i < n; i++) {
+			CHECK_EQ(*(uint64_t *)held[i], 0);
+			*(uint64_t *)held[i] = 1;
+		}
+		kmem_cache_free_bulk(c, held, n);
+	}
+	CHECK_EQ(stats(c).live, 0);
+	destroy(c);
+}
+
+TEST("slab: zeroed objects are zero")
+{
+	struct kmem_cache *c = make(72);
+	char *p = kmem_cache_alloc(c, MEM_ATOMIC);
+
+	memset(p, 1, 72);
+	kmem_cache_free(c, p);
+	p = kmem_cache_zalloc(c, MEM_ATOMIC);
+	for (int i = 0; i < 72; i++)
+		CHECK_EQ(p[i], 0);
+	kmem_cache_free(c, p);
+	destroy(c);
+}
+
+TEST("slab: a reserve is kept through a hard reap")
+{
+	struct kmem_cache *c = make(256);
+	uint64_t grows;
+
+	CHECK_EQ(kmem_cache_reserve(c, 500, MEM_ATOMIC), 0);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_LE(500, stats(c).objects);
+	grows = stats(c).grows;
+	take_all(c, 500);
+	CHECK_EQ(stats(c).grows, grows);
+	give_all(c, 500);
+	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_ATOMIC), 0);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 0);
+	destroy(c);
+}
+
+static size_t asked;
+
+static size_t note_asked(void *priv, size_t bytes)
+{
+	asked++;
+	return 0;
+}
+
+TEST("slab: the owner is asked first when a cache gives back")
+{
+	struct kmem_cache *c = make(64);
+
+	asked = 0;
+	kmem_cache_set_reclaim(c, note_asked, NULL);
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(asked, 1);
+	destroy(c);
+}
+
+TEST("slab: integers that aren't memory come from a cache too, whatever their quantum")
+{
+	static const size_t quanta[] = {1, 3, 7, 16};
+
+	for (size_t q = 0; q < ARRAY_SIZE(quanta); q++) {
+		size_t quantum = quanta[q];
+		struct arena *ids = arena_create("ids", (void *)(quantum * 10), quantum * 2000, quantum,
+			NULL, NULL, NULL, 0, MEM_WAIT);
+		struct kmem_cache *c = kmem_cache_create(
+			"ids", quantum, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+		static bool seen[2010];
+
+		memset(seen, 0, sizeof(seen));
+		take_all(c, MANY);
+		for (size_t i = 0; i < MANY; i++) {
+			size_t id = (uintptr_t)held[i] / quantum;
+
+			CHECK_EQ((uintptr_t)held[i] % quantum, 0);
+			CHECK(id >= 10 && id < 2010 && !seen[id]);
+			seen[id] = true;
+		}
+		CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+		give_all(c, MANY);
+		destroy(c);
+		CHECK_EQ(arena_destroy(ids), 0);
+	}
+}
+
+TEST("slab: what must not be touched, or a constructor readies, can't be zeroed")
+{
+	struct counted n = {0, 0, 0};
+	struct kmem_cache *counted = make_counted(&n);
+	struct kmem_cache *c =
+		kmem_cache_create("test", 64, 0, KMC_NOTOUCH, NULL, NULL, NULL, NULL);
+
+	CHECK_PANICS(kmem_cache_zalloc(c, MEM_ATOMIC), "aren't memory");
+	CHECK_PANICS(kmem_cache_zalloc(counted, MEM_ATOMIC), "constructor readies");
+	destroy(c);
+	destroy(counted);
+}
+
+TEST("slab: an address is found in its cache, slab and object")
+{
+	struct kmem_cache *c = make(100);
+	struct kmem_object where;
+	char *p = kmem_cache_alloc(c, MEM_ATOMIC);
+
+	CHECK(kmem_cache_find(c, (uintptr_t)p + 99, &where));
+	CHECK_EQ(where.object, (uintptr_t)p);
+	CHECK(!where.is_free);
+	CHECK(!kmem_cache_find(c, (uintptr_t)&where, &where));
+	kmem_cache_free(c, p);
+	destroy(c);
+}
+
+TEST("slab: statistics add up, in rows behind their arenas")
+{
+	static struct kmem_cache_stats rows[128];
+	struct kmem_cache *c = make(64);
+	size_t n, found = 0;
+
+	take_all(c, 10);
+	n = kmem_cache_rows(rows, ARRAY_SIZE(rows));
+	CHECK_LE(n, ARRAY_SIZE(rows));
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].cache == c) {
+			found++;
+			CHECK_EQ(rows[i].live, 10);
+			CHECK_EQ(rows[i].used, 640);
+			CHECK_STR(rows[i].source_name, "kpages");
+		}
+	CHECK_EQ(found, 1);
+	CHECK_EQ(kmem_cache_rows(NULL, 0), n);
+	give_all(c, 10);
+	destroy(c);
+}
+
+/* A source whose nth span from now on can't be had. */
+static size_t spans_until_none;
+
+static void *failing_alloc(struct arena *source, size_t size, unsigned flags)
+{
+	if (spans_until_none > 0 && --spans_until_none == 0)
+		return NULL;
+	return arena_alloc(source, size, flags);
+}
+
+TEST("slab: whichever span of the source fails, nothing is lost")
+{
+	struct arena *a = arena_create("failing", NULL, 0, PORT_PAGE_SIZE, failing_alloc, arena_free,
+		kpages_arena, 0, MEM_WAIT);
+	bool clean = false;
+
+	for (size_t nth = 1; !clean; nth++) {
+		struct kmem_cache *c =
+			kmem_cache_create("failing", 500, 0, 0, a, NULL, NULL, NULL);
+		size_t got = 0;
+
+		spans_until_none = nth;
+		while (got < 200 && (held[got] = kmem_cache_alloc(c, MEM_ATOMIC)))
+			memset(held[got++], (int)nth, 500);
+		clean = got == 200;
+		CHECK(clean || stats(c).failures == 1);
+		spans_until_none = 0;
+		CHECK((held[got] = kmem_cache_alloc(c, MEM_ATOMIC)));
+		give_all(c, got + 1);
+		destroy(c);
+	}
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("slab: memory that runs out is a NULL, and all of it comes back")
+{
+	struct kmem_cache *c = make(PORT_PAGE_SIZE);
+	struct page {
+		struct page *next;
+	} *pages = NULL, *p;
+	size_t n = 0, again = 0;
+
+	for (; (p = kmem_cache_alloc(c, MEM_ATOMIC)); pages = p, n++)
+		p->next = pages;
+	CHECK_EQ((uintptr_t)kmalloc(1 << 20, MEM_ATOMIC), 0);
+	for (; (p = pages); kmem_cache_free(c, p))
+		pages = p->next;
+	kmem_reap_all(KMEM_REAP_ALL);
+	for (; (p = kmem_cache_alloc(c, MEM_ATOMIC)); pages = p, again++)
+		p->next = pages;
+	for (; (p = pages); kmem_cache_free(c, p))
+		pages = p->next;
+	/* Pages of boundary tags stay. */
+	CHECK_LE(n, again + n / 64);
+	destroy(c);
+}
+
+/* kmalloc */
+
+TEST("kmalloc: sizes have room, powers of two are aligned, and frees find their way")
+{
+	for (size_t size = 0; size <= 70000; size += size < 300 ? 1 : size / 5) {
+		char *p = kmalloc(size, MEM_ATOMIC);
+
+		CHECK(p);
+		CHECK_LE(size, ksize(p));
+		memset(p, 0xa5, size);
+		kfree(p);
+	}
+	for (size_t size = 8; size <= 1 << 18; size *= 2) {
+		char *p = kmalloc(size, MEM_ATOMIC), *q = kmalloc(size, MEM_ATOMIC);
+
+		CHECK_EQ((uintptr_t)p % size, 0);
+		CHECK_EQ((uintptr_t)q % size, 0);
+		kfree(p);
+		kfree(q);
+	}
+	kfree(NULL);
+}
+
+TEST("kmalloc: no more than a fifth of what a class holds is lost to rounding")
+{
+	for (size_t size = 64; size <= KMALLOC_CACHED_MAX; size++) {
+		void *p = kmalloc(size, MEM_ATOMIC);
+
+		CHECK_LE((ksize(p) - size) * 5, ksize(p));
+		kfree(p);
+	}
+}
+
+TEST("kmalloc: alignment is met at any size")
+{
+	for (size_t align = 1; align <= 1 << 16; align *= 2)
+		for (size_t size = 1; size <= 20000; size = size * 3 + 7) {
+			char *p = kmalloc_align(size, align, MEM_ATOMIC);
+
+			CHECK(p && (uintptr_t)p % align == 0);
+			CHECK_LE(size, ksize(p));
+			memset(p, 1, size);
+			kfree(p);
+		}
+}
+
+TEST("kmalloc: an alignment is a power of two")
+{
+	CHECK_PANICS(kmalloc_align(8, 24, MEM_ATOMIC), "no power of two");
+}
+
+TEST("kmalloc: arrays are zero and don't overflow; krealloc keeps what fits")
+{
+	unsigned char *p = kmalloc_array(100, 40, MEM_ATOMIC);
+
+	for (int i = 0; i < 4000; i++)
+		CHECK_EQ(p[i], 0);
+	CHECK_EQ((uintptr_t)kmalloc_array(SIZE_MAX / 2, 3, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)kmalloc(SIZE_MAX, MEM_ATOMIC), 0);
+	for (int i = 0; i < 4000; i++)
+		p[i] = (unsigned char)i;
+	for (size_t size = 4000; size > 10; size = size * 2 / 3) {
+		CHECK((p = krealloc(p, size, MEM_ATOMIC)));
+		for (size_t i = 0; i < size; i++)
+			CHECK_EQ(p[i], (unsigned char)i);
+	}
+	CHECK((p = krealloc(p, 50000, MEM_ATOMIC)));
+	for (int i = 0; i < 10; i++)
+		CHECK_EQ(p[i], (unsigned char)i);
+	CHECK_EQ((uintptr_t)krealloc(p, 0, MEM_ATOMIC), 0);
+	CHECK((p = krealloc(NULL, 5, MEM_ATOMIC)));
+	kfree(p);
+}
+
+TEST("kmalloc: a free of what isn't its own is named")
+{
+	struct kmem_cache *c = make(64);
+	char *p = kmem_cache_alloc(c, MEM_ATOMIC), *large = kmalloc(20000, MEM_ATOMIC);
+	int on_the_stack;
+
+	CHECK_PANICS(kfree(p), "no memory of kmalloc's");
+	CHECK_PANICS(kfree(&on_the_stack), "no memory of kmalloc's");
+	CHECK_PANICS(kfree(large + 1), "no memory of kmalloc's");
+	CHECK_PANICS(ksize(p), "no memory of kmalloc's");
+	kfree(large);
+	CHECK_PANICS(kfree(large), "no memory of kmalloc's");
+	kmem_cache_free(c, p);
+	destroy(c);
+}
+
+/* Quantum caches */
+
+TEST("qcache: small sizes come from caches, and an arena in use refuses to end without a change")
+{
+	struct arena *a = arena_create("fronted", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
+		kpages_arena, 4 * PORT_PAGE_SIZE, MEM_WAIT);
+	void *p[5];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		CHECK((p[i] = arena_alloc(a, (i + 1) * PORT_PAGE_SIZE - 5, MEM_ATOMIC)));
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		arena_free(a, p[i], (i + 1) * PORT_PAGE_SIZE - 5);
+		CHECK((p[i] = arena_alloc(a, (i + 1) * PORT_PAGE_SIZE, MEM_WAIT)));
+	}
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		arena_free(a, p[i], (i + 1) * PORT_PAGE_SIZE);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("qcache: when no slab can be had the arena serves by itself, and takes it back")
+{
+	struct arena *a = arena_create("tight", (void *)100, 50, 1, NULL, NULL, NULL, 2, MEM_WAIT);
+	uintptr_t id[50];
+	bool seen[50] = {false};
+
+	for (int i = 0; i < 50; i++) {
+		id[i] = (uintptr_t)arena_alloc(a, 1, MEM_ATOMIC);
+		CHECK(id[i] >= 100 && id[i] < 150 && !seen[id[i] - 100]);
+		seen[id[i] - 100] = true;
+	}
+	CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC), 0);
+	for (int i = 0; i < 50; i++)
+		arena_free(a, (void *)id[i], 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}

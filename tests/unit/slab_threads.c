@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Caches under chance and on several cores: each object carries its owner's stamp over its whole length,
+ * looked at while it is held and when it is freed.
+ */
+#include "kmalloc.h"
+#include "lib/table.h"
+#include "port.h"
+#include "slab.h"
+#include "test.h"
+#include "threads.h"
+
+#define OPS 1000000
+#define HELD 512 /* by one owner at most */
+#define CACHES 4
+#define THREADS 4
+
+struct held {
+	uint64_t *object;
+	size_t words;
+	uint64_t stamp;
+	unsigned cache; /* CACHES: kmalloc's */
+};
+
+static struct kmem_cache *caches[CACHES];
+static const size_t sizes[CACHES] = {8, 64, 200, 5000};
+static uint64_t made, unmade; /* objects of cache 2, which are constructed; atomic */
+
+static int note_made(void *object, void *priv, unsigned flags)
+{
+	__atomic_fetch_add(&made, 1, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static void note_unmade(void *object, void *priv)
+{
+	__atomic_fetch_add(&unmade, 1, __ATOMIC_RELAXED);
+}
+
+static void caches_begin(void)
+{
+	made = unmade = 0;
+	for (unsigned i = 0; i < CACHES; i++) {
+		caches[i] = kmem_cache_create("stamped", sizes[i], 0, 0, NULL,
+			i == 2 ? note_made : NULL, i == 2 ? note_unmade : NULL, NULL);
+		CHECK(caches[i]);
+	}
+}
+
+static void caches_end(void)
+{
+	for (unsigned i = 0; i < CACHES; i++) {
+		struct kmem_cache_stats s;
+
+		kmem_cache_get_stats(caches[i], &s);
+		CHECK_EQ(s.live, 0);
+		CHECK_EQ(kmem_cache_check(caches[i], &console_sink), 0);
+		CHECK_EQ(kmem_cache_destroy(caches[i]), 0);
+	}
+	CHECK_EQ(made, unmade);
+}
+
+static void stamp(struct held *h)
+{
+	for (size_t w = 0; w < h->words; w++)
+		h->object[w] = h->stamp + w;
+}
+
+static void check_stamp(const struct held *h)
+{
+	for (size_t w = 0; w < h->words; w++)
+		if (h->object[w] != h->stamp + w)
+			CHECK_EQ(h->object[w], h->stamp + w);
+}
+
+/* An owner's own chance: test_random() is the test's. */
+static uint64_t chance(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static void take(struct held *h, uint64_t stamp_value, uint64_t random)
+{
+	size_t size;
+
+	h->cache = (unsigned)(random % (CACHES + 1));
+	size = h->cache < CACHES ? sizes[h->cache] : (size_t)1 << (3 + (random >> 8) % 12);
+	h->object = h->cache < CACHES ? kmem_cache_alloc(caches[h->cache], MEM_ATOMIC) :
+					kmalloc(size, MEM_ATOMIC);
+	CHECK(h->object);
+	h->words = size / sizeof(uint64_t);
+	h->stamp = stamp_value;
+	stamp(h);
+}
+
+static void give(struct held *h)
+{
+	check_stamp(h);
+	for (size_t w = 0; w < h->words; w++)
+		h->object[w] = 0;
+	if (h->cache < CACHES)
+		kmem_cache_free(caches[h->cache], h->object);
+	else
+		kfree(h->object);
+	h->object = NULL;
+}
+
+static void own(struct held *held, size_t ops, unsigned owner, uint64_t seed)
+{
+	uint64_t state = seed | 1;
+
+	for (size_t i = 0; i < ops; i++) {
+		uint64_t r = chance(&state);
+		/* Drifts between few and many, so that slabs come and go. */
+		size_t among = i / 2048 % 2 ? HELD : HELD / 16;
+		struct held *h = &held[(r >> 32) % among];
+
+		if (h->object)
+			give(h);
+		else
+			take(h, (uint64_t)owner << 56 | (uint64_t)i << 16, r);
+		if (i % 4096 == 0)
+			kmem_cache_reap(caches[r % CACHES], (r >> 8) % 3);
+		if (i % 1024 == 0)
+			kthread_yield();
+	}
+	for (size_t i = 0; i < HELD; i++)
+		if (held[i].object)
+			give(&held[i]);
+}
+
+static struct held owned[THREADS][HELD];
+
+TEST("slab: random allocations and frees over several caches keep every stamp")
+{
+	caches_begin();
+	own(owned[0], test_ops(OPS), 1, test_random());
+	caches_end();
+}
+
+static void own_thread(unsigned i, void *arg)
+{
+	own(owned[i], test_ops(OPS) / THREADS, i + 1, *(uint64_t *)arg * (i + 1));
+}
+
+TEST("slab: owners on all cores keep their stamps while caches are drained")
+{
+	uint64_t seed = test_random();
+
+	caches_begin();
+	threads_run(THREADS_PINNED, THREADS, own_thread, &seed);
+	caches_end();
+}
+
+/* A ring between a producer and a consumer: filled by one, emptied by the other. */
+#define RING 256
+
+static struct ring {
+	struct held at[RING];
+	size_t put, got; /* atomic */
+} rings[THREADS / 2];
+
+static void produce(struct ring *r, size_t count, unsigned owner)
+{
+	uint64_t state = owner * 77 + 1;
+
+	for (size_t i = 0; i < count; i++) {
+		while (i - __atomic_load_n(&r->got, __ATOMIC_ACQUIRE) == RING)
+			kthread_yield();
+		take(&r->at[i % RING], (uint64_t)owner << 56 | (uint64_t)i << 16, chance(&state));
+		__atomic_store_n(&r->put, i + 1, __ATOMIC_RELEASE);
+	}
+}
+
+static void consume(struct ring *r, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		while (__atomic_load_n(&r->put, __ATOMIC_ACQUIRE) == i)
+			kthread_yield();
+		give(&r->at[i % RING]);
+		__atomic_store_n(&r->got, i + 1, __ATOMIC_RELEASE);
+	}
+}
+
+static void remote(unsigned i, void *arg)
+{
+	size_t count = test_ops(OPS) / THREADS;
+
+	if (i % 2 == 0)
+		produce(&rings[i / 2], count, i + 1);
+	else
+		consume(&rings[i / 2], count);
+}
+
+TEST("slab: objects allocated on one core are freed on another")
+{
+	caches_begin();
+	for (size_t i = 0; i < ARRAY_SIZE(rings); i++)
+		rings[i].put = rings[i].got = 0;
+	threads_run(THREADS_PINNED, THREADS, remote, NULL);
+	caches_end();
+}
