@@ -19,7 +19,8 @@
  * AddressSanitizer's shadow covers the second, ThreadSanitizer allows neither the first nor much else. */
 static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 #define VA_SIZE ((size_t)16 << 30)
-#define RAM_PLACE VA_SIZE /* RAM stands behind the kernel's virtual addresses */
+#define RAM_PHYSICAL ((uintptr_t)1 << 20)
+#define RAM_PLACE (VA_SIZE + RAM_PHYSICAL) /* RAM stands behind the kernel's virtual addresses */
 
 static int file = -1;
 static uintptr_t ram_start, va_start;
@@ -62,7 +63,7 @@ static bool map_file(uintptr_t at, size_t offset, size_t size)
 
 void *host_ram_map(size_t size)
 {
-	void *start = reserve_somewhere(VA_SIZE + size);
+	void *start = reserve_somewhere(RAM_PLACE + size);
 
 	file = memfd_create("spandrel-ram", MFD_CLOEXEC);
 	mapped = mmap(NULL, VA_SIZE / PORT_PAGE_SIZE * sizeof(*mapped), PROT_READ | PROT_WRITE,
@@ -73,6 +74,12 @@ void *host_ram_map(size_t size)
 	ram_start = va_start + RAM_PLACE;
 	ram_size = size;
 	return map_file(ram_start, 0, size) ? (void *)ram_start : NULL;
+}
+
+/* RAM begins at 1 MiB, as on many a machine. */
+uintptr_t machine_direct_base(void)
+{
+	return ram_start - RAM_PHYSICAL;
 }
 
 void machine_va_range(uintptr_t *start, size_t *size)

@@ -99,13 +99,6 @@ static uint32_t rank_after(const struct extent *e, uint32_t first, unsigned shif
 	return first + (uint32_t)(((e->end - 1) >> shift) - (e->start >> shift)) + 1;
 }
 
-static bool is_canonical(uintptr_t address)
-{
-	uintptr_t top = address >> 47;
-
-	return top == 0 || top == 0x1ffff;
-}
-
 static size_t image_pts(void)
 {
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;

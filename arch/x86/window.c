@@ -79,6 +79,11 @@ static bool is_in_window(uintptr_t address)
 	return address - WINDOW_BASE < WINDOW_SIZE && address % PORT_PAGE_SIZE == 0;
 }
 
+uintptr_t machine_direct_base(void)
+{
+	return DIRECT_BASE;
+}
+
 void machine_va_range(uintptr_t *start, size_t *size)
 {
 	*start = WINDOW_BASE;

@@ -89,6 +89,11 @@ void kernel_timer(void); /* what the kernel supplies */
  * PORT_CONSOLE_NONE and input came. */
 void kernel_input(void);
 
+/* Physical memory */
+
+/* The direct-map address of physical address 0, a multiple of 2 MiB.  Any context. */
+uintptr_t machine_direct_base(void);
+
 /* Mappings of the kernel's own virtual addresses */
 
 /* The range machine_map() works on: whole pages, nothing mapped. */

@@ -15,6 +15,7 @@
 #include "machine.h"
 #include "monitor.h"
 #include "monitor_impl.h"
+#include "physical.h"
 #include "port.h"
 #include "test.h"
 #include "vmap.h"
@@ -137,6 +138,7 @@ void kernel_main(const struct boot_info *info)
 	boot_info = info;
 	make_arenas();
 	kmem_cache_init();
+	physical_init();
 	vmap_init();
 	irq_init();
 	kthread_init();

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas for those who care where memory lies: how each gets its spans from the base arena.
+ */
+#include "physical.h"
+
+#include "machine.h"
+
+#define DMA32_END ((uint64_t)1 << 32)
+#define DMA24_END ((uint64_t)1 << 24)
+
+struct arena *dma32_arena, *dma24_arena, *phys_arena, *large_arena;
+
+uint64_t physical_of(const void *direct)
+{
+	return (uintptr_t)direct - machine_direct_base();
+}
+
+void *physical_at(uint64_t phys)
+{
+	return (void *)(machine_direct_base() + phys);
+}
+
+/* Windows */
+
+static void *import_below(struct arena *source, size_t size, uint64_t end, unsigned flags)
+{
+	uintptr_t start = machine_direct_base();
+
+	return arena_xalloc(source, size, 0, 0, 0, start, start + end, flags);
+}
+
+static void *dma32_import(struct arena *source, size_t size, unsigned flags)
+{
+	return import_below(source, size, DMA32_END, flags);
+}
+
+static void *dma24_import(struct arena *source, size_t size, unsigned flags)
+{
+	return import_below(source, size, DMA24_END, flags);
+}
+
+/* Physical addresses: the source's integers, translated */
+
+static void *phys_import(struct arena *source, size_t size, unsigned flags)
+{
+	void *span = arena_alloc(source, size, flags);
+
+	return span ? (void *)(uintptr_t)physical_of(span) : NULL;
+}
+
+static void phys_return(struct arena *source, void *addr, size_t size)
+{
+	arena_free(source, physical_at((uintptr_t)addr), size);
+}
+
+/* Large pages */
+
+/* The direct map starts on a multiple of it, so alignment there is alignment in physical memory. */
+static void *large_import(struct arena *source, size_t size, unsigned flags)
+{
+	return arena_xalloc(source, size, LARGE_PAGE_SIZE, 0, 0, 0, 0, flags);
+}
+
+static struct arena *over_base(
+	const char *name, size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc)
+{
+	return arena_create(name, NULL, 0, quantum, afunc, ffunc, base_arena, 0, MEM_WAIT);
+}
+
+void physical_init(void)
+{
+	dma32_arena = over_base("dma32", PORT_LINE_SIZE, dma32_import, arena_xfree);
+	dma24_arena = over_base("dma24", PORT_LINE_SIZE, dma24_import, arena_xfree);
+	phys_arena = over_base("phys", PORT_PAGE_SIZE, phys_import, phys_return);
+	large_arena = over_base("large", LARGE_PAGE_SIZE, large_import, arena_xfree);
+}
