@@ -187,9 +187,10 @@ void slab_hash_insert(
 	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory);
 /* Takes it out; returns memory that is no longer needed. */
 struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size);
+/* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no longer
+ * needed. */
+bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
 struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size);
-/* Entries of a slab, and whether chain b is where all of the chain's entries belong: for the checker. */
-unsigned slab_hash_links(const struct slab_hash *h, const struct slab *s, size_t slab_size);
 
 /* Magazines (magazine.c) */
 

@@ -21,6 +21,7 @@
  * when it had a quarter of the entries it grew for. */
 #define SPLITS 2
 #define MERGES 4
+#define TRIM_STEP 16 /* merges of a trim for each lock hold */
 
 struct position {
 	unsigned segment;
@@ -174,7 +175,7 @@ static void link_remove(struct slab_hash *h, struct slab_link *l)
 }
 
 /* Entries of a slab: one, or two if it ends in the block behind. */
-unsigned slab_hash_links(const struct slab_hash *h, const struct slab *s, size_t slab_size)
+static unsigned links_of(const struct slab_hash *h, const struct slab *s, size_t slab_size)
 {
 	return (s->base >> h->block_shift) == ((s->base + (slab_size - 1)) >> h->block_shift) ? 1 : 2;
 }
@@ -187,7 +188,7 @@ void slab_hash_insert(
 	for (unsigned i = 0; i < SPLITS && wants_to_grow(h); i++)
 		if (!grow(h, memory))
 			break;
-	for (unsigned i = 0; i < slab_hash_links(h, s, slab_size); i++)
+	for (unsigned i = 0; i < links_of(h, s, slab_size); i++)
 		link_insert(h, &o->links[i], s);
 }
 
@@ -210,7 +211,7 @@ struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t 
 	struct slab_outside *o = container_of(s, struct slab_outside, slab);
 	struct slab_memory memory = {NULL, 0};
 
-	for (unsigned i = 0; i < slab_hash_links(h, s, slab_size); i++)
+	for (unsigned i = 0; i < links_of(h, s, slab_size); i++)
 		link_remove(h, &o->links[i]);
 	for (unsigned i = 0; i < MERGES && !memory.at; i++) {
 		if (h->buckets == SLAB_HASH_SMALL || h->entries >= h->buckets / LOAD_MIN_INVERSE)
@@ -219,6 +220,18 @@ struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t 
 		memory = segment_close(h);
 	}
 	return memory;
+}
+
+bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory)
+{
+	*memory = (struct slab_memory){NULL, 0};
+	for (unsigned i = 0; i < TRIM_STEP && !memory->at; i++) {
+		if (h->buckets == SLAB_HASH_SMALL || h->entries > (h->buckets - 1) * LOAD_MAX)
+			return false;
+		shrink(h);
+		*memory = segment_close(h);
+	}
+	return true;
 }
 
 struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
