@@ -256,8 +256,10 @@ def _():
     status, text = run(host("--mem", "256M", "--autorun", "arena tree -k; poweroff"))
     equal(status, 0)
     rows = [row for word, row in keys(text) if word == "arena"]
-    equal([row["name"] for row in rows], ["base", "kpages", "monitor", "vectors"])
-    equal([row["source"] for row in rows], ["-", "base", "kpages", "-"])
+    source = {row["name"]: row["source"] for row in rows}
+    for name, wanted in (("base", "-"), ("kpages", "base"), ("monitor", "kpages"), ("vectors", "-"),
+                         ("vaddr", "-")):
+        equal(source[name], wanted)
     equal(rows[0]["total"], str(256 * MIB))
 
 
