@@ -18,15 +18,19 @@
 
 static struct arena_stats rows[WATCHED_MAX];
 
-/* Caches and what is out of them, once nothing is laid up. */
-struct census {
-	size_t caches;
+/* Caches that are watched one by one; of those beyond, only the number is. */
+#define WATCHED_CACHES_MAX 160
+
+/* A cache and how many of its objects are out of it, once nothing is laid up. */
+struct cache_census {
+	const struct kmem_cache *cache;
 	uint64_t out;
 };
 
 static struct {
 	size_t arenas, ktasks;
-	struct census census;
+	size_t caches;
+	struct cache_census census[WATCHED_CACHES_MAX];
 	struct {
 		const struct arena *arena;
 		uint64_t used;
@@ -51,17 +55,17 @@ static uint64_t in_use(const struct arena_stats *s)
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
-static struct census take_census(void)
+static void take_census(void)
 {
-	struct census n = {0, 0};
 	struct kmem_cache_stats stats;
 
+	before.caches = 0;
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
 		kmem_cache_get_stats(c, &stats);
-		n.caches++;
-		n.out += stats.out;
+		if (before.caches < WATCHED_CACHES_MAX)
+			before.census[before.caches] = (struct cache_census){c, stats.out};
+		before.caches++;
 	}
-	return n;
 }
 
 /* What caches and arenas keep is in no use.  Backward: importers give back before their sources do; and
@@ -82,7 +86,7 @@ static void begin(void)
 {
 	reap();
 	before.ktasks = ktask_count();
-	before.census = take_census();
+	take_census();
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(before.arenas); i++) {
 		before.watched[i].arena = rows[i].arena;
@@ -150,19 +154,30 @@ static const char *check_caches(void)
 	return found;
 }
 
-/* A cache that leaks is named by what the arenas hold if it holds a slab more, else by this. */
-static const char *compare_census(void)
+/* With as many caches as before, their order is that of before. */
+static const char *compare_cache(const struct kmem_cache_stats *s, size_t i)
 {
-	struct census now = take_census();
-
-	if (now.caches != before.census.caches)
-		ksnprintf(wrong, sizeof(wrong), "%zu caches, %zu before", now.caches,
-			before.census.caches);
-	else if (now.out != before.census.out)
-		ksnprintf(wrong, sizeof(wrong), "%llu objects out of all caches, %llu before",
-			(unsigned long long)now.out, (unsigned long long)before.census.out);
-	else
+	if (before.census[i].cache == s->cache && before.census[i].out == s->out)
 		return NULL;
+	ksnprintf(wrong, sizeof(wrong), "cache %s: %llu objects out of it, %llu before", s->name,
+		(unsigned long long)s->out, (unsigned long long)before.census[i].out);
+	return wrong;
+}
+
+static const char *compare_caches(void)
+{
+	const char *found = NULL;
+	struct kmem_cache_stats stats;
+	size_t n = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c), n++) {
+		kmem_cache_get_stats(c, &stats);
+		if (n < before.caches && n < WATCHED_CACHES_MAX && !found)
+			found = compare_cache(&stats, n);
+	}
+	if (n == before.caches)
+		return found;
+	ksnprintf(wrong, sizeof(wrong), "%zu caches, %zu before", n, before.caches);
 	return wrong;
 }
 
@@ -211,7 +226,7 @@ static const char *end(void)
 		found = check_arenas(arenas);
 	if (!found)
 		found = compare_arenas(arenas);
-	return found ? found : compare_census();
+	return found ? found : compare_caches();
 }
 
 const struct test_fence arena_fence = {begin, end};

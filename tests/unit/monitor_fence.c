@@ -14,7 +14,7 @@ TEST("fence: what leaked is named by the arena it came from")
 
 	arena_fence.begin();
 	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "arena kpages: ");
+	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "kpages");
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	CHECK(arena_fence.end() == NULL);
 }

@@ -9,6 +9,7 @@
 #include "threads.h"
 
 #define RUNS 200
+#define REMAPS 50 /* each with a shootdown: emulated cores share few real ones */
 
 struct visit {
 	unsigned core;
@@ -77,7 +78,7 @@ static void remap_often(unsigned i, void *arg)
 	CHECK_NE(p.va, 0);
 	for (int k = 0; k < 2; k++)
 		CHECK((pages[k] = base_alloc(NULL, PORT_PAGE_SIZE, MEM_ATOMIC)) != NULL);
-	for (uint64_t n = test_ops(RUNS); n > 0; n--)
+	for (uint64_t n = test_ops(REMAPS); n > 0; n--)
 		remap(&p, pages[n % 2], n << 16 | i);
 	for (int k = 0; k < 2; k++)
 		base_free(NULL, pages[k], PORT_PAGE_SIZE);
