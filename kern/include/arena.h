@@ -116,9 +116,11 @@ const char *arena_add_strerror(int error);
  * Hands out `size` units, rounded up to the quantum: an integer r, a multiple of the quantum, such
  * that [r, r + size) is the caller's until arena_free(arena, r, size).
  *
- * Context: by flag.  Cost: constant (instant fit that hits); best fit is linear in the segments of
- * one bin, next fit in the segments passed over; an import costs what the source does.  Returns NULL
- * on shortage, by flag.  A request that could be served from what the arena holds is served.
+ * Context: by flag.  Cost: constant (instant fit that hits); else logarithmic in free segments, once the
+ * arena has an index of them, which the first call that needs it builds, in bounded steps with the lock
+ * dropped between; an import costs what the source does.  Returns NULL on shortage, by flag.  A request that
+ * could be served from what the arena holds is served; only a MEM_ATOMIC call that needs the index before it
+ * stands looks at BTAG_LOOKS segments (btag.h) and may miss what there is.
  * Panics on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and
  * MEM_WAIT with interrupts off.
  */

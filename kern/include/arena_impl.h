@@ -231,7 +231,7 @@ void arena_care(struct arena *a);
 
 static inline bool arena_needs_care(const struct arena *a)
 {
-	return btag_hash_needs_care(&a->store.hash) | btag_index_needs_care(&a->store.index);
+	return btag_hash_needs_care(&a->store.hash) || btag_index_needs_care(&a->store.index);
 }
 
 /* Gives a page of a hash back to the base.  No lock held. */

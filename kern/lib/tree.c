@@ -190,21 +190,29 @@ struct tree_node *tree_parent(const struct tree_node *n)
 	return parent_of(n);
 }
 
-void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
+void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, struct tree_node *node,
+	const struct tree_ops *ops)
 {
-	struct tree_node **link = &tree->root, *parent = NULL;
-
-	while (*link) {
-		parent = *link;
-		link = child(parent, !ops->before(node, parent));
-	}
 	*node = (struct tree_node){NULL, NULL, (uintptr_t)parent | EVEN};
-	*link = node;
+	*(parent ? child(parent, right) : &tree->root) = node;
 	if (ops->update) {
 		ops->update(node);
 		update_upward(parent, ops);
 	}
 	grown(tree, node, ops);
+}
+
+void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
+{
+	struct tree_node *n = tree->root, *parent = NULL;
+	bool right = false;
+
+	while (n) {
+		parent = n;
+		right = !ops->before(node, parent);
+		n = *child(parent, right);
+	}
+	tree_insert_at(tree, parent, right, node, ops);
 }
 
 /* Links n, which has a place of its own in the tree no longer, where `old` stands. */

@@ -37,6 +37,34 @@
  * tags, among them the tag of the used segment that those pages are: no step of its creation differs
  * from what any arena does later but for where the first tags came from.
  *
+ * An arena that is asked for more than a size, the smallest segment that serves, the next, the lowest under
+ * constraints, comes to have an index of its free segments: two trees of nodes that lie apart from the tags
+ * (btag_index.c).  Most arenas never need one.
+ *
+ * HOW A CONSTRAINED REQUEST IS SERVED
+ *
+ * arena_xalloc() turns align, phase and the quantum into one arithmetic progression of possible starts
+ * (btag_triple.c).  Then, in this arena:
+ *
+ *  1. If the index stands and keeps the triple: down one path of the tree by address, guided by the largest
+ *     request each subtree can serve under that triple, to the lowest segment that serves; at the ends of a
+ *     window one segment each is looked at by itself.  That nothing serves shows on the same path.
+ *  2. Else, without a window: an instant fit for size and slack, so large that it can't fail.
+ *  3. Else, if the index stands: the triple is added to it, a few segments for each hold of the lock, and
+ *     then 1 applies.
+ *  4. Else BTAG_LOOKS segments are looked at, which settles it in a small arena.
+ *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC request doesn't
+ *     do that: it pokes, and misses.
+ *
+ * If nothing held serves, and the arena imports by arena_alloc(), the same request, progression and window and
+ * all, goes to the source, which does as above with its own segments, and cuts out the whole quanta of its own
+ * around the place it found.  What was cut is the span; it is put in, and the request carved out of it, in one
+ * hold of the lock (arena_xalloc.c).  An arena on the way has to get whole quanta of its own out of the span,
+ * so the request carries the quanta of those it passed, and a segment counts only as far as it is whole in
+ * each.  The span remembers that it came by arena_xalloc() and goes back by arena_xfree().
+ *
+ * Best fit and next fit are the same search, without constraints.
+ *
  * INVARIANTS (arena_check names the one that fails)
  *
  *  1. A segment starts where the one before it in its span ends; the first and last of a span start
@@ -51,6 +79,7 @@
  *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
  * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none, and the
  *     counts are the sums.
+ * 11. The index is what btag_index.c says.
  *
  * THE TAG RESERVE
  *
@@ -66,13 +95,19 @@
  * nobody else may take: tag_reserve is 1 there, 0 elsewhere.  tag_page_fetch takes it and puts back one
  * of the tags it gained, in the same hold of the base's lock.
  *
+ * Nodes of an index are reserved by a bound instead of one by one: of n segments in a row at most (n + 1) / 2
+ * can be free, so freeing never needs more than (segments + spans) / 2, and that many are held.  Making
+ * segments takes from a margin beyond that, which is filled up after the fact, with the lock dropped
+ * (arena_care), from a second supply whose pages the base gives as it gives any page; its own index pays for
+ * that cut out of its own margin.  When the margin ends because memory has, so does the index.
+ *
  * When tags can't be had, because the base has no page left, a request is still served from a segment
  * of exactly its size, which takes none.
  *
  * LOCKING
  *
- *	arenas_and_slabs_lock (sleeps) -> tag supply -> base arena
- *	arenas_and_slabs_lock (sleeps) -> arena
+ *	arenas_and_slabs_lock (sleeps) -> tag supply -> arena
+ *	arenas_and_slabs_lock (sleeps) -> node supply
  *
  * Each arena has its own lock; no arena's lock is held while another's is taken, nor while afunc, ffunc
  * or anybody else's code runs.  An imported span is put in and carved for the request that asked for it
@@ -85,9 +120,10 @@
  *
  * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.
  * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
- * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  An
- * instant fit that finds nothing, and best fit, search the segments of one bin; next fit walks segments
- * from its cursor.  Spans are found in logarithmic time, which imports and additions pay.
+ * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  Spans are
+ * found in logarithmic time, which imports and additions pay.  Every other search is logarithmic in free
+ * segments once the index stands and keeps the triple.  What is linear, building the index and adding a
+ * triple, is done in steps of a fixed number of segments with the lock dropped between them.
  *
  * QUESTIONS
  *
@@ -99,7 +135,8 @@
  * Why do imported spans never coalesce?  They came one by one and must go back one by one.
  *
  * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling, where
- * vmem has one.  An instant fit that fails tries best fit before it imports or fails.  Tags belong to a
+ * vmem has one.  An instant fit that fails searches on before it imports or fails.  Constraints are searched
+ * for in an index, and go down to the source.  Tags belong to a
  * base arena rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't
  * retried.  Spans are kept in order.
  */

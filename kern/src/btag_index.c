@@ -286,7 +286,51 @@ static inline void pass(struct btag_index *x, const struct btag *f)
 		x->passed = f->start;
 }
 
-static void add(struct btag_store *s, struct btag *f)
+/* tree_insert() with the comparison in place: half the cost. */
+static void enter_by_size(struct btag_index *x, struct btag_node *n)
+{
+	const struct btag *f = n->tag;
+	struct tree_node *at = x->by_size.root, *parent = NULL;
+	bool right = false;
+
+	while (at) {
+		const struct btag *t = sized(at)->tag;
+
+		parent = at;
+		right = f->size > t->size || (f->size == t->size && f->start > t->start);
+		at = right ? at->right : at->left;
+	}
+	tree_insert_at(&x->by_size, parent, right, &n->by_size, &size_order);
+}
+
+/* The node goes just behind `before`, or in front of all others. */
+static void enter_by_address(struct btag_index *x, struct btag_node *before, struct btag_node *n)
+{
+	struct tree_node *parent = before ? &before->by_address : NULL;
+	struct tree_node *down = parent ? parent->right : x->by_address.root;
+	bool right = parent && !down;
+
+	for (; down; down = down->left)
+		parent = down;
+	tree_insert_at(&x->by_address, parent, right, &n->by_address, address_order(x));
+}
+
+/* The node with the greatest start at or below addr. */
+static struct btag_node *node_at(const struct btag_index *x, uintptr_t addr)
+{
+	struct tree_node *n = x->by_address.root, *best = NULL;
+
+	while (n) {
+		bool below = addressed(n)->tag->start <= addr;
+
+		best = below ? n : best;
+		n = below ? n->right : n->left;
+	}
+	return addressed(best);
+}
+
+/* Enters f, behind the node `before`. */
+static void add(struct btag_store *s, struct btag_node *before, struct btag *f)
 {
 	struct btag_index *x = &s->index;
 	struct btag_node *n = (struct btag_node *)btag_chain_pop(&x->nodes);
@@ -294,8 +338,8 @@ static void add(struct btag_store *s, struct btag *f)
 	n->tag = f;
 	f->node = n;
 	compute_own(x, n);
-	tree_insert(&x->by_size, &n->by_size, &size_order);
-	tree_insert(&x->by_address, &n->by_address, address_order(x));
+	enter_by_size(x, n);
+	enter_by_address(x, before, n);
 }
 
 static void take_out(struct btag_store *s, struct btag *f)
@@ -318,7 +362,7 @@ static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
 	n->tag = f;
 	f->node = n;
 	compute_own(x, n);
-	tree_insert(&x->by_size, &n->by_size, &size_order);
+	enter_by_size(x, n);
 	tree_update(&n->by_address, address_order(x));
 }
 
@@ -348,7 +392,7 @@ void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, 
 	} else {
 		restate(s, f->node, f);
 		if (rest)
-			add(s, rest);
+			add(s, f->node, rest);
 	}
 	grown(s);
 }
@@ -365,7 +409,7 @@ void btag_index_joined(
 	} else if (!prev && next && is_indexed(x, next)) {
 		restate(s, next->node, t);
 	} else if (!prev && is_indexed(x, t)) {
-		add(s, t);
+		add(s, node_at(x, t->start), t);
 	}
 	grown(s);
 }
@@ -424,7 +468,7 @@ bool btag_index_build(struct btag_store *s)
 			continue;
 		x->passed = t->start;
 		if (t->kind == BTAG_FREE) {
-			add(s, t);
+			add(s, addressed(tree_last(&x->by_address)), t);
 			entered++;
 		}
 	}
@@ -570,20 +614,6 @@ static struct btag_node *lowest_behind(struct tree_node *n, unsigned slot, size_
 		if (own_value(addressed(n), slot) >= size)
 			return addressed(n);
 	}
-}
-
-/* The node with the greatest start at or below addr. */
-static struct btag_node *node_at(const struct btag_index *x, uintptr_t addr)
-{
-	struct tree_node *n = x->by_address.root, *best = NULL;
-
-	while (n) {
-		bool below = addressed(n)->tag->start <= addr;
-
-		best = below ? n : best;
-		n = below ? n->right : n->left;
-	}
-	return addressed(best);
 }
 
 /* The lowest place at or above `lo`. */

@@ -159,19 +159,22 @@ static void core_open(struct kmem_core *core)
 		core_close(core);
 }
 
+/* Relaxed: only this core reads them to use what they point to; others look whether there is anything. */
+static void core_hold(struct kmem_core *core, struct magazine *loaded, struct magazine *previous)
+{
+	__atomic_store_n(&core->loaded, loaded, __ATOMIC_RELAXED);
+	__atomic_store_n(&core->previous, previous, __ATOMIC_RELAXED);
+}
+
 static void core_swap(struct kmem_core *core)
 {
-	struct magazine *m = core->loaded;
-
-	core->loaded = core->previous;
-	core->previous = m;
+	core_hold(core, core->previous, core->loaded);
 }
 
 /* Loads m; what was loaded becomes previous, which was given away. */
 static void core_load(struct kmem_core *core, struct magazine *m)
 {
-	core->previous = core->loaded;
-	core->loaded = m;
+	core_hold(core, m, core->loaded);
 	core->depot_trips++;
 }
 
@@ -529,7 +532,14 @@ static void core_take(void *arg)
 	core_close(core);
 	t->loaded = core->loaded;
 	t->previous = core->previous;
-	core->loaded = core->previous = NULL;
+	core_hold(core, NULL, NULL);
+}
+
+/* Most cores have nothing of most caches, and are let alone. */
+static bool core_holds(const struct kmem_core *core)
+{
+	return __atomic_load_n(&core->loaded, __ATOMIC_RELAXED) ||
+	       __atomic_load_n(&core->previous, __ATOMIC_RELAXED);
 }
 
 void magazine_drain_cores(struct kmem_cache *c)
@@ -537,6 +547,8 @@ void magazine_drain_cores(struct kmem_cache *c)
 	for (unsigned core = 0; core < port_core_count(); core++) {
 		struct core_take t = {.cache = c};
 
+		if (!core_holds(&c->cores[core]))
+			continue;
 		port_core_run(core, core_take, &t);
 		if (t.loaded)
 			magazine_empty(c, t.loaded);

@@ -41,6 +41,10 @@ struct tree_ops {
 struct tree_node *tree_parent(const struct tree_node *n);
 
 void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
+/* The same where the caller knows the place: `node` becomes a child of `parent`, which has none on that side
+ * (the right one, if `right`); of an empty tree it becomes the root, parent being NULL. */
+void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, struct tree_node *node,
+	const struct tree_ops *ops);
 void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
 
 /* Has `node`, equal to `old` in order and value, take its place.  Constant. */

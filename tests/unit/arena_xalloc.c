@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Requests with constraints: what they get, through which arena, and which calls are bugs.  The answers
+ * under random constraints are compared in arena_model.c.
+ */
+#include "arena.h"
+#include "arena_impl.h"
+#include "test.h"
+
+static struct arena *root(size_t quantum, size_t quanta)
+{
+	return arena_create("root", (void *)quantum, quanta * quantum, quantum, NULL, NULL, NULL, 0,
+		MEM_WAIT);
+}
+
+static struct arena *importer(const char *name, struct arena *source, size_t quantum)
+{
+	return arena_create(name, NULL, 0, quantum, arena_alloc, arena_free, source, 0, MEM_WAIT);
+}
+
+static uintptr_t ask(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
+	uintptr_t min, uintptr_t max)
+{
+	return (uintptr_t)arena_xalloc(a, size, align, phase, nocross, min, max, MEM_ERROR);
+}
+
+TEST("xalloc: align, phase, nocross and window are met, by the lowest address")
+{
+	struct arena *a = root(1, 1000);
+
+	CHECK_EQ(ask(a, 10, 64, 5, 0, 100, 0), 133);
+	CHECK_EQ(ask(a, 10, 0, 0, 16, 143, 0), 144);
+	CHECK_EQ(ask(a, 16, 0, 0, 16, 150, 0), 160);
+	CHECK_EQ(ask(a, 7, 0, 0, 0, 500, 507), 500);
+	CHECK_EQ(ask(a, 7, 0, 0, 0, 500, 507), 0);
+	CHECK_EQ(ask(a, 1, 0, 0, 0, 1000, 0), 1000);
+	arena_xfree(a, (void *)133, 10);
+	arena_xfree(a, (void *)144, 10);
+	arena_xfree(a, (void *)160, 16);
+	arena_xfree(a, (void *)500, 7);
+	arena_xfree(a, (void *)1000, 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: the last unit there is can be asked for by its address")
+{
+	struct arena *a = arena_create("end", (void *)-(uintptr_t)100, 100, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	CHECK_EQ(ask(a, 1, 0, 0, 0, UINTPTR_MAX, 0), UINTPTR_MAX);
+	CHECK_EQ(ask(a, 9, 0, 0, 0, UINTPTR_MAX - 9, UINTPTR_MAX), UINTPTR_MAX - 9);
+	arena_xfree(a, (void *)UINTPTR_MAX, 1);
+	arena_xfree(a, (void *)(UINTPTR_MAX - 9), 9);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: an odd quantum meets a power of two where a multiple of both lies")
+{
+	struct arena *a = root(12, 1000);
+
+	CHECK_EQ(ask(a, 12, 16, 4, 0, 0, 0) % 48, 36);
+	CHECK_EQ(ask(a, 12, 16, 2, 0, 0, 0), 0);
+	arena_xfree(a, (void *)36, 12);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: what no address satisfies is NULL at once, and a bug with MEM_WAIT")
+{
+	struct arena *a = root(16, 100);
+
+	CHECK_EQ(ask(a, 16, 32, 8, 0, 0, 0), 0);
+	CHECK_EQ(ask(a, 32, 0, 0, 0, 64, 80), 0);
+	CHECK_EQ(ask(a, 17, 64, 48, 32, 0, 0), 0);
+	CHECK_PANICS(arena_xalloc(a, 16, 32, 8, 0, 0, 0, MEM_WAIT), "no address can serve");
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: a caller's bugs are told by name")
+{
+	struct arena *a = root(16, 100);
+	void *p = arena_xalloc(a, 16, 64, 0, 0, 0, 0, MEM_WAIT), *q = arena_alloc(a, 16, MEM_WAIT);
+
+	CHECK_PANICS(ask(a, 16, 48, 0, 0, 0, 0), "not a power of two");
+	CHECK_PANICS(ask(a, 16, 0, 0, 48, 0, 0), "not a power of two");
+	CHECK_PANICS(ask(a, 16, 32, 32, 0, 0, 0), "not below align");
+	CHECK_PANICS(ask(a, 16, 0, 1, 0, 0, 0), "not below align");
+	CHECK_PANICS(ask(a, 65, 0, 0, 64, 0, 0), "crosses every multiple");
+	CHECK_PANICS(ask(a, 16, 0, 0, 0, 80, 64), "wraps around");
+	CHECK_PANICS(ask(a, 0, 0, 0, 0, 0, 0), "allocation of size 0");
+	CHECK_PANICS(arena_free(a, p, 16), "the wrong one of arena_free and arena_xfree");
+	CHECK_PANICS(arena_xfree(a, q, 16), "the wrong one of arena_free and arena_xfree");
+	CHECK_PANICS(arena_xfree(a, p, 32), "wrong size");
+	arena_xfree(a, p, 16);
+	CHECK_PANICS(arena_xfree(a, p, 16), "not allocated");
+	arena_free(a, q, 16);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: constraints go down four levels, and the spans come back")
+{
+	struct arena *a = root(4096, 64), *b = importer("b", a, 4096), *c = importer("c", b, 64);
+	struct arena *d = importer("d", c, 16);
+	uintptr_t r = ask(d, 100, 1024, 48, 1024, 70000, 200000);
+
+	CHECK_EQ(r, 70704);
+	CHECK_EQ(arena_amt_total(b), 4096);
+	arena_xfree(d, (void *)r, 100);
+	CHECK_EQ(arena_amt_total(d), 0);
+	CHECK_EQ(arena_amt_free(a), 64 * 4096);
+	CHECK_EQ(arena_destroy(d), 0);
+	CHECK_EQ(arena_destroy(c), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* A source whose integers are others: 1024 higher. */
+
+static void *translate(struct arena *source, size_t size, unsigned flags)
+{
+	void *p = arena_alloc(source, size, flags);
+
+	return p ? (char *)p + 1024 : NULL;
+}
+
+static void translate_back(struct arena *source, void *addr, size_t size)
+{
+	arena_free(source, (char *)addr - 1024, size);
+}
+
+TEST("xalloc: a translating source is asked for enough; a window it can't know is NULL")
+{
+	struct arena *a = root(16, 100);
+	struct arena *b = arena_create("b", NULL, 0, 16, translate, translate_back, a, 0, MEM_WAIT);
+	uintptr_t r = ask(b, 32, 128, 64, 128, 0, 0);
+
+	CHECK_EQ(r % 128, 64);
+	arena_xfree(b, (void *)r, 32);
+	CHECK_EQ(ask(b, 32, 0, 0, 0, 1, 0), 0);
+	CHECK_EQ(arena_amt_total(b), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* Many equal holes: what looks alike can't be told apart without the index. */
+
+#define HOLES 200
+
+static void holes_make(struct arena *a)
+{
+	for (uintptr_t i = 0; i < HOLES; i++)
+		CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC), 1 + i);
+	for (uintptr_t i = 0; i < HOLES; i += 2)
+		arena_free(a, (void *)(1 + i), 1);
+}
+
+static struct arena *poked;
+
+static void note_poke(struct arena *a)
+{
+	poked = a;
+}
+
+TEST("xalloc: an atomic request without an index may miss, asks for one, and then is served")
+{
+	struct arena *a = root(1, HOLES);
+	void (*poke)(struct arena *) = arena_poke;
+	uintptr_t high = HOLES - 1;
+
+	holes_make(a);
+	arena_poke = note_poke;
+	CHECK_EQ((uintptr_t)arena_xalloc(a, 1, 0, 0, 0, high, 0, MEM_ATOMIC), 0);
+	arena_poke = poke;
+	CHECK_EQ(poked == a, true);
+	CHECK(arena_index_build(a));
+	CHECK_EQ((uintptr_t)arena_xalloc(a, 1, 0, 0, 0, high, 0, MEM_ATOMIC), high);
+	arena_xfree(a, (void *)high, 1);
+	CHECK(!btag_index_check(&a->store));
+	arena_index_drop(a);
+	CHECK_EQ(a->store.index.nodes_held, 0);
+	for (uintptr_t i = 1; i < HOLES; i += 2)
+		arena_free(a, (void *)(1 + i), 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("xalloc: more triples than are kept are all served, again and again")
+{
+	struct arena *a = root(1, HOLES);
+
+	holes_make(a);
+	for (int round = 0; round < 3; round++) {
+		for (size_t phase = 0; phase < 16; phase += 2) {
+			uintptr_t r = ask(a, 1, 16, phase + 1, 0, 20, 0);
+
+			CHECK_EQ(r, 17 + phase < 20 ? 33 + phase : 17 + phase);
+			CHECK(!btag_index_check(&a->store));
+			arena_xfree(a, (void *)r, 1);
+			CHECK_EQ(ask(a, 2, 16, phase + 1, 0, 0, 0), 0);
+		}
+	}
+	for (uintptr_t i = 1; i < HOLES; i += 2)
+		arena_free(a, (void *)(1 + i), 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}
