@@ -18,10 +18,17 @@
 
 static struct arena_stats rows[WATCHED_MAX];
 
-/* Caches and what is out of them, once nothing is laid up. */
+/* Caches and what is out of them, once nothing is laid up; of those beyond the watched ones, only the sum
+ * is. */
+#define WATCHED_CACHES_MAX 128
+
 struct census {
 	size_t caches;
 	uint64_t out;
+	struct {
+		const struct kmem_cache *cache;
+		uint64_t out;
+	} watched[WATCHED_CACHES_MAX];
 };
 
 static struct {
@@ -51,17 +58,20 @@ static uint64_t in_use(const struct arena_stats *s)
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
-static struct census take_census(void)
+static void take_census(struct census *n)
 {
-	struct census n = {0, 0};
 	struct kmem_cache_stats stats;
 
+	n->caches = n->out = 0;
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
 		kmem_cache_get_stats(c, &stats);
-		n.caches++;
-		n.out += stats.out;
+		if (n->caches < WATCHED_CACHES_MAX) {
+			n->watched[n->caches].cache = c;
+			n->watched[n->caches].out = stats.out;
+		}
+		n->caches++;
+		n->out += stats.out;
 	}
-	return n;
 }
 
 static void begin(void)
@@ -69,7 +79,7 @@ static void begin(void)
 	kthread_reap();
 	before.ktasks = ktask_count();
 	kmem_reap_all(KMEM_REAP_ALL);
-	before.census = take_census();
+	take_census(&before.census);
 	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
 	for (size_t i = 0; i < count_watched(before.arenas); i++) {
 		before.watched[i].arena = rows[i].arena;
@@ -137,19 +147,40 @@ static const char *check_caches(void)
 	return found;
 }
 
-/* A cache that leaks is named by what the arenas hold if it holds a slab more, else by this. */
+/* Backward: the last has leaked, those before it may hold what it is made of. */
+static const char *compare_watched(const struct census *now)
+{
+	struct kmem_cache_stats stats;
+
+	for (size_t i = now->caches < WATCHED_CACHES_MAX ? now->caches : WATCHED_CACHES_MAX; i-- > 0;) {
+		if (now->watched[i].cache != before.census.watched[i].cache ||
+			now->watched[i].out == before.census.watched[i].out)
+			continue;
+		kmem_cache_get_stats((struct kmem_cache *)now->watched[i].cache, &stats);
+		ksnprintf(wrong, sizeof(wrong), "cache %s: %llu objects out of it, %llu before", stats.name,
+			(unsigned long long)now->watched[i].out,
+			(unsigned long long)before.census.watched[i].out);
+		return wrong;
+	}
+	return NULL;
+}
+
 static const char *compare_census(void)
 {
-	struct census now = take_census();
+	static struct census now;
+	const char *found;
 
-	if (now.caches != before.census.caches)
+	take_census(&now);
+	if (now.caches != before.census.caches) {
 		ksnprintf(wrong, sizeof(wrong), "%zu caches, %zu before", now.caches,
 			before.census.caches);
-	else if (now.out != before.census.out)
-		ksnprintf(wrong, sizeof(wrong), "%llu objects out of all caches, %llu before",
-			(unsigned long long)now.out, (unsigned long long)before.census.out);
-	else
-		return NULL;
+		return wrong;
+	}
+	found = compare_watched(&now);
+	if (found || now.out == before.census.out)
+		return found;
+	ksnprintf(wrong, sizeof(wrong), "%llu objects out of all caches, %llu before",
+		(unsigned long long)now.out, (unsigned long long)before.census.out);
 	return wrong;
 }
 
@@ -197,9 +228,9 @@ static const char *end(void)
 	arenas = arena_tree_stats(rows, WATCHED_MAX);
 	if (!found)
 		found = check_arenas(arenas);
-	if (!found)
-		found = compare_arenas(arenas);
-	return found ? found : compare_census();
+	if (!found && arenas == before.arenas)
+		found = compare_census();
+	return found ? found : compare_arenas(arenas);
 }
 
 const struct test_fence arena_fence = {begin, end};

@@ -167,12 +167,12 @@ static const char *complete(const char *text)
 
 TEST("complete: first words once each, second words of a family, then what the command offers")
 {
-	CHECK(strstr(complete(""), ",arena,whatis,") != NULL);
+	CHECK(strstr(complete(""), ",arena,slab,whatis,") != NULL);
 	CHECK_STR(complete("arena t"), "tree,show,segs,map,check,");
 	CHECK(str_starts(complete("arena show "), "base,kpages,"));
 	CHECK(strstr(complete("arena show "), ",monitor,") != NULL);
 	CHECK(str_starts(complete("mem; arena map b"), "base,kpages,"));
-	CHECK(strstr(complete("mem;"), ",arena,whatis,") != NULL);
+	CHECK(strstr(complete("mem;"), ",arena,slab,whatis,") != NULL);
 	CHECK_STR(complete("mem "), "");
 	CHECK_STR(complete("bogus "), "");
 	CHECK_STR(complete("mem \"x "), "");
@@ -294,7 +294,7 @@ TEST("mem: the base arena and the accounts make up the memory map's RAM")
 	check_says("mem", "that is all RAM of the memory map");
 }
 
-TEST("whatis: names the segment in every arena from the base to the deepest")
+TEST("whatis: names the segment in every arena from the base to the deepest, and the object")
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	char line[64];
@@ -302,9 +302,11 @@ TEST("whatis: names the segment in every arena from the base to the deepest")
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)page + 8);
 	check_says(line, "\nbase ");
 	CHECK(strstr(said, "\n  kpages                 used ") != NULL);
-	CHECK(strstr(said, " 0x8\n") != NULL);
+	CHECK(strstr(said, "cache kpages-1, slab ") != NULL);
+	CHECK(strstr(said, ", address at 0x8, free 0\n") != NULL);
 	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)page);
 	check_says(line, "segment arena=kpages state=used ");
+	CHECK(strstr(said, "object cache=kpages-1 slab=") != NULL);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 }
 
