@@ -178,9 +178,9 @@ void apic_send_others(unsigned vector)
 	send(0, vector | COMMAND_OTHERS);
 }
 
-void apic_send_nmi_others(void)
+void apic_send_nmi(unsigned apic)
 {
-	send(0, COMMAND_NMI | COMMAND_OTHERS);
+	send(apic, COMMAND_NMI);
 }
 
 void apic_send_init(unsigned apic)

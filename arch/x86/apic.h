@@ -27,7 +27,7 @@ void apic_timer_set(uint64_t ns);
 /* Raises an interrupt on the core with local APIC `apic`, or on all but this one.  Interrupts off. */
 void apic_send(unsigned apic, unsigned vector);
 void apic_send_others(unsigned vector);
-void apic_send_nmi_others(void);
+void apic_send_nmi(unsigned apic);
 
 /* The two steps that start a core: stop it, and have it begin at physical address `page`, whole pages
  * below 1 MiB, in real mode. */

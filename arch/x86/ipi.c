@@ -39,7 +39,8 @@ static uint64_t flushes_begun, flushes_ended;
 static bool flushing;
 static uint64_t shootdowns;
 
-static bool freezing;
+#define NOBODY UINT32_MAX
+static unsigned freezer = NOBODY; /* the core that freezes all others */
 static unsigned frozen;
 
 /* Pokes: the interrupt itself ends a halt, there is nothing to do in it. */
@@ -204,7 +205,9 @@ uint64_t machine_shootdowns(void)
 
 bool ipi_is_frozen(void)
 {
-	return __atomic_load_n(&freezing, __ATOMIC_ACQUIRE);
+	unsigned core = __atomic_load_n(&freezer, __ATOMIC_ACQUIRE);
+
+	return core != NOBODY && core != port_core_id();
 }
 
 void ipi_freeze_own(void)
@@ -214,14 +217,24 @@ void ipi_freeze_own(void)
 		__asm__ volatile("cli\n\thlt");
 }
 
+/* Each by itself: one that was left out has no way to take an NMI. */
+static void send_freeze(void)
+{
+	for (unsigned i = 0; i < port_core_count(); i++) {
+		if (i != port_core_id())
+			apic_send_nmi(cores[i]->apic);
+	}
+}
+
 void port_freeze(void)
 {
-	unsigned others = port_core_count() - 1;
+	unsigned nobody = NOBODY, others = port_core_count() - 1;
 	uint64_t end = port_ns() + FREEZE_NS;
 	port_irq_t irq = port_irq_save();
 
-	if (others > 0 && !__atomic_exchange_n(&freezing, true, __ATOMIC_SEQ_CST)) {
-		apic_send_nmi_others();
+	if (__atomic_compare_exchange_n(&freezer, &nobody, port_core_id(), false, __ATOMIC_SEQ_CST,
+		    __ATOMIC_RELAXED)) {
+		send_freeze();
 		while (__atomic_load_n(&frozen, __ATOMIC_ACQUIRE) < others && port_ns() < end)
 			port_pause();
 	}

@@ -3,7 +3,7 @@
  * Where things lie in the address space; for C and assembly.
  *
  *	0xffff800000000000  the direct map: all RAM, physical address 0 first, up to 64 TiB
- *	0xffffc00000000000  the window: mapped a page at a time for the kernel (machine_map), 8 TiB
+ *	0xffffc00000000000  the window: mapped a page at a time for the kernel (machine_map), 64 GiB
  *	0xffffe00000000000  registers of devices, firmware tables: 2 MiB
  *	0xffffe00040000000  stacks for NMI, double fault and machine check, of all cores but the first
  *	0xffffffff80000000  the image's window: physical address 0 first; only the image is mapped
@@ -18,7 +18,7 @@
 #define DIRECT_MAX 0x400000000000 /* 64 TiB, half of the upper half: 128 entries of the PML4 */
 
 #define WINDOW_BASE 0xffffc00000000000
-#define WINDOW_SIZE 0x80000000000
+#define WINDOW_SIZE 0x1000000000
 #define DEVICE_BASE 0xffffe00000000000
 #define DEVICE_SIZE 0x200000
 #define CORE_STACKS_BASE 0xffffe00040000000

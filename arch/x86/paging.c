@@ -99,6 +99,14 @@ static uint32_t rank_after(const struct extent *e, uint32_t first, unsigned shif
 	return first + (uint32_t)(((e->end - 1) >> shift) - (e->start >> shift)) + 1;
 }
 
+/* Bits 48 and up repeat bit 47, or it is no address. */
+static bool is_canonical(uintptr_t address)
+{
+	uintptr_t top = address >> 47;
+
+	return top == 0 || top == 0x1ffff;
+}
+
 static size_t image_pts(void)
 {
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
@@ -358,8 +366,7 @@ uint64_t *paging_find_entry(uintptr_t address)
 {
 	uint64_t *table = pml4;
 
-	/* Bits 48 and up repeat bit 47, or it is no address. */
-	if ((uint64_t)((int64_t)(address << 16) >> 16) != address)
+	if (!is_canonical(address))
 		return NULL;
 	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= 9) {
 		uint64_t entry = __atomic_load_n(

@@ -13,6 +13,7 @@
 /* [start, end): the last instruction in it commits. */
 struct port_sequence {
 	uintptr_t start, end;
+	uint64_t instructions; /* as many: for tests, which see to it that they meet each */
 };
 
 /* Sorts the table.  Call once, before the first interrupt. */

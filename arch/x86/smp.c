@@ -4,8 +4,8 @@
  *
  * All are stopped first by INIT, at once, which then takes one delay in all; each is then told where to
  * begin, and waited for.  What a core needs is laid out before it is told and found by it under its local APIC's
- * number, from where it takes it by an exchange.  So does the starter when it gives the core up: a core that
- * comes late finds nothing, and halts.
+ * number, from where it takes it by an exchange.  So does the starter when it gives the core up, and stops it
+ * again: a core that comes late all the same finds nothing, and halts.
  */
 #include "smp.h"
 
@@ -95,6 +95,14 @@ static bool has_come(unsigned id, uint64_t ns)
 	return true;
 }
 
+static void send_init(unsigned apic)
+{
+	port_irq_t irq = port_irq_save();
+
+	apic_send_init(apic);
+	port_irq_restore(irq);
+}
+
 static void send_start(unsigned apic)
 {
 	port_irq_t irq = port_irq_save();
@@ -114,8 +122,10 @@ static bool start(struct core *core)
 	if (has_come(core->port.id, COME_NS))
 		return true;
 	/* If the place is empty, it is on its way. */
-	return !__atomic_exchange_n(&smp_awaited[core->apic], NULL, __ATOMIC_SEQ_CST) &&
-	       has_come(core->port.id, COME_NS);
+	if (!__atomic_exchange_n(&smp_awaited[core->apic], NULL, __ATOMIC_SEQ_CST))
+		return has_come(core->port.id, COME_NS);
+	send_init(core->apic);
+	return false;
 }
 
 /* Memory for core `id`, its own stacks in their place; NULL: there is none. */
@@ -160,12 +170,8 @@ static void start_others(void *(*stack_alloc)(void))
 {
 	memcpy(direct_at(start_page), start_code, (size_t)(start_code_end - start_code));
 	smp_page_tables = read_cr3();
-	for (unsigned i = 1; i < port_core_max(); i++) {
-		port_irq_t irq = port_irq_save();
-
-		apic_send_init(firmware.apics[i]);
-		port_irq_restore(irq);
-	}
+	for (unsigned i = 1; i < port_core_max(); i++)
+		send_init(firmware.apics[i]);
 	wait_ns(INIT_NS);
 	for (unsigned i = 1; i < port_core_max(); i++) {
 		struct core *core;

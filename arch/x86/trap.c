@@ -29,6 +29,7 @@
 #define VECTORS 256
 #define EXCEPTIONS 32
 #define STUB_SIZE 16
+#define NMI_LINE_MAX 160
 #define OWNER_MAX 64 /* bytes that name a stack's owner */
 
 #define VECTOR_DEBUG 1
@@ -203,6 +204,17 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 		(void *)frame->rip);
 }
 
+/* In one piece, since other cores may tell of theirs. */
+static void tell_nmi(const struct core *core, const struct trap_frame *frame)
+{
+	char line[NMI_LINE_MAX];
+
+	ksnprintf(line, sizeof(line), "NMI %llu on core %u, unasked for, at rip %#llx (%pS): going on\n",
+		(unsigned long long)core->nmis, core->port.id, (unsigned long long)frame->rip,
+		(void *)frame->rip);
+	sink_puts(&console_sink, line);
+}
+
 /* cr2 is put back, as the NMI may have come between a page fault and its handler's first step. */
 static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
 {
@@ -214,9 +226,7 @@ static void handle_nmi(struct core *core, const struct trap_frame *frame, uintpt
 	if (trap_nmi_hook)
 		trap_nmi_hook();
 	else
-		kprintf("NMI %llu on core %u, unasked for, at rip %#llx (%pS): going on\n",
-			(unsigned long long)core->nmis, core->port.id,
-			(unsigned long long)frame->rip, (void *)frame->rip);
+		tell_nmi(core, frame);
 	core->port.context.nmi--;
 	core->port.context.irq--;
 	write_cr2(address);

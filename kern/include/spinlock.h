@@ -91,7 +91,8 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 	*l = (struct spinlock)SPINLOCK_INIT(class);
 }
 
-static inline port_irq_t spin_lock(struct spinlock *l)
+/* Inlined, so that debug builds name who takes it. */
+static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l)
 {
 	port_irq_t irq = port_irq_save();
 	uint32_t ticket;
@@ -105,7 +106,7 @@ static inline port_irq_t spin_lock(struct spinlock *l)
 	return irq;
 }
 
-static inline void spin_unlock(struct spinlock *l, port_irq_t irq)
+static inline __attribute__((always_inline)) void spin_unlock(struct spinlock *l, port_irq_t irq)
 {
 	spin_debug_released(l);
 	/* Only the holder writes owner, so reading it needs no order. */

@@ -148,6 +148,7 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 {
 	struct part part = {.random_state = seed_of(number),
 		.outer = (struct part *)port_thread_words()[PORT_THREAD_TEST]};
+	uintptr_t spin = port_thread_words()[PORT_THREAD_SPIN];
 	struct panic_catch catch;
 
 	set_part(&part);
@@ -160,6 +161,8 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 	}
 	panic_catch_pop(&catch);
 	set_part(part.outer);
+	/* What a failed part left locked stays so, but is no longer known to be its. */
+	port_thread_words()[PORT_THREAD_SPIN] = spin;
 }
 
 static void run_whole(void *arg)

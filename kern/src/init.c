@@ -47,10 +47,21 @@ static const char *set_test_seed(const char *value)
 	return str_to_u64(value, &test_config.seed) ? NULL : "not a number";
 }
 
+static const char *set_test_divisor(const char *value)
+{
+	uint64_t divisor;
+
+	if (!str_to_u64(value, &divisor) || divisor == 0 || divisor > UINT32_MAX)
+		return "not a number from 1 on";
+	test_config.ops_divisor = (unsigned)divisor;
+	return NULL;
+}
+
 static const struct cmdline_option options[] = {
 	{"autorun", set_autorun},     /* monitor commands to run first */
 	{"test", set_test},           /* run the tests whose names contain this, and stop */
 	{"test_seed", set_test_seed}, /* where their chance starts */
+	{"test_divisor", set_test_divisor}, /* randomised tests do so many times less */
 };
 
 static const struct boot_ram *first_big_enough(void)

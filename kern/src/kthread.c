@@ -86,7 +86,7 @@ static struct arena *ktasks, *ids;
 static struct {
 	struct spinlock lock;
 	struct tree by_id;
-	size_t count;
+	size_t count; /* also those that have left, until all of them is given back; atomic */
 } all = {SPINLOCK_INIT(SPIN_LEAF), TREE_INIT, 0};
 
 /* The boot core's, while there are no ktasks. */
@@ -115,8 +115,8 @@ bool ktask_enter(struct ktask *t)
 		return false;
 	irq = spin_lock(&all.lock);
 	tree_insert(&all.by_id, &t->id_node, &id_order);
-	all.count++;
 	spin_unlock(&all.lock, irq);
+	__atomic_fetch_add(&all.count, 1, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -125,7 +125,6 @@ static void ktask_leave(struct ktask *t)
 	port_irq_t irq = spin_lock(&all.lock);
 
 	tree_remove(&all.by_id, &t->id_node, &id_order);
-	all.count--;
 	spin_unlock(&all.lock, irq);
 	arena_free(ids, (void *)t->id, 1);
 }
@@ -228,6 +227,7 @@ void ktask_release(struct ktask *t)
 	machine_fiber_end(&t->fiber);
 	stack_put(t->stack, t->stack_size);
 	arena_free(ktasks, t, sizeof(*t));
+	__atomic_fetch_sub(&all.count, 1, __ATOMIC_RELEASE);
 }
 
 void ktask_join(struct ktask *t)
@@ -376,11 +376,8 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 
 size_t ktask_count(void)
 {
-	port_irq_t irq = spin_lock(&all.lock);
-	size_t count = all.count;
-
-	spin_unlock(&all.lock, irq);
-	return count;
+	/* Acquire: who sees a ktask gone sees what it held given back. */
+	return __atomic_load_n(&all.count, __ATOMIC_ACQUIRE);
 }
 
 static bool is_guard_of(const struct ktask *t, uintptr_t address)

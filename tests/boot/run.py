@@ -9,6 +9,7 @@ Prints what fails, then `N passed, N failed`; the unit tests that run in the ker
 
 import argparse
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,19 @@ def qemu(*arguments, limit=60):
 
 def host(*arguments):
     return Console([options.host, *arguments])
+
+
+def inject_nmi(path):
+    """Has QEMU, whose QMP socket is `path`, raise an NMI on every core."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(path)
+        lines = s.makefile("rw")
+        lines.readline()
+        for command in ("qmp_capabilities", "inject-nmi"):
+            lines.write(f'{{"execute": "{command}"}}\n')
+            lines.flush()
+            assert '"return"' in lines.readline(), command
 
 
 def run(console):
@@ -131,6 +145,101 @@ def _():
     equal(len(re.findall("nonsense", text)), 1)
 
 
+# Cores
+
+def cores_of(text):
+    return [row for word, row in keys(text) if word == "core"]
+
+
+def boots_with_cores(count, limit=60):
+    status, text = run(qemu("--cores", str(count), "--autorun", "cores -k; irq -k; arena check; poweroff",
+                            limit=limit))
+    equal(status, 0)
+    rows = cores_of(text)
+    equal([row["id"] for row in rows], [str(i) for i in range(count)])
+    # QEMU's table lists local APICs in the order of their numbers.
+    equal([row["apic"] for row in rows], [str(i) for i in range(count)])
+    equal({row["state"] for row in rows}, {"online"})
+    assert "left out" not in text, text
+
+
+@test("cores: 4 come up, in the order of the firmware's table", quick=True)
+def _():
+    boots_with_cores(4)
+
+
+@test("cores: 2, 8 and 64 come up")
+def _():
+    for count in (2, 8, 64):
+        boots_with_cores(count)
+
+
+@test("cores: 255 come up")
+def _():
+    boots_with_cores(255)
+
+
+@test("cores: those that may be plugged in later are not waited for")
+def _():
+    status, text = run(qemu("--autorun", "cores -k; poweroff", "--", "-smp", "3,maxcpus=8"))
+    equal(status, 0)
+    equal(len(cores_of(text)), 3)
+
+
+@test("cores: numbers of local APICs have gaps where the topology has")
+def _():
+    status, text = run(qemu("--autorun", "cores -k; poweroff", "--",
+                            "-smp", "6,sockets=2,cores=3,threads=1"))
+    equal(status, 0)
+    equal([row["apic"] for row in cores_of(text)], ["0", "1", "2", "4", "5", "6"])
+
+
+@test("cores: without ACPI tables one runs, and its console's interrupts come through the 8259")
+def _():
+    with qemu("--cores", "2", "--", "-machine", "pc,acpi=off") as console:
+        console.expect(r"(?m)^acpi: .*ignored$")
+        console.expect(PROMPT)
+        console.type("cores -k\n")
+        equal(len(cores_of(console.expect(r"(?s)(.*)\nspandrel> $")[1])), 1)
+        console.type("poweroff 5\n")
+        equal(console.status(), 5)
+
+
+NUMA = ["-M", "q35", "-object", "memory-backend-ram,id=m0,size=128M",
+        "-object", "memory-backend-ram,id=m1,size=128M",
+        "-numa", "node,nodeid=0,cpus=0-1,memdev=m0", "-numa", "node,nodeid=1,cpus=2-3,memdev=m1",
+        "-numa", "dist,src=0,dst=1,val=21"]
+
+
+@test("cores: each is told its node of memory, and nodes their distances")
+def _():
+    status, text = run(qemu("--cores", "4", "--autorun", "cores -k; poweroff", "--", *NUMA))
+    equal(status, 0)
+    equal([row["node"] for row in cores_of(text)], ["0", "0", "1", "1"])
+    equal([row["distances"] for word, row in keys(text) if word == "node"], ["10,21", "21,10"])
+
+
+@test("cores: counts repeat to the digit under icount")
+def _():
+    equal(boot_ticks("256M", "--cores", "2"), boot_ticks("256M", "--cores", "2"))
+
+
+@test("nmi: each core tells of one nobody asked for, and goes on")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/qmp"
+        with qemu("--cores", "4", "--", "-qmp", f"unix:{path},server=on,wait=off") as console:
+            console.expect(PROMPT)
+            inject_nmi(path)
+            told = {console.expect(r"NMI 1 on core (\d), unasked for")[1] for _ in range(4)}
+            equal(told, set("0123"))
+            console.type("cores -k\n")
+            rows = cores_of(console.expect(r"(?s)core id=0 .*\nspandrel> $")[0])
+            equal([row["nmis"] for row in rows], ["1"] * 4)
+            console.type("poweroff 5\n")
+            equal(console.status(), 5)
+
+
 # The monitor, driven
 
 @test("autorun: shows base and its importers and ends with the code asked for", quick=True)
@@ -147,8 +256,10 @@ def _():
     status, text = run(host("--mem", "256M", "--autorun", "arena tree -k; poweroff"))
     equal(status, 0)
     rows = [row for word, row in keys(text) if word == "arena"]
-    equal([row["name"] for row in rows], ["base", "kpages", "monitor", "vectors"])
-    equal([row["source"] for row in rows], ["-", "base", "kpages", "-"])
+    source = {row["name"]: row["source"] for row in rows}
+    for name, wanted in (("base", "-"), ("kpages", "base"), ("monitor", "kpages"), ("vectors", "-"),
+                         ("vaddr", "-")):
+        equal(source[name], wanted)
     equal(rows[0]["total"], str(256 * MIB))
 
 

@@ -132,11 +132,11 @@ struct port_stack {
 	void **top, **bottom, **limit;
 };
 
-/* Enters the sequence between labels 1 and 2 in the table restart.c searches. */
-#define PORT_SEQUENCE                                                                              \
+/* Enters the sequence between labels 1 and 2, of n instructions, in the table restart.c searches. */
+#define PORT_SEQUENCE(n)                                                                              \
 	".pushsection port_sequences, \"aw\", @progbits\n\t"                                       \
 	".balign 8\n\t"                                                                            \
-	".quad 1b, 2b\n\t"                                                                         \
+	".quad 1b, 2b, " #n "\n\t"                                                                         \
 	".popsection\n\t"
 
 /* The flags of the comparison outlive the commit: neither pointer nor zero, it neither borrows nor
@@ -151,7 +151,7 @@ static inline void *port_stack_pop(struct port_stack *s)
 			 "jbe 2f\n\t"
 			 "movq -8(%[top]), %[p]\n\t"
 			 "subq $8, %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE
+			 "2:\n\t" PORT_SEQUENCE(5)
 			 : [top] "=&r"(top), [p] "=&r"(p), "=@ccbe"(empty)
 			 : [s] "r"(s), [at_top] "i"(offsetof(struct port_stack, top)),
 			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
@@ -170,7 +170,7 @@ static inline bool port_stack_push(struct port_stack *s, void *p)
 			 "jae 2f\n\t"
 			 "movq %[p], (%[top])\n\t"
 			 "subq $-8, %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE
+			 "2:\n\t" PORT_SEQUENCE(5)
 			 : [top] "=&r"(top), "=@ccb"(room)
 			 : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
 			 [at_limit] "i"(offsetof(struct port_stack, limit))
@@ -202,7 +202,7 @@ static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t
 			 "incq %[i]\n\t"
 			 "jmp 3b\n"
 			 "4:\tmovq %[from], %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE
+			 "2:\n\t" PORT_SEQUENCE(19)
 			 : [from] "=&r"(from), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
 			 : [s] "r"(s), [to] "r"(to), [n] "r"(n),
 			 [at_top] "i"(offsetof(struct port_stack, top)),
@@ -234,7 +234,7 @@ static inline size_t port_stack_push_many(struct port_stack *s, void *const *fro
 			 "jmp 3b\n"
 			 "4:\tleaq (%[top], %[moved], 8), %[p]\n\t"
 			 "movq %[p], %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE
+			 "2:\n\t" PORT_SEQUENCE(18)
 			 : [top] "=&r"(top), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
 			 : [s] "r"(s), [from] "r"(from), [n] "r"(n),
 			 [at_top] "i"(offsetof(struct port_stack, top)),

@@ -2,10 +2,9 @@
 /*
  * Per-core stacks interrupted at each of their instructions.
  *
- * A step of a stack runs under the processor's trap flag.  The first run notes which boundaries between
- * two instructions of a sequence it passes; then it is run once for each of them, with pointers pushed
- * and popped on the same stack, another one, or both, just there.  Afterward every pointer must be in one
- * place.  What is compared with is a count of pointers by value, which knows nothing of stacks.
+ * A step of a stack is run once for each boundary between two instructions of its sequence (step.h), with
+ * pointers pushed and popped on the same stack, another one, or both, just there.  Afterward every pointer
+ * must be in one place.  What is compared with is a count of pointers by value, which knows nothing of stacks.
  */
 #include "alarm.h"
 #include "kthread.h"
@@ -14,14 +13,13 @@
 #include "test.h"
 
 #include "../apic.h"
-#include "../restart.h"
+#include "../core.h"
 #include "../trap.h"
+#include "step.h"
 
 #define SLOTS 8
 #define MANY 5
 #define OBJECTS 64	  /* pointers 1 .. OBJECTS - 1 */
-#define BOUNDARIES_MAX 128 /* of one step */
-#define TRAP_FLAG 0x100
 
 struct stack {
 	struct port_stack s;
@@ -206,137 +204,59 @@ static void elsewhere(void)
 	pour(&stack);
 }
 
-/* Stepping */
-
-static uintptr_t boundaries[BOUNDARIES_MAX]; /* in order of the first run; loops pass some again */
-static size_t boundary_count;
-
-static size_t passed;		    /* boundaries within sequences since the step began */
-static size_t interfere_at;	    /* the one to interfere at; SIZE_MAX: none */
-static void (*interference)(void);
-
-static const struct port_sequence *sequence_of(uintptr_t rip)
-{
-	size_t count;
-	const struct port_sequence *s = restart_sequences(&count);
-
-	for (size_t i = 0; i < count; i++) {
-		if (rip > s[i].start && rip < s[i].end)
-			return &s[i];
-	}
-	return NULL;
-}
-
-static bool on_step(struct trap_frame *frame)
-{
-	if (!sequence_of(frame->rip))
-		return false;
-	if (interfere_at == SIZE_MAX && passed < BOUNDARIES_MAX)
-		boundaries[boundary_count++] = frame->rip;
-	if (passed++ != interfere_at)
-		return false;
-	interference();
-	return true;
-}
-
-static void set_trap_flag(void)
-{
-	__asm__ volatile("pushfq\n\torq %0, (%%rsp)\n\tpopfq" : : "i"(TRAP_FLAG) : "memory", "cc");
-}
-
-static void clear_trap_flag(void)
-{
-	__asm__ volatile("pushfq\n\tandq %0, (%%rsp)\n\tpopfq" : : "i"(~TRAP_FLAG) : "memory", "cc");
-}
-
-/* Runs the step, with the interference at boundary `at`; whether it got there. */
-static bool run_step(void (*step)(void), void (*what)(void), size_t at)
-{
-	passed = 0;
-	interfere_at = at;
-	interference = what;
-	trap_step_hook = on_step;
-	set_trap_flag();
-	step();
-	clear_trap_flag();
-	trap_step_hook = NULL;
-	return passed > at;
-}
-
-/* What a sequence holds, instruction by instruction, that the runs reached. */
-static size_t distinct_boundaries(const struct port_sequence *s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < boundary_count; i++) {
-		bool first = boundaries[i] > s->start && boundaries[i] < s->end;
-
-		for (size_t j = 0; first && j < i; j++)
-			first = boundaries[j] != boundaries[i];
-		n += first;
-	}
-	return n;
-}
-
 static void interfere_everywhere(void (*step)(void), void (*what)(void), size_t filled)
 {
 	uint64_t before = port_stack_restarts(port_core_id());
-	size_t at;
+	size_t there, at;
 
+	reset(filled);
+	there = step_through(step);
+	check_all_there();
+	CHECK_LT(0, there);
 	for (at = 0;; at++) {
 		reset(filled);
-		if (!run_step(step, what, at))
+		if (!step_interfere(step, at, what))
 			break;
 		check_all_there();
 	}
-	/* One restart for each boundary there is when nothing comes in between, no other boundary. */
-	CHECK_EQ(at, boundary_count);
-	CHECK_EQ(port_stack_restarts(port_core_id()) - before, boundary_count);
+	/* A restart for each boundary there is when nothing comes in between, and no other. */
+	CHECK_EQ(at, there);
+	CHECK_EQ(port_stack_restarts(port_core_id()) - before, there);
 }
 
-/* The sequences of one step's code, and how many instructions they have: the length of each is told
- * by stepping through it, so `wanted` is written down here once and for all. */
-static void try_step(void (*step)(void), size_t wanted)
+/* All of the step's code was met: the sequences in it, each from its first instruction to its last. */
+static void try_step(void (*step)(void))
 {
 	static void (*const interferences[])(void) = {
 		on_same, on_other, away, hither, around, elsewhere};
 	static const size_t fills[] = {SLOTS / 2, 0, 1, SLOTS - 1, SLOTS};
-	size_t most = 0;
 
+	step_forget();
 	for (size_t f = 0; f < sizeof(fills) / sizeof(fills[0]); f++) {
-		boundary_count = 0;
-		reset(fills[f]);
-		run_step(step, NULL, SIZE_MAX);
-		check_all_there();
-		CHECK_LT(0, boundary_count);
-		CHECK_LT(boundary_count, BOUNDARIES_MAX);
-		CHECK(sequence_of(boundaries[0]) == sequence_of(boundaries[boundary_count - 1]));
-		if (distinct_boundaries(sequence_of(boundaries[0])) > most)
-			most = distinct_boundaries(sequence_of(boundaries[0]));
 		for (size_t i = 0; i < sizeof(interferences) / sizeof(interferences[0]); i++)
 			interfere_everywhere(step, interferences[i], fills[f]);
 	}
-	CHECK_EQ(most, wanted);
+	CHECK_EQ(step_missed((uintptr_t)step), 0);
 }
 
 TEST("port stack: a pop interrupted at any instruction loses nothing and doubles nothing")
 {
-	try_step(step_pop, 4);
+	try_step(step_pop);
 }
 
 TEST("port stack: a push interrupted at any instruction loses nothing and doubles nothing")
 {
-	try_step(step_push, 4);
+	try_step(step_push);
 }
 
 TEST("port stack: a pop of many interrupted at any instruction loses nothing and doubles nothing")
 {
-	try_step(step_pop_many, 18);
+	try_step(step_pop_many);
 }
 
 TEST("port stack: a push of many interrupted at any instruction loses nothing and doubles nothing")
 {
-	try_step(step_push_many, 17);
+	try_step(step_push_many);
 }
 
 /* At random: a timer's interrupts, and NMIs from another core, which land in those too. */
@@ -381,7 +301,7 @@ static void send_nmis(void *arg)
 	while (is_running()) {
 		port_irq_t irq = port_irq_save();
 
-		apic_send_nmi_others();
+		apic_send_nmi(cores[target]->apic);
 		port_irq_restore(irq);
 		for (uint64_t end = port_ns() + ALARM_NS_MAX; port_ns() < end;)
 			port_pause();

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Alarms.
+ */
+#include "alarm.h"
+
+#include "kthread.h"
+#include "lib/list.h"
+#include "port.h"
+#include "sync.h"
+#include "test.h"
+#include "threads.h"
+
+#define MS 1000000u
+#define ALARMS 16
+
+struct bell {
+	struct alarm alarm;
+	struct bells *all;
+	unsigned core, number;
+};
+
+struct bells {
+	struct bell each[ALARMS];
+	unsigned rung[ALARMS]; /* the numbers in the order they rang */
+	unsigned count;
+	struct semaphore done;
+};
+
+static void ring(struct alarm *a)
+{
+	struct bell *b = container_of(a, struct bell, alarm);
+
+	CHECK(port_in_irq());
+	CHECK_EQ(b->core, port_core_id());
+	CHECK_LE(a->deadline, port_ns());
+	b->all->rung[b->all->count++] = b->number;
+	sem_up(&b->all->done, 1);
+}
+
+static void bells_init(struct bells *bells)
+{
+	bells->count = 0;
+	sem_init(&bells->done, 0);
+	for (unsigned i = 0; i < ALARMS; i++) {
+		bells->each[i].all = bells;
+		bells->each[i].number = i;
+		alarm_init(&bells->each[i].alarm, ring);
+	}
+}
+
+static void bell_set(struct bell *b, uint64_t deadline)
+{
+	b->core = port_core_id();
+	alarm_set(&b->alarm, deadline);
+}
+
+static void set_and_wait(unsigned i, void *arg)
+{
+	uint64_t now = port_ns();
+	struct bells bells;
+
+	bells_init(&bells);
+	/* 0 5 10 15 4 9 ...: neither as they were set nor as they lie in memory. */
+	for (unsigned n = 0; n < ALARMS; n++) {
+		bells.each[n].number = n * 5 % ALARMS;
+		bell_set(&bells.each[n], now + 2 * MS + bells.each[n].number * MS / 10);
+	}
+	sem_down(&bells.done, ALARMS);
+	for (unsigned n = 0; n < ALARMS; n++)
+		CHECK_EQ(bells.rung[n], n);
+}
+
+TEST("alarm: they ring in the order of their deadlines, on the core that set them")
+{
+	threads_run(THREADS_PINNED, port_core_count(), set_and_wait, NULL);
+}
+
+static void set_equal(unsigned i, void *arg)
+{
+	uint64_t deadline = port_ns() + MS;
+	struct bells bells;
+
+	bells_init(&bells);
+	for (unsigned n = 0; n < ALARMS; n++)
+		bell_set(&bells.each[n], deadline);
+	sem_down(&bells.done, ALARMS);
+	for (unsigned n = 0; n < ALARMS; n++)
+		CHECK_EQ(bells.rung[n], n);
+}
+
+TEST("alarm: those of one moment ring in the order they were set")
+{
+	threads_run(THREADS_PINNED, 1, set_equal, NULL);
+}
+
+static void cancel_some(unsigned i, void *arg)
+{
+	uint64_t now = port_ns();
+	struct bells bells;
+
+	bells_init(&bells);
+	CHECK(!alarm_cancel(&bells.each[0].alarm));
+	for (unsigned n = 0; n < ALARMS; n++)
+		bell_set(&bells.each[n], now + 20 * MS);
+	for (unsigned n = 0; n < ALARMS; n += 2)
+		CHECK(alarm_cancel(&bells.each[n].alarm));
+	CHECK(!alarm_cancel(&bells.each[0].alarm));
+	sem_down(&bells.done, ALARMS / 2);
+	for (unsigned n = 0; n < ALARMS / 2; n++)
+		CHECK_EQ(bells.rung[n], 2 * n + 1);
+	CHECK(!alarm_cancel(&bells.each[1].alarm));
+}
+
+TEST("alarm: what is cancelled doesn't ring")
+{
+	threads_run(THREADS_PINNED, 1, cancel_some, NULL);
+}
+
+TEST("alarm: a deadline that has passed rings at once")
+{
+	struct bells bells;
+
+	bells_init(&bells);
+	bell_set(&bells.each[0], 0);
+	CHECK(sem_down_timeout(&bells.done, 1, port_ns() + 10000 * (uint64_t)MS));
+}
+
+/* Cancelled from another core, while it rings. */
+struct shared {
+	struct alarm alarm;
+	bool set;     /* atomic */
+	bool inside;  /* the handler runs; atomic */
+	size_t rang, cancelled;
+};
+
+static void ring_shared(struct alarm *a)
+{
+	struct shared *s = container_of(a, struct shared, alarm);
+
+	__atomic_store_n(&s->inside, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < 50; i++)
+		port_pause();
+	s->rang++;
+	__atomic_store_n(&s->inside, false, __ATOMIC_RELAXED);
+}
+
+static void set_or_cancel(unsigned i, void *arg)
+{
+	struct shared *s = arg;
+	size_t ops = test_ops(500);
+
+	for (size_t n = 0; n < ops && !test_has_failed(); n++) {
+		while (__atomic_load_n(&s->set, __ATOMIC_ACQUIRE) == (i == 0) && !test_has_failed())
+			kthread_yield();
+		if (i == 0) {
+			alarm_set(&s->alarm, port_ns() + test_random_below(MS / 10));
+		} else {
+			uint64_t until = port_ns() + test_random_below(MS / 10);
+
+			while (port_ns() < until)
+				port_pause();
+			s->cancelled += alarm_cancel(&s->alarm);
+			CHECK(!__atomic_load_n(&s->inside, __ATOMIC_RELAXED));
+		}
+		__atomic_store_n(&s->set, i == 0, __ATOMIC_RELEASE);
+	}
+}
+
+TEST("alarm: after a cancel from another core the handler isn't running, and each rang or was cancelled")
+{
+	struct shared s = {.set = false};
+
+	alarm_init(&s.alarm, ring_shared);
+	threads_run(THREADS_PINNED, 2, set_or_cancel, &s);
+	CHECK_EQ(s.rang + s.cancelled, test_ops(500));
+}

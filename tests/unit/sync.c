@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sleeping locks and signals: each alone, woken by threads and by interrupts, and against deadlines.
+ */
+#include "sync.h"
+
+#include "alarm.h"
+#include "kthread.h"
+#include "port.h"
+#include "test.h"
+#include "threads.h"
+
+#define MS 1000000u
+
+static uint64_t in_ms(uint64_t ms)
+{
+	return port_ns() + ms * MS;
+}
+
+/* Wakes from an interrupt, again and again until stopped. */
+struct ringer {
+	struct alarm alarm;
+	uint64_t period; /* ns */
+	void (*ring)(void *arg);
+	void *arg;
+	size_t left; /* rings to come */
+};
+
+static void ringer_rings(struct alarm *a)
+{
+	struct ringer *r = container_of(a, struct ringer, alarm);
+
+	CHECK(port_in_irq() && !port_irq_enabled());
+	r->ring(r->arg);
+	if (--r->left > 0)
+		alarm_set(a, port_ns() + r->period);
+}
+
+static void ringer_start(
+	struct ringer *r, uint64_t period, size_t times, void (*ring)(void *arg), void *arg)
+{
+	*r = (struct ringer){.period = period, .ring = ring, .arg = arg, .left = times};
+	alarm_init(&r->alarm, ringer_rings);
+	alarm_set(&r->alarm, port_ns() + period);
+}
+
+static void sleep_until_asleep(struct sync_queue *q, size_t sleepers)
+{
+	for (;;) {
+		port_irq_t irq = spin_lock(&q->lock);
+		size_t n = 0;
+		struct list *l;
+
+		list_for_each(l, &q->sleepers)
+			n++;
+		spin_unlock(&q->lock, irq);
+		if (n >= sleepers || test_has_failed())
+			return;
+		kthread_yield();
+	}
+}
+
+/* qlock */
+
+struct counter {
+	struct qlock lock;
+	size_t value;
+	bool inside;
+};
+
+static void count_locked(unsigned i, void *arg)
+{
+	struct counter *c = arg;
+	size_t ops = test_ops(2000);
+
+	for (size_t n = 0; n < ops; n++) {
+		qlock_lock(&c->lock);
+		CHECK(!c->inside && qlock_is_held_by_me(&c->lock));
+		c->inside = true;
+		if (test_random_below(4) == 0)
+			kthread_yield();
+		c->value++;
+		c->inside = false;
+		qlock_unlock(&c->lock);
+	}
+}
+
+TEST("qlock: one holder at a time, who may yield")
+{
+	struct counter c = {.lock = QLOCK_INIT(c.lock)};
+
+	threads_run(THREADS_FREE, 8, count_locked, &c);
+	CHECK_EQ(c.value, 8 * test_ops(2000));
+	CHECK(!qlock_is_held_by_me(&c.lock));
+}
+
+struct order {
+	struct qlock lock;
+	unsigned next;
+	bool go[8];
+};
+
+static void enter_in_order(unsigned i, void *arg)
+{
+	struct order *o = arg;
+
+	threads_await(&o->go[i]);
+	qlock_lock(&o->lock);
+	CHECK_EQ(o->next, i);
+	o->next++;
+	qlock_unlock(&o->lock);
+}
+
+TEST("qlock: is handed over in the order they came")
+{
+	struct order o = {.lock = QLOCK_INIT(o.lock)};
+	struct threads *threads;
+
+	qlock_lock(&o.lock);
+	threads = threads_start(THREADS_FREE, 8, enter_in_order, &o);
+	for (unsigned i = 0; i < 8; i++) {
+		__atomic_store_n(&o.go[i], true, __ATOMIC_RELEASE);
+		sleep_until_asleep(&o.lock.queue, i + 1);
+	}
+	CHECK(!qlock_trylock(&o.lock));
+	qlock_unlock(&o.lock);
+	CHECK(!qlock_is_held_by_me(&o.lock));
+	threads_join(threads);
+	CHECK_EQ(o.next, 8);
+	CHECK(qlock_trylock(&o.lock));
+	qlock_unlock(&o.lock);
+}
+
+static void unlock_others(unsigned i, void *lock)
+{
+	CHECK(!qlock_is_held_by_me(lock));
+	CHECK_PANICS(qlock_unlock(lock), "doesn't hold it");
+}
+
+TEST("qlock: locking again and unlocking another's are caller's bugs")
+{
+	struct qlock lock = QLOCK_INIT(lock);
+
+	CHECK_PANICS(qlock_unlock(&lock), "doesn't hold it");
+	qlock_lock(&lock);
+	CHECK_PANICS(qlock_lock(&lock), "locked again by its holder");
+	threads_run(THREADS_FREE, 1, unlock_others, &lock);
+	qlock_unlock(&lock);
+}
+
+/* Semaphores */
+
+struct pipe {
+	struct semaphore room, filled;
+	struct qlock lock;
+	size_t sum;
+};
+
+static void produce_or_consume(unsigned i, void *arg)
+{
+	struct pipe *p = arg;
+	size_t ops = test_ops(3000);
+
+	for (size_t n = 0; n < ops; n++) {
+		sem_down(i % 2 ? &p->filled : &p->room, 1);
+		qlock_lock(&p->lock);
+		p->sum += i % 2 ? (size_t)-1 : 1;
+		CHECK_LE(p->sum, 4);
+		qlock_unlock(&p->lock);
+		sem_up(i % 2 ? &p->room : &p->filled, 1);
+	}
+}
+
+TEST("semaphore: producers and consumers on all cores lose and gain nothing")
+{
+	struct pipe p = {SEMAPHORE_INIT(p.room, 4), SEMAPHORE_INIT(p.filled, 0), QLOCK_INIT(p.lock), 0};
+
+	threads_run(THREADS_FREE, 8, produce_or_consume, &p);
+	CHECK_EQ(sem_count(&p.room), 4);
+	CHECK_EQ(sem_count(&p.filled), 0);
+	CHECK_EQ(p.sum, 0);
+}
+
+struct bulk {
+	struct semaphore s;
+	bool served[3];
+};
+
+static void want(unsigned i, void *arg)
+{
+	static const size_t wants[] = {5, 1, 1};
+	struct bulk *b = arg;
+
+	if (i > 0)
+		sleep_until_asleep(&b->s.queue, i);
+	sem_down(&b->s, wants[i]);
+	__atomic_store_n(&b->served[i], true, __ATOMIC_RELEASE);
+}
+
+TEST("semaphore: who wants much comes first if first, and none behind overtakes")
+{
+	struct bulk b = {.s = SEMAPHORE_INIT(b.s, 0)};
+	struct threads *threads = threads_start(THREADS_FREE, 3, want, &b);
+
+	sleep_until_asleep(&b.s.queue, 3);
+	sem_up(&b.s, 4);
+	CHECK(!sem_trydown(&b.s, 1));
+	kthread_usleep(1000);
+	CHECK_EQ(sem_count(&b.s), 4);
+	for (int i = 0; i < 3; i++)
+		CHECK(!__atomic_load_n(&b.served[i], __ATOMIC_ACQUIRE));
+	sem_up(&b.s, 3);
+	threads_join(threads);
+	CHECK_EQ(sem_count(&b.s), 0);
+}
+
+static void want_much_for_a_while(unsigned i, void *arg)
+{
+	struct bulk *b = arg;
+
+	if (i == 0) {
+		CHECK(!sem_down_timeout(&b->s, 5, in_ms(20)));
+	} else {
+		sleep_until_asleep(&b->s.queue, 1);
+		CHECK(sem_down_timeout(&b->s, 1, in_ms(10000)));
+	}
+}
+
+TEST("semaphore: one that gives up lets those behind it in")
+{
+	struct bulk b = {.s = SEMAPHORE_INIT(b.s, 1)};
+
+	threads_run(THREADS_FREE, 2, want_much_for_a_while, &b);
+	CHECK_EQ(sem_count(&b.s), 0);
+}
+
+TEST("semaphore: a deadline that has passed makes it a try")
+{
+	struct semaphore s = SEMAPHORE_INIT(s, 2);
+
+	CHECK(sem_down_timeout(&s, 2, 0));
+	CHECK(!sem_down_timeout(&s, 1, 0));
+	sem_up(&s, 1);
+	CHECK(sem_trydown(&s, 1));
+	CHECK(!sem_trydown(&s, 1));
+}
+
+static void sleep_once(unsigned i, void *arg)
+{
+	sem_down(arg, 1);
+}
+
+TEST("semaphore: more sleepers than one step serves are all served")
+{
+	struct semaphore s = SEMAPHORE_INIT(s, 0);
+	unsigned n = 2 * SYNC_STEP + 5;
+	struct threads *threads = threads_start(THREADS_FREE, n, sleep_once, &s);
+
+	sleep_until_asleep(&s.queue, n);
+	sem_up(&s, n + 1);
+	threads_join(threads);
+	CHECK_EQ(sem_count(&s), 1);
+}
+
+/* Deadlines against wake-ups, which come from interrupts */
+
+struct race {
+	struct semaphore s;
+	size_t given, taken, late;
+};
+
+static void give_one(void *arg)
+{
+	struct race *r = arg;
+
+	__atomic_fetch_add(&r->given, 1, __ATOMIC_RELAXED);
+	sem_up(&r->s, 1);
+}
+
+/* The moment of the deadline is moved to where both outcomes are as likely. */
+static void race_deadline(unsigned i, void *arg)
+{
+	struct race *r = arg;
+	struct ringer giver;
+	uint64_t wait = MS / 5;
+
+	for (size_t n = 0; n < test_ops(400); n++) {
+		uint64_t step = 1 + test_random_below(MS / 20);
+
+		ringer_start(&giver, MS / 5, 1, give_one, r);
+		if (sem_down_timeout(&r->s, 1, port_ns() + wait)) {
+			__atomic_fetch_add(&r->taken, 1, __ATOMIC_RELAXED);
+			wait = wait > step ? wait - step : wait;
+		} else {
+			__atomic_fetch_add(&r->late, 1, __ATOMIC_RELAXED);
+			wait += step;
+		}
+		if (alarm_cancel(&giver.alarm))
+			give_one(r);
+	}
+}
+
+TEST("semaphore: of a deadline and an up from an interrupt one wins, and no count is lost")
+{
+	struct race r = {.s = SEMAPHORE_INIT(r.s, 0)};
+
+	threads_run(THREADS_PINNED, 2 * port_core_count(), race_deadline, &r);
+	CHECK(r.taken > 0 && r.late > 0);
+	CHECK_EQ(r.given, 2 * port_core_count() * test_ops(400));
+	CHECK_EQ(r.taken + sem_count(&r.s), r.given);
+}
+
+/* Condition variables */
+
+struct box {
+	struct qlock lock;
+	struct condvar changed;
+	size_t full, seen;
+	bool open;
+};
+
+static void take_from_box(unsigned i, void *arg)
+{
+	struct box *b = arg;
+
+	qlock_lock(&b->lock);
+	while (b->full == 0)
+		cv_wait(&b->changed, &b->lock);
+	CHECK(qlock_is_held_by_me(&b->lock));
+	b->full--;
+	b->seen++;
+	qlock_unlock(&b->lock);
+}
+
+TEST("condvar: a signal wakes one, and the lock is held again")
+{
+	struct box b = {.lock = QLOCK_INIT(b.lock), .changed = CONDVAR_INIT(b.changed)};
+	struct threads *threads = threads_start(THREADS_FREE, 6, take_from_box, &b);
+
+	for (size_t i = 0; i < 6; i++) {
+		qlock_lock(&b.lock);
+		b.full++;
+		cv_signal(&b.changed);
+		qlock_unlock(&b.lock);
+	}
+	threads_join(threads);
+	CHECK_EQ(b.seen, 6);
+	CHECK_EQ(b.full, 0);
+}
+
+static void wait_for_opening(unsigned i, void *arg)
+{
+	struct box *b = arg;
+
+	qlock_lock(&b->lock);
+	while (!b->open)
+		cv_wait(&b->changed, &b->lock);
+	b->seen++;
+	qlock_unlock(&b->lock);
+}
+
+TEST("condvar: a broadcast wakes all that sleep, however many")
+{
+	struct box b = {.lock = QLOCK_INIT(b.lock), .changed = CONDVAR_INIT(b.changed)};
+	unsigned n = SYNC_STEP + 8;
+	struct threads *threads = threads_start(THREADS_FREE, n, wait_for_opening, &b);
+
+	sleep_until_asleep(&b.changed.queue, n);
+	qlock_lock(&b.lock);
+	b.open = true;
+	qlock_unlock(&b.lock);
+	cv_broadcast(&b.changed);
+	threads_join(threads);
+	CHECK_EQ(b.seen, n);
+}
+
+TEST("condvar: a wait ends at its deadline, with the lock held")
+{
+	struct box b = {.lock = QLOCK_INIT(b.lock), .changed = CONDVAR_INIT(b.changed)};
+	uint64_t deadline = in_ms(3);
+
+	qlock_lock(&b.lock);
+	CHECK(!cv_wait_timeout(&b.changed, &b.lock, deadline));
+	CHECK_LE(deadline, port_ns());
+	CHECK(qlock_is_held_by_me(&b.lock));
+	qlock_unlock(&b.lock);
+	CHECK_PANICS(cv_wait(&b.changed, &b.lock), "cv_wait without the qlock");
+}
+
+static void signal_changed(void *arg)
+{
+	struct box *b = arg;
+
+	cv_signal(&b->changed);
+}
+
+TEST("condvar: a signal from an interrupt wakes")
+{
+	struct box b = {.lock = QLOCK_INIT(b.lock), .changed = CONDVAR_INIT(b.changed)};
+	struct ringer ringer;
+
+	qlock_lock(&b.lock);
+	ringer_start(&ringer, 2 * MS, 1, signal_changed, &b);
+	CHECK(cv_wait_timeout(&b.changed, &b.lock, in_ms(10000)));
+	qlock_unlock(&b.lock);
+	alarm_cancel(&ringer.alarm);
+}
+
+/* Rendez */
+
+struct door {
+	struct rendez rendez;
+	size_t steps; /* atomic */
+	size_t wanted;
+	size_t looks; /* atomic */
+};
+
+static bool has_stepped(void *arg)
+{
+	struct door *d = arg;
+
+	__atomic_fetch_add(&d->looks, 1, __ATOMIC_RELAXED);
+	return __atomic_load_n(&d->steps, __ATOMIC_ACQUIRE) >= d->wanted;
+}
+
+static void step(void *arg)
+{
+	struct door *d = arg;
+
+	__atomic_fetch_add(&d->steps, 1, __ATOMIC_RELEASE);
+	rendez_wakeup(&d->rendez);
+}
+
+static void sleep_at_door(unsigned i, void *arg)
+{
+	struct door *d = arg;
+
+	rendez_sleep(&d->rendez, has_stepped, d);
+	CHECK_LE(d->wanted, __atomic_load_n(&d->steps, __ATOMIC_ACQUIRE));
+}
+
+TEST("rendez: sleeps until the condition holds, with wake-ups from an interrupt")
+{
+	struct door d = {.rendez = RENDEZ_INIT(d.rendez), .wanted = 5};
+	struct ringer ringer;
+
+	ringer_start(&ringer, MS / 2, 5, step, &d);
+	threads_run(THREADS_FREE, 6, sleep_at_door, &d);
+	CHECK(!alarm_cancel(&ringer.alarm));
+	CHECK(!rendez_wakeup(&d.rendez));
+}
+
+TEST("rendez: a condition that holds needs no wake-up, one that doesn't ends at the deadline")
+{
+	struct door d = {.rendez = RENDEZ_INIT(d.rendez), .wanted = 1};
+	uint64_t deadline = in_ms(3);
+
+	CHECK(!rendez_sleep_timeout(&d.rendez, has_stepped, &d, deadline));
+	CHECK_LE(deadline, port_ns());
+	CHECK(!rendez_sleep_timeout(&d.rendez, has_stepped, &d, 0));
+	d.steps = 1;
+	d.looks = 0;
+	rendez_sleep(&d.rendez, has_stepped, &d);
+	CHECK(rendez_sleep_timeout(&d.rendez, has_stepped, &d, 0));
+	CHECK_EQ(d.looks, 2);
+}
+
+struct ball {
+	struct rendez rendez;
+	size_t at; /* whose turn: odd or even; atomic */
+};
+
+static bool is_odd(void *arg)
+{
+	return __atomic_load_n(&((struct ball *)arg)->at, __ATOMIC_ACQUIRE) % 2 == 1;
+}
+
+static bool is_even(void *arg)
+{
+	return !is_odd(arg);
+}
+
+static void play(unsigned i, void *arg)
+{
+	struct ball *b = arg;
+
+	for (size_t n = 0; n < test_ops(5000); n++) {
+		rendez_sleep(&b->rendez, i ? is_odd : is_even, b);
+		__atomic_fetch_add(&b->at, 1, __ATOMIC_RELEASE);
+		rendez_wakeup(&b->rendez);
+	}
+}
+
+TEST("rendez: no wake-up is lost between the look and the sleep")
+{
+	struct ball b = {RENDEZ_INIT(b.rendez), 0};
+
+	threads_run(THREADS_FREE, 2, play, &b);
+	CHECK_EQ(b.at, 2 * test_ops(5000));
+}
+
+/* rwlock */
+
+struct page {
+	struct rwlock lock;
+	size_t readers; /* atomic */
+	size_t most;	/* atomic */
+	size_t words[2];
+};
+
+static void read_or_write(unsigned i, void *arg)
+{
+	struct page *p = arg;
+
+	for (size_t n = 0; n < test_ops(2000); n++) {
+		if (test_random_below(4) == 0) {
+			rwlock_write(&p->lock);
+			CHECK_EQ(__atomic_load_n(&p->readers, __ATOMIC_RELAXED), 0);
+			p->words[0]++;
+			kthread_yield();
+			p->words[1]++;
+			rwlock_write_done(&p->lock);
+		} else {
+			rwlock_read(&p->lock);
+			__atomic_fetch_add(&p->readers, 1, __ATOMIC_RELAXED);
+			CHECK_EQ(p->words[0], p->words[1]);
+			if (n % 8 == 0)
+				kthread_yield();
+			__atomic_fetch_sub(&p->readers, 1, __ATOMIC_RELAXED);
+			rwlock_read_done(&p->lock);
+		}
+	}
+}
+
+TEST("rwlock: writers are alone, readers never see half of a change")
+{
+	struct page p = {.lock = RWLOCK_INIT(p.lock)};
+
+	threads_run(THREADS_FREE, 8, read_or_write, &p);
+	CHECK_EQ(p.words[0], p.words[1]);
+}
+
+static void read_together(unsigned i, void *arg)
+{
+	struct page *p = arg;
+
+	rwlock_read(&p->lock);
+	__atomic_fetch_add(&p->readers, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&p->readers, __ATOMIC_RELAXED) < 4 && !test_has_failed())
+		kthread_yield();
+	rwlock_read_done(&p->lock);
+}
+
+TEST("rwlock: readers hold it together")
+{
+	struct page p = {.lock = RWLOCK_INIT(p.lock)};
+
+	threads_run(THREADS_FREE, 4, read_together, &p);
+}
+
+static void write_once(unsigned i, void *arg)
+{
+	struct page *p = arg;
+
+	rwlock_write(&p->lock);
+	p->words[0] = 1;
+	rwlock_write_done(&p->lock);
+}
+
+static void read_once(unsigned i, void *arg)
+{
+	struct page *p = arg;
+
+	rwlock_read(&p->lock);
+	CHECK_EQ(p->words[0], 1);
+	rwlock_read_done(&p->lock);
+}
+
+TEST("rwlock: readers that come behind a waiting writer don't overtake it")
+{
+	struct page p = {.lock = RWLOCK_INIT(p.lock)};
+	struct threads *writer, *readers;
+
+	rwlock_read(&p.lock);
+	writer = threads_start(THREADS_FREE, 1, write_once, &p);
+	sleep_until_asleep(&p.lock.queue, 1);
+	CHECK(!rwlock_tryread(&p.lock));
+	CHECK(!rwlock_trywrite(&p.lock));
+	readers = threads_start(THREADS_FREE, SYNC_STEP + 3, read_once, &p);
+	sleep_until_asleep(&p.lock.queue, 1 + SYNC_STEP + 3);
+	rwlock_read_done(&p.lock);
+	threads_join(writer);
+	threads_join(readers);
+	CHECK(rwlock_trywrite(&p.lock));
+	rwlock_write_done(&p.lock);
+}
+
+TEST("rwlock: letting go of what one doesn't hold is a caller's bug")
+{
+	struct rwlock lock = RWLOCK_INIT(lock);
+
+	CHECK_PANICS(rwlock_read_done(&lock), "doesn't hold it");
+	CHECK_PANICS(rwlock_write_done(&lock), "doesn't hold it");
+	rwlock_read(&lock);
+	CHECK_PANICS(rwlock_write_done(&lock), "doesn't hold it");
+	rwlock_read_done(&lock);
+}
+
+/* Sleeping where one may not */
+
+static void sleep_in_every_way(void)
+{
+	struct qlock lock = QLOCK_INIT(lock);
+	struct semaphore s = SEMAPHORE_INIT(s, 1);
+	struct rwlock rw = RWLOCK_INIT(rw);
+	struct door d = {.rendez = RENDEZ_INIT(d.rendez)};
+	struct condvar cv = CONDVAR_INIT(cv);
+
+	CHECK_PANICS(qlock_lock(&lock), "qlock_lock ");
+	CHECK_PANICS(sem_down(&s, 1), "sem_down ");
+	CHECK_PANICS(sem_down_timeout(&s, 1, 0), "sem_down_timeout ");
+	CHECK_PANICS(cv_wait(&cv, &lock), "cv_wait ");
+	CHECK_PANICS(cv_wait_timeout(&cv, &lock, 0), "cv_wait_timeout ");
+	CHECK_PANICS(rendez_sleep(&d.rendez, has_stepped, &d), "rendez_sleep ");
+	CHECK_PANICS(rendez_sleep_timeout(&d.rendez, has_stepped, &d, 0), "rendez_sleep_timeout ");
+	CHECK_PANICS(rwlock_read(&rw), "rwlock_read ");
+	CHECK_PANICS(rwlock_write(&rw), "rwlock_write ");
+	CHECK_PANICS(kthread_yield(), "kthread_yield ");
+	CHECK_PANICS(kthread_usleep(1), "kthread_usleep ");
+}
+
+static void sleep_in_interrupt(void *done)
+{
+	struct semaphore s = SEMAPHORE_INIT(s, 1);
+
+	CHECK_PANICS(sem_down(&s, 1), "sem_down in an interrupt, which can't sleep (called from ");
+	sleep_in_every_way();
+	__atomic_store_n((bool *)done, true, __ATOMIC_RELEASE);
+}
+
+TEST("sync: sleeping in an interrupt panics, though there be no need to sleep")
+{
+	struct ringer ringer;
+	bool done = false;
+
+	ringer_start(&ringer, MS / 10, 1, sleep_in_interrupt, &done);
+	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE) && !test_has_failed())
+		kthread_usleep(100);
+	alarm_cancel(&ringer.alarm);
+}
+
+TEST("sync: sleeping with interrupts off panics")
+{
+	port_irq_t irq = port_irq_save();
+	struct semaphore s = SEMAPHORE_INIT(s, 1);
+
+	CHECK_PANICS(sem_down(&s, 1), "interrupts off");
+	sleep_in_every_way();
+	port_irq_restore(irq);
+}
+
+TEST("sync: sleeping with a spinlock held panics, in debug builds with where it was taken")
+{
+	struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
+	port_irq_t irq = spin_lock(&lock);
+	struct semaphore s = SEMAPHORE_INIT(s, 1);
+
+	CHECK_PANICS(sem_down(&s, 1), SPANDREL_DEBUG ? "class leaf, taken at " : "a spinlock held");
+	spin_unlock(&lock, irq);
+}
