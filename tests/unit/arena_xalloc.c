@@ -104,6 +104,9 @@ TEST("xalloc: constraints go down four levels, and the spans come back")
 	CHECK_EQ(r, 70704);
 	CHECK_EQ(arena_amt_total(b), 4096);
 	arena_xfree(d, (void *)r, 100);
+	arena_reap(d, SIZE_MAX);
+	arena_reap(c, SIZE_MAX);
+	arena_reap(b, SIZE_MAX);
 	CHECK_EQ(arena_amt_total(d), 0);
 	CHECK_EQ(arena_amt_free(a), 64 * 4096);
 	CHECK_EQ(arena_destroy(d), 0);
@@ -134,6 +137,7 @@ TEST("xalloc: a translating source is asked for enough; a window it can't know i
 
 	CHECK_EQ(r % 128, 64);
 	arena_xfree(b, (void *)r, 32);
+	arena_reap(b, SIZE_MAX);
 	CHECK_EQ(ask(b, 32, 0, 0, 0, 1, 0), 0);
 	CHECK_EQ(arena_amt_total(b), 0);
 	CHECK_EQ(arena_destroy(b), 0);

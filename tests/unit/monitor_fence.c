@@ -8,14 +8,19 @@
 #include "port.h"
 #include "test.h"
 
-TEST("fence: what leaked is named by the arena it came from")
+#define UNCACHED (64 * PORT_PAGE_SIZE) /* what no quantum cache serves */
+
+TEST("fence: what leaked is named by the cache or the arena it came from")
 {
-	void *page;
+	void *pages;
 
 	arena_fence.begin();
-	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "kpages");
-	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	pages = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "cache kpages-1: ");
+	arena_free(kpages_arena, pages, PORT_PAGE_SIZE);
+	pages = arena_alloc(kpages_arena, UNCACHED, MEM_WAIT);
+	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "arena kpages: ");
+	arena_free(kpages_arena, pages, UNCACHED);
 	CHECK(arena_fence.end() == NULL);
 }
 
