@@ -119,8 +119,10 @@ struct kmem_cache {
 
 	/* Changes rarely; read without a lock. */
 	bool is_slow; /* cores close their stacks, everything goes to the slab layer */
+	bool is_waited; /* somebody sleeps for an object, and the cache is slow because of that */
 	unsigned magazine_class;
 
+	struct arena_clients clients; /* who that is */
 	struct depot depot;
 
 	/* Guarded by lock. */
@@ -144,7 +146,7 @@ struct kmem_cache {
 
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
  * shortage. */
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags);
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n);
 /* The same from slabs there are alone; interrupts may be off. */
 size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n);
 /* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what isn't a
@@ -156,7 +158,7 @@ size_t slab_shed(struct kmem_cache *c, bool all);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
 /* Makes slabs until there are n objects; false on shortage. */
-bool slab_grow_to(struct kmem_cache *c, size_t n, unsigned flags);
+bool slab_grow_to(struct kmem_cache *c, size_t n);
 /* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
 struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 
@@ -171,8 +173,22 @@ static inline size_t slab_index(const struct kmem_cache *c, size_t offset)
 
 /* The caches the module itself is made of: no cores, no magazines, straight to the slab layer. */
 extern struct kmem_cache slab_headers; /* struct slab_outside */
-void *slab_meta_alloc(struct kmem_cache *c, unsigned flags);
+void *slab_meta_alloc(struct kmem_cache *c);
 void slab_meta_free(struct kmem_cache *c, void *object);
+
+/* Waiting (slab_wait.c): allocations that sleep, in the queue of the source */
+
+void slab_wait_init(struct kmem_cache *c);
+/* Sleeps until try(arg) succeeds.  Context: a thread, no lock held. */
+void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller);
+/* n objects have come back to the slab layer. */
+void slab_waiters_wake(struct kmem_cache *c, size_t n);
+
+/* Relaxed: a cache becomes waited for before every core is stopped once to see it. */
+static inline bool slab_is_waited(const struct kmem_cache *c)
+{
+	return __atomic_load_n(&c->is_waited, __ATOMIC_RELAXED);
+}
 
 /* slab_hash.c.  The lock is held but for slab_hash_prepare(). */
 struct slab_memory {
@@ -196,7 +212,7 @@ struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t sl
 
 void magazine_init(void);
 /* Gives the cache its cores; false if there is no memory for them. */
-bool magazine_cores_make(struct kmem_cache *c, unsigned flags);
+bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);

@@ -31,7 +31,7 @@ static unsigned class_for(const struct kmem_cache *c)
 static struct magazine *magazine_alloc(struct kmem_cache *c)
 {
 	unsigned class = c->magazine_class;
-	struct magazine *m = slab_meta_alloc(&magazines[class], MEM_ATOMIC);
+	struct magazine *m = slab_meta_alloc(&magazines[class]);
 
 	if (m) {
 		m->size = MAGAZINE_ROUNDS(class);
@@ -277,7 +277,7 @@ static size_t construct(
 static size_t take_constructed(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {
-	return construct(c, objects, slab_take(c, objects, n, flags), wanted, flags, caller);
+	return construct(c, objects, slab_take(c, objects, n), wanted, flags, caller);
 }
 
 /* One object from the slab layer, and as many more as fit in what is loaded. */
@@ -311,13 +311,39 @@ static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 	return fill(c, flags, caller);
 }
 
+/* A request, for when it has to wait. */
+struct wish {
+	struct kmem_cache *cache;
+	void *object, *caller;
+};
+
+static bool wish_serve(void *arg)
+{
+	struct wish *w = arg;
+
+	w->object = alloc_slow(w->cache, MEM_WAIT, w->caller);
+	return w->object != NULL;
+}
+
+static void *alloc_wait(struct kmem_cache *c, void *caller)
+{
+	struct wish w = {c, NULL, caller};
+
+	slab_wait(c, wish_serve, &w, caller);
+	return w.object;
+}
+
 void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
-	void *object;
+	void *object = NULL;
 
 	kmem_check_flags(c, flags, caller);
 	kmem_core_self(c)->alloc_misses++;
-	object = port_in_nmi() ? NULL : alloc_slow(c, flags, caller);
+	/* Who may wait stands behind those who do. */
+	if (!port_in_nmi() && !(flags == MEM_WAIT && slab_is_waited(c)))
+		object = alloc_slow(c, flags, caller);
+	if (!object && flags == MEM_WAIT)
+		object = alloc_wait(c, caller);
 	if (!object)
 		kmem_core_self(c)->failures++;
 	return object;
@@ -382,6 +408,8 @@ static __attribute__((noinline)) size_t bulk_alloc_slow(
 	got = bulk_from_magazines(c, objects, n);
 	if (got < n)
 		got += bulk_from_slabs(c, objects + got, n - got, flags, caller);
+	for (; got < n && flags == MEM_WAIT; got++)
+		objects[got] = alloc_wait(c, caller);
 	return got;
 }
 
@@ -572,9 +600,9 @@ void magazine_set_slow(struct kmem_cache *c, bool slow)
 
 /* Cores and the module's caches of them */
 
-bool magazine_cores_make(struct kmem_cache *c, unsigned flags)
+bool magazine_cores_make(struct kmem_cache *c)
 {
-	c->cores = slab_meta_alloc(&cores, flags);
+	c->cores = slab_meta_alloc(&cores);
 	if (!c->cores)
 		return false;
 	memset(c->cores, 0, port_core_max() * sizeof(*c->cores));

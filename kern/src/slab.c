@@ -127,10 +127,11 @@ static size_t pages_of(const struct kmem_cache *c)
 	return c->slab_size / PORT_PAGE_SIZE;
 }
 
-static void *source_alloc(struct kmem_cache *c, unsigned flags)
+/* Whoever waits does so in slab_wait.c, not here. */
+static void *source_alloc(struct kmem_cache *c)
 {
 	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size, MEM_ATOMIC) :
-				       arena_alloc(c->source, c->slab_size, flags);
+				       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
 }
 
 static void source_free(struct kmem_cache *c, uintptr_t base)
@@ -148,9 +149,9 @@ static struct slab *header_inside(const struct kmem_cache *c, uintptr_t base)
 	return (struct slab *)(base + c->slab_size - size);
 }
 
-static struct slab *header_alloc(struct kmem_cache *c, unsigned flags)
+static struct slab *header_alloc(struct kmem_cache *c)
 {
-	struct slab_outside *o = slab_meta_alloc(&slab_headers, flags);
+	struct slab_outside *o = slab_meta_alloc(&slab_headers);
 
 	return o ? &o->slab : NULL;
 }
@@ -182,17 +183,17 @@ static uintptr_t entry_of(const struct kmem_cache *c, const struct slab *s)
 }
 
 /* A new slab that nobody knows, or NULL.  No lock held. */
-static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
+static struct slab *slab_make(struct kmem_cache *c)
 {
-	struct slab *s = c->is_inside ? NULL : header_alloc(c, flags);
+	struct slab *s = c->is_inside ? NULL : header_alloc(c);
 	uintptr_t base;
 
 	if (!s && !c->is_inside)
 		return NULL;
-	base = (uintptr_t)source_alloc(c, flags);
+	base = (uintptr_t)source_alloc(c);
 	if (base && c->is_inside)
 		s = header_inside(c, base);
-	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), flags))) {
+	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), MEM_ATOMIC))) {
 		header_init(c, s, base);
 		return s;
 	}
@@ -293,10 +294,10 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 }
 
 /* Those of a new slab, before anybody else sees it: nothing to try again. */
-static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+static size_t take_grown(struct kmem_cache *c, void **objects, size_t n)
 {
 	struct slab_memory memory = memory_prepare(c);
-	struct slab *s = slab_make(c, flags);
+	struct slab *s = slab_make(c);
 	size_t taken = 0;
 
 	if (s) {
@@ -311,11 +312,11 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigne
 	return s ? taken + (n == 0) : 0;
 }
 
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n)
 {
 	size_t taken = slab_take_held(c, objects, n);
 
-	return taken ? taken : take_grown(c, objects, n, flags);
+	return taken ? taken : take_grown(c, objects, n);
 }
 
 static size_t objects_in(struct kmem_cache *c)
@@ -327,10 +328,10 @@ static size_t objects_in(struct kmem_cache *c)
 	return n;
 }
 
-bool slab_grow_to(struct kmem_cache *c, size_t n, unsigned flags)
+bool slab_grow_to(struct kmem_cache *c, size_t n)
 {
 	while (objects_in(c) < n)
-		if (!take_grown(c, NULL, 0, flags))
+		if (!take_grown(c, NULL, 0))
 			return false;
 	return true;
 }
@@ -476,6 +477,8 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 	}
 	if (unlikely(surplus))
 		slab_shed(c, false);
+	if (unlikely(slab_is_waited(c)))
+		slab_waiters_wake(c, n);
 }
 
 /* An empty slab that may go, or NULL. */
@@ -537,11 +540,11 @@ size_t slab_objects_out(struct kmem_cache *c, size_t *held)
 
 /* The module's own objects */
 
-void *slab_meta_alloc(struct kmem_cache *c, unsigned flags)
+void *slab_meta_alloc(struct kmem_cache *c)
 {
 	void *object;
 
-	return slab_take(c, &object, 1, flags) ? object : NULL;
+	return slab_take(c, &object, 1) ? object : NULL;
 }
 
 void slab_meta_free(struct kmem_cache *c, void *object)

@@ -181,6 +181,7 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	for (unsigned place = 0; place < SLAB_PLACES; place++)
 		list_init(&c->partial[place]);
 	list_init(&c->all);
+	slab_wait_init(c);
 	lay_out(c);
 }
 
@@ -191,7 +192,7 @@ static struct kmem_cache *create_in(struct kmem_cache *c, const char *name, size
 	c->ctor = ctor;
 	c->dtor = dtor;
 	c->priv = priv;
-	if (!magazine_cores_make(c, MEM_ERROR))
+	if (!magazine_cores_make(c))
 		return NULL;
 	add_importing_slab(source, c);
 	return c;
@@ -214,7 +215,7 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t a
 	if (!source)
 		source = kpages_arena;
 	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
-	storage = slab_meta_alloc(&caches, MEM_ERROR);
+	storage = slab_meta_alloc(&caches);
 	if (!storage)
 		return NULL;
 	c = create_in(storage, name, obj_size, align, flags, source, ctor, dtor, priv);
@@ -248,11 +249,32 @@ static void set_reserve(struct kmem_cache *c, size_t n)
 	spin_unlock(&c->lock, irq);
 }
 
+/* A reserve, for when it has to wait. */
+struct reserve_wish {
+	struct kmem_cache *cache;
+	size_t objects;
+};
+
+static bool reserve_grow(void *arg)
+{
+	struct reserve_wish *w = arg;
+
+	return slab_grow_to(w->cache, w->objects);
+}
+
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
+	struct reserve_wish w = {c, n};
+	bool grown;
+
 	kmem_check_flags(c, flags, __builtin_return_address(0));
 	set_reserve(c, n);
-	if (slab_grow_to(c, n, flags))
+	grown = reserve_grow(&w);
+	if (!grown && flags == MEM_WAIT) {
+		slab_wait(c, reserve_grow, &w, __builtin_return_address(0));
+		grown = true;
+	}
+	if (grown)
 		return 0;
 	set_reserve(c, 0);
 	return -ENOMEM;

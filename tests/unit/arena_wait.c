@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "kthread.h"
 #include "port.h"
+#include "slab.h"
 #include "test.h"
 
 #define MS 1000000ull /* nanoseconds */
@@ -328,4 +329,129 @@ TEST("wait: deadlines that meet wake-ups lose nothing")
 	run_crowd(&c);
 	CHECK_EQ(arena_amt_free(c.arena), 4);
 	destroy(c.arena);
+}
+
+/* Caches and fronts */
+
+static struct arena *fronted(struct arena *source, size_t quantum, size_t quanta)
+{
+	return arena_create("fronted", NULL, 0, quantum, arena_alloc, arena_free, source, quanta * quantum,
+		MEM_WAIT);
+}
+
+TEST("wait: a free into a front's magazine reaches who waits in the arena")
+{
+	struct arena *a = ids(16, 64), *b = fronted(a, 1, 4);
+	struct sleeper s;
+	void *p[16];
+	size_t n = 0;
+
+	while (n < 16 && (p[n] = arena_alloc(b, 4, MEM_ATOMIC)))
+		n++;
+	CHECK_EQ(n, 16);
+	sleeper_start(&s, b, 3, 1);
+	arena_free(b, p[--n], 4);
+	sleeper_end(&s);
+	while (n > 0)
+		arena_free(b, p[--n], 4);
+	destroy(b);
+	destroy(a);
+}
+
+/* A source that has room for one slab of the cache. */
+static struct arena *one_slab(struct kmem_cache **c, const char *name, size_t size, void **rest)
+{
+	struct arena *a = ids(64, 65536);
+	struct kmem_cache_stats s;
+
+	*c = kmem_cache_create(name, size, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	kmem_cache_get_stats(*c, &s);
+	*rest = arena_alloc(a, 65536 - s.slab_size, MEM_ATOMIC);
+	CHECK_NE((uintptr_t)*rest, 0);
+	return a;
+}
+
+struct object_sleeper {
+	struct kmem_cache *cache;
+	struct ktask *task;
+	void *got;
+};
+
+static void object_sleeper_run(void *arg)
+{
+	struct object_sleeper *s = arg;
+
+	s->got = kmem_cache_alloc(s->cache, MEM_WAIT);
+}
+
+TEST("wait: an object that is freed serves who waits for one, and so does a free in the source")
+{
+	struct kmem_cache *c;
+	void *objects[512], *rest;
+	struct arena *a = one_slab(&c, "waited", 8, &rest);
+	struct object_sleeper s = {.cache = c};
+	size_t slab = arena_amt_free(a), n = 0;
+
+	while (n < 512 && (objects[n] = kmem_cache_alloc(c, MEM_ATOMIC)))
+		n++;
+	CHECK_LT(0, n);
+	s.task = ktask("sleeper", object_sleeper_run, &s);
+	wait_until_waiting(a, 1);
+	kmem_cache_free(c, objects[--n]);
+	ktask_join(s.task);
+	CHECK_NE((uintptr_t)s.got, 0);
+	kmem_cache_free(c, s.got);
+	while (n > 0)
+		kmem_cache_free(c, objects[--n]);
+	CHECK_EQ(kmem_cache_reap(c, KMEM_REAP_ALL), slab);
+	objects[0] = arena_alloc(a, slab, MEM_ATOMIC);
+	s.got = NULL;
+	s.task = ktask("sleeper", object_sleeper_run, &s);
+	wait_until_waiting(a, 1);
+	arena_free(a, objects[0], slab);
+	ktask_join(s.task);
+	CHECK_NE((uintptr_t)s.got, 0);
+	kmem_cache_free(c, s.got);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arena_free(a, rest, 65536 - slab);
+	destroy(a);
+}
+
+/* More ktasks than objects. */
+static void object_crowd_run(void *arg)
+{
+	struct object_sleeper *s = arg;
+
+	for (size_t i = 0; i < test_ops(20000) / CROWD_TASKS; i++) {
+		void *p = kmem_cache_alloc(s->cache, MEM_WAIT);
+
+		kthread_yield();
+		kmem_cache_free(s->cache, p);
+	}
+}
+
+TEST("wait: a crowd around a cache with too few objects, none forgotten")
+{
+	struct kmem_cache *c;
+	void *rest, *hogged[512];
+	struct arena *a = one_slab(&c, "crowded", 16, &rest);
+	size_t slab = arena_amt_free(a), n = 0;
+	struct object_sleeper s = {.cache = c};
+	struct ktask *tasks[CROWD_TASKS];
+
+	while (n < 512 && (hogged[n] = kmem_cache_alloc(c, MEM_ATOMIC)))
+		n++;
+	for (size_t i = 0; i < 4; i++)
+		kmem_cache_free(c, hogged[--n]);
+	for (size_t i = 0; i < CROWD_TASKS; i++)
+		tasks[i] = ktask("crowd", object_crowd_run, &s);
+	for (size_t i = 0; i < CROWD_TASKS; i++)
+		ktask_join(tasks[i]);
+	CHECK_LT(0, stats(a).sleeps);
+	CHECK_EQ(stats(a).waiting, 0);
+	while (n > 0)
+		kmem_cache_free(c, hogged[--n]);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arena_free(a, rest, 65536 - slab);
+	destroy(a);
 }

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slab caches: allocations that sleep.
+ *
+ * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's clients
+ * there (arena_wait.c): a free in the source may serve them, and so may an object that is freed.  While there
+ * are any, the cache is slow, so that what any core frees comes to the slab layer, where they are seen.
+ */
+#include "slab_impl.h"
+
+static struct kmem_cache *cache_of(struct arena_clients *clients)
+{
+	return container_of(clients, struct kmem_cache, clients);
+}
+
+static void set_waited(struct arena_clients *clients, bool waited)
+{
+	struct kmem_cache *c = cache_of(clients);
+
+	__atomic_store_n(&c->is_waited, waited, __ATOMIC_RELAXED);
+	magazine_set_slow(c, waited);
+	if (waited) {
+		magazine_drain_cores(c);
+		magazine_drain_depot(c, true);
+	}
+}
+
+void slab_wait_init(struct kmem_cache *c)
+{
+	list_init(&c->clients.waiters);
+	c->clients.set_slow = set_waited;
+}
+
+void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller)
+{
+	if (!port_thread_self())
+		kmem_bug(c, caller, "an object wanted with MEM_WAIT, and nothing runs that could free %s",
+			"any");
+	arena_wait(c->source, c->slab_size, try, arg, PORT_FOREVER, &c->clients);
+}
+
+void slab_waiters_wake(struct kmem_cache *c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		arena_clients_wake(c->source, &c->clients);
+}
