@@ -11,8 +11,9 @@
  * is a courtesy: who has waited TURN_NS, or interrupts the writer's own core, writes without it, since the
  * writer may be waiting for something he holds.
  *
- * NMIs and panics.  The lock's holder may be whom the NMI interrupted, or frozen: it is tried for a bounded
- * time.  Without it an NMI sends its own text past the ring; a panic takes all over.
+ * NMIs and panics.  Above the lock `polling` is theirs, for one text at a time.  The lock's holder may be whom
+ * the NMI interrupted, or frozen: it is tried for a bounded time, shorter than what one waits for `polling`.
+ * Without it an NMI sends its own text past the ring; a panic takes all over.
  *
  * An interrupt is one edge.  After each, and to begin with, the device's interrupts are turned off and on,
  * which raises a new one if there is still something to do.
@@ -78,6 +79,7 @@ static struct ring out, in;
 static uint8_t enabled;	       /* interrupts of the device */
 static port_thread_t *reader; /* asleep until there is input */
 
+static bool polling;  /* somebody is writing in an NMI or a panic */
 static unsigned turn; /* the writing core's id + 1; 0: nobody's */
 
 static size_t ring_used(const struct ring *r)
@@ -309,23 +311,46 @@ static void send_polled(void)
 		put_polled(ring_take(&out));
 }
 
-/* In an NMI or a panic. */
-static void write_polled(const char *bytes, size_t n)
+/* Whoever has been interrupted while he filled the device finds it as empty as he left it. */
+static void write_past(const char *bytes, size_t n)
 {
-	static bool is_lost; /* the lock's holder has stopped for good */
-	bool mine = !is_lost && try_lock();
-
-	if (!mine && panic_happened())
-		is_lost = true;
-	if (mine || is_lost)
-		send_polled();
 	for (size_t i = 0; i < n; i++) {
 		if (bytes[i] == '\n')
 			put_polled('\r');
 		put_polled(bytes[i]);
 	}
+	while (!(inb(UART_STATUS) & STATUS_ROOM))
+		port_pause();
+}
+
+static bool take_polling(void)
+{
+	uint64_t end = port_ns() + FLUSH_NS;
+
+	while (__atomic_exchange_n(&polling, true, __ATOMIC_ACQUIRE)) {
+		if (port_ns() >= end)
+			return false;
+		port_pause();
+	}
+	return true;
+}
+
+/* In an NMI or a panic. */
+static void write_polled(const char *bytes, size_t n)
+{
+	static bool is_lost; /* a holder of one has stopped for good, or is below us on the stack */
+	bool alone = !is_lost && take_polling();
+	bool mine = !is_lost && try_lock();
+
+	if (!(alone && mine) && panic_happened())
+		is_lost = true;
+	if (mine || is_lost)
+		send_polled();
+	write_past(bytes, n);
 	if (mine)
 		__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
+	if (alone)
+		__atomic_store_n(&polling, false, __ATOMIC_RELEASE);
 }
 
 void port_console_write(const char *bytes, size_t n)
