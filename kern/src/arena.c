@@ -575,22 +575,35 @@ struct request {
 	uintptr_t result;
 };
 
+/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
+static inline bool is_fronted(const struct arena *a, size_t units)
+{
+	return units - 1 < a->front_max;
+}
+
 static bool request_serve(void *arg)
 {
 	struct request *r = arg;
+	struct arena_front *front = r->arena->front;
 
+	/* While it waits, what fits goes back to the front's slabs. */
+	if (is_fronted(r->arena, r->units) && !(r->flags & ARENA_FITS)) {
+		r->result = (uintptr_t)front->alloc(front, r->units, MEM_ATOMIC);
+		if (r->result)
+			return true;
+	}
 	return serve(r->arena, r->units, r->flags, &r->result);
 }
 
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	void *caller)
+	struct arena_clients *clients, void *caller)
 {
 	bool served = false;
 
 	if (deadline > 0 && !port_thread_self())
 		wait_forever(a, size, caller);
 	if (deadline > 0)
-		served = arena_wait(a, size, try, arg, deadline, NULL);
+		served = arena_wait(a, size, try, arg, deadline, clients);
 	if (!served)
 		note_failure(a);
 	return served;
@@ -606,7 +619,7 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
 	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result)))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, caller))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, NULL, caller))
 			return NULL;
 	if (unlikely(arena_needs_care(a)))
 		arena_care(a);
@@ -619,12 +632,6 @@ static inline bool flags_plain(unsigned flags)
 	if (__builtin_expect(flags == MEM_WAIT, 1))
 		return port_irq_enabled();
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
-}
-
-/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
-static inline bool is_fronted(const struct arena *a, size_t units)
-{
-	return units - 1 < a->front_max;
 }
 
 static void *alloc_until(

@@ -275,7 +275,7 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 			size, phase, align, minaddr, maxaddr, nocross);
 	if (possible && !arena_queues(a, flags) && wish_serve(&w))
 		return (void *)w.place.at;
-	if (!arena_shortage(a, units, wish_serve, &w, flags & MEM_WAIT ? PORT_FOREVER : 0, caller))
+	if (!arena_shortage(a, units, wish_serve, &w, flags & MEM_WAIT ? PORT_FOREVER : 0, NULL, caller))
 		return NULL;
 	return (void *)w.place.at;
 }

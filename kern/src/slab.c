@@ -215,6 +215,12 @@ static void slab_unmake(struct kmem_cache *c, struct slab *s)
 	source_free(c, base);
 }
 
+/* Lock held. */
+static inline void free_add(struct kmem_cache *c, size_t n)
+{
+	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
+}
+
 /* Makes a new slab one of the cache's.  Lock held. */
 static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory *memory)
 {
@@ -222,7 +228,7 @@ static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory 
 		slab_hash_insert(&c->hash, s, c->slab_size, memory);
 	list_add_tail(&c->all, &s->all_link);
 	c->slabs++;
-	c->objects_free += c->slab_objects;
+	free_add(c, c->slab_objects);
 	c->grows++;
 	slab_place(c, s);
 }
@@ -234,7 +240,7 @@ static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
 	list_del(&s->all_link);
 	c->slabs--;
 	c->slabs_empty--;
-	c->objects_free -= c->slab_objects;
+	free_add(c, -(size_t)c->slab_objects);
 	c->shrinks++;
 	if (c->is_frames)
 		return (struct slab_memory){NULL, 0};
@@ -275,7 +281,7 @@ static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, si
 	}
 	s->hint = (uint16_t)w;
 	s->free -= (uint32_t)n;
-	c->objects_free -= n;
+	free_add(c, -n);
 	slab_place(c, s);
 	return n;
 }
@@ -311,11 +317,38 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigne
 	return s ? taken + (n == 0) : 0;
 }
 
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
 	size_t taken = slab_take_held(c, objects, n);
 
 	return taken ? taken : take_grown(c, objects, n, flags);
+}
+
+/* A request, for when it has to wait: for a slab, or an object that is freed. */
+struct request {
+	struct kmem_cache *cache;
+	void **objects;
+	size_t n, taken;
+};
+
+static bool request_serve(void *arg)
+{
+	struct request *r = arg;
+
+	r->taken = take(r->cache, r->objects, r->n, MEM_ATOMIC);
+	return r->taken > 0;
+}
+
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+{
+	struct request r = {c, objects, n, 0};
+
+	if (!(flags & MEM_WAIT))
+		return take(c, objects, n, flags);
+	if (!request_serve(&r))
+		arena_shortage(c->source, c->slab_size, request_serve, &r, PORT_FOREVER, &c->clients,
+			__builtin_return_address(0));
+	return r.taken;
 }
 
 static size_t objects_in(struct kmem_cache *c)
@@ -403,7 +436,7 @@ static inline bool put_back(struct kmem_cache *c, const struct locus *at)
 	if (w < s->hint)
 		s->hint = (uint16_t)w;
 	s->free++;
-	c->objects_free++;
+	free_add(c, 1);
 	slab_place(c, s);
 	return true;
 }
@@ -431,6 +464,16 @@ static enum mistake locate_all(
 	if (locks)
 		spin_unlock(&c->lock, irq);
 	return m;
+}
+
+/* Somebody waits for an object, or for memory beneath. */
+static __attribute__((noinline)) void give_slowly(struct kmem_cache *c)
+{
+	if (c->flags & KMC_QCACHE)
+		arena_freed(c->source);
+	else
+		arena_clients_wake(c->source, &c->clients);
+	slab_shed(c, true);
 }
 
 static bool has_surplus(const struct kmem_cache *c)
@@ -474,7 +517,9 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		strays--;
 		arena_segment_free(c->source, objects[i], c->stride, caller);
 	}
-	if (unlikely(surplus))
+	if (unlikely(kmem_is_slow(c)))
+		give_slowly(c);
+	else if (unlikely(surplus))
 		slab_shed(c, false);
 }
 

@@ -162,6 +162,11 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
 }
 
+static void clients_set_slow(struct arena_clients *clients, bool slow)
+{
+	magazine_set_slow(container_of(clients, struct kmem_cache, clients), slow);
+}
+
 static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, size_t align,
 	unsigned flags, struct arena *source)
 {
@@ -181,6 +186,8 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	for (unsigned place = 0; place < SLAB_PLACES; place++)
 		list_init(&c->partial[place]);
 	list_init(&c->all);
+	list_init(&c->clients.waiters);
+	c->clients.set_slow = clients_set_slow;
 	lay_out(c);
 }
 
