@@ -30,6 +30,8 @@ struct arena_front {
 	/* While slow, everything passes magazines by: what is freed on any core reaches the arena at once.
 	 * In a thread, interrupts on. */
 	void (*set_slow)(struct arena_front *f, bool slow);
+	/* Whether what it holds idle may serve `size`.  The arena's lock is held. */
+	bool (*may_serve)(const struct arena_front *f, size_t size);
 	/* Units of the arena's that it holds now, and how many of them it has handed out. */
 	void (*usage)(struct arena_front *f, size_t *held, size_t *live);
 	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
@@ -169,7 +171,8 @@ static inline bool arena_queues(const struct arena *a, unsigned flags)
 	       (flags & MEM_WAIT);
 }
 
-/* To be called, without a lock, when something was freed in a slow arena.  Context: any but an NMI. */
+/* To be called, without a lock, when something was freed in a slow arena, or in its front.  Context: any but
+ * an NMI. */
 void arena_freed(struct arena *a);
 
 /* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
@@ -195,6 +198,8 @@ struct arena_span {
 /* Takes a span out of which nothing is used, the first that starts at `from` or above; false if there is
  * none.  The caller gives it back to the source.  No lock held. */
 bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span);
+/* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
+size_t arena_spans_reap(struct arena *a, size_t wanted);
 /* Has a held segment serve, whatever search that takes, or returns false.  A search that needs the index
  * builds it, unless `flags` says MEM_ATOMIC: then it asks for that, and fails.  `kind` is what becomes of
  * the segment.  No lock held. */

@@ -118,8 +118,8 @@ struct kmem_cache {
 	unsigned pins;
 
 	/* Changes rarely; read without a lock. */
-	bool is_slow; /* cores close their stacks, everything goes to the slab layer */
-	bool is_waited; /* somebody sleeps for an object, and the cache is slow because of that */
+	unsigned slow; /* reasons to be: cores close their stacks, everything goes to the slab layer */
+	bool is_waited; /* one of them: somebody sleeps for an object */
 	unsigned magazine_class;
 
 	struct arena_clients clients; /* who that is */
@@ -130,7 +130,7 @@ struct kmem_cache {
 	struct list partial[SLAB_PLACES]; /* by place; that of SLAB_FULL stays empty */
 	struct list all;
 	size_t slabs, slabs_empty;
-	size_t objects_free; /* in the slab layer */
+	size_t objects_free; /* in the slab layer; also read without the lock */
 	size_t reserve;	     /* objects to keep slabs for */
 	uint64_t grows, shrinks, ctor_failures;
 	struct slab_hash hash;
@@ -218,8 +218,15 @@ void magazine_cores_end(struct kmem_cache *c);
 void magazine_drain_depot(struct kmem_cache *c, bool all);
 /* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
-/* From when this returns until it is undone, no core puts anything into a magazine or takes it out. */
+/* From when this returns until it is undone, no core puts anything into a magazine or takes it out.  What
+ * is done several times is to be undone as often. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
+
+static inline bool kmem_is_slow(const struct kmem_cache *c)
+{
+	/* Relaxed: magazine_set_slow() stops every core after it stored. */
+	return __atomic_load_n(&c->slow, __ATOMIC_RELAXED) > 0;
+}
 
 /* What leaves the hot path, or would have but for its flags */
 void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);

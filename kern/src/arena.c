@@ -575,10 +575,23 @@ struct request {
 	uintptr_t result;
 };
 
+/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
+static inline bool is_fronted(const struct arena *a, size_t units)
+{
+	return units - 1 < a->front_max;
+}
+
 static bool request_serve(void *arg)
 {
 	struct request *r = arg;
+	struct arena_front *front = r->arena->front;
 
+	/* While it waits, what fits goes back to the front's slabs. */
+	if (is_fronted(r->arena, r->units) && !(r->flags & ARENA_FITS)) {
+		r->result = (uintptr_t)front->alloc(front, r->units, MEM_ATOMIC);
+		if (r->result)
+			return true;
+	}
 	return serve(r->arena, r->units, r->flags, &r->result);
 }
 
@@ -619,12 +632,6 @@ static inline bool flags_plain(unsigned flags)
 	if (__builtin_expect(flags == MEM_WAIT, 1))
 		return port_irq_enabled();
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
-}
-
-/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
-static inline bool is_fronted(const struct arena *a, size_t units)
-{
-	return units - 1 < a->front_max;
 }
 
 static void *alloc_until(

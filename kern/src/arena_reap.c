@@ -19,8 +19,7 @@
 
 /* Spans */
 
-/* Gives retained spans back until they come to `wanted`; returns what they came to. */
-static size_t spans_reap(struct arena *a, size_t wanted)
+size_t arena_spans_reap(struct arena *a, size_t wanted)
 {
 	struct arena_span span = {0};
 	size_t given = 0;
@@ -238,7 +237,7 @@ size_t arena_reap(struct arena *a, size_t amount)
 	if (a->front)
 		a->front->drain(a->front, true);
 	if (a->afunc)
-		given += spans_reap(a, amount);
+		given += arena_spans_reap(a, amount);
 	if (given < amount)
 		given += index_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)

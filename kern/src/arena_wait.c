@@ -118,6 +118,13 @@ static size_t import_need(const struct arena *a, size_t size)
 	return a->afunc && a->source != a ? arena_import_size(a, size) : 0;
 }
 
+/* Whether what it or its front holds may serve `size`.  Lock held. */
+static bool holds_for(struct arena *a, size_t size)
+{
+	return btag_may_serve(&a->store, size) ||
+	       (size <= a->front_max && a->front->may_serve(a->front, size));
+}
+
 /* Whether its sources may give `size` more, as far as can be told from their free segments. */
 static bool sources_may_serve(struct arena *a, size_t size)
 {
@@ -130,7 +137,7 @@ static bool sources_may_serve(struct arena *a, size_t size)
 			return true;
 		a = a->source;
 		irq = spin_lock(&a->lock);
-		may = btag_may_serve(&a->store, size);
+		may = holds_for(a, size);
 		spin_unlock(&a->lock, irq);
 	}
 	return may;
@@ -145,7 +152,7 @@ static void consider(struct arena *a)
 	size_t size = w ? w->size : 0;
 
 	q->missed = q->baton != NULL;
-	if (w && btag_may_serve(&a->store, size)) {
+	if (w && holds_for(a, size)) {
 		baton_give(q, w);
 		w = NULL;
 	}
@@ -171,7 +178,7 @@ struct reach {
 
 static bool reach_may_serve(const struct reach *r, size_t size)
 {
-	while (size && !btag_may_serve(&r->arena->store, size)) {
+	while (size && !holds_for(r->arena, size)) {
 		/* Below the first arena nothing was freed; and what only tags come from gives no segments. */
 		if (!r->below || (r->arena->source != r->below->arena && r->arena->source != r->arena))
 			return false;
@@ -300,12 +307,15 @@ static void chain_unmark(struct arena *a)
 	}
 }
 
-/* What fronts hold idle may be all that is missing. */
+/* What fronts hold idle, or spans that were retained before the chain was slow, may be all that is missing. */
 static void chain_drain(struct arena *a)
 {
-	for (; a; a = downstream(a))
+	for (; a; a = downstream(a)) {
 		if (a->front)
 			a->front->drain(a->front, true);
+		if (a->afunc)
+			arena_spans_reap(a, SIZE_MAX);
+	}
 }
 
 /* Coming and going */

@@ -178,12 +178,6 @@ static void core_load(struct kmem_core *core, struct magazine *m)
 	core->depot_trips++;
 }
 
-static bool is_slow(const struct kmem_cache *c)
-{
-	/* Relaxed: magazine_set_slow() stops every core after it stored. */
-	return __atomic_load_n(&c->is_slow, __ATOMIC_RELAXED);
-}
-
 /* Loads a magazine with rounds in it, if this core or the depot has one; else puts some of the slab layer's
  * objects into the one it has, unless they have to be constructed. */
 static bool core_refill(struct kmem_cache *c, struct kmem_core *core)
@@ -231,7 +225,7 @@ static bool core_change(
 	bool changed = false;
 
 	core_close(core);
-	if (!is_slow(c)) {
+	if (!kmem_is_slow(c)) {
 		changed = change(c, core);
 		core_open(core);
 	}
@@ -284,7 +278,7 @@ static size_t take_constructed(
 static void *fill(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *objects[SLAB_STEP];
-	bool lays_up = kmem_core_self(c)->loaded && !is_slow(c);
+	bool lays_up = kmem_core_self(c)->loaded && !kmem_is_slow(c);
 	size_t n = take_constructed(c, objects, lays_up ? SLAB_STEP : 1, 1, flags, caller), kept;
 
 	if (n == 0)
@@ -307,7 +301,7 @@ static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 		object = port_stack_pop(&kmem_core_self(c)->stack);
 		if (object)
 			return object;
-	} while (!is_slow(c));
+	} while (!kmem_is_slow(c));
 	return fill(c, flags, caller);
 }
 
@@ -448,7 +442,7 @@ static void defer(struct kmem_cache *c, void *object, void *caller)
 /* Puts an empty magazine into the depot; false if there is no memory for one. */
 static bool depot_stock(struct kmem_cache *c)
 {
-	struct magazine *m = is_slow(c) ? NULL : magazine_alloc(c);
+	struct magazine *m = kmem_is_slow(c) ? NULL : magazine_alloc(c);
 
 	if (!m)
 		return false;
@@ -593,8 +587,8 @@ static void core_stop(void *cache)
 
 void magazine_set_slow(struct kmem_cache *c, bool slow)
 {
-	__atomic_store_n(&c->is_slow, slow, __ATOMIC_RELAXED);
-	for (unsigned core = 0; slow && core < port_core_count(); core++)
+	__atomic_fetch_add(&c->slow, slow ? 1 : -1u, __ATOMIC_RELAXED);
+	for (unsigned core = 0; slow && c->cores && core < port_core_count(); core++)
 		port_core_run(core, core_stop, c);
 }
 

@@ -39,9 +39,12 @@ static void *front_alloc(struct arena_front *f, size_t size, unsigned flags)
 	struct kmem_cache *c = cache_for(f, size);
 	void *object = kmem_alloc_hot(c);
 
-	return __builtin_expect(object != NULL, 1) ?
-		       object :
-		       magazine_alloc_slow(c, MEM_ATOMIC, __builtin_return_address(0));
+	if (__builtin_expect(object != NULL, 1))
+		return object;
+	/* Who may wait stands behind those who do. */
+	if (arena_queues(qcaches_of(f)->arena, flags))
+		return NULL;
+	return magazine_alloc_slow(c, MEM_ATOMIC, __builtin_return_address(0));
 }
 
 static void front_free(struct arena_front *f, void *addr, size_t size, void *caller)
@@ -68,6 +71,13 @@ static void front_set_slow(struct arena_front *f, bool slow)
 
 	for (size_t i = 0; i < q->count; i++)
 		magazine_set_slow(&q->cache[i], slow);
+}
+
+static bool front_may_serve(const struct arena_front *f, size_t size)
+{
+	const struct kmem_cache *c = cache_for((struct arena_front *)f, size);
+
+	return __atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) > 0;
 }
 
 static void front_usage(struct arena_front *f, size_t *held, size_t *live)
@@ -136,8 +146,8 @@ static struct arena_front *front_create(struct arena *a)
 	if (!q)
 		return NULL;
 	*q = (struct qcaches){
-		.front = {front_alloc, front_free, front_drain, front_set_slow, front_usage,
-			front_destroy, count},
+		.front = {front_alloc, front_free, front_drain, front_set_slow,
+			front_may_serve, front_usage, front_destroy, count},
 		.arena = a,
 		.shift = a->store.shift,
 		.bytes = bytes,

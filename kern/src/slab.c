@@ -216,6 +216,12 @@ static void slab_unmake(struct kmem_cache *c, struct slab *s)
 	source_free(c, base);
 }
 
+/* Lock held. */
+static inline void free_add(struct kmem_cache *c, size_t n)
+{
+	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
+}
+
 /* Makes a new slab one of the cache's.  Lock held. */
 static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory *memory)
 {
@@ -223,7 +229,7 @@ static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory 
 		slab_hash_insert(&c->hash, s, c->slab_size, memory);
 	list_add_tail(&c->all, &s->all_link);
 	c->slabs++;
-	c->objects_free += c->slab_objects;
+	free_add(c, c->slab_objects);
 	c->grows++;
 	slab_place(c, s);
 }
@@ -235,7 +241,7 @@ static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
 	list_del(&s->all_link);
 	c->slabs--;
 	c->slabs_empty--;
-	c->objects_free -= c->slab_objects;
+	free_add(c, -(size_t)c->slab_objects);
 	c->shrinks++;
 	if (c->is_frames)
 		return (struct slab_memory){NULL, 0};
@@ -276,7 +282,7 @@ static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, si
 	}
 	s->hint = (uint16_t)w;
 	s->free -= (uint32_t)n;
-	c->objects_free -= n;
+	free_add(c, -n);
 	slab_place(c, s);
 	return n;
 }
@@ -404,7 +410,7 @@ static inline bool put_back(struct kmem_cache *c, const struct locus *at)
 	if (w < s->hint)
 		s->hint = (uint16_t)w;
 	s->free++;
-	c->objects_free++;
+	free_add(c, 1);
 	slab_place(c, s);
 	return true;
 }
@@ -432,6 +438,19 @@ static enum mistake locate_all(
 	if (locks)
 		spin_unlock(&c->lock, irq);
 	return m;
+}
+
+/* Somebody waits for an object, or for memory beneath.  Empty slabs are kept for nobody, but for those who
+ * wait for an object. */
+static __attribute__((noinline)) void give_slowly(struct kmem_cache *c, size_t n)
+{
+	bool waited = slab_is_waited(c);
+
+	if (waited)
+		slab_waiters_wake(c, n);
+	if (c->flags & KMC_QCACHE)
+		arena_freed(c->source);
+	slab_shed(c, !waited);
 }
 
 static bool has_surplus(const struct kmem_cache *c)
@@ -475,10 +494,10 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		strays--;
 		arena_segment_free(c->source, objects[i], c->stride, caller);
 	}
-	if (unlikely(surplus))
+	if (unlikely(kmem_is_slow(c)))
+		give_slowly(c, n);
+	else if (unlikely(surplus))
 		slab_shed(c, false);
-	if (unlikely(slab_is_waited(c)))
-		slab_waiters_wake(c, n);
 }
 
 /* An empty slab that may go, or NULL. */

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Allocations that sleep, through fronts and caches.
+ */
+#include "arena.h"
+#include "kthread.h"
+#include "port.h"
+#include "slab.h"
+#include "test.h"
+
+#define PAGE PORT_PAGE_SIZE
+#define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
+
+static size_t waiting(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s.waiting;
+}
+
+static void await_waiting(struct arena *a, size_t n)
+{
+	uint64_t end = port_ns() + PATIENCE;
+
+	while (waiting(a) != n && port_ns() < end)
+		kthread_usleep(100);
+}
+
+/* Integers, handed out through quantum caches of 1 and 2. */
+static struct arena *fronted(const char *name, size_t n, struct arena *source)
+{
+	return source ? arena_create(name, NULL, 0, 1, arena_alloc, arena_free, source, 2, MEM_WAIT) :
+			arena_create(name, (void *)1, n, 1, NULL, NULL, NULL, 2, MEM_WAIT);
+}
+
+#define ALL_MAX 512
+
+struct all {
+	void *each[ALL_MAX];
+	size_t n;
+};
+
+static void take_all(struct all *all, struct arena *a)
+{
+	void *p;
+
+	for (all->n = 0; (p = arena_alloc(a, 1, MEM_ATOMIC)); all->n++)
+		all->each[all->n] = p;
+}
+
+static void give_all(struct all *all, struct arena *a)
+{
+	while (all->n > 0)
+		arena_free(a, all->each[--all->n], 1);
+}
+
+struct sleeper {
+	struct arena *arena;
+	struct kmem_cache *cache;
+	void *got;
+	bool done;
+};
+
+static void sleeper_run(void *arg)
+{
+	struct sleeper *s = arg;
+
+	s->got = s->cache ? kmem_cache_alloc(s->cache, MEM_WAIT) : arena_alloc(s->arena, 1, MEM_WAIT);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+}
+
+static bool is_served(struct sleeper *s)
+{
+	uint64_t end = port_ns() + PATIENCE;
+
+	while (!__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) && port_ns() < end)
+		kthread_usleep(100);
+	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
+}
+
+TEST("wait: what goes back to a front's slab serves who waits for as much")
+{
+	static struct all all;
+	struct arena *a = fronted("fronted", 200, NULL);
+	struct sleeper s = {.arena = a};
+	struct ktask *t;
+	bool served;
+
+	take_all(&all, a);
+	CHECK_EQ(all.n, 200);
+	t = ktask("sleeper", sleeper_run, &s);
+	await_waiting(a, 1);
+	arena_free(a, all.each[0], 1);
+	all.each[0] = all.each[--all.n];
+	served = is_served(&s);
+	give_all(&all, a);
+	ktask_join(t);
+	arena_free(a, s.got, 1);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK(served);
+}
+
+TEST("wait: what goes back to a front's slab serves who waits in an importer")
+{
+	static struct all all;
+	struct arena *a = fronted("fronted", 200, NULL), *b = fronted("above", 0, a);
+	struct sleeper s = {.arena = b};
+	struct ktask *t;
+	bool served;
+
+	take_all(&all, a);
+	t = ktask("sleeper", sleeper_run, &s);
+	await_waiting(b, 1);
+	arena_free(a, all.each[0], 1);
+	all.each[0] = all.each[--all.n];
+	served = is_served(&s);
+	give_all(&all, a);
+	ktask_join(t);
+	arena_free(b, s.got, 1);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK(served);
+}
+
+TEST("wait: a freed object serves who waits for one of its cache")
+{
+	struct arena *a = arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, 0, a, NULL, NULL, NULL);
+	struct sleeper s = {.cache = c};
+	static struct all all;
+	struct ktask *t;
+	bool served;
+	void *p;
+
+	for (all.n = 0; (p = kmem_cache_alloc(c, MEM_ATOMIC)); all.n++)
+		all.each[all.n] = p;
+	CHECK_EQ(all.n, 64);
+	t = ktask("sleeper", sleeper_run, &s);
+	await_waiting(a, 1);
+	kmem_cache_free(c, all.each[--all.n]);
+	served = is_served(&s);
+	while (all.n > 0)
+		kmem_cache_free(c, all.each[--all.n]);
+	if (!served) {
+		kmem_cache_reap(c, KMEM_REAP_ALL);
+		kthread_usleep(100000);
+	}
+	ktask_join(t);
+	kmem_cache_free(c, s.got);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK(served);
+}
+
+TEST("wait: spans that the arena retains itself don't keep a larger request asleep")
+{
+	struct arena *a = arena_create("ids", (void *)16, 16, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *b = arena_create("b", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	void *p = arena_alloc(b, 8, MEM_ATOMIC), *q = arena_alloc(b, 8, MEM_ATOMIC);
+
+	arena_free(b, p, 8);
+	arena_free(b, q, 8);
+	p = arena_alloc_timeout(b, 16, MEM_ERROR, port_ns() + PATIENCE / 10);
+	CHECK_NE((uintptr_t)p, 0);
+	arena_free(b, p, 16);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
