@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Caches interrupted inside their hot path at each of its instructions.
+ *
+ * The functions are the public ones.  In between two instructions an interrupt's worth of allocations and
+ * frees on the same cache runs; afterward each object must be in one hand: nobody was given what another
+ * has, and when all have been freed the cache has as many out as before.
+ */
+#include "kmalloc.h"
+#include "lib/string.h"
+#include "port.h"
+#include "slab.h"
+#include "test.h"
+
+#include "step.h"
+
+#define SIZE 64
+#define HELD_MAX 512
+#define BULK 6
+
+static struct kmem_cache *cache;
+
+/* What is held, by whoever: the interrupted and what interrupts it. */
+static void *held[HELD_MAX];
+static size_t held_count;
+
+static void hold(void *p)
+{
+	CHECK_NE((uintptr_t)p, 0);
+	for (size_t i = 0; i < held_count; i++)
+		CHECK_NE((uintptr_t)held[i], (uintptr_t)p);
+	CHECK_LT(held_count, HELD_MAX);
+	held[held_count++] = p;
+}
+
+static void *let_go(void)
+{
+	CHECK_LT(0, held_count);
+	return held[--held_count];
+}
+
+/* Steps */
+
+static void step_alloc(void)
+{
+	hold(kmem_cache_alloc(cache, MEM_ATOMIC));
+}
+
+static void step_alloc_wait(void)
+{
+	hold(kmem_cache_alloc(cache, MEM_WAIT));
+}
+
+static void step_free(void)
+{
+	kmem_cache_free(cache, let_go());
+}
+
+static void step_alloc_bulk(void)
+{
+	void *objects[BULK];
+
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, BULK, MEM_ATOMIC), BULK);
+	for (size_t i = 0; i < BULK; i++)
+		hold(objects[i]);
+}
+
+static void step_free_bulk(void)
+{
+	void *objects[BULK];
+
+	for (size_t i = 0; i < BULK; i++)
+		objects[i] = let_go();
+	kmem_cache_free_bulk(cache, objects, BULK);
+}
+
+static void step_kmalloc(void)
+{
+	kfree(kmalloc(SIZE, MEM_ATOMIC));
+}
+
+/* Interference.  What it takes it keeps apart, and gives back when the step has ended. */
+
+static void *taken[2 * BULK];
+static size_t taken_count;
+
+static void take(void)
+{
+	taken[taken_count++] = kmem_cache_alloc(cache, MEM_ATOMIC);
+	taken[taken_count++] = kmem_cache_alloc(cache, MEM_ATOMIC);
+}
+
+static void give(void)
+{
+	kmem_cache_free(cache, let_go());
+	kmem_cache_free(cache, let_go());
+}
+
+static void pairs(void)
+{
+	void *a = kmem_cache_alloc(cache, MEM_ATOMIC), *b = kmem_cache_alloc(cache, MEM_ATOMIC);
+
+	kmem_cache_free(cache, a);
+	kmem_cache_free(cache, b);
+	kfree(kmalloc(SIZE, MEM_ATOMIC));
+}
+
+static void many(void)
+{
+	taken_count += kmem_cache_alloc_bulk(cache, taken + taken_count, BULK, MEM_ATOMIC);
+}
+
+static void settle(void)
+{
+	while (taken_count > 0)
+		hold(taken[--taken_count]);
+}
+
+static void prepare(void)
+{
+	for (int i = 0; i < 64; i++)
+		step_alloc();
+	for (int i = 0; i < 24; i++)
+		step_free();
+}
+
+static void put_all_back(void)
+{
+	while (held_count > 0)
+		step_free();
+}
+
+static uint64_t live(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(cache, &s);
+	return s.live;
+}
+
+static void interfere_everywhere(void (*step)(void), void (*what)(void))
+{
+	bool more = true;
+
+	for (size_t at = 0; more; at++) {
+		prepare();
+		more = step_interfere(step, at, what);
+		settle();
+		put_all_back();
+		CHECK_EQ(live(), 0);
+	}
+}
+
+/* `function` is the one whose instructions must all have been met. */
+static void try_step(void (*step)(void), uintptr_t function)
+{
+	static void (*const interferences[])(void) = {take, give, pairs, many};
+
+	cache = kmem_cache_create("stepped", SIZE, 0, 0, NULL, NULL, NULL, NULL);
+	step_forget();
+	for (size_t i = 0; i < sizeof(interferences) / sizeof(interferences[0]); i++)
+		interfere_everywhere(step, interferences[i]);
+	CHECK_EQ(step_missed(function), 0);
+	CHECK_EQ(kmem_cache_check(cache, &console_sink), 0);
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+}
+
+TEST("slab: an allocation interrupted at any instruction of the hot path loses and doubles nothing")
+{
+	try_step(step_alloc, (uintptr_t)kmem_cache_alloc);
+	try_step(step_alloc_wait, (uintptr_t)kmem_cache_alloc);
+}
+
+TEST("slab: a free interrupted at any instruction of the hot path loses and doubles nothing")
+{
+	try_step(step_free, (uintptr_t)kmem_cache_free);
+}
+
+TEST("slab: many at a time interrupted at any instruction lose and double nothing")
+{
+	try_step(step_alloc_bulk, (uintptr_t)kmem_cache_alloc_bulk);
+	try_step(step_free_bulk, (uintptr_t)kmem_cache_free_bulk);
+}
+
+TEST("kmalloc: interrupted at any instruction of the hot path it loses and doubles nothing")
+{
+	try_step(step_kmalloc, (uintptr_t)kmalloc);
+	try_step(step_kmalloc, (uintptr_t)kfree);
+}
