@@ -44,6 +44,17 @@ static void *take_pages(size_t bytes)
 	return pages;
 }
 
+/* Eight stores a turn, over whole pages: at boot this is what grows with RAM. */
+static void root_fill(uintptr_t **root, size_t count)
+{
+	uintptr_t **end = root + pages_for(count * sizeof(*root)) * (PORT_PAGE_SIZE / sizeof(*root));
+
+	for (; root < end; root += 8) {
+		root[0] = root[1] = root[2] = root[3] = nobody;
+		root[4] = root[5] = root[6] = root[7] = nobody;
+	}
+}
+
 void frames_init(uintptr_t first, uintptr_t last)
 {
 	frames.first = first / FRAMES_LEAF_BYTES * FRAMES_LEAF_BYTES;
@@ -51,8 +62,7 @@ void frames_init(uintptr_t first, uintptr_t last)
 	frames.root = take_pages(frames.count * sizeof(*frames.root));
 	live = take_pages(frames.count * sizeof(*live));
 	idle = take_pages(BITMAP_WORDS(frames.count) * sizeof(*idle));
-	for (size_t i = 0; i < frames.count; i++)
-		frames.root[i] = nobody;
+	root_fill(frames.root, frames.count);
 	memset(idle, 0, BITMAP_WORDS(frames.count) * sizeof(*idle));
 }
 

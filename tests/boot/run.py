@@ -442,15 +442,29 @@ def _():
 
 # The unit tests, in the kernel
 
-def unit_tests(*arguments, limit=300):
+# Cores, and what the number of a random test's operations is divided by.
+UNIT_RUNS = [(1, 1), (2, 10), (4, 10), (8, 10)]
+QUICK_UNIT_RUNS = [(2, 10)]
+
+
+def unit_tests(cores, divisor, limit=300):
     """Runs them all in one boot; returns how many passed and failed."""
-    with qemu("--mem", "256M", "--autorun", "test; poweroff", *arguments, limit=limit) as console:
+    with qemu("--mem", "256M", "--cores", str(cores), "--append", f"test_divisor={divisor}",
+              "--autorun", "test; poweroff", limit=limit) as console:
         status = console.status()
         count = re.search(r"(?m)^(\d+) passed, (\d+) failed$", console.text)
         if not count or status != 0 or count[2] != "0":
             print(console.text)
         assert count and status == 0, status
         return int(count[1]), int(count[2])
+
+
+def run_unit_tests(cores, divisor):
+    try:
+        return unit_tests(cores, divisor)
+    except AssertionError as error:
+        print(f"FAIL unit tests in the kernel on {cores} cores: {error}")
+        return 0, 1
 
 
 def run_one(name, function):
@@ -478,12 +492,9 @@ def main():
             good = run_one(name, function)
             passed, failed = passed + good, failed + (not good)
     if not options.filter:
-        try:
-            p, f = unit_tests()
-        except AssertionError as error:
-            print(f"FAIL unit tests in the kernel: {error}")
-            p, f = 0, 1
-        passed, failed = passed + p, failed + f
+        for cores, divisor in QUICK_UNIT_RUNS if options.quick else UNIT_RUNS:
+            p, f = run_unit_tests(cores, divisor)
+            passed, failed = passed + p, failed + f
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
