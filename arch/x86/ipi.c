@@ -243,11 +243,18 @@ void port_freeze(void)
 
 bool ipi_init(void)
 {
-	poke_vector = irq_alloc("poke", poke_interrupt, NULL);
-	run_vector = irq_alloc("run", run_interrupt, NULL);
-	flush_vector = irq_alloc("flush", flush_interrupt, NULL);
-	if (!poke_vector || !run_vector || !flush_vector)
+	static const struct irq_request requests[] = {
+		{"poke", poke_interrupt, NULL},
+		{"run", run_interrupt, NULL},
+		{"flush", flush_interrupt, NULL},
+	};
+	unsigned first = irq_alloc_block(requests, 3);
+
+	if (!first)
 		return false;
+	poke_vector = first;
+	run_vector = first + 1;
+	flush_vector = first + 2;
 	irq_set_route(poke_vector, "from other cores");
 	irq_set_route(run_vector, "from other cores");
 	irq_set_route(flush_vector, "from other cores");

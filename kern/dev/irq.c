@@ -65,38 +65,67 @@ static uint64_t count_of(unsigned vector)
 	return sum;
 }
 
-unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
+/* The least power of two that isn't below n. */
+static size_t block_align(size_t n)
 {
-	unsigned vector = (unsigned)(uintptr_t)arena_alloc(arena, 1, MEM_ATOMIC);
-	struct vector *v;
+	size_t align = 1;
 
-	if (vector == 0)
-		return 0;
-	v = vector_at(vector);
-	v->arg = arg;
-	v->name = name;
+	while (align < n)
+		align *= 2;
+	return align;
+}
+
+static void vector_enter(unsigned vector, const struct irq_request *r)
+{
+	struct vector *v = vector_at(vector);
+
+	v->arg = r->arg;
+	v->name = r->name;
 	v->route[0] = '\0';
 	v->before = count_of(vector);
 	/* Release: pairs with the acquire in irq_handle() and irq_next(). */
-	__atomic_store_n(&v->handler, handler, __ATOMIC_RELEASE);
-	return vector;
+	__atomic_store_n(&v->handler, r->handler, __ATOMIC_RELEASE);
+}
+
+unsigned irq_alloc_block(const struct irq_request *requests, size_t n)
+{
+	unsigned first = (unsigned)(uintptr_t)arena_xalloc(
+		arena, n, block_align(n), 0, 0, 0, 0, MEM_ERROR);
+
+	for (size_t i = 0; first != 0 && i < n; i++)
+		vector_enter(first + (unsigned)i, &requests[i]);
+	return first;
+}
+
+unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
+{
+	struct irq_request request = {name, handler, arg};
+
+	return irq_alloc_block(&request, 1);
 }
 
 static void pass(void *arg)
 {
 }
 
-void irq_free(unsigned vector)
+void irq_free_block(unsigned first, size_t n)
 {
-	struct vector *v = vector_at(vector);
+	for (size_t i = 0; i < n; i++) {
+		struct vector *v = vector_at(first + (unsigned)i);
 
-	if (!v->handler)
-		panic("irq: vector %u is freed, and nobody has it", vector);
-	__atomic_store_n(&v->handler, NULL, __ATOMIC_RELEASE);
+		if (!v->handler)
+			panic("irq: vector %zu is freed, and nobody has it", first + i);
+		__atomic_store_n(&v->handler, NULL, __ATOMIC_RELEASE);
+	}
 	/* Handlers run with interrupts off, so a core that runs this is in none. */
 	for (unsigned core = 0; core < port_core_count(); core++)
 		port_core_run(core, pass, NULL);
-	arena_free(arena, (void *)(uintptr_t)vector, 1);
+	arena_xfree(arena, (void *)(uintptr_t)first, n);
+}
+
+void irq_free(unsigned vector)
+{
+	irq_free_block(vector, 1);
 }
 
 void irq_set_route(unsigned vector, const char *fmt, ...)

@@ -13,6 +13,7 @@
 #define SPANDREL_IRQ_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Makes the arena and the counters of every core there can be.  Context: boot, once, when base_arena
@@ -29,6 +30,20 @@ unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);
 /* Takes it back.  The caller has seen to it that nothing raises it any more; when this returns, no
  * core is inside the handler.  Context: interrupts on, no spinlock.  Panics if nobody has it. */
 void irq_free(unsigned vector);
+
+/* One of a block's vectors. */
+struct irq_request {
+	const char *name;
+	void (*handler)(void *arg);
+	void *arg;
+};
+
+/* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below n, as
+ * devices with several messages want them (PCI, MSI).  As irq_alloc() in all else; cost: linear in n. */
+unsigned irq_alloc_block(const struct irq_request *requests, size_t n);
+
+/* Takes back a block, whole.  As irq_free(). */
+void irq_free_block(unsigned first, size_t n);
 
 /* Says, for people, where a vector's interrupts come from. */
 void irq_set_route(unsigned vector, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

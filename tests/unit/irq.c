@@ -111,3 +111,21 @@ TEST("irq: what nobody has isn't handled, whatever its number")
 	CHECK(!raise(MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT));
 	CHECK(!raise(UINT32_MAX));
 }
+
+TEST("irq: a block of vectors starts on a multiple of its size, and each has a handler of its own")
+{
+	unsigned values[5] = {1, 10, 100, 1000, 10000}, first;
+	struct irq_request requests[5];
+
+	for (size_t i = 0; i < 5; i++)
+		requests[i] = (struct irq_request){"block", count, &values[i]};
+	first = irq_alloc_block(requests, 5);
+	CHECK_NE(first, 0);
+	CHECK_EQ(first % 8, 0);
+	calls = 0;
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(raise(first + i));
+	CHECK_EQ(calls, 11111);
+	irq_free_block(first, 5);
+	CHECK(!raise(first + 4));
+}
