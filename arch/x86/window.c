@@ -23,6 +23,8 @@
 #include "ipi.h"
 #include "layout.h"
 #include "lib/errno.h"
+#include "lib/string.h"
+#include "physical.h"
 #include "lib/panic.h"
 #include "machine.h"
 #include "paging.h"
@@ -47,21 +49,21 @@ static uint64_t direct_phys(const void *p)
 /* The table that *entry leads to, put there if there was none; NULL: no memory. */
 static uint64_t *next_table(uint64_t *entry)
 {
-	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-	void *table;
+	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE), table;
 
 	if (value & PTE_PRESENT)
 		return direct_at(value & PTE_ADDRESS);
-	table = base_zalloc(NULL, PORT_PAGE_SIZE, MEM_ATOMIC);
+	table = (uintptr_t)arena_alloc(phys_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
 	if (!table)
 		return NULL;
+	memset(direct_at(table), 0, PORT_PAGE_SIZE);
 	/* Release: the table is zero before it can be walked. */
-	if (__atomic_compare_exchange_n(entry, &value, direct_phys(table) | TABLE_FLAGS, false,
+	if (__atomic_compare_exchange_n(entry, &value, table | TABLE_FLAGS, false,
 		    __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) {
 		__atomic_fetch_add(&table_pages, 1, __ATOMIC_RELAXED);
-		return table;
+		return direct_at(table);
 	}
-	base_free(NULL, table, PORT_PAGE_SIZE);
+	arena_free(phys_arena, (void *)table, PORT_PAGE_SIZE);
 	return direct_at(value & PTE_ADDRESS);
 }
 

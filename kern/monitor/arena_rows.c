@@ -5,6 +5,7 @@
 #include "monitor_impl.h"
 
 #include "port.h"
+#include "vmap.h"
 
 /* The memory is taken before anything is read, and may itself bring an arena more into sight, so it
  * goes around until all fit. */
@@ -19,7 +20,7 @@ bool arena_rows_take(struct arena_rows *r)
 		r->bytes =
 			(r->count * sizeof(*r->rows) + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 		fit = r->bytes / sizeof(*r->rows);
-		r->rows = base_alloc(NULL, r->bytes, MEM_ERROR);
+		r->rows = vmalloc(r->bytes, MEM_ERROR);
 		if (!r->rows)
 			return false;
 		r->count = arena_tree_stats(r->rows, fit);
@@ -29,5 +30,5 @@ bool arena_rows_take(struct arena_rows *r)
 
 void arena_rows_drop(struct arena_rows *r)
 {
-	base_free(NULL, r->rows, r->bytes);
+	vfree(r->rows, r->bytes);
 }

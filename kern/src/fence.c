@@ -9,6 +9,7 @@
 #include "kthread.h"
 #include "lib/sink.h"
 #include "machine.h"
+#include "physical.h"
 #include "port.h"
 #include "slab.h"
 
@@ -50,7 +51,7 @@ static uint64_t in_use(const struct arena_stats *s)
 {
 	uint64_t own = s->tag_pages;
 
-	if (s->arena == base_arena)
+	if (s->arena == base_arena || s->arena == phys_arena)
 		own += machine_table_pages() + frames_pages();
 	return s->used - own * PORT_PAGE_SIZE;
 }
