@@ -142,6 +142,7 @@
  */
 #include "arena_impl.h"
 
+#include "btag_quick.h"
 #include "lib/string.h"
 #include "sync.h"
 
@@ -158,11 +159,14 @@
 
 /* Tags and pages beneath an arena */
 
-static inline void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
+/* Cuts the front off free segment f. */
+static inline __attribute__((always_inline)) struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
 {
 	arena_span_begin_use(a, f);
-	btag_carve(&a->store, f, start, size);
 	a->allocs++;
+	if (__builtin_expect(a->store.quick, 1))
+		return btag_carve_quick(&a->store, f, size);
+	return btag_carve(&a->store, f, f->start, size);
 }
 
 /* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve full.
@@ -177,7 +181,7 @@ static bool tag_page_fetch(struct arena *base)
 	if (f) {
 		uintptr_t page = f->start;
 
-		held_carve(base, f, page, PORT_PAGE_SIZE);
+		held_carve(base, f, PORT_PAGE_SIZE);
 		tag_supply_add_page(supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
 			tag_supply_take(supply, &reserve, base->tag_reserve);
@@ -225,15 +229,15 @@ static void tags_shed(struct arena *a)
 /* Serving from what is held */
 
 /* Serves by instant fit, if a segment and the tags to cut it are in hand. */
-static inline bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
+static inline __attribute__((always_inline)) bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *f = btag_fit_instant(&a->store, size);
-	bool served = f && a->store.spare.count >= a->tag_reserve + (f->size != size);
+	struct btag *f = btag_fit_quick(&a->store, size);
+	bool served = f && (a->store.spare.count > a->tag_reserve || f->size == size);
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
-		held_carve(a, f, f->start, size);
+		held_carve(a, f, size);
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
@@ -278,9 +282,9 @@ static const char *span_install(
 		*result = f->start;
 		a->imports++;
 		a->retained += got;
-		held_carve(a, f, f->start, size);
+		f = held_carve(a, f, size);
 		if (flags & ARENA_NEXTFIT)
-			btag_cursor_move(&a->next_fit, f);
+			arena_next_fit_move(a, f);
 	}
 	spin_unlock(&a->lock, irq);
 	return refused;
@@ -357,7 +361,7 @@ static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *
 	return served;
 }
 
-static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
 {
 	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
 		return true;
@@ -366,14 +370,12 @@ static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t
 
 /* Taking back */
 
-enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
+enum mistake { NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
 
-/* What a free leaves to be done with the lock released. */
-struct aftermath {
-	struct arena_span span; /* goes back to the source, if its size isn't 0 */
-	bool tags; /* too many in hand */
-	bool slow; /* somebody waits for what was freed */
-};
+/* What is to be done with the lock released, rarely any of it. */
+#define AFTER_SPAN (1u << 0) /* a span goes back to the source */
+#define AFTER_TAGS (1u << 1) /* too many in hand */
+#define AFTER_SLOW (1u << 2) /* somebody waits for what was freed */
 
 static void span_leave(struct arena *a, struct btag *span, struct arena_span *left)
 {
@@ -382,50 +384,91 @@ static void span_leave(struct arena *a, struct btag *span, struct arena_span *le
 	a->returns++;
 }
 
-static inline void held_release(struct arena *a, struct btag *t, struct aftermath *after)
+/* A span is wholly free: it is retained, or leaves. */
+static __attribute__((noinline)) unsigned span_emptied(
+	struct arena *a, struct btag *span, struct arena_span *left)
 {
-	struct btag *f = btag_release(&a->store, t);
-	struct btag *span;
+	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
+	bool wanted = __atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
 
-	a->frees++;
-	if (a->afunc && (span = btag_span_whole(f))) {
-		/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
-		bool wanted = __atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
-
-		if (a->retained + span->size <= a->retain_max && !wanted)
-			a->retained += span->size;
-		else
-			span_leave(a, span, &after->span);
+	if (a->retained + span->size > a->retain_max || wanted) {
+		span_leave(a, span, left);
+		return AFTER_SPAN;
 	}
-	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
-	after->slow = a->queue.slow;
+	a->retained += span->size;
+	return 0;
 }
 
-static inline enum mistake take_back(
-	struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind)
+/* Makes the segment free to which *link points; returns what that leaves to be done. */
+static inline __attribute__((always_inline)) unsigned held_release(struct arena *a, struct btag **link, struct arena_span *left)
 {
-	struct aftermath after = {.span = {0}};
-	enum mistake m = NO_MISTAKE;
-	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *t = btag_find(&a->store, addr);
+	struct btag *f, *span;
+	unsigned after = 0;
 
-	if (unlikely(!t))
-		m = NOT_ALLOCATED;
-	else if (unlikely(t->kind != kind))
-		m = WRONG_KIND;
-	else if (unlikely(t->size != size))
-		m = WRONG_SIZE;
-	else
-		held_release(a, t, &after);
-	spin_unlock(&a->lock, irq);
+	f = __builtin_expect(a->store.quick, 1) ? btag_release_quick(&a->store, link) :
+				       btag_release(&a->store, *link);
+	a->frees++;
+	if (a->afunc && (span = btag_span_whole(f)))
+		after = span_emptied(a, span, left);
+	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX))
+		after |= AFTER_TAGS;
+	if (unlikely(a->queue.slow))
+		after |= AFTER_SLOW;
+	return after;
+}
 
-	if (unlikely(after.span.size))
-		arena_span_return(a, &after.span);
-	if (unlikely(after.tags))
+static __attribute__((noinline)) void aftermath(
+	struct arena *a, unsigned after, const struct arena_span *left)
+{
+	if (after & AFTER_SPAN)
+		arena_span_return(a, left);
+	if (after & AFTER_TAGS)
 		tags_shed(a);
-	if (unlikely(after.slow))
+	if (after & AFTER_SLOW)
 		arena_freed(a);
-	return m;
+}
+
+static __attribute__((noreturn, cold)) void bad_free(
+	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
+{
+	struct arena_segment s;
+
+	if (size == 0)
+		arena_bug(a, caller, "free of %#lx with size 0", addr);
+	if (!arena_find_segment(a, addr, &s))
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
+	if (s.kind != ARENA_SEGMENT_USED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
+			size);
+	if (m == NOT_ALLOCATED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
+			s.start, s.size);
+	if (m == WRONG_KIND)
+		arena_bug(a, caller,
+			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
+	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
+		s.size);
+}
+
+void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+	struct arena_span left;
+	unsigned after = 0;
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag **link = btag_hash_link(&a->store.hash, addr), *t = *link;
+	bool sound = t && t->kind == kind && t->size == units;
+
+	if (__builtin_expect(sound, 1))
+		after = held_release(a, link, &left);
+	spin_unlock(&a->lock, irq);
+	if (unlikely(!sound))
+		bad_free(a, !t ? NOT_ALLOCATED : t->kind != kind ? WRONG_KIND : WRONG_SIZE, addr, size,
+			caller);
+	if (unlikely(after))
+		aftermath(a, after, &left);
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
 }
 
 /* One span after the other is looked at, until none is left that could be it. */
@@ -467,7 +510,7 @@ static void hash_page_fetch(struct arena *a)
 
 void arena_hash_page_return(struct arena *a, void *page)
 {
-	take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED);
+	arena_take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED, __builtin_return_address(0));
 	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
 }
 
@@ -533,38 +576,6 @@ static void note_failure(struct arena *a)
 	spin_unlock(&a->lock, irq);
 }
 
-static __attribute__((noreturn, cold)) void bad_free(
-	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
-{
-	struct arena_segment s;
-
-	if (size == 0)
-		arena_bug(a, caller, "free of %#lx with size 0", addr);
-	if (!arena_find_segment(a, addr, &s))
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
-	if (s.kind != ARENA_SEGMENT_USED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
-			size);
-	if (m == NOT_ALLOCATED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
-			s.start, s.size);
-	if (m == WRONG_KIND)
-		arena_bug(a, caller,
-			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
-	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
-		s.size);
-}
-
-void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
-{
-	enum mistake m = take_back(a, addr, btag_round_up(&a->store, size), kind);
-
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(a, m, addr, size, caller);
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-}
-
 /* Allocation and freeing */
 
 /* A request, for when it has to wait. */
@@ -627,7 +638,7 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
-static void *alloc_until(
+static __attribute__((noinline)) void *alloc_until(
 	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
@@ -645,6 +656,22 @@ static void *alloc_until(
 static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
+}
+
+/* What most allocations that no front takes are: an instant fit that serves. */
+static __attribute__((noinline)) void *alloc_instant(
+	struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+	uintptr_t result;
+
+	if (__builtin_expect(!flags_plain(flags) || units == 0 || arena_queues(a, flags) ||
+				     !serve_fast(a, units, &result),
+		    0))
+		return alloc_from(a, size, flags, caller);
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
+	return (void *)result;
 }
 
 void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
@@ -671,13 +698,13 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 /* The front rounds up by itself. */
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	if (is_fronted(a, size) && flags_plain(flags)) {
-		void *cached = a->front->alloc(a->front, size, flags);
+	void *caller = __builtin_return_address(0), *cached;
 
-		if (__builtin_expect(cached != NULL, 1))
-			return cached;
-	}
-	return alloc_from(a, size, flags, __builtin_return_address(0));
+	if (!is_fronted(a, size))
+		return alloc_instant(a, size, flags, caller);
+	if (flags_plain(flags) && (cached = a->front->alloc(a->front, size, flags)))
+		return cached;
+	return alloc_from(a, size, flags, caller);
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -695,7 +722,7 @@ void arena_free(struct arena *a, void *addr, size_t size)
 	if (is_fronted(a, size))
 		a->front->free(a->front, addr, size, __builtin_return_address(0));
 	else
-		free_to(a, addr, size, __builtin_return_address(0));
+		arena_take_back(a, (uintptr_t)addr, size, BTAG_USED, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)
