@@ -56,13 +56,13 @@ static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
 }
 
 /*
- * A free segment of at least `size`, or NULL: the head of the first bin in which everything serves.  That is
- * the bin behind that of the size just below: the bin of `size` itself if it is the smallest the bin can
- * hold, else the next.  What may still serve when those are empty is in the bin of `size`, for a search.
+ * A free segment of at least q quanta, or NULL: the head of the first bin in which everything serves.  That is
+ * the bin behind that of q - 1: the bin of q itself if it is the smallest the bin can hold, else the next.
+ * What may still serve when those are empty is in the bin of q, for a search.
  */
-static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t size)
+static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t q)
 {
-	size_t q = btag_quanta(s, size), b = q - 1;
+	size_t b = q - 1;
 
 	if (b >= BTAG_EXACT)
 		b = btag_bin_of(b) + 1;
@@ -173,7 +173,7 @@ static inline void btag_hash_leave(struct btag_hash *h, struct btag **link)
 /* Segments */
 
 /* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all. */
-static inline struct btag *btag_carve_quick(struct btag_store *s, struct btag *f, size_t size)
+static inline __attribute__((always_inline)) struct btag *btag_carve_quick(struct btag_store *s, struct btag *f, size_t size)
 {
 	struct btag *t = f;
 

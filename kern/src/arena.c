@@ -160,12 +160,10 @@
 /* Tags and pages beneath an arena */
 
 /* Cuts the front off free segment f. */
-static inline __attribute__((always_inline)) struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
+static struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
 {
 	arena_span_begin_use(a, f);
 	a->allocs++;
-	if (__builtin_expect(a->store.quick, 1))
-		return btag_carve_quick(&a->store, f, size);
 	return btag_carve(&a->store, f, f->start, size);
 }
 
@@ -229,11 +227,11 @@ static void tags_shed(struct arena *a)
 /* Serving from what is held */
 
 /* Serves by instant fit, if a segment and the tags to cut it are in hand. */
-static inline __attribute__((always_inline)) bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
+static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *f = btag_fit_quick(&a->store, size);
-	bool served = f && (a->store.spare.count > a->tag_reserve || f->size == size);
+	struct btag *f = btag_fit_instant(&a->store, size);
+	bool served = f && a->store.spare.count >= a->tag_reserve + (f->size != size);
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
@@ -241,6 +239,22 @@ static inline __attribute__((always_inline)) bool serve_fast(struct arena *a, si
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
+}
+
+/* The same for a store that is quick, all in one piece.  The store's lock is held. */
+static inline bool held_instant(struct arena *a, size_t size, uintptr_t *result)
+{
+	struct btag_store *s = &a->store;
+	size_t units = ((size - 1) | (s->quantum - 1)) + 1;
+	struct btag *f = units ? btag_fit_quick(s, units >> s->shift) : NULL;
+
+	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
+		return false;
+	*result = f->start;
+	arena_span_begin_use(a, f);
+	a->allocs++;
+	btag_carve_quick(s, f, units);
+	return true;
 }
 
 /* Imports */
@@ -376,6 +390,7 @@ enum mistake { NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
 #define AFTER_SPAN (1u << 0) /* a span goes back to the source */
 #define AFTER_TAGS (1u << 1) /* too many in hand */
 #define AFTER_SLOW (1u << 2) /* somebody waits for what was freed */
+#define AFTER_CARE (1u << 3) /* hash or index want something */
 
 static void span_leave(struct arena *a, struct btag *span, struct arena_span *left)
 {
@@ -405,8 +420,10 @@ static inline __attribute__((always_inline)) unsigned held_release(struct arena 
 	struct btag *f, *span;
 	unsigned after = 0;
 
-	f = __builtin_expect(a->store.quick, 1) ? btag_release_quick(&a->store, link) :
-				       btag_release(&a->store, *link);
+	if (__builtin_expect(a->store.quick, 1))
+		f = btag_release_quick(&a->store, link);
+	else
+		f = btag_release(&a->store, *link);
 	a->frees++;
 	if (a->afunc && (span = btag_span_whole(f)))
 		after = span_emptied(a, span, left);
@@ -414,6 +431,9 @@ static inline __attribute__((always_inline)) unsigned held_release(struct arena 
 		after |= AFTER_TAGS;
 	if (unlikely(a->queue.slow))
 		after |= AFTER_SLOW;
+	/* Without an index there is nothing to care for but the hash. */
+	if (unlikely(a->store.hash.needs_care || (!a->store.quick && a->store.index.needs_care)))
+		after |= AFTER_CARE;
 	return after;
 }
 
@@ -426,6 +446,8 @@ static __attribute__((noinline)) void aftermath(
 		tags_shed(a);
 	if (after & AFTER_SLOW)
 		arena_freed(a);
+	if (after & AFTER_CARE)
+		arena_care(a);
 }
 
 static __attribute__((noreturn, cold)) void bad_free(
@@ -467,8 +489,6 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kin
 			caller);
 	if (unlikely(after))
 		aftermath(a, after, &left);
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
 }
 
 /* One span after the other is looked at, until none is left that could be it. */
@@ -527,7 +547,7 @@ static void hash_care(struct arena *a)
 		arena_hash_page_return(a, surplus);
 }
 
-void arena_care(struct arena *a)
+__attribute__((noinline)) void arena_care(struct arena *a)
 {
 	if (btag_hash_needs_care(&a->store.hash))
 		hash_care(a);
@@ -662,14 +682,21 @@ static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, voi
 static __attribute__((noinline)) void *alloc_instant(
 	struct arena *a, size_t size, unsigned flags, void *caller)
 {
-	size_t units = btag_round_up(&a->store, size);
+	bool served = false, cares = false;
 	uintptr_t result;
 
-	if (__builtin_expect(!flags_plain(flags) || units == 0 || arena_queues(a, flags) ||
-				     !serve_fast(a, units, &result),
-		    0))
+	if (__builtin_expect(flags_plain(flags) && !arena_queues(a, flags), 1)) {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		if (__builtin_expect(a->store.quick, 1)) {
+			served = held_instant(a, size, &result);
+			cares = a->store.hash.needs_care;
+		}
+		spin_unlock(&a->lock, irq);
+	}
+	if (unlikely(!served))
 		return alloc_from(a, size, flags, caller);
-	if (unlikely(arena_needs_care(a)))
+	if (unlikely(cares))
 		arena_care(a);
 	return (void *)result;
 }
