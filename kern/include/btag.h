@@ -339,6 +339,9 @@ struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
 /* Makes used segment t free; returns the free segment it became part of. */
 struct btag *btag_release(struct btag_store *s, struct btag *t);
 
+/* What btag_quick.h leaves undone: puts f, if it is free, in its bin, and lets the hash grow or shrink. */
+void btag_settle(struct btag_store *s, struct btag *f);
+
 /* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
 void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
 
@@ -401,7 +404,7 @@ size_t btag_bin_from(const struct btag_store *s, size_t b);
 #define BTAG_NO_BIN BTAG_BINS
 void btag_bin_insert(struct btag_store *s, struct btag *f);
 void btag_bin_remove(struct btag_store *s, struct btag *f);
-/* To the bin of its size, from the one it is in. */
+/* From the bin it is in to that of its size. */
 void btag_bin_move(struct btag_store *s, struct btag *f);
 
 /* Hash, for btag.c, the checker and whoever supplies its pages */

@@ -4,6 +4,9 @@
  * hash chains, and the two that arenas live on, cutting the front off a free segment and making it free
  * again, while the store is `quick`: its quantum a power of two, neither an index nor an open cursor there.
  *
+ * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_settle(), so
+ * that nothing is called from within them and no register need survive a call.
+ *
  * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place there: what
  * is cut off gets the new tag, what is joined gives up its own.
  */
@@ -107,15 +110,15 @@ static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
 		s->bin_summary &= ~((uint64_t)1 << (b / 64));
 }
 
-/* Gives free segment f another size.  Sizes that differ by less than a bin is wide, in bits below the four
- * highest, are of one bin; below BTAG_EXACT quanta the bound is less than a quantum. */
-static inline void btag_bin_resize(struct btag_store *s, struct btag *f, size_t size)
+/* Gives free segment f another size; whether that may be one of another bin.  Sizes that differ by less than
+ * a bin is wide, in bits below the four highest, are of one bin; below BTAG_EXACT quanta the bound is less
+ * than a quantum. */
+static inline bool btag_resize(struct btag *f, size_t size)
 {
 	size_t differs = f->size ^ size, bound = size >> BTAG_EXACT_SHIFT;
 
 	f->size = size;
-	if (__builtin_expect(differs >= bound, 0))
-		btag_bin_move(s, f);
+	return differs >= bound;
 }
 
 /* The hash */
@@ -158,24 +161,33 @@ static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
 	t->hash_next = *chain;
 	*chain = t;
 	h->used++;
-	if (__builtin_expect(h->used > 2 * h->buckets, 0))
-		btag_hash_grow(h);
 }
 
 static inline void btag_hash_leave(struct btag_hash *h, struct btag **link)
 {
 	*link = (*link)->hash_next;
 	h->used--;
-	if (__builtin_expect(2 * h->used < h->buckets, 0))
-		btag_hash_thin(h);
+}
+
+/* Whether it should grow, or shrink. */
+static inline bool btag_hash_is_full(const struct btag_hash *h)
+{
+	return __builtin_expect(h->used > 2 * h->buckets, 0);
+}
+
+static inline bool btag_hash_is_sparse(const struct btag_hash *h)
+{
+	return __builtin_expect(2 * h->used < h->buckets, 0) && h->buckets > BTAG_SMALL_BUCKETS;
 }
 
 /* Segments */
 
-/* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all. */
-static inline __attribute__((always_inline)) struct btag *btag_carve_quick(struct btag_store *s, struct btag *f, size_t size)
+/* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
+ * Returns whether btag_settle(s, f) is to follow. */
+static inline bool btag_carve_quick(struct btag_store *s, struct btag *f, size_t size)
 {
 	struct btag *t = f;
+	bool unsettled = false;
 
 	if (f->size != size) {
 		t = btag_chain_pop(&s->spare);
@@ -186,7 +198,7 @@ static inline __attribute__((always_inline)) struct btag *btag_carve_quick(struc
 		f->prev->next = t;
 		f->prev = t;
 		f->start += size;
-		btag_bin_resize(s, f, f->size - size);
+		unsettled = btag_resize(f, f->size - size);
 	} else {
 		btag_bin_unlink(s, f);
 		s->segments_free--;
@@ -194,11 +206,12 @@ static inline __attribute__((always_inline)) struct btag *btag_carve_quick(struc
 	t->kind = BTAG_USED;
 	s->used += size;
 	btag_hash_enter(&s->hash, t);
-	return t;
+	return unsettled || btag_hash_is_full(&s->hash);
 }
 
-/* Joins free segment t, which is in no bin, with its free neighbours. */
-static inline struct btag *btag_join_quick(struct btag_store *s, struct btag *t)
+/* Joins free segment t, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
+ * be in the wrong bin now. */
+static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct btag **joined)
 {
 	struct btag *prev = t->prev, *next = t->next;
 
@@ -215,31 +228,33 @@ static inline struct btag *btag_join_quick(struct btag_store *s, struct btag *t)
 		}
 		prev->next = next;
 		next->prev = prev;
-		btag_bin_resize(s, prev, size);
-		return prev;
+		*joined = prev;
+		return btag_resize(prev, size);
 	}
 	if (next->kind == BTAG_FREE) {
 		next->start = t->start;
 		next->prev = prev;
 		prev->next = next;
 		btag_chain_push(&s->spare, t);
-		btag_bin_resize(s, next, next->size + t->size);
-		return next;
+		*joined = next;
+		return btag_resize(next, next->size + t->size);
 	}
 	t->kind = BTAG_FREE;
 	btag_bin_link(s, t, btag_bin_of(t->size >> s->shift));
 	s->segments_free++;
-	return t;
+	*joined = t;
+	return false;
 }
 
-/* Makes the used segment to which *link points free; returns the free segment it became part of. */
-static inline struct btag *btag_release_quick(struct btag_store *s, struct btag **link)
+/* Makes the used segment to which *link points free; *joined is the free segment it became part of.  Returns
+ * whether btag_settle(s, *joined) is to follow. */
+static inline bool btag_release_quick(struct btag_store *s, struct btag **link, struct btag **joined)
 {
 	struct btag *t = *link;
 
 	btag_hash_leave(&s->hash, link);
 	s->used -= t->size;
-	return btag_join_quick(s, t);
+	return btag_join_quick(s, t, joined) || btag_hash_is_sparse(&s->hash);
 }
 
 #endif

@@ -241,22 +241,6 @@ static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 	return served;
 }
 
-/* The same for a store that is quick, all in one piece.  The store's lock is held. */
-static inline bool held_instant(struct arena *a, size_t size, uintptr_t *result)
-{
-	struct btag_store *s = &a->store;
-	size_t units = ((size - 1) | (s->quantum - 1)) + 1;
-	struct btag *f = units ? btag_fit_quick(s, units >> s->shift) : NULL;
-
-	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
-		return false;
-	*result = f->start;
-	arena_span_begin_use(a, f);
-	a->allocs++;
-	btag_carve_quick(s, f, units);
-	return true;
-}
-
 /* Imports */
 
 size_t arena_import_size(const struct arena *a, size_t size)
@@ -384,7 +368,7 @@ static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *resul
 
 /* Taking back */
 
-enum mistake { NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
+enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
 
 /* What is to be done with the lock released, rarely any of it. */
 #define AFTER_SPAN (1u << 0) /* a span goes back to the source */
@@ -414,31 +398,22 @@ static __attribute__((noinline)) unsigned span_emptied(
 	return 0;
 }
 
-/* Makes the segment free to which *link points; returns what that leaves to be done. */
-static inline __attribute__((always_inline)) unsigned held_release(struct arena *a, struct btag **link, struct arena_span *left)
+/* What there is to do after f became free.  Its lock is held. */
+static unsigned after_release(struct arena *a, struct btag *f, struct arena_span *left)
 {
-	struct btag *f, *span;
-	unsigned after = 0;
+	struct btag *span = a->afunc ? btag_span_whole(f) : NULL;
+	unsigned after = span ? span_emptied(a, span, left) : 0;
 
-	if (__builtin_expect(a->store.quick, 1))
-		f = btag_release_quick(&a->store, link);
-	else
-		f = btag_release(&a->store, *link);
-	a->frees++;
-	if (a->afunc && (span = btag_span_whole(f)))
-		after = span_emptied(a, span, left);
-	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX))
+	if (a->store.spare.count > TAGS_SPARE_MAX)
 		after |= AFTER_TAGS;
-	if (unlikely(a->queue.slow))
+	if (a->queue.slow)
 		after |= AFTER_SLOW;
-	/* Without an index there is nothing to care for but the hash. */
-	if (unlikely(a->store.hash.needs_care || (!a->store.quick && a->store.index.needs_care)))
+	if (arena_needs_care(a))
 		after |= AFTER_CARE;
 	return after;
 }
 
-static __attribute__((noinline)) void aftermath(
-	struct arena *a, unsigned after, const struct arena_span *left)
+static void aftermath(struct arena *a, unsigned after, const struct arena_span *left)
 {
 	if (after & AFTER_SPAN)
 		arena_span_return(a, left);
@@ -472,23 +447,65 @@ static __attribute__((noreturn, cold)) void bad_free(
 		s.size);
 }
 
+/* The end of a free whose last steps are rare ones: f has become free. */
+static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
+{
+	struct arena_span left;
+	unsigned after;
+
+	btag_settle(&a->store, f);
+	after = after_release(a, f, &left);
+	spin_unlock(&a->lock, irq);
+	aftermath(a, after, &left);
+}
+
+/* The same where the segment is still used, or isn't one of that kind and size at all. */
+static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
+	enum btag_kind kind, void *caller, port_irq_t irq)
+{
+	struct btag *t = btag_find(&a->store, addr);
+	enum mistake m = !t				      ? NOT_ALLOCATED :
+			 t->kind != kind		      ? WRONG_KIND :
+			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
+								     NO_MISTAKE;
+
+	if (m == NO_MISTAKE) {
+		a->frees++;
+		release_settle(a, btag_release(&a->store, t), irq);
+		return;
+	}
+	spin_unlock(&a->lock, irq);
+	bad_free(a, m, addr, size, caller);
+}
+
+/* Whether a free that made f free has nothing left to do.  An arena that imports looks closer if the segment
+ * was all of its span. */
+static inline bool is_settled(const struct arena *a, const struct btag *f)
+{
+	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX || a->queue.slow ||
+		    a->store.hash.needs_care))
+		return false;
+	return !a->afunc || f->prev->kind != BTAG_SPAN || f->next->kind != BTAG_SPAN;
+}
+
+/* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
 void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
 {
-	size_t units = btag_round_up(&a->store, size);
-	struct arena_span left;
-	unsigned after = 0;
+	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
-	struct btag **link = btag_hash_link(&a->store.hash, addr), *t = *link;
-	bool sound = t && t->kind == kind && t->size == units;
+	struct btag **link = btag_hash_link(&s->hash, addr), *t = *link, *f;
+	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
 
-	if (__builtin_expect(sound, 1))
-		after = held_release(a, link, &left);
+	if (unlikely(!s->quick || !t || t->kind != kind || t->size != units)) {
+		release_slow(a, addr, size, kind, caller, irq);
+		return;
+	}
+	a->frees++;
+	if (unlikely(btag_release_quick(s, link, &f) || !is_settled(a, f))) {
+		release_settle(a, f, irq);
+		return;
+	}
 	spin_unlock(&a->lock, irq);
-	if (unlikely(!sound))
-		bad_free(a, !t ? NOT_ALLOCATED : t->kind != kind ? WRONG_KIND : WRONG_SIZE, addr, size,
-			caller);
-	if (unlikely(after))
-		aftermath(a, after, &left);
 }
 
 /* One span after the other is looked at, until none is left that could be it. */
@@ -678,26 +695,48 @@ static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, voi
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
-/* What most allocations that no front takes are: an instant fit that serves. */
+/* Nothing serves at once: the lock, held, is let go. */
+static __attribute__((noinline)) void *alloc_slow(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	spin_unlock(&a->lock, irq);
+	return alloc_from(a, size, flags, caller);
+}
+
+/* The end of an allocation whose last steps are rare ones: it was cut off f. */
+static __attribute__((noinline)) void *alloc_settle(
+	struct arena *a, struct btag *f, uintptr_t result, port_irq_t irq)
+{
+	btag_settle(&a->store, f);
+	spin_unlock(&a->lock, irq);
+	if (arena_needs_care(a))
+		arena_care(a);
+	return (void *)result;
+}
+
+/* What most allocations that no front takes are: an instant fit that serves.  The rare steps are apart, and
+ * each is the last thing done: nothing lives across a call. */
 static __attribute__((noinline)) void *alloc_instant(
 	struct arena *a, size_t size, unsigned flags, void *caller)
 {
-	bool served = false, cares = false;
+	struct btag_store *s = &a->store;
+	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
+	struct btag *f;
 	uintptr_t result;
+	port_irq_t irq;
 
-	if (__builtin_expect(flags_plain(flags) && !arena_queues(a, flags), 1)) {
-		port_irq_t irq = spin_lock(&a->lock);
-
-		if (__builtin_expect(a->store.quick, 1)) {
-			served = held_instant(a, size, &result);
-			cares = a->store.hash.needs_care;
-		}
-		spin_unlock(&a->lock, irq);
-	}
-	if (unlikely(!served))
+	if (unlikely(!flags_plain(flags) || units == 0 || arena_queues(a, flags)))
 		return alloc_from(a, size, flags, caller);
-	if (unlikely(cares))
-		arena_care(a);
+	irq = spin_lock(&a->lock);
+	f = __builtin_expect(s->quick, 1) ? btag_fit_quick(s, units >> s->shift) : NULL;
+	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
+		return alloc_slow(a, size, flags, caller, irq);
+	result = f->start;
+	arena_span_begin_use(a, f);
+	a->allocs++;
+	if (unlikely(btag_carve_quick(s, f, units) || s->hash.needs_care))
+		return alloc_settle(a, f, result, irq);
+	spin_unlock(&a->lock, irq);
 	return (void *)result;
 }
 

@@ -6,7 +6,7 @@
  * next span's.  Since a span's tag is never free, segments of two spans never coalesce, and "the
  * whole span is free" reads: one free segment between two span tags (the anchor counts as one).
  */
-#include "btag.h"
+#include "btag_quick.h"
 
 #include "lib/string.h"
 
@@ -270,6 +270,15 @@ struct btag *btag_release(struct btag_store *s, struct btag *t)
 	btag_hash_remove(&s->hash, t);
 	s->used -= t->size;
 	return coalesce(s, t);
+}
+
+void btag_settle(struct btag_store *s, struct btag *f)
+{
+	if (f->kind == BTAG_FREE)
+		btag_bin_move(s, f);
+	if (btag_hash_is_full(&s->hash))
+		btag_hash_grow(&s->hash);
+	btag_hash_thin(&s->hash);
 }
 
 static void bin_replace(struct btag_store *s, struct btag *from, struct btag *to)

@@ -242,16 +242,13 @@ void btag_hash_grow(struct btag_hash *h)
 void btag_hash_insert(struct btag_hash *h, struct btag *t)
 {
 	btag_hash_enter(h, t);
-}
-
-static inline bool sparse(const struct btag_hash *h)
-{
-	return 2 * h->used < h->buckets && h->buckets > BTAG_SMALL_BUCKETS;
+	if (btag_hash_is_full(h))
+		btag_hash_grow(h);
 }
 
 bool btag_hash_shrink(struct btag_hash *h)
 {
-	if (!sparse(h))
+	if (!btag_hash_is_sparse(h))
 		return false;
 	shrink(h);
 	return true;
@@ -267,6 +264,7 @@ void btag_hash_thin(struct btag_hash *h)
 void btag_hash_remove(struct btag_hash *h, struct btag *t)
 {
 	btag_hash_leave(h, btag_hash_link(h, t->start));
+	btag_hash_thin(h);
 }
 
 void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to)
