@@ -112,6 +112,7 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 
 struct btag_hash {
 	size_t used;	 /* segments in it */
+	size_t used_min, used_max; /* it should shrink below, and grow above */
 	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
 	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height; /* of the radix tree in pages; 0: the buckets are small[] */
@@ -270,7 +271,10 @@ struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size
 /* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
 void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
 /* The span of which free segment f is the whole, or NULL. */
-struct btag *btag_span_whole(const struct btag *f);
+static inline struct btag *btag_span_whole(const struct btag *f)
+{
+	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
+}
 /* Removes a span of which one free segment is the whole. */
 void btag_span_remove(struct btag_store *s, struct btag *span);
 

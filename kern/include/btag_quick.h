@@ -66,13 +66,23 @@ static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
 static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t q)
 {
 	size_t b = q - 1;
+	uint64_t here, above;
 
-	if (b >= BTAG_EXACT)
+	if (b >= BTAG_EXACT) {
 		b = btag_bin_of(b) + 1;
-	else if (s->bins[b])
+		b = b < BTAG_BINS ? btag_bin_from_quick(s, b) : BTAG_NO_BIN;
+		return b != BTAG_NO_BIN ? s->bins[b] : NULL;
+	}
+	if (s->bins[b])
 		return s->bins[b];
-	b = __builtin_expect(b < BTAG_BINS, 1) ? btag_bin_from_quick(s, b) : BTAG_NO_BIN;
-	return __builtin_expect(b != BTAG_NO_BIN, 1) ? s->bins[b] : NULL;
+	here = s->bin_map[0] >> b;
+	if (here)
+		return s->bins[b + (unsigned)__builtin_ctzl(here)];
+	above = s->bin_summary & ~(uint64_t)1;
+	if (!above)
+		return NULL;
+	b = (unsigned)__builtin_ctzl(above);
+	return s->bins[b * 64 + (unsigned)__builtin_ctzl(s->bin_map[b])];
 }
 
 static inline void btag_bin_link(struct btag_store *s, struct btag *f, size_t b)
@@ -172,19 +182,20 @@ static inline void btag_hash_leave(struct btag_hash *h, struct btag **link)
 /* Whether it should grow, or shrink. */
 static inline bool btag_hash_is_full(const struct btag_hash *h)
 {
-	return __builtin_expect(h->used > 2 * h->buckets, 0);
+	return __builtin_expect(h->used > h->used_max, 0);
 }
 
 static inline bool btag_hash_is_sparse(const struct btag_hash *h)
 {
-	return __builtin_expect(2 * h->used < h->buckets, 0) && h->buckets > BTAG_SMALL_BUCKETS;
+	return __builtin_expect(h->used < h->used_min, 0);
 }
 
 /* Segments */
 
 /* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
- * Returns whether btag_settle(s, f) is to follow. */
-static inline bool btag_carve_quick(struct btag_store *s, struct btag *f, size_t size)
+ * Returns whether btag_settle(s, f) is to follow; *used is the new segment. */
+static inline bool btag_carve_quick(
+	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
 {
 	struct btag *t = f;
 	bool unsettled = false;
@@ -206,6 +217,7 @@ static inline bool btag_carve_quick(struct btag_store *s, struct btag *f, size_t
 	t->kind = BTAG_USED;
 	s->used += size;
 	btag_hash_enter(&s->hash, t);
+	*used = t;
 	return unsettled || btag_hash_is_full(&s->hash);
 }
 

@@ -290,11 +290,19 @@ static const char *span_install(
 
 static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 {
-	if (tags->count < TAGS_PER_IMPORT)
-		arena_tags_fetch(a, tags, TAGS_FETCH);
-	if (tags->count < TAGS_PER_IMPORT) {
-		port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 
+	if (tags->count >= TAGS_PER_IMPORT)
+		return true;
+	irq = spin_lock(&a->lock);
+	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_IMPORT)
+		btag_take(&a->store, tags, TAGS_PER_IMPORT);
+	spin_unlock(&a->lock, irq);
+	if (tags->count >= TAGS_PER_IMPORT)
+		return true;
+	arena_tags_fetch(a, tags, TAGS_FETCH);
+	if (tags->count < TAGS_PER_IMPORT) {
+		irq = spin_lock(&a->lock);
 		btag_take(&a->store, tags, TAGS_PER_IMPORT);
 		spin_unlock(&a->lock, irq);
 	}
@@ -383,27 +391,27 @@ static void span_leave(struct arena *a, struct btag *span, struct arena_span *le
 	a->returns++;
 }
 
-/* A span is wholly free: it is retained, or leaves. */
-static __attribute__((noinline)) unsigned span_emptied(
-	struct arena *a, struct btag *span, struct arena_span *left)
+/* Retains a span that is wholly free, if it should be. */
+static inline bool span_retain(struct arena *a, const struct btag *span)
 {
 	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
-	bool wanted = __atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
-
-	if (a->retained + span->size > a->retain_max || wanted) {
-		span_leave(a, span, left);
-		return AFTER_SPAN;
-	}
+	if (a->retained + span->size > a->retain_max ||
+		__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED))
+		return false;
 	a->retained += span->size;
-	return 0;
+	return true;
 }
 
 /* What there is to do after f became free.  Its lock is held. */
 static unsigned after_release(struct arena *a, struct btag *f, struct arena_span *left)
 {
 	struct btag *span = a->afunc ? btag_span_whole(f) : NULL;
-	unsigned after = span ? span_emptied(a, span, left) : 0;
+	unsigned after = 0;
 
+	if (span && !span_retain(a, span)) {
+		span_leave(a, span, left);
+		after |= AFTER_SPAN;
+	}
 	if (a->store.spare.count > TAGS_SPARE_MAX)
 		after |= AFTER_TAGS;
 	if (a->queue.slow)
@@ -450,7 +458,7 @@ static __attribute__((noreturn, cold)) void bad_free(
 /* The end of a free whose last steps are rare ones: f has become free. */
 static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
 {
-	struct arena_span left;
+	struct arena_span left = {0};
 	unsigned after;
 
 	btag_settle(&a->store, f);
@@ -478,14 +486,15 @@ static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t ad
 	bad_free(a, m, addr, size, caller);
 }
 
-/* Whether a free that made f free has nothing left to do.  An arena that imports looks closer if the segment
- * was all of its span. */
-static inline bool is_settled(const struct arena *a, const struct btag *f)
+/* Whether a free that made f free has nothing left to do. */
+static inline bool release_ends(struct arena *a, const struct btag *f)
 {
+	const struct btag *span;
+
 	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX || a->queue.slow ||
 		    a->store.hash.needs_care))
 		return false;
-	return !a->afunc || f->prev->kind != BTAG_SPAN || f->next->kind != BTAG_SPAN;
+	return !a->afunc || !(span = btag_span_whole(f)) || span_retain(a, span);
 }
 
 /* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
@@ -501,7 +510,7 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kin
 		return;
 	}
 	a->frees++;
-	if (unlikely(btag_release_quick(s, link, &f) || !is_settled(a, f))) {
+	if (unlikely(btag_release_quick(s, link, &f) || !release_ends(a, f))) {
 		release_settle(a, f, irq);
 		return;
 	}
@@ -721,21 +730,23 @@ static __attribute__((noinline)) void *alloc_instant(
 {
 	struct btag_store *s = &a->store;
 	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
-	struct btag *f;
+	struct btag *f, *t;
 	uintptr_t result;
 	port_irq_t irq;
 
 	if (unlikely(!flags_plain(flags) || units == 0 || arena_queues(a, flags)))
 		return alloc_from(a, size, flags, caller);
 	irq = spin_lock(&a->lock);
-	f = __builtin_expect(s->quick, 1) ? btag_fit_quick(s, units >> s->shift) : NULL;
-	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
+	if (unlikely(!s->quick))
 		return alloc_slow(a, size, flags, caller, irq);
-	result = f->start;
+	f = btag_fit_quick(s, units >> s->shift);
+	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
+		return alloc_slow(a, units, flags, caller, irq);
 	arena_span_begin_use(a, f);
 	a->allocs++;
-	if (unlikely(btag_carve_quick(s, f, units) || s->hash.needs_care))
-		return alloc_settle(a, f, result, irq);
+	if (unlikely(btag_carve_quick(s, f, units, &t) || s->hash.needs_care))
+		return alloc_settle(a, f, t->start, irq);
+	result = t->start;
 	spin_unlock(&a->lock, irq);
 	return (void *)result;
 }

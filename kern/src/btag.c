@@ -215,11 +215,6 @@ void btag_span_add(struct btag_store *s, uintptr_t start, size_t size)
 	coalesce(s, f);
 }
 
-struct btag *btag_span_whole(const struct btag *f)
-{
-	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
-}
-
 void btag_span_remove(struct btag_store *s, struct btag *span)
 {
 	struct btag *f = span->next;

@@ -13,9 +13,16 @@
  */
 #include "btag_quick.h"
 
+static void buckets_set(struct btag_hash *h, size_t buckets)
+{
+	h->buckets = buckets;
+	h->used_max = 2 * buckets;
+	h->used_min = buckets > BTAG_SMALL_BUCKETS ? (buckets + 1) / 2 : 0;
+}
+
 void btag_hash_init(struct btag_hash *h)
 {
-	h->buckets = BTAG_SMALL_BUCKETS;
+	buckets_set(h, BTAG_SMALL_BUCKETS);
 	h->mask = BTAG_SMALL_BUCKETS - 1;
 }
 
@@ -205,7 +212,7 @@ static void grow(struct btag_hash *h)
 	struct btag **low = btag_hash_slot(h, i & h->mask >> 1), **high = btag_hash_slot(h, i);
 	struct btag *t = *low;
 
-	h->buckets++;
+	buckets_set(h, i + 1);
 	*low = *high = NULL;
 	while (t) {
 		struct btag *next = t->hash_next;
@@ -225,7 +232,7 @@ static void shrink(struct btag_hash *h)
 	while (*low)
 		low = &(*low)->hash_next;
 	*low = high;
-	h->buckets--;
+	buckets_set(h, i);
 	if (h->buckets <= h->mask / 2 + 1)
 		h->mask >>= 1;
 	pages_shrink(h, i);
@@ -235,7 +242,7 @@ static void shrink(struct btag_hash *h)
 void btag_hash_grow(struct btag_hash *h)
 {
 	grow(h);
-	if (h->used > 2 * h->buckets)
+	if (h->used > h->used_max)
 		grow(h);
 }
 
