@@ -95,7 +95,7 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host quick test replay lint compdb clean
+.PHONY: FORCE help run kernel host quick test bench replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -113,6 +113,9 @@ quick: ## the tests that must pass at every commit: sanitizers, one boot
 test: ## install what is missing and run all tests
 	$(Q)scripts/deps test
 	$(Q)tests/run.py
+
+bench: kernel ## count the instructions of each benchmark and hold them against the budgets
+	$(Q)scripts/bench
 
 replay: host ## run one test again: TEST="name" SEED=0x...
 	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"

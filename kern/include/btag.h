@@ -53,6 +53,7 @@ struct btag {
 	};
 	enum btag_kind kind;
 	bool by_xalloc; /* SPAN: the source gave it by arena_xalloc() */
+	uint16_t bin;	/* FREE: the bin of its size */
 };
 
 #define BTAG_SIZE 64
@@ -111,6 +112,7 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 
 struct btag_hash {
 	size_t used;	 /* segments in it */
+	size_t used_min, used_max; /* it should shrink below, and grow above */
 	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
 	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height; /* of the radix tree in pages; 0: the buckets are small[] */
@@ -202,7 +204,8 @@ struct btag_index {
 
 struct btag_store {
 	size_t quantum;
-	int shift; /* quantum == 1 << shift, or -1 */
+	int shift;  /* quantum == 1 << shift, or -1 */
+	bool quick; /* btag_quick.h applies: shift >= 0, no index is live, no cursor open */
 
 	size_t total, used; /* units in segments, and in used ones */
 	size_t spans, segments_free;
@@ -221,6 +224,8 @@ struct btag_store {
 };
 
 void btag_store_init(struct btag_store *s, size_t quantum);
+/* Sets `quick`, when one of what it depends on has changed. */
+void btag_quick_update(struct btag_store *s);
 
 /* n / quantum, and n rounded up to it: 0 if that wraps. */
 static inline size_t btag_quanta(const struct btag_store *s, size_t n)
@@ -266,7 +271,10 @@ struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size
 /* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
 void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
 /* The span of which free segment f is the whole, or NULL. */
-struct btag *btag_span_whole(const struct btag *f);
+static inline struct btag *btag_span_whole(const struct btag *f)
+{
+	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
+}
 /* Removes a span of which one free segment is the whole. */
 void btag_span_remove(struct btag_store *s, struct btag *span);
 
@@ -335,13 +343,16 @@ struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
 /* Makes used segment t free; returns the free segment it became part of. */
 struct btag *btag_release(struct btag_store *s, struct btag *t);
 
+/* What btag_quick.h leaves undone: puts f, if it is free, in its bin, and lets the hash grow or shrink. */
+void btag_settle(struct btag_store *s, struct btag *f);
+
 /* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
 void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
 
 /* Cursors */
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c);
-void btag_cursor_close(struct btag_cursor *c);
+void btag_cursor_close(struct btag_store *s, struct btag_cursor *c);
 /* The next tag (span or segment) not wholly behind the cursor, or NULL; *start is where the part
  * that isn't behind begins.  The cursor moves behind it. */
 struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintptr_t *start);
@@ -397,12 +408,17 @@ size_t btag_bin_from(const struct btag_store *s, size_t b);
 #define BTAG_NO_BIN BTAG_BINS
 void btag_bin_insert(struct btag_store *s, struct btag *f);
 void btag_bin_remove(struct btag_store *s, struct btag *f);
+/* From the bin it is in to that of its size. */
+void btag_bin_move(struct btag_store *s, struct btag *f);
 
 /* Hash, for btag.c, the checker and whoever supplies its pages */
 
 void btag_hash_init(struct btag_hash *h);
 void btag_hash_insert(struct btag_hash *h, struct btag *t);
 void btag_hash_remove(struct btag_hash *h, struct btag *t);
+/* It is above, or below, the load it should have: grows, or shrinks, by two buckets at most. */
+void btag_hash_grow(struct btag_hash *h);
+void btag_hash_thin(struct btag_hash *h);
 struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr);
 /* The chain of bucket i < buckets. */
 struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i);

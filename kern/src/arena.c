@@ -142,6 +142,7 @@
  */
 #include "arena_impl.h"
 
+#include "btag_quick.h"
 #include "lib/string.h"
 #include "sync.h"
 
@@ -158,11 +159,12 @@
 
 /* Tags and pages beneath an arena */
 
-static inline void held_carve(struct arena *a, struct btag *f, uintptr_t start, size_t size)
+/* Cuts the front off free segment f. */
+static struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
 {
 	arena_span_begin_use(a, f);
-	btag_carve(&a->store, f, start, size);
 	a->allocs++;
+	return btag_carve(&a->store, f, f->start, size);
 }
 
 /* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve full.
@@ -177,7 +179,7 @@ static bool tag_page_fetch(struct arena *base)
 	if (f) {
 		uintptr_t page = f->start;
 
-		held_carve(base, f, page, PORT_PAGE_SIZE);
+		held_carve(base, f, PORT_PAGE_SIZE);
 		tag_supply_add_page(supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
 			tag_supply_take(supply, &reserve, base->tag_reserve);
@@ -225,7 +227,7 @@ static void tags_shed(struct arena *a)
 /* Serving from what is held */
 
 /* Serves by instant fit, if a segment and the tags to cut it are in hand. */
-static inline bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
+static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *f = btag_fit_instant(&a->store, size);
@@ -233,7 +235,7 @@ static inline bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
-		held_carve(a, f, f->start, size);
+		held_carve(a, f, size);
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
@@ -278,9 +280,9 @@ static const char *span_install(
 		*result = f->start;
 		a->imports++;
 		a->retained += got;
-		held_carve(a, f, f->start, size);
+		f = held_carve(a, f, size);
 		if (flags & ARENA_NEXTFIT)
-			btag_cursor_move(&a->next_fit, f);
+			arena_next_fit_move(a, f);
 	}
 	spin_unlock(&a->lock, irq);
 	return refused;
@@ -288,11 +290,19 @@ static const char *span_install(
 
 static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 {
-	if (tags->count < TAGS_PER_IMPORT)
-		arena_tags_fetch(a, tags, TAGS_FETCH);
-	if (tags->count < TAGS_PER_IMPORT) {
-		port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 
+	if (tags->count >= TAGS_PER_IMPORT)
+		return true;
+	irq = spin_lock(&a->lock);
+	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_IMPORT)
+		btag_take(&a->store, tags, TAGS_PER_IMPORT);
+	spin_unlock(&a->lock, irq);
+	if (tags->count >= TAGS_PER_IMPORT)
+		return true;
+	arena_tags_fetch(a, tags, TAGS_FETCH);
+	if (tags->count < TAGS_PER_IMPORT) {
+		irq = spin_lock(&a->lock);
 		btag_take(&a->store, tags, TAGS_PER_IMPORT);
 		spin_unlock(&a->lock, irq);
 	}
@@ -357,7 +367,7 @@ static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *
 	return served;
 }
 
-static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
 {
 	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
 		return true;
@@ -368,12 +378,11 @@ static inline bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t
 
 enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
 
-/* What a free leaves to be done with the lock released. */
-struct aftermath {
-	struct arena_span span; /* goes back to the source, if its size isn't 0 */
-	bool tags; /* too many in hand */
-	bool slow; /* somebody waits for what was freed */
-};
+/* What is to be done with the lock released, rarely any of it. */
+#define AFTER_SPAN (1u << 0) /* a span goes back to the source */
+#define AFTER_TAGS (1u << 1) /* too many in hand */
+#define AFTER_SLOW (1u << 2) /* somebody waits for what was freed */
+#define AFTER_CARE (1u << 3) /* hash or index want something */
 
 static void span_leave(struct arena *a, struct btag *span, struct arena_span *left)
 {
@@ -382,50 +391,130 @@ static void span_leave(struct arena *a, struct btag *span, struct arena_span *le
 	a->returns++;
 }
 
-static inline void held_release(struct arena *a, struct btag *t, struct aftermath *after)
+/* Retains a span that is wholly free, if it should be. */
+static inline bool span_retain(struct arena *a, const struct btag *span)
 {
-	struct btag *f = btag_release(&a->store, t);
-	struct btag *span;
-
-	a->frees++;
-	if (a->afunc && (span = btag_span_whole(f))) {
-		/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
-		bool wanted = __atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
-
-		if (a->retained + span->size <= a->retain_max && !wanted)
-			a->retained += span->size;
-		else
-			span_leave(a, span, &after->span);
-	}
-	after->tags = a->store.spare.count > TAGS_SPARE_MAX;
-	after->slow = a->queue.slow;
+	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
+	if (a->retained + span->size > a->retain_max ||
+		__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED))
+		return false;
+	a->retained += span->size;
+	return true;
 }
 
-static inline enum mistake take_back(
-	struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind)
+/* What there is to do after f became free.  Its lock is held. */
+static unsigned after_release(struct arena *a, struct btag *f, struct arena_span *left)
 {
-	struct aftermath after = {.span = {0}};
-	enum mistake m = NO_MISTAKE;
-	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *t = btag_find(&a->store, addr);
+	struct btag *span = a->afunc ? btag_span_whole(f) : NULL;
+	unsigned after = 0;
 
-	if (unlikely(!t))
-		m = NOT_ALLOCATED;
-	else if (unlikely(t->kind != kind))
-		m = WRONG_KIND;
-	else if (unlikely(t->size != size))
-		m = WRONG_SIZE;
-	else
-		held_release(a, t, &after);
-	spin_unlock(&a->lock, irq);
+	if (span && !span_retain(a, span)) {
+		span_leave(a, span, left);
+		after |= AFTER_SPAN;
+	}
+	if (a->store.spare.count > TAGS_SPARE_MAX)
+		after |= AFTER_TAGS;
+	if (a->queue.slow)
+		after |= AFTER_SLOW;
+	if (arena_needs_care(a))
+		after |= AFTER_CARE;
+	return after;
+}
 
-	if (unlikely(after.span.size))
-		arena_span_return(a, &after.span);
-	if (unlikely(after.tags))
+static void aftermath(struct arena *a, unsigned after, const struct arena_span *left)
+{
+	if (after & AFTER_SPAN)
+		arena_span_return(a, left);
+	if (after & AFTER_TAGS)
 		tags_shed(a);
-	if (unlikely(after.slow))
+	if (after & AFTER_SLOW)
 		arena_freed(a);
-	return m;
+	if (after & AFTER_CARE)
+		arena_care(a);
+}
+
+static __attribute__((noreturn, cold)) void bad_free(
+	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
+{
+	struct arena_segment s;
+
+	if (size == 0)
+		arena_bug(a, caller, "free of %#lx with size 0", addr);
+	if (!arena_find_segment(a, addr, &s))
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
+	if (s.kind != ARENA_SEGMENT_USED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
+			size);
+	if (m == NOT_ALLOCATED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
+			s.start, s.size);
+	if (m == WRONG_KIND)
+		arena_bug(a, caller,
+			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
+	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
+		s.size);
+}
+
+/* The end of a free whose last steps are rare ones: f has become free. */
+static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
+{
+	struct arena_span left = {0};
+	unsigned after;
+
+	btag_settle(&a->store, f);
+	after = after_release(a, f, &left);
+	spin_unlock(&a->lock, irq);
+	aftermath(a, after, &left);
+}
+
+/* The same where the segment is still used, or isn't one of that kind and size at all. */
+static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
+	enum btag_kind kind, void *caller, port_irq_t irq)
+{
+	struct btag *t = btag_find(&a->store, addr);
+	enum mistake m = !t				      ? NOT_ALLOCATED :
+			 t->kind != kind		      ? WRONG_KIND :
+			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
+								     NO_MISTAKE;
+
+	if (m == NO_MISTAKE) {
+		a->frees++;
+		release_settle(a, btag_release(&a->store, t), irq);
+		return;
+	}
+	spin_unlock(&a->lock, irq);
+	bad_free(a, m, addr, size, caller);
+}
+
+/* Whether a free that made f free has nothing left to do. */
+static inline bool release_ends(struct arena *a, const struct btag *f)
+{
+	const struct btag *span;
+
+	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX || a->queue.slow ||
+		    a->store.hash.needs_care))
+		return false;
+	return !a->afunc || !(span = btag_span_whole(f)) || span_retain(a, span);
+}
+
+/* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
+{
+	struct btag_store *s = &a->store;
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag **link = btag_hash_link(&s->hash, addr), *t = *link, *f;
+	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
+
+	if (unlikely(!s->quick || !t || t->kind != kind || t->size != units)) {
+		release_slow(a, addr, size, kind, caller, irq);
+		return;
+	}
+	a->frees++;
+	if (unlikely(btag_release_quick(s, link, &f) || !release_ends(a, f))) {
+		release_settle(a, f, irq);
+		return;
+	}
+	spin_unlock(&a->lock, irq);
 }
 
 /* One span after the other is looked at, until none is left that could be it. */
@@ -467,7 +556,7 @@ static void hash_page_fetch(struct arena *a)
 
 void arena_hash_page_return(struct arena *a, void *page)
 {
-	take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED);
+	arena_take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED, __builtin_return_address(0));
 	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
 }
 
@@ -484,7 +573,7 @@ static void hash_care(struct arena *a)
 		arena_hash_page_return(a, surplus);
 }
 
-void arena_care(struct arena *a)
+__attribute__((noinline)) void arena_care(struct arena *a)
 {
 	if (btag_hash_needs_care(&a->store.hash))
 		hash_care(a);
@@ -531,38 +620,6 @@ static void note_failure(struct arena *a)
 
 	a->failures++;
 	spin_unlock(&a->lock, irq);
-}
-
-static __attribute__((noreturn, cold)) void bad_free(
-	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
-{
-	struct arena_segment s;
-
-	if (size == 0)
-		arena_bug(a, caller, "free of %#lx with size 0", addr);
-	if (!arena_find_segment(a, addr, &s))
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
-	if (s.kind != ARENA_SEGMENT_USED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
-			size);
-	if (m == NOT_ALLOCATED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
-			s.start, s.size);
-	if (m == WRONG_KIND)
-		arena_bug(a, caller,
-			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
-	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
-		s.size);
-}
-
-void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
-{
-	enum mistake m = take_back(a, addr, btag_round_up(&a->store, size), kind);
-
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(a, m, addr, size, caller);
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
 }
 
 /* Allocation and freeing */
@@ -634,7 +691,7 @@ static inline bool flags_plain(unsigned flags)
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
-static void *alloc_until(
+static __attribute__((noinline)) void *alloc_until(
 	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
@@ -652,6 +709,53 @@ static void *alloc_until(
 static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
+}
+
+/* Nothing serves at once: the lock, held, is let go. */
+static __attribute__((noinline)) void *alloc_slow(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	spin_unlock(&a->lock, irq);
+	return alloc_from(a, size, flags, caller);
+}
+
+/* The end of an allocation whose last steps are rare ones: it was cut off f. */
+static __attribute__((noinline)) void *alloc_settle(
+	struct arena *a, struct btag *f, uintptr_t result, port_irq_t irq)
+{
+	btag_settle(&a->store, f);
+	spin_unlock(&a->lock, irq);
+	if (arena_needs_care(a))
+		arena_care(a);
+	return (void *)result;
+}
+
+/* What most allocations that no front takes are: an instant fit that serves.  The rare steps are apart, and
+ * each is the last thing done: nothing lives across a call. */
+static __attribute__((noinline)) void *alloc_instant(
+	struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	struct btag_store *s = &a->store;
+	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
+	struct btag *f, *t;
+	uintptr_t result;
+	port_irq_t irq;
+
+	if (unlikely(!flags_plain(flags) || units == 0 || arena_queues(a, flags)))
+		return alloc_from(a, size, flags, caller);
+	irq = spin_lock(&a->lock);
+	if (unlikely(!s->quick))
+		return alloc_slow(a, size, flags, caller, irq);
+	f = btag_fit_quick(s, units >> s->shift);
+	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
+		return alloc_slow(a, units, flags, caller, irq);
+	arena_span_begin_use(a, f);
+	a->allocs++;
+	if (unlikely(btag_carve_quick(s, f, units, &t) || s->hash.needs_care))
+		return alloc_settle(a, f, t->start, irq);
+	result = t->start;
+	spin_unlock(&a->lock, irq);
+	return (void *)result;
 }
 
 void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
@@ -678,13 +782,13 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 /* The front rounds up by itself. */
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	if (is_fronted(a, size) && flags_plain(flags)) {
-		void *cached = a->front->alloc(a->front, size, flags);
+	void *caller = __builtin_return_address(0), *cached;
 
-		if (__builtin_expect(cached != NULL, 1))
-			return cached;
-	}
-	return alloc_from(a, size, flags, __builtin_return_address(0));
+	if (!is_fronted(a, size))
+		return alloc_instant(a, size, flags, caller);
+	if (flags_plain(flags) && (cached = a->front->alloc(a->front, size, flags)))
+		return cached;
+	return alloc_from(a, size, flags, caller);
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -702,7 +806,7 @@ void arena_free(struct arena *a, void *addr, size_t size)
 	if (is_fronted(a, size))
 		a->front->free(a->front, addr, size, __builtin_return_address(0));
 	else
-		free_to(a, addr, size, __builtin_return_address(0));
+		arena_take_back(a, (uintptr_t)addr, size, BTAG_USED, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)

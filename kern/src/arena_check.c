@@ -68,7 +68,7 @@ static bool in_its_bin(const struct btag_store *s, const struct btag *t)
 {
 	size_t b = btag_bin(s, t->size);
 
-	if (t->bin_next && t->bin_next->bin_prev != t)
+	if (t->bin != b || (t->bin_next && t->bin_next->bin_prev != t))
 		return false;
 	if (t->bin_prev)
 		return t->bin_prev->bin_next == t && t->bin_prev->kind == BTAG_FREE;
@@ -235,7 +235,7 @@ static void check_once(struct check *c)
 		check_sums(c, hashed);
 
 	irq = spin_lock(&a->lock);
-	btag_cursor_close(&cursor);
+	btag_cursor_close(&a->store, &cursor);
 	spin_unlock(&a->lock, irq);
 }
 

@@ -169,7 +169,7 @@ static size_t compact(struct arena *a)
 		moved += compact_step(a, &c, &more);
 	while (more);
 	irq = spin_lock(&a->lock);
-	btag_cursor_close(&c);
+	btag_cursor_close(&a->store, &c);
 	spin_unlock(&a->lock, irq);
 	return moved;
 }

@@ -190,7 +190,7 @@ static void held_carve(
 	t->kind = kind;
 	a->allocs++;
 	if (rq->fit == BTAG_FIT_NEXT)
-		btag_cursor_move(&a->next_fit, t);
+		arena_next_fit_move(a, t);
 }
 
 static enum step step_of(struct arena *a, const struct btag_request *rq, enum btag_kind kind,

@@ -90,7 +90,7 @@ static void walk_close(struct arena *a, struct btag_cursor *c)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	btag_cursor_close(c);
+	btag_cursor_close(&a->store, c);
 	spin_unlock(&a->lock, irq);
 }
 

@@ -95,7 +95,7 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 			t->kind = BTAG_XALLOCATED;
 			a->allocs++;
 			if (rq->fit == BTAG_FIT_NEXT)
-				btag_cursor_move(&a->next_fit, t);
+				arena_next_fit_move(a, t);
 		} else {
 			btag_span_remove(&a->store, f->prev);
 			a->imports--;

@@ -6,7 +6,7 @@
  * next span's.  Since a span's tag is never free, segments of two spans never coalesce, and "the
  * whole span is free" reads: one free segment between two span tags (the anchor counts as one).
  */
-#include "btag.h"
+#include "btag_quick.h"
 
 #include "lib/string.h"
 
@@ -21,6 +21,12 @@ void btag_store_init(struct btag_store *s, size_t quantum)
 	s->anchor.prev = s->anchor.next = &s->anchor;
 	list_init(&s->cursors);
 	btag_hash_init(&s->hash);
+	btag_quick_update(s);
+}
+
+void btag_quick_update(struct btag_store *s)
+{
+	s->quick = s->shift >= 0 && !s->index.live && list_empty(&s->cursors);
 }
 
 /* Tags */
@@ -170,7 +176,6 @@ struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size
 	next = next ? next : &s->anchor;
 	span = tag_insert(s, next, BTAG_SPAN, start, size);
 	span->by_xalloc = false;
-	span->by_xalloc = false;
 	f = tag_insert(s, next, BTAG_FREE, first, inside);
 	tree_insert(&s->span_tree, &span->span, &btag_span_order);
 	s->spans++;
@@ -208,11 +213,6 @@ void btag_span_add(struct btag_store *s, uintptr_t start, size_t size)
 	if (below && btag_last(below) + 1 == start)
 		span_join(s, below, span);
 	coalesce(s, f);
-}
-
-struct btag *btag_span_whole(const struct btag *f)
-{
-	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
 }
 
 void btag_span_remove(struct btag_store *s, struct btag *span)
@@ -267,12 +267,21 @@ struct btag *btag_release(struct btag_store *s, struct btag *t)
 	return coalesce(s, t);
 }
 
+void btag_settle(struct btag_store *s, struct btag *f)
+{
+	if (f->kind == BTAG_FREE)
+		btag_bin_move(s, f);
+	if (btag_hash_is_full(&s->hash))
+		btag_hash_grow(&s->hash);
+	btag_hash_thin(&s->hash);
+}
+
 static void bin_replace(struct btag_store *s, struct btag *from, struct btag *to)
 {
 	if (from->bin_prev)
 		from->bin_prev->bin_next = to;
 	else
-		s->bins[btag_bin(s, from->size)] = to;
+		s->bins[from->bin] = to;
 	if (from->bin_next)
 		from->bin_next->bin_prev = to;
 }
@@ -305,11 +314,13 @@ void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)
 	c->last = 0;
 	c->begun = false;
 	list_add(&s->cursors, &c->link);
+	btag_quick_update(s);
 }
 
-void btag_cursor_close(struct btag_cursor *c)
+void btag_cursor_close(struct btag_store *s, struct btag_cursor *c)
 {
 	list_del(&c->link);
+	btag_quick_update(s);
 }
 
 void btag_cursor_move(struct btag_cursor *c, struct btag *t)

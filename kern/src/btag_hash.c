@@ -11,28 +11,19 @@
  * isn't unmade at once.  Where it wants to grow and has no page for it, it says so and stays as it is:
  * chains get longer, nothing fails.
  */
-#include "btag.h"
+#include "btag_quick.h"
 
-#include "lib/hash.h"
-
-#define SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
+static void buckets_set(struct btag_hash *h, size_t buckets)
+{
+	h->buckets = buckets;
+	h->used_max = 2 * buckets;
+	h->used_min = buckets > BTAG_SMALL_BUCKETS ? (buckets + 1) / 2 : 0;
+}
 
 void btag_hash_init(struct btag_hash *h)
 {
-	h->buckets = BTAG_SMALL_BUCKETS;
+	buckets_set(h, BTAG_SMALL_BUCKETS);
 	h->mask = BTAG_SMALL_BUCKETS - 1;
-}
-
-/* The slot of bucket i, which exists. */
-static inline struct btag **slot_of(const struct btag_hash *h, size_t i)
-{
-	void **node = h->root;
-
-	if (h->height == 0)
-		return (struct btag **)&h->small[i];
-	for (unsigned level = h->height - 1; level > 0; level--)
-		node = node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
-	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
 }
 
 size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr)
@@ -42,23 +33,14 @@ size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr)
 	return i < h->buckets ? i : i & h->mask >> 1;
 }
 
-static inline struct btag **chain_of(const struct btag_hash *h, uintptr_t addr)
-{
-	return slot_of(h, btag_hash_index(h, addr));
-}
-
 struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i)
 {
-	return *slot_of(h, i);
+	return *btag_hash_slot(h, i);
 }
 
 struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr)
 {
-	struct btag *t = *chain_of(h, addr);
-
-	while (t && t->start != addr)
-		t = t->hash_next;
-	return t;
+	return *btag_hash_link(h, addr);
 }
 
 /* Pages */
@@ -111,7 +93,7 @@ static unsigned pages_for(size_t i, unsigned height)
 {
 	unsigned pages = 0;
 
-	for (unsigned level = 0; level < height && (i & (((size_t)1 << (level + 1) * SLOT_BITS) - 1)) == 0;
+	for (unsigned level = 0; level < height && (i & (((size_t)1 << (level + 1) * BTAG_SLOT_BITS) - 1)) == 0;
 		level++)
 		pages++;
 	return pages;
@@ -124,7 +106,7 @@ static unsigned height_for(size_t i)
 
 	if (i < BTAG_SMALL_BUCKETS)
 		return 0;
-	while (i >> height * SLOT_BITS)
+	while (i >> height * BTAG_SLOT_BITS)
 		height++;
 	return height;
 }
@@ -175,9 +157,9 @@ static bool pages_grow(struct btag_hash *h, size_t i)
 	void **node = h->root;
 
 	for (unsigned level = height - 1; level > 0; level--) {
-		void **down = &node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+		void **down = &node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
 
-		if ((i & (((size_t)1 << level * SLOT_BITS) - 1)) == 0)
+		if ((i & (((size_t)1 << level * BTAG_SLOT_BITS) - 1)) == 0)
 			*down = page_pop(h);
 		node = *down;
 	}
@@ -194,11 +176,11 @@ static void pages_shrink(struct btag_hash *h, size_t i)
 	if (h->height == 0)
 		return;
 	for (unsigned level = h->height - 1; level > 0; level--) {
-		void **down = node[i >> level * SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+		void **down = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
 
 		if (unneeded)
 			page_push(h, node);
-		unneeded = (i & (((size_t)1 << level * SLOT_BITS) - 1)) == 0;
+		unneeded = (i & (((size_t)1 << level * BTAG_SLOT_BITS) - 1)) == 0;
 		node = down;
 	}
 	if (unneeded)
@@ -227,10 +209,10 @@ static void grow(struct btag_hash *h)
 	if (i > h->mask)
 		h->mask = h->mask * 2 + 1;
 
-	struct btag **low = slot_of(h, i & h->mask >> 1), **high = slot_of(h, i);
+	struct btag **low = btag_hash_slot(h, i & h->mask >> 1), **high = btag_hash_slot(h, i);
 	struct btag *t = *low;
 
-	h->buckets++;
+	buckets_set(h, i + 1);
 	*low = *high = NULL;
 	while (t) {
 		struct btag *next = t->hash_next;
@@ -245,61 +227,56 @@ static void grow(struct btag_hash *h)
 static void shrink(struct btag_hash *h)
 {
 	size_t i = h->buckets - 1;
-	struct btag **low = slot_of(h, i & h->mask >> 1), *high = *slot_of(h, i);
+	struct btag **low = btag_hash_slot(h, i & h->mask >> 1), *high = *btag_hash_slot(h, i);
 
 	while (*low)
 		low = &(*low)->hash_next;
 	*low = high;
-	h->buckets--;
+	buckets_set(h, i);
 	if (h->buckets <= h->mask / 2 + 1)
 		h->mask >>= 1;
 	pages_shrink(h, i);
 }
 
 /* It may have fallen behind for want of a page, so a step takes two buckets where one would keep up. */
-void btag_hash_insert(struct btag_hash *h, struct btag *t)
+void btag_hash_grow(struct btag_hash *h)
 {
-	struct btag **chain = chain_of(h, t->start);
-
-	t->hash_next = *chain;
-	*chain = t;
-	h->used++;
-	if (__builtin_expect(h->used > 2 * h->buckets, 0)) {
+	grow(h);
+	if (h->used > h->used_max)
 		grow(h);
-		if (h->used > 2 * h->buckets)
-			grow(h);
-	}
 }
 
-static inline bool sparse(const struct btag_hash *h)
+void btag_hash_insert(struct btag_hash *h, struct btag *t)
 {
-	return 2 * h->used < h->buckets && h->buckets > BTAG_SMALL_BUCKETS;
+	btag_hash_enter(h, t);
+	if (btag_hash_is_full(h))
+		btag_hash_grow(h);
 }
 
 bool btag_hash_shrink(struct btag_hash *h)
 {
-	if (!sparse(h))
+	if (!btag_hash_is_sparse(h))
 		return false;
 	shrink(h);
 	return true;
 }
 
 /* Two buckets a removal: at load 1/2 every segment that goes takes two along, down to the last. */
+void btag_hash_thin(struct btag_hash *h)
+{
+	if (btag_hash_shrink(h))
+		btag_hash_shrink(h);
+}
+
 void btag_hash_remove(struct btag_hash *h, struct btag *t)
 {
-	struct btag **link = chain_of(h, t->start);
-
-	while (*link != t)
-		link = &(*link)->hash_next;
-	*link = t->hash_next;
-	h->used--;
-	if (__builtin_expect(btag_hash_shrink(h), 0))
-		btag_hash_shrink(h);
+	btag_hash_leave(h, btag_hash_link(h, t->start));
+	btag_hash_thin(h);
 }
 
 void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to)
 {
-	struct btag **link = chain_of(h, from->start);
+	struct btag **link = btag_hash_chain(h, from->start);
 
 	while (*link != from)
 		link = &(*link)->hash_next;

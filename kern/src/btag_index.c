@@ -265,11 +265,12 @@ void btag_index_drop(struct btag_store *s)
 	if (!x->live)
 		return;
 	if (!x->stands)
-		btag_cursor_close(&x->build);
+		btag_cursor_close(s, &x->build);
 	x->dead = x->by_address;
 	x->by_address.root = x->by_size.root = NULL;
 	x->live = x->stands = x->adding = false;
 	x->triples = 0;
+	btag_quick_update(s);
 	care_update(s);
 }
 
@@ -443,7 +444,7 @@ static void build_end(struct btag_store *s)
 {
 	struct btag_index *x = &s->index;
 
-	btag_cursor_close(&x->build);
+	btag_cursor_close(s, &x->build);
 	x->passed = UINTPTR_MAX;
 	x->stands = true;
 }

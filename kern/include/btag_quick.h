@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The segment store's constant-time paths, to be compiled into whoever runs them once per allocation: bins,
+ * hash chains, and the two that arenas live on, cutting the front off a free segment and making it free
+ * again, while the store is `quick`: its quantum a power of two, neither an index nor an open cursor there.
+ *
+ * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_settle(), so
+ * that nothing is called from within them and no register need survive a call.
+ *
+ * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place there: what
+ * is cut off gets the new tag, what is joined gives up its own.
+ */
+#ifndef SPANDREL_BTAG_QUICK_H
+#define SPANDREL_BTAG_QUICK_H
+
+#include "btag.h"
+#include "lib/hash.h"
+
+/* Bins */
+
+/*
+ * The bin of q quanta.  Behind the exact ones, bin 32 + 8 * (e - 5) + k holds the sizes from
+ * (8 + k) << (e - 3) up to the next bin's, where e is the place of q's highest bit and k the three
+ * bits below it.  (The first of them would begin at 32, which is exact, and so begins at 33.)
+ */
+static inline size_t btag_bin_of(size_t q)
+{
+	if (q <= BTAG_EXACT)
+		return q - 1;
+
+	/* (8 + k) - 8 + 8 * (e - 5) + 32 */
+	unsigned e = 63 ^ (unsigned)__builtin_clzl(q);
+
+	return (q >> (e - BTAG_DOUBLING_SHIFT)) + e * BTAG_PER_DOUBLING + BTAG_EXACT -
+	       (BTAG_EXACT_SHIFT + 1) * BTAG_PER_DOUBLING;
+}
+
+static inline size_t btag_bin_quick(const struct btag_store *s, size_t size)
+{
+	return btag_bin_of(btag_quanta(s, size));
+}
+
+/* The first bin at or after b < BTAG_BINS that isn't empty, or BTAG_NO_BIN. */
+static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
+{
+	size_t word = b / 64;
+	uint64_t here = s->bin_map[word] & ~(uint64_t)0 << (b % 64);
+
+	if (here)
+		return word * 64 + (size_t)__builtin_ctzl(here);
+
+	/* Two shifts: word + 1 may be 64 in a larger map, and a shift by 64 isn't defined. */
+	uint64_t above = s->bin_summary >> word >> 1;
+
+	if (!above)
+		return BTAG_NO_BIN;
+	word += 1 + (size_t)__builtin_ctzl(above);
+	return word * 64 + (size_t)__builtin_ctzl(s->bin_map[word]);
+}
+
+/*
+ * A free segment of at least q quanta, or NULL: the head of the first bin in which everything serves.  That is
+ * the bin behind that of q - 1: the bin of q itself if it is the smallest the bin can hold, else the next.
+ * What may still serve when those are empty is in the bin of q, for a search.
+ */
+static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t q)
+{
+	size_t b = q - 1;
+	uint64_t here, above;
+
+	if (b >= BTAG_EXACT) {
+		b = btag_bin_of(b) + 1;
+		b = b < BTAG_BINS ? btag_bin_from_quick(s, b) : BTAG_NO_BIN;
+		return b != BTAG_NO_BIN ? s->bins[b] : NULL;
+	}
+	if (s->bins[b])
+		return s->bins[b];
+	here = s->bin_map[0] >> b;
+	if (here)
+		return s->bins[b + (unsigned)__builtin_ctzl(here)];
+	above = s->bin_summary & ~(uint64_t)1;
+	if (!above)
+		return NULL;
+	b = (unsigned)__builtin_ctzl(above);
+	return s->bins[b * 64 + (unsigned)__builtin_ctzl(s->bin_map[b])];
+}
+
+static inline void btag_bin_link(struct btag_store *s, struct btag *f, size_t b)
+{
+	struct btag *head = s->bins[b];
+
+	f->bin = (uint16_t)b;
+	f->bin_prev = NULL;
+	f->bin_next = head;
+	s->bins[b] = f;
+	if (head) {
+		head->bin_prev = f;
+		return;
+	}
+	s->bin_map[b / 64] |= (uint64_t)1 << (b % 64);
+	s->bin_summary |= (uint64_t)1 << (b / 64);
+}
+
+static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
+{
+	struct btag *prev = f->bin_prev, *next = f->bin_next;
+	size_t b = f->bin;
+
+	if (next)
+		next->bin_prev = prev;
+	if (prev) {
+		prev->bin_next = next;
+		return;
+	}
+	s->bins[b] = next;
+	if (next)
+		return;
+	s->bin_map[b / 64] &= ~((uint64_t)1 << (b % 64));
+	if (s->bin_map[b / 64] == 0)
+		s->bin_summary &= ~((uint64_t)1 << (b / 64));
+}
+
+/* Gives free segment f another size; whether that may be one of another bin.  Sizes that differ by less than
+ * a bin is wide, in bits below the four highest, are of one bin; below BTAG_EXACT quanta the bound is less
+ * than a quantum. */
+static inline bool btag_resize(struct btag *f, size_t size)
+{
+	size_t differs = f->size ^ size, bound = size >> BTAG_EXACT_SHIFT;
+
+	f->size = size;
+	return differs >= bound;
+}
+
+/* The hash */
+
+#define BTAG_SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
+
+/* The slot of bucket i, which exists. */
+static inline struct btag **btag_hash_slot(const struct btag_hash *h, size_t i)
+{
+	void **node = h->root;
+
+	if (h->height == 0)
+		return (struct btag **)&h->small[i];
+	for (unsigned level = h->height - 1; level > 0; level--)
+		node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
+}
+
+static inline struct btag **btag_hash_chain(const struct btag_hash *h, uintptr_t addr)
+{
+	size_t i = hash_u64(addr) & h->mask;
+
+	return btag_hash_slot(h, i < h->buckets ? i : i & h->mask >> 1);
+}
+
+/* Where the pointer to the used segment that starts at addr stands; it is NULL if there is none. */
+static inline struct btag **btag_hash_link(const struct btag_hash *h, uintptr_t addr)
+{
+	struct btag **link = btag_hash_chain(h, addr);
+
+	while (*link && (*link)->start != addr)
+		link = &(*link)->hash_next;
+	return link;
+}
+
+static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
+{
+	struct btag **chain = btag_hash_chain(h, t->start);
+
+	t->hash_next = *chain;
+	*chain = t;
+	h->used++;
+}
+
+static inline void btag_hash_leave(struct btag_hash *h, struct btag **link)
+{
+	*link = (*link)->hash_next;
+	h->used--;
+}
+
+/* Whether it should grow, or shrink. */
+static inline bool btag_hash_is_full(const struct btag_hash *h)
+{
+	return __builtin_expect(h->used > h->used_max, 0);
+}
+
+static inline bool btag_hash_is_sparse(const struct btag_hash *h)
+{
+	return __builtin_expect(h->used < h->used_min, 0);
+}
+
+/* Segments */
+
+/* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
+ * Returns whether btag_settle(s, f) is to follow; *used is the new segment. */
+static inline bool btag_carve_quick(
+	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
+{
+	struct btag *t = f;
+	bool unsettled = false;
+
+	if (f->size != size) {
+		t = btag_chain_pop(&s->spare);
+		t->start = f->start;
+		t->size = size;
+		t->next = f;
+		t->prev = f->prev;
+		f->prev->next = t;
+		f->prev = t;
+		f->start += size;
+		unsettled = btag_resize(f, f->size - size);
+	} else {
+		btag_bin_unlink(s, f);
+		s->segments_free--;
+	}
+	t->kind = BTAG_USED;
+	s->used += size;
+	btag_hash_enter(&s->hash, t);
+	*used = t;
+	return unsettled || btag_hash_is_full(&s->hash);
+}
+
+/* Joins free segment t, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
+ * be in the wrong bin now. */
+static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct btag **joined)
+{
+	struct btag *prev = t->prev, *next = t->next;
+
+	if (prev->kind == BTAG_FREE) {
+		size_t size = prev->size + t->size;
+
+		btag_chain_push(&s->spare, t);
+		if (next->kind == BTAG_FREE) {
+			size += next->size;
+			btag_bin_unlink(s, next);
+			s->segments_free--;
+			btag_chain_push(&s->spare, next);
+			next = next->next;
+		}
+		prev->next = next;
+		next->prev = prev;
+		*joined = prev;
+		return btag_resize(prev, size);
+	}
+	if (next->kind == BTAG_FREE) {
+		next->start = t->start;
+		next->prev = prev;
+		prev->next = next;
+		btag_chain_push(&s->spare, t);
+		*joined = next;
+		return btag_resize(next, next->size + t->size);
+	}
+	t->kind = BTAG_FREE;
+	btag_bin_link(s, t, btag_bin_of(t->size >> s->shift));
+	s->segments_free++;
+	*joined = t;
+	return false;
+}
+
+/* Makes the used segment to which *link points free; *joined is the free segment it became part of.  Returns
+ * whether btag_settle(s, *joined) is to follow. */
+static inline bool btag_release_quick(struct btag_store *s, struct btag **link, struct btag **joined)
+{
+	struct btag *t = *link;
+
+	btag_hash_leave(&s->hash, link);
+	s->used -= t->size;
+	return btag_join_quick(s, t, joined) || btag_hash_is_sparse(&s->hash);
+}
+
+#endif
