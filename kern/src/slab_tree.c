@@ -14,9 +14,10 @@ static bool is_linked(const struct kmem_cache *c)
 
 void add_importing_slab(struct arena *source, struct kmem_cache *c)
 {
-	bool linked = is_linked(c);
+	bool linked;
 
 	qlock_lock(&arenas_and_slabs_lock);
+	linked = is_linked(c);
 	if (!linked)
 		list_add_tail(&source->slabs, &c->source_link);
 	qlock_unlock(&arenas_and_slabs_lock);
@@ -26,9 +27,10 @@ void add_importing_slab(struct arena *source, struct kmem_cache *c)
 
 void del_importing_slab(struct arena *source, struct kmem_cache *c)
 {
-	bool linked = is_linked(c) && c->source == source;
+	bool linked;
 
 	qlock_lock(&arenas_and_slabs_lock);
+	linked = is_linked(c) && c->source == source;
 	if (linked)
 		list_del(&c->source_link);
 	qlock_unlock(&arenas_and_slabs_lock);
@@ -38,9 +40,10 @@ void del_importing_slab(struct arena *source, struct kmem_cache *c)
 
 bool slab_tree_leave(struct kmem_cache *c)
 {
-	bool leaves = c->pins == 0;
+	bool leaves;
 
 	qlock_lock(&arenas_and_slabs_lock);
+	leaves = c->pins == 0;
 	if (leaves)
 		list_del(&c->source_link);
 	qlock_unlock(&arenas_and_slabs_lock);
@@ -73,9 +76,10 @@ static struct kmem_cache *cache_after(const struct kmem_cache *c)
 
 struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 {
-	struct kmem_cache *next = cache_after(c);
+	struct kmem_cache *next;
 
 	qlock_lock(&arenas_and_slabs_lock);
+	next = cache_after(c);
 	if (next)
 		next->pins++;
 	if (c)
@@ -86,7 +90,6 @@ struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 
 void kmem_cache_unpin(struct kmem_cache *c)
 {
-
 	qlock_lock(&arenas_and_slabs_lock);
 	c->pins--;
 	qlock_unlock(&arenas_and_slabs_lock);
