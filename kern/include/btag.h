@@ -278,6 +278,8 @@ struct btag *btag_fit_instant(struct btag_store *s, size_t size);
 struct btag *btag_fit_exact(struct btag_store *s, size_t size);
 /* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
 bool btag_may_serve(const struct btag_store *s, size_t size);
+/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so many, less
+ * than a ninth smaller.  Constant. */
 size_t btag_largest_free(const struct btag_store *s);
 
 /* Searches */
@@ -371,6 +373,8 @@ bool btag_index_keep(struct btag_store *s, const struct btag_triple *t);
 /* The search, when the index stands: FOUND, NOTHING or WANTS_TRIPLE. */
 enum btag_verdict btag_index_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* The largest free segment.  The index stands; there is one. */
+size_t btag_index_largest(const struct btag_store *s);
 /* Checks it whole: NULL, or what is wrong.  Linear. */
 const char *btag_index_check(struct btag_store *s);
 /* One segment, for the checker. */

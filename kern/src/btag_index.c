@@ -352,18 +352,49 @@ static void take_out(struct btag_store *s, struct btag *f)
 	btag_chain_push(&x->nodes, (struct btag *)n);
 }
 
-/* Node n stands for f from now on, and f has another extent than n's segment had, but no other place in
- * the order. */
-static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
+/* Node n, which is in the tree by address alone, stands for f from now on, whose extent is another than n's
+ * segment had, but not its place in the order. */
+static void renew(struct btag_store *s, struct btag_node *n, struct btag *f)
 {
 	struct btag_index *x = &s->index;
 
-	tree_remove(&x->by_size, &n->by_size, &size_order);
 	n->tag = f;
 	f->node = n;
 	compute_own(x, n);
 	enter_by_size(x, n);
 	tree_update(&n->by_address, address_order(x));
+}
+
+static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
+{
+	tree_remove(&s->index.by_size, &n->by_size, &size_order);
+	renew(s, n, f);
+}
+
+/*
+ * Two changes at once take one way up to the root, not two.  Of neighbours in the order one lies above the
+ * other, and of a segment and its part the part serves less: so while the whole stands in the tree, what
+ * happens to the part changes no maximum above both.
+ */
+
+/* f has been cut, and `rest` is its other end. */
+static void split(struct btag_store *s, struct btag *f, struct btag *rest)
+{
+	tree_remove(&s->index.by_size, &f->node->by_size, &size_order);
+	add(s, f->node, rest);
+	renew(s, f->node, f);
+}
+
+/* f has taken in `next`, the free segment behind it. */
+static void merge(struct btag_store *s, struct btag *f, struct btag *next)
+{
+	struct btag_index *x = &s->index;
+	struct btag_node *n = next->node;
+
+	tree_remove(&x->by_size, &n->by_size, &size_order);
+	restate(s, f->node, f);
+	tree_remove(&x->by_address, &n->by_address, address_order(x));
+	btag_chain_push(&x->nodes, (struct btag *)n);
 }
 
 /* After segments were made: invariant 4, or the end. */
@@ -389,10 +420,10 @@ void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, 
 		restate(s, f->node, rest);
 	} else if (used == f) {
 		take_out(s, f);
+	} else if (rest) {
+		split(s, f, rest);
 	} else {
 		restate(s, f->node, f);
-		if (rest)
-			add(s, f->node, rest);
 	}
 	grown(s);
 }
@@ -402,9 +433,9 @@ void btag_index_joined(
 {
 	struct btag_index *x = &s->index;
 
-	if (prev && is_indexed(x, prev)) {
-		if (next && is_indexed(x, next))
-			take_out(s, next);
+	if (prev && next && is_indexed(x, prev) && is_indexed(x, next)) {
+		merge(s, prev, next);
+	} else if (prev && is_indexed(x, prev)) {
 		restate(s, prev->node, prev);
 	} else if (!prev && next && is_indexed(x, next)) {
 		restate(s, next->node, t);
@@ -668,6 +699,11 @@ enum btag_verdict btag_index_search(
 	found = rq->fit == BTAG_FIT_NEXT ? search_next(s, rq, slot, place) :
 					   search_lowest(s, rq, slot, rq->lo, place);
 	return found ? BTAG_FOUND : BTAG_NOTHING;
+}
+
+size_t btag_index_largest(const struct btag_store *s)
+{
+	return addressed(s->index.by_address.root)->max[0];
 }
 
 /* Checks */
