@@ -168,7 +168,7 @@ size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 #define BTAG_NODES_SPARE_MAX 128
 /* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
  * tags that the latter passes. */
-#define BTAG_KEEP_STEP 8
+#define BTAG_KEEP_STEP 2
 #define BTAG_BUILD_STEP 3
 #define BTAG_BUILD_WALK 64
 #define BTAG_DROP_STEP 16

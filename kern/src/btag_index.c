@@ -95,12 +95,12 @@ static bool size_before(const struct tree_node *a, const struct tree_node *b)
 
 static const struct tree_ops size_order = {.before = size_before};
 
-static inline bool set(size_t *value, size_t to)
-{
-	bool changed = *value != to;
+/* Stands for a child that isn't there. */
+static const struct btag_node none;
 
-	*value = to;
-	return changed;
+static inline size_t greater(size_t a, size_t b)
+{
+	return a > b ? a : b;
 }
 
 static inline size_t own_value(const struct btag_node *n, unsigned slot)
@@ -113,17 +113,15 @@ static inline __attribute__((always_inline)) bool update_slots(
 	struct tree_node *tn, unsigned slots)
 {
 	struct btag_node *n = addressed(tn);
-	const struct btag_node *left = addressed(tn->left), *right = addressed(tn->right);
-	bool changed = false;
+	const struct btag_node *left = tn->left ? addressed(tn->left) : &none;
+	const struct btag_node *right = tn->right ? addressed(tn->right) : &none;
+	size_t changed = 0;
 
 	for (unsigned i = 0; i < slots; i++) {
-		size_t max = own_value(n, i);
+		size_t max = greater(own_value(n, i), greater(left->max[i], right->max[i]));
 
-		if (left && left->max[i] > max)
-			max = left->max[i];
-		if (right && right->max[i] > max)
-			max = right->max[i];
-		changed |= set(&n->max[i], max);
+		changed |= max ^ n->max[i];
+		n->max[i] = max;
 	}
 	return changed;
 }
@@ -161,8 +159,12 @@ static bool update_adding(struct tree_node *n)
 }
 
 static const struct tree_ops address_orders[] = {
-	{address_before, update_0}, {address_before, update_1}, {address_before, update_2},
-	{address_before, update_3}, {address_before, update_4}, {address_before, update_adding},
+	{address_before, update_0, true},
+	{address_before, update_1, true},
+	{address_before, update_2, true},
+	{address_before, update_3, true},
+	{address_before, update_4, true},
+	{address_before, update_adding, true},
 };
 _Static_assert(sizeof(address_orders) / sizeof(address_orders[0]) == BTAG_TRIPLES + 2, "one for each");
 

@@ -88,12 +88,12 @@ static void list(void)
 
 static void of_memory(void)
 {
-	static const size_t sizes[] = {8, 64, 200, 4096, 12000};
+	static const size_t sizes[] = {8, 64, 200, 4096, 12000, 1 << 20};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct kmem_cache *c = kmem_cache_create("driven", sizes[i], 0, 0, NULL, NULL, NULL, NULL);
 
-		drive(c, sizes[i] > 200 ? 4000 : OBJECTS);
+		drive(c, sizes[i] > 12000 ? 64 : sizes[i] > 200 ? 4000 : OBJECTS);
 		kmem_cache_free(c, kmem_cache_zalloc(c, MEM_WAIT));
 		CHECK_EQ(kmem_cache_destroy(c), 0);
 	}

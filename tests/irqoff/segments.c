@@ -10,6 +10,7 @@
 #define SEGMENTS 1000000
 #define QUANTUM 12 /* odd: it meets powers of two at its own multiples only */
 #define START ((uintptr_t)QUANTUM << 20)
+#define ODD 4096 /* quanta */
 #define SOME 2000 /* requests of each kind */
 #define WALK_MAX 100000
 
@@ -91,11 +92,40 @@ static void free_every(struct arena *a, size_t first, size_t step)
 		arena_free(a, at(i), QUANTUM);
 }
 
+/* Few segments, of a quantum that wraps around most slowly in blocks of nocross. */
+static void odd(void)
+{
+	static const size_t quanta[] = {3, 12, 0xfffff1, 0x9e3779b1, 0xc97ba3d5};
+
+	for (size_t i = 0; i < sizeof(quanta) / sizeof(quanta[0]); i++) {
+		size_t q = quanta[i];
+		struct arena *a = arena_create("odd", (void *)q, ODD * q, q, NULL, NULL, NULL, 0, MEM_WAIT);
+
+		for (size_t n = 0; n < ODD / 8; n++)
+			CHECK(arena_alloc(a, q, MEM_WAIT));
+		arena_index_build(a);
+		for (size_t k = 0; k < 2 * BTAG_TRIPLES; k++) {
+			void *p = arena_xalloc(a, q, 0, 0, (size_t)1 << (36 + 3 * k), 0, 0, MEM_ERROR);
+
+			for (size_t n = 1; n < ODD / 8; n += 2)
+				arena_free(a, (void *)(q * n), q);
+			for (size_t n = 1; n < ODD / 8; n += 2)
+				CHECK(arena_alloc(a, q, MEM_WAIT));
+			if (p)
+				arena_xfree(a, p, q);
+		}
+		for (size_t n = 1; n <= ODD / 8; n++)
+			arena_free(a, (void *)(q * n), q);
+		CHECK_EQ(arena_destroy(a), 0);
+	}
+}
+
 void drive_segments(void)
 {
 	struct arena *a = arena_create("driven", (void *)START, (size_t)SEGMENTS * QUANTUM, QUANTUM, NULL,
 		NULL, NULL, 0, MEM_WAIT);
 
+	odd();
 	CHECK(a);
 	fill(a);
 	look(a);
