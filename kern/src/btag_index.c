@@ -108,21 +108,35 @@ static inline size_t own_value(const struct btag_node *n, unsigned slot)
 	return slot == 0 ? n->tag->size : n->own[slot - 1];
 }
 
-/* Recomputes max of the first `slots` values; whether one changed. */
+/* Recomputes one maximum; what it differs in. */
+static inline size_t update_slot(struct btag_node *n, const struct btag_node *left,
+	const struct btag_node *right, unsigned i)
+{
+	size_t max = greater(own_value(n, i), greater(left->max[i], right->max[i]));
+	size_t changed = max ^ n->max[i];
+
+	n->max[i] = max;
+	return changed;
+}
+
+/* Recomputes max of the first `slots` values, a constant, without a loop; whether one changed. */
 static inline __attribute__((always_inline)) bool update_slots(
 	struct tree_node *tn, unsigned slots)
 {
 	struct btag_node *n = addressed(tn);
 	const struct btag_node *left = tn->left ? addressed(tn->left) : &none;
 	const struct btag_node *right = tn->right ? addressed(tn->right) : &none;
-	size_t changed = 0;
+	size_t changed = update_slot(n, left, right, 0);
 
-	for (unsigned i = 0; i < slots; i++) {
-		size_t max = greater(own_value(n, i), greater(left->max[i], right->max[i]));
-
-		changed |= max ^ n->max[i];
-		n->max[i] = max;
-	}
+	_Static_assert(BTAG_TRIPLES == 4, "a line for each");
+	if (slots > 1)
+		changed |= update_slot(n, left, right, 1);
+	if (slots > 2)
+		changed |= update_slot(n, left, right, 2);
+	if (slots > 3)
+		changed |= update_slot(n, left, right, 3);
+	if (slots > 4)
+		changed |= update_slot(n, left, right, 4);
 	return changed;
 }
 
