@@ -8,7 +8,7 @@
 #include "lib/symbol.h"
 #include "test.h"
 
-#define BUDGET 5000 /* instructions: docs/bench */
+#define BUDGET 5000 /* instructions in a stretch */
 
 static void null_write(struct sink *sink, const char *text, size_t n)
 {
