@@ -13,6 +13,7 @@ NM ?= nm
 OBJDUMP ?= objdump
 
 B := build
+comma := ,
 
 # What is compiled ---------------------------------------------------------------------------------
 
@@ -61,6 +62,13 @@ $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS)))
 
+# The kernel that measures how long interrupts are off, with stubs in front of public functions.
+IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
+IRQOFF_STUBS := $(B)/irqoff/stubs.S
+$(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff))
+$(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
+	$(Q)mkdir -p $(@D); scripts/publics --stubs > $@
+
 # Linking ------------------------------------------------------------------------------------------
 # Each image is linked twice: once without symbols, to learn the functions' addresses, then with
 # them embedded.  The table lies behind everything it describes, so that addresses stay.  Beside the
@@ -86,6 +94,9 @@ TSAN_LD := $(HOST_LD) -fsanitize=thread
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
+IRQOFF_LD = $(X86_LD) $(addprefix -Wl$(comma)--wrap=,$(shell scripts/publics))
+$(B)/irqoff/spandrel.elf: $(irqoff_OBJ) arch/x86/kernel.lds scripts/symbols
+	$(call link,irqoff,$(IRQOFF_LD))
 $(B)/host/spandrel-host: $(host_OBJ) scripts/symbols
 	$(call link,host,$(HOST_LD))
 $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
@@ -95,7 +106,7 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host quick test bench replay lint compdb clean
+.PHONY: FORCE help run kernel host bench bench-irqoff quick test replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -117,6 +128,9 @@ test: ## install what is missing and run all tests
 bench: kernel ## count the instructions of each benchmark and hold them against the budgets
 	$(Q)scripts/bench
 
+bench-irqoff: $(B)/irqoff/spandrel.elf ## the longest stretch with interrupts off, build/bench/irqoff.csv
+	$(Q)scripts/irqoff $< $(B)/bench/irqoff.csv
+
 replay: host ## run one test again: TEST="name" SEED=0x...
 	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
 
@@ -132,5 +146,5 @@ clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

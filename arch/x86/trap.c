@@ -262,7 +262,7 @@ static bool handle_step(struct trap_frame *frame)
 	return true;
 }
 
-bool trap_handle(struct trap_frame *frame)
+static bool handle(struct trap_frame *frame)
 {
 	struct core *core = core_self();
 	uintptr_t address = read_cr2();
@@ -279,4 +279,17 @@ bool trap_handle(struct trap_frame *frame)
 		report(frame, address);
 	}
 	return core->port.context.nmi > 0;
+}
+
+/* An interrupt gate turned interrupts off; iretq puts them back as they were. */
+bool trap_handle(struct trap_frame *frame)
+{
+	bool was_on = frame->rflags & PORT_FLAGS_IRQ, in_nmi;
+
+	if (was_on)
+		irqoff_begin();
+	in_nmi = handle(frame);
+	if (was_on)
+		irqoff_end();
+	return in_nmi;
 }

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "port.h"
+
 static inline void outb(uint16_t port, uint8_t value)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
@@ -89,11 +91,13 @@ static inline void flush_page(uintptr_t address)
 /* Interrupts on and, with none let in between, halted until one comes. */
 static inline void enable_and_halt(void)
 {
+	irqoff_end();
 	__asm__ volatile("sti\n\thlt" : : : "memory");
 }
 
 static inline void enable_interrupts(void)
 {
+	irqoff_end();
 	__asm__ volatile("sti" : : : "memory");
 }
 

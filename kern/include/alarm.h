@@ -45,7 +45,9 @@ void alarm_set(struct alarm *a, uint64_t deadline);
  * logarithmic. */
 bool alarm_cancel(struct alarm *a);
 
-/* Runs what is due on this core and sets the timer for what comes next: what the timer's interrupt does. */
+/* Runs what is due on this core, ALARMS_STEP handlers at most, and sets the timer for what comes next, or for
+ * now if more is due: what the timer's interrupt does. */
+#define ALARMS_STEP 8
 void alarms_run(void);
 
 #endif

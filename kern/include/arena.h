@@ -217,7 +217,7 @@ struct arena_stats {
 	uint64_t quantum;
 	uint64_t qcache_max;
 	uint64_t total, used, free;
-	uint64_t largest_free;	     /* the largest segment */
+	uint64_t largest_free;	     /* the largest segment; of many of about its size one less than a ninth smaller */
 	uint64_t spans;
 	uint64_t segments_used, segments_free;
 	uint64_t allocs, frees;	     /* that ever succeeded */
@@ -232,7 +232,7 @@ struct arena_stats {
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 
-/* Fills *stats.  Any context.  Cost: constant but for largest_free, linear in one bin. */
+/* Fills *stats.  Any context.  Cost: constant. */
 void arena_get_stats(struct arena *arena, struct arena_stats *stats);
 
 /* Fills rows[0 .. max) with every arena, each after its source, and returns how many there are.
@@ -263,8 +263,8 @@ struct arena_segment {
 void arena_walk(
 	struct arena *arena, bool (*fn)(const struct arena_segment *s, void *arg), void *arg);
 
-/* The segment that contains addr: true and *segment filled in, or false.  Cost: linear in the
- * segments of one span. */
+/* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost: linear in the
+ * segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
 
 /* The arena of that name, or NULL.  Context: not in an interrupt. */

@@ -170,7 +170,7 @@ size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 #define BTAG_NODES_SPARE_MAX 128
 /* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
  * tags that the latter passes. */
-#define BTAG_KEEP_STEP 8
+#define BTAG_KEEP_STEP 2
 #define BTAG_BUILD_STEP 3
 #define BTAG_BUILD_WALK 64
 #define BTAG_DROP_STEP 16
@@ -286,6 +286,8 @@ struct btag *btag_fit_instant(struct btag_store *s, size_t size);
 struct btag *btag_fit_exact(struct btag_store *s, size_t size);
 /* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
 bool btag_may_serve(const struct btag_store *s, size_t size);
+/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so many, less
+ * than a ninth smaller.  Constant. */
 size_t btag_largest_free(const struct btag_store *s);
 
 /* Searches */
@@ -382,6 +384,8 @@ bool btag_index_keep(struct btag_store *s, const struct btag_triple *t);
 /* The search, when the index stands: FOUND, NOTHING or WANTS_TRIPLE. */
 enum btag_verdict btag_index_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* The largest free segment.  The index stands; there is one. */
+size_t btag_index_largest(const struct btag_store *s);
 /* Checks it whole: NULL, or what is wrong.  Linear. */
 const char *btag_index_check(struct btag_store *s);
 /* One segment, for the checker. */

@@ -142,7 +142,7 @@ struct kmem_cache {
 
 /* The slab layer (slab.c): raw objects, at most SLAB_STEP of them at a time */
 
-#define SLAB_STEP 32
+#define SLAB_STEP 24
 
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
  * shortage. */

@@ -90,7 +90,7 @@ bool sem_trydown(struct semaphore *s, size_t n);
 /* Adds n to the count and serves sleepers in order.  Context: any.  Cost: linear in those served, in
  * steps of at most SYNC_STEP under the lock. */
 void sem_up(struct semaphore *s, size_t n);
-#define SYNC_STEP 32
+#define SYNC_STEP 16
 
 /* What the count is now, for people to see. */
 size_t sem_count(struct semaphore *s);

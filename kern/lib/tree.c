@@ -140,7 +140,8 @@ static struct tree_node *rebalance(
 		if (twice)
 			ops->update(below);
 		ops->update(rising);
-		update_upward(parent_of(rising), ops);
+		if (!ops->shapeless)
+			update_upward(parent_of(rising), ops);
 	}
 	return rising;
 }

@@ -129,11 +129,26 @@ static struct alarm *take_due(struct alarm_core *c)
 	return due;
 }
 
+/* Nothing runs any more, and what is due has another interrupt come at once. */
+static void run_later(struct alarm_core *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+
+	c->running = NULL;
+	timer_set(c, first_deadline(c));
+	spin_unlock(&c->lock, irq);
+}
+
 void alarms_run(void)
 {
 	struct alarm_core *c = &cores[port_core_id()];
 	struct alarm *due;
 
-	while ((due = take_due(c)))
+	for (int i = 0; i < ALARMS_STEP; i++) {
+		due = take_due(c);
+		if (!due)
+			return;
 		due->handler(due);
+	}
+	run_later(c);
 }

@@ -198,7 +198,10 @@ void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
 	if (supply->idle >= count || tag_page_fetch(a->base) || supply->idle > 0)
 		tag_supply_take(supply, chain, count);
 	spin_unlock(&supply->lock, irq);
-	if (unlikely(btag_index_needs_care(&a->base->store.index)))
+	/* The base fetches for its own hash on other ways, and not for this. */
+	if (unlikely(!arena_is_base(a) && arena_needs_care(a->base)))
+		arena_care(a->base);
+	else if (unlikely(btag_index_needs_care(&a->base->store.index)))
 		arena_index_care(a->base);
 }
 
@@ -579,6 +582,9 @@ __attribute__((noinline)) void arena_care(struct arena *a)
 		hash_care(a);
 	if (btag_index_needs_care(&a->store.index))
 		arena_index_care(a);
+	/* Pages for the above are segments of the base. */
+	if (!arena_is_base(a) && arena_needs_care(a->base))
+		arena_care(a->base);
 }
 
 /* Callers' mistakes and shortage */

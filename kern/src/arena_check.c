@@ -13,6 +13,11 @@
 /* How often it walks again because the arena changed, before it leaves the sums unchecked. */
 #define CHECK_TRIES 4
 
+/* Under one hold of a lock. */
+#define CHECK_TAGS 8
+#define CHECK_BUCKETS 16
+#define CHECK_TAG_PAGES 4
+
 struct check {
 	struct arena *arena;
 	int failed;	    /* number of the invariant, 0: none so far */
@@ -125,7 +130,7 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 	uintptr_t start;
 	struct btag *t = NULL;
 
-	for (int i = 0; i < ARENA_WALK_STEP && !c->failed; i++) {
+	for (int i = 0; i < CHECK_TAGS && !c->failed; i++) {
 		t = btag_cursor_next(&c->arena->store, cursor, &start);
 		if (!t)
 			break;
@@ -137,28 +142,28 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 
 /* What isn't reached from the list */
 
-static void check_bits(struct check *c)
+/* Those of one word of the bins' map. */
+static void check_bits(struct check *c, size_t word)
 {
 	const struct btag_store *s = &c->arena->store;
 	port_irq_t irq = spin_lock(&c->arena->lock);
 
-	for (size_t b = 0; b < BTAG_BINS; b++)
+	for (size_t b = word * 64; b < BTAG_BINS && b < (word + 1) * 64; b++)
 		if (bitmap_test(s->bin_map, b) != (s->bins[b] != NULL))
 			fail(c, 4, "a bin's bit is wrong", b);
-	for (size_t w = 0; w < BITMAP_WORDS(BTAG_BINS); w++)
-		if (bitmap_test(&s->bin_summary, w) != (s->bin_map[w] != 0))
-			fail(c, 4, "a bit of the bins' summary is wrong", w);
+	if (bitmap_test(&s->bin_summary, word) != (s->bin_map[word] != 0))
+		fail(c, 4, "a bit of the bins' summary is wrong", word);
 	spin_unlock(&c->arena->lock, irq);
 }
 
-/* Checks up to ARENA_WALK_STEP buckets from *bucket on; returns false behind the last. */
+/* Checks up to CHECK_BUCKETS buckets from *bucket on; returns false behind the last. */
 static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 {
 	port_irq_t irq = spin_lock(&c->arena->lock);
 	const struct btag_hash *h = &c->arena->store.hash;
 	bool more = true;
 
-	for (int i = 0; i < ARENA_WALK_STEP && more; i++) {
+	for (int i = 0; i < CHECK_BUCKETS && more; i++) {
 		more = *bucket < h->buckets;
 		if (!more)
 			break;
@@ -180,7 +185,7 @@ static void check_supply(struct check *c)
 	if (a->base->store.spare.count < a->base->tag_reserve)
 		fail(c, 9, "the base arena's reserve of tags is gone", a->base->store.spare.count);
 	spin_unlock(&a->base->lock, base_irq);
-	if (!tag_supply_sound(a->supply, ARENA_WALK_STEP))
+	if (!tag_supply_sound(a->supply, CHECK_TAG_PAGES))
 		fail(c, 10, "the tag supply's pages and counts disagree", a->supply->idle);
 	spin_unlock(&a->supply->lock, irq);
 }
@@ -229,7 +234,8 @@ static void check_once(struct check *c)
 		;
 	while (check_buckets(c, &bucket, &hashed))
 		;
-	check_bits(c);
+	for (size_t word = 0; word < BITMAP_WORDS(BTAG_BINS); word++)
+		check_bits(c, word);
 	check_supply(c);
 	if (!c->failed)
 		check_sums(c, hashed);

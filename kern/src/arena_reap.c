@@ -14,7 +14,7 @@
 
 /* Steps under one hold of a lock. */
 #define REAP_TAGS 32  /* tags handed to the supply */
-#define REAP_MOVES 16 /* tags that move */
+#define REAP_MOVES 8 /* tags that move */
 #define REAP_SHRINKS 8 /* buckets of the hash */
 
 /* Spans */

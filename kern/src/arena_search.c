@@ -66,6 +66,8 @@ static bool nodes_fetch(struct arena *a, size_t count)
 	irq = spin_lock(&a->lock);
 	btag_index_give(&a->store, &chain);
 	spin_unlock(&a->lock, irq);
+	if (!arena_is_base(a) && arena_needs_care(a->base))
+		arena_care(a->base);
 	return some;
 }
 

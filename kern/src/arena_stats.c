@@ -108,17 +108,41 @@ void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void 
 	walk_close(a, &c);
 }
 
+/* Looks at a few segments; returns whether addr may still lie further on. */
+static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
+	struct arena_segment *segment, bool *found)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = NULL;
+	uintptr_t start;
+
+	for (int i = 0; i < ARENA_WALK_STEP && !*found; i++) {
+		t = btag_cursor_next(&a->store, c, &start);
+		if (!t || t->start > addr)
+			break;
+		*found = t->kind != BTAG_SPAN && addr <= btag_last(t);
+	}
+	if (*found)
+		*segment = segment_of(t, t->start);
+	spin_unlock(&a->lock, irq);
+	return t && t->start <= addr && !*found;
+}
+
+/* From the span on that addr lies in; should that go meanwhile, from the one before. */
 bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *segment)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *span = btag_span_below(&a->store, addr), *t;
+	struct btag_cursor c;
+	struct btag *span;
 	bool found = false;
 
-	for (t = span ? span->next : &a->store.anchor; t->kind != BTAG_SPAN && !found; t = t->next) {
-		found = t->start <= addr && addr <= btag_last(t);
-		if (found)
-			*segment = segment_of(t, t->start);
-	}
+	btag_cursor_open(&a->store, &c);
+	span = btag_span_below(&a->store, addr);
+	if (span)
+		c.at = span;
 	spin_unlock(&a->lock, irq);
+	while (find_step(a, &c, addr, segment, &found))
+		;
+	walk_close(a, &c);
 	return found;
 }

@@ -72,10 +72,13 @@ size_t btag_largest_free(const struct btag_store *s)
 {
 	size_t b = bitmap_find_last(s->bin_map, BTAG_BINS);
 	size_t largest = 0;
+	int looks = BTAG_LOOKS;
 
 	if (b == BITMAP_NONE)
 		return 0;
-	for (struct btag *f = s->bins[b]; f; f = f->bin_next)
+	if (s->index.stands)
+		return btag_index_largest(s);
+	for (struct btag *f = s->bins[b]; f && looks > 0; f = f->bin_next, looks--)
 		largest = f->size > largest ? f->size : largest;
 	return largest;
 }

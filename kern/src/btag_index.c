@@ -95,12 +95,12 @@ static bool size_before(const struct tree_node *a, const struct tree_node *b)
 
 static const struct tree_ops size_order = {.before = size_before};
 
-static inline bool set(size_t *value, size_t to)
-{
-	bool changed = *value != to;
+/* Stands for a child that isn't there. */
+static const struct btag_node none;
 
-	*value = to;
-	return changed;
+static inline size_t greater(size_t a, size_t b)
+{
+	return a > b ? a : b;
 }
 
 static inline size_t own_value(const struct btag_node *n, unsigned slot)
@@ -108,23 +108,35 @@ static inline size_t own_value(const struct btag_node *n, unsigned slot)
 	return slot == 0 ? n->tag->size : n->own[slot - 1];
 }
 
-/* Recomputes max of the first `slots` values; whether one changed. */
+/* Recomputes one maximum; what it differs in. */
+static inline size_t update_slot(struct btag_node *n, const struct btag_node *left,
+	const struct btag_node *right, unsigned i)
+{
+	size_t max = greater(own_value(n, i), greater(left->max[i], right->max[i]));
+	size_t changed = max ^ n->max[i];
+
+	n->max[i] = max;
+	return changed;
+}
+
+/* Recomputes max of the first `slots` values, a constant, without a loop; whether one changed. */
 static inline __attribute__((always_inline)) bool update_slots(
 	struct tree_node *tn, unsigned slots)
 {
 	struct btag_node *n = addressed(tn);
-	const struct btag_node *left = addressed(tn->left), *right = addressed(tn->right);
-	bool changed = false;
+	const struct btag_node *left = tn->left ? addressed(tn->left) : &none;
+	const struct btag_node *right = tn->right ? addressed(tn->right) : &none;
+	size_t changed = update_slot(n, left, right, 0);
 
-	for (unsigned i = 0; i < slots; i++) {
-		size_t max = own_value(n, i);
-
-		if (left && left->max[i] > max)
-			max = left->max[i];
-		if (right && right->max[i] > max)
-			max = right->max[i];
-		changed |= set(&n->max[i], max);
-	}
+	_Static_assert(BTAG_TRIPLES == 4, "a line for each");
+	if (slots > 1)
+		changed |= update_slot(n, left, right, 1);
+	if (slots > 2)
+		changed |= update_slot(n, left, right, 2);
+	if (slots > 3)
+		changed |= update_slot(n, left, right, 3);
+	if (slots > 4)
+		changed |= update_slot(n, left, right, 4);
 	return changed;
 }
 
@@ -161,8 +173,12 @@ static bool update_adding(struct tree_node *n)
 }
 
 static const struct tree_ops address_orders[] = {
-	{address_before, update_0}, {address_before, update_1}, {address_before, update_2},
-	{address_before, update_3}, {address_before, update_4}, {address_before, update_adding},
+	{address_before, update_0, true},
+	{address_before, update_1, true},
+	{address_before, update_2, true},
+	{address_before, update_3, true},
+	{address_before, update_4, true},
+	{address_before, update_adding, true},
 };
 _Static_assert(sizeof(address_orders) / sizeof(address_orders[0]) == BTAG_TRIPLES + 2, "one for each");
 
@@ -353,18 +369,49 @@ static void take_out(struct btag_store *s, struct btag *f)
 	btag_chain_push(&x->nodes, (struct btag *)n);
 }
 
-/* Node n stands for f from now on, and f has another extent than n's segment had, but no other place in
- * the order. */
-static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
+/* Node n, which is in the tree by address alone, stands for f from now on, whose extent is another than n's
+ * segment had, but not its place in the order. */
+static void renew(struct btag_store *s, struct btag_node *n, struct btag *f)
 {
 	struct btag_index *x = &s->index;
 
-	tree_remove(&x->by_size, &n->by_size, &size_order);
 	n->tag = f;
 	f->node = n;
 	compute_own(x, n);
 	enter_by_size(x, n);
 	tree_update(&n->by_address, address_order(x));
+}
+
+static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
+{
+	tree_remove(&s->index.by_size, &n->by_size, &size_order);
+	renew(s, n, f);
+}
+
+/*
+ * Two changes at once take one way up to the root, not two.  Of neighbours in the order one lies above the
+ * other, and of a segment and its part the part serves less: so while the whole stands in the tree, what
+ * happens to the part changes no maximum above both.
+ */
+
+/* f has been cut, and `rest` is its other end. */
+static void split(struct btag_store *s, struct btag *f, struct btag *rest)
+{
+	tree_remove(&s->index.by_size, &f->node->by_size, &size_order);
+	add(s, f->node, rest);
+	renew(s, f->node, f);
+}
+
+/* f has taken in `next`, the free segment behind it. */
+static void merge(struct btag_store *s, struct btag *f, struct btag *next)
+{
+	struct btag_index *x = &s->index;
+	struct btag_node *n = next->node;
+
+	tree_remove(&x->by_size, &n->by_size, &size_order);
+	restate(s, f->node, f);
+	tree_remove(&x->by_address, &n->by_address, address_order(x));
+	btag_chain_push(&x->nodes, (struct btag *)n);
 }
 
 /* After segments were made: invariant 4, or the end. */
@@ -390,10 +437,10 @@ void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, 
 		restate(s, f->node, rest);
 	} else if (used == f) {
 		take_out(s, f);
+	} else if (rest) {
+		split(s, f, rest);
 	} else {
 		restate(s, f->node, f);
-		if (rest)
-			add(s, f->node, rest);
 	}
 	grown(s);
 }
@@ -403,9 +450,9 @@ void btag_index_joined(
 {
 	struct btag_index *x = &s->index;
 
-	if (prev && is_indexed(x, prev)) {
-		if (next && is_indexed(x, next))
-			take_out(s, next);
+	if (prev && next && is_indexed(x, prev) && is_indexed(x, next)) {
+		merge(s, prev, next);
+	} else if (prev && is_indexed(x, prev)) {
 		restate(s, prev->node, prev);
 	} else if (!prev && next && is_indexed(x, next)) {
 		restate(s, next->node, t);
@@ -669,6 +716,11 @@ enum btag_verdict btag_index_search(
 	found = rq->fit == BTAG_FIT_NEXT ? search_next(s, rq, slot, place) :
 					   search_lowest(s, rq, slot, rq->lo, place);
 	return found ? BTAG_FOUND : BTAG_NOTHING;
+}
+
+size_t btag_index_largest(const struct btag_store *s)
+{
+	return addressed(s->index.by_address.root)->max[0];
 }
 
 /* Checks */

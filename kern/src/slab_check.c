@@ -7,7 +7,8 @@
 #include "slab_impl.h"
 
 #define CHECK_TRIES 8
-#define CHECK_STEP 8	   /* slabs for each lock hold: they have up to a page of objects each */
+#define CHECK_STEP 4	   /* slabs for each lock hold: they have up to a page of objects each */
+#define CHECK_PAGES 8
 #define DEPOT_STEP 64	   /* magazines */
 
 struct check {
@@ -63,10 +64,16 @@ static void check_place(struct check *c, const struct slab *s)
 		fail(c, 2, "a full slab is in a list, or another in none", s->base);
 }
 
+/* Of a slab of many pages CHECK_PAGES are looked up, evenly far apart. */
+static size_t pages_between(size_t slab_size)
+{
+	return (slab_size / CHECK_PAGES / PORT_PAGE_SIZE + 1) * PORT_PAGE_SIZE;
+}
+
 static void check_found(struct check *c, const struct slab *s)
 {
 	struct kmem_cache *k = c->cache;
-	size_t step = k->is_frames ? PORT_PAGE_SIZE : k->slab_size > 1 ? k->slab_size - 1 : 1;
+	size_t step = k->is_frames ? pages_between(k->slab_size) : k->slab_size > 1 ? k->slab_size - 1 : 1;
 
 	if (s->cache != k)
 		fail(c, 3, "a slab names another cache", s->base);

@@ -83,16 +83,40 @@ static inline bool port_in_nmi(void)
 	return depth > 0;
 }
 
-static inline port_irq_t port_irq_save(void)
+/* In the flavour that measures how long interrupts are off (irqoff.h): they just went off, and are about to
+ * come on. */
+#ifndef PORT_IRQOFF
+#define PORT_IRQOFF 0
+#endif
+#define PORT_FLAGS_IRQ 0x200u
+#if PORT_IRQOFF
+void irqoff_begin(void);
+void irqoff_end(void);
+#else
+static inline void irqoff_begin(void)
+{
+}
+
+static inline void irqoff_end(void)
+{
+}
+#endif
+
+/* Always inlined, so that irqoff_begin() sees who calls. */
+static inline __attribute__((always_inline)) port_irq_t port_irq_save(void)
 {
 	port_irq_t flags;
 
 	__asm__ volatile("pushfq\n\tpopq %0\n\tcli" : "=r"(flags) : : "memory");
+	if (PORT_IRQOFF && (flags & PORT_FLAGS_IRQ))
+		irqoff_begin();
 	return flags;
 }
 
-static inline void port_irq_restore(port_irq_t saved)
+static inline __attribute__((always_inline)) void port_irq_restore(port_irq_t saved)
 {
+	if (PORT_IRQOFF && (saved & PORT_FLAGS_IRQ))
+		irqoff_end();
 	__asm__ volatile("pushq %0\n\tpopfq" : : "r"(saved) : "memory", "cc");
 }
 
@@ -101,7 +125,7 @@ static inline bool port_irq_enabled(void)
 	port_irq_t flags;
 
 	__asm__ volatile("pushfq\n\tpopq %0" : "=r"(flags) : : "memory");
-	return flags & 0x200;
+	return flags & PORT_FLAGS_IRQ;
 }
 
 static inline void port_pause(void)

@@ -36,6 +36,9 @@ struct tree_ops {
 	/* Recomputes n's augmented value from n and its children (their values are right); returns
 	 * whether it changed.  NULL for a tree without augmentation. */
 	bool (*update)(struct tree_node *n);
+	/* The value depends on which nodes the subtree has and not on its shape: no rotation changes one
+	 * above it, and none is recomputed. */
+	bool shapeless;
 };
 
 struct tree_node *tree_parent(const struct tree_node *n);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The drive: calls every public function, in states that are hard for it.  A part of it that is a function
+ * of drive.c's table.
+ */
+#ifndef SPANDREL_TESTS_IRQOFF_DRIVE_H
+#define SPANDREL_TESTS_IRQOFF_DRIVE_H
+
+#include "lib/sink.h"
+
+/* Takes all text and shows none. */
+extern struct sink null_sink;
+
+/* An arena from empty to a million segments and back, with its hash and index; requests with more
+ * triples than an index keeps. */
+void drive_segments(void);
+/* Importers, many spans, inspection, the base arena's own functions. */
+void drive_arenas(void);
+/* Caches with many slabs, kmalloc. */
+void drive_caches(void);
+/* ktasks, many sleepers on each sleeping lock, alarms. */
+void drive_threads(void);
+/* Vectors, mappings, physical addresses. */
+void drive_devices(void);
+
+#endif
