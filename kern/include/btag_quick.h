@@ -120,12 +120,12 @@ static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
 		s->bin_summary &= ~((uint64_t)1 << (b / 64));
 }
 
-/* Gives free segment f another size; whether that may be one of another bin.  Sizes that differ by less than
- * a bin is wide, in bits below the four highest, are of one bin; below BTAG_EXACT quanta the bound is less
- * than a quantum. */
-static inline bool btag_resize(struct btag *f, size_t size)
+/* Gives free segment f another size; whether that may be one of another bin.  `least` is the smaller of the
+ * two sizes.  If they differ only below its four highest bits they are of one bin; up to BTAG_EXACT quanta
+ * the bound is a quantum at most, and no two sizes are. */
+static inline bool btag_resize(struct btag *f, size_t size, size_t least)
 {
-	size_t differs = f->size ^ size, bound = size >> BTAG_EXACT_SHIFT;
+	size_t differs = f->size ^ size, bound = least >> BTAG_EXACT_SHIFT;
 
 	f->size = size;
 	return differs >= bound;
@@ -209,7 +209,7 @@ static inline bool btag_carve_quick(
 		f->prev->next = t;
 		f->prev = t;
 		f->start += size;
-		unsettled = btag_resize(f, f->size - size);
+		unsettled = btag_resize(f, f->size - size, f->size - size);
 	} else {
 		btag_bin_unlink(s, f);
 		s->segments_free--;
@@ -241,7 +241,7 @@ static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct 
 		prev->next = next;
 		next->prev = prev;
 		*joined = prev;
-		return btag_resize(prev, size);
+		return btag_resize(prev, size, prev->size);
 	}
 	if (next->kind == BTAG_FREE) {
 		next->start = t->start;
@@ -249,7 +249,7 @@ static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct 
 		prev->next = next;
 		btag_chain_push(&s->spare, t);
 		*joined = next;
-		return btag_resize(next, next->size + t->size);
+		return btag_resize(next, next->size + t->size, next->size);
 	}
 	t->kind = BTAG_FREE;
 	btag_bin_link(s, t, btag_bin_of(t->size >> s->shift));
