@@ -54,14 +54,6 @@ static void phys_return(struct arena *source, void *addr, size_t size)
 	arena_free(source, physical_at((uintptr_t)addr), size);
 }
 
-/* Large pages */
-
-/* The direct map starts on a multiple of it, so alignment there is alignment in physical memory. */
-static void *large_import(struct arena *source, size_t size, unsigned flags)
-{
-	return arena_xalloc(source, size, LARGE_PAGE_SIZE, 0, 0, 0, 0, flags);
-}
-
 static struct arena *over_base(
 	const char *name, size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc)
 {
@@ -73,5 +65,6 @@ void physical_init(void)
 	dma32_arena = over_base("dma32", PORT_LINE_SIZE, dma32_import, arena_xfree);
 	dma24_arena = over_base("dma24", PORT_LINE_SIZE, dma24_import, arena_xfree);
 	phys_arena = over_base("phys", PORT_PAGE_SIZE, phys_import, phys_return);
-	large_arena = over_base("large", LARGE_PAGE_SIZE, large_import, arena_xfree);
+	/* The direct map starts on a multiple of it, so what is aligned there is in physical memory, too. */
+	large_arena = over_base("large", LARGE_PAGE_SIZE, arena_alloc, arena_free);
 }

@@ -229,6 +229,13 @@ void arena_index_care(struct arena *a);
  * reclaim, NULL before.  Context: any; no lock held. */
 extern void (*arena_poke)(struct arena *a);
 
+/* Whether a's quantum is a larger power of two than its source's, whose integers are its own: what it imports
+ * is then asked for aligned, rather than large enough that it holds what is.  And such an import for a request
+ * that nothing held serves, carved for it.  No lock held. */
+bool arena_imports_aligned(const struct arena *a);
+bool arena_import_aligned(
+	struct arena *a, const struct btag_request *rq, unsigned flags, uintptr_t *result);
+
 /* Why a span can't be what an honest source gave, or NULL.  Lock held. */
 const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size);
 /* Reports it: tags have been given back. */

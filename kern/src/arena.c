@@ -363,6 +363,8 @@ static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *
 	}
 	if (!a->afunc)
 		return false;
+	if (arena_imports_aligned(a))
+		return arena_import_aligned(a, &rq, flags, result);
 	do
 		served = serve_import(a, &tags, size, flags, result);
 	while (!served && !(flags & MEM_ATOMIC) && arena_sources_build(a));

@@ -78,7 +78,7 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 
 /* Puts the span in and carves the request out of it. */
 static const char *install(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	uintptr_t start, size_t got, bool by_xalloc, struct btag_place *place)
+	uintptr_t start, size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	const char *refused = arena_span_refused(a, start, got, a->store.quantum);
@@ -92,7 +92,7 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 		a->imports++;
 		if (btag_place_in(&a->store, rq, f, 0, place)) {
 			t = btag_carve(&a->store, f, place->start, place->size);
-			t->kind = BTAG_XALLOCATED;
+			t->kind = kind;
 			a->allocs++;
 			if (rq->fit == BTAG_FIT_NEXT)
 				arena_next_fit_move(a, t);
@@ -132,7 +132,7 @@ static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags
 	struct btag_place *place);
 
 static bool import_down(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	unsigned flags, bool top, struct btag_place *place)
+	unsigned flags, bool top, enum btag_kind kind, struct btag_place *place)
 {
 	struct btag_request down;
 	struct btag_place span;
@@ -140,7 +140,7 @@ static bool import_down(struct arena *a, struct btag_chain *tags, const struct b
 
 	if (!request_down(a, rq, top, &down) || !serve(a->source, &down, flags, false, &span))
 		return false;
-	refused = install(a, tags, rq, span.start, span.size, true, place);
+	refused = install(a, tags, rq, span.start, span.size, true, kind, place);
 	if (refused)
 		arena_span_bug(a, span.start, span.size, refused);
 	return true;
@@ -160,7 +160,7 @@ static bool import_covering(struct arena *a, struct btag_chain *tags, const stru
 	while (start == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
 	if (start == 0)
 		return false;
-	refused = install(a, tags, rq, start, got, false, place);
+	refused = install(a, tags, rq, start, got, false, BTAG_XALLOCATED, place);
 	if (refused)
 		arena_span_bug(a, start, got, refused);
 	return true;
@@ -178,7 +178,7 @@ static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags
 	else if (!a->afunc || !tags_for_import(a, &tags))
 		served = false;
 	else if (passes_down(a))
-		served = import_down(a, &tags, rq, flags, top, place);
+		served = import_down(a, &tags, rq, flags, top, BTAG_XALLOCATED, place);
 	else
 		served = import_covering(a, &tags, rq, flags, place);
 	arena_tags_return(a, &tags);
@@ -187,12 +187,34 @@ static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags
 	return served;
 }
 
-/* The public pair */
-
-static bool is_power_of_two_or_0(size_t n)
+static inline bool is_power_of_two(size_t n)
 {
 	return (n & (n - 1)) == 0;
 }
+
+bool arena_imports_aligned(const struct arena *a)
+{
+	size_t q = a->store.quantum;
+
+	return passes_down(a) && q > a->source->store.quantum && is_power_of_two(q) &&
+	       is_power_of_two(a->source->store.quantum);
+}
+
+bool arena_import_aligned(
+	struct arena *a, const struct btag_request *rq, unsigned flags, uintptr_t *result)
+{
+	struct btag_chain tags = {NULL, 0};
+	struct btag_place place;
+	bool served = tags_for_import(a, &tags) &&
+		      import_down(a, &tags, rq, flags, true, BTAG_USED, &place);
+
+	arena_tags_return(a, &tags);
+	if (served)
+		*result = place.at;
+	return served;
+}
+
+/* The public pair */
 
 struct constraint {
 	size_t align, phase, nocross;
@@ -206,7 +228,7 @@ static void check_call(struct arena *a, size_t size, size_t units, const struct 
 	if (units == 0)
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (!is_power_of_two_or_0(c->align) || !is_power_of_two_or_0(c->nocross))
+	if (!is_power_of_two(c->align) || !is_power_of_two(c->nocross))
 		arena_bug(a, caller, "align %#zx or nocross %#zx is not a power of two", c->align,
 			c->nocross);
 	if (c->phase >= c->align && c->phase > 0)

@@ -52,12 +52,6 @@ static size_t import_size(size_t i, size_t size)
 	return round_up(size + want - gcd(have, want), have);
 }
 
-static bool can_serve(size_t i, size_t size)
-{
-	return model_can_serve(chain[i].model, size) ||
-	       (i > 0 && can_serve(i - 1, import_size(i, size)));
-}
-
 static void *import(struct arena *source, size_t size, unsigned flags)
 {
 	struct level *from = &chain[level_of(source)], *to = from + 1;
@@ -229,6 +223,43 @@ static unsigned random_flags(void)
 	return (test_random_below(4) ? MEM_ERROR : MEM_ATOMIC) | fits[test_random_below(3)];
 }
 
+/* What level i must answer: from what it holds, else, where constraints go down, from those below it, in
+ * which the span must be whole quanta of every level between. */
+static uintptr_t oracle(size_t i, const struct model_request *wanted, unsigned flags, bool *held)
+{
+	struct model_request rq = *wanted;
+	uintptr_t r = flags & ARENA_NEXTFIT ? model_next_lowest(chain[i].model, &rq) :
+					      model_lowest(chain[i].model, &rq, 0);
+
+	*held = r != 0;
+	for (size_t j = i; r == 0 && passes_down && j-- > 0;) {
+		if (j + 1 < i)
+			rq.clips[rq.clip_count++] = chain[j + 1].model->quantum;
+		r = model_lowest(chain[j].model, &rq, 0);
+	}
+	return r;
+}
+
+/* Whether the level asks its source for spans aligned to its quantum. */
+static bool imports_aligned(size_t i)
+{
+	size_t have = chain[i - 1].model->quantum, want = chain[i].model->quantum;
+
+	return passes_down && want > have && (want & (want - 1)) == 0 && (have & (have - 1)) == 0;
+}
+
+static bool can_serve(size_t i, size_t size)
+{
+	struct model_request rq = {.size = size, .quantum = chain[i].model->quantum};
+	bool held;
+
+	if (model_can_serve(chain[i].model, size))
+		return true;
+	if (i == 0)
+		return false;
+	return imports_aligned(i) ? oracle(i, &rq, 0, &held) != 0 : can_serve(i - 1, import_size(i, size));
+}
+
 static void random_alloc(size_t i)
 {
 	struct level *l = &chain[i];
@@ -300,23 +331,6 @@ static struct model_request random_constraints(const struct model *m, size_t uni
 	if (test_random_below(2))
 		random_window(m, &rq);
 	return rq;
-}
-
-/* What level i must answer: from what it holds, else, where constraints go down, from those below it, in
- * which the span must be whole quanta of every level between. */
-static uintptr_t oracle(size_t i, const struct model_request *wanted, unsigned flags, bool *held)
-{
-	struct model_request rq = *wanted;
-	uintptr_t r = flags & ARENA_NEXTFIT ? model_next_lowest(chain[i].model, &rq) :
-					      model_lowest(chain[i].model, &rq, 0);
-
-	*held = r != 0;
-	for (size_t j = i; r == 0 && passes_down && j-- > 0;) {
-		if (j + 1 < i)
-			rq.clips[rq.clip_count++] = chain[j + 1].model->quantum;
-		r = model_lowest(chain[j].model, &rq, 0);
-	}
-	return r;
 }
 
 /* Whether a constraint says anything. */

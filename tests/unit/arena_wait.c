@@ -258,6 +258,7 @@ struct crowd {
 	size_t rounds, most;
 	uint64_t timeouts;
 	bool impatient;
+	bool all_here; /* nobody begins before */
 };
 
 static void *crowd_take(struct crowd *c, size_t size)
@@ -272,6 +273,8 @@ static void crowd_run(void *arg)
 	struct crowd *c = arg;
 	uint64_t chance = (uintptr_t)ktask_self();
 
+	while (!__atomic_load_n(&c->all_here, __ATOMIC_RELAXED))
+		kthread_yield();
 	for (size_t i = 0; i < c->rounds; i++) {
 		size_t size = 1 + (chance = chance * 6364136223846793005u + 1) / 65537 % c->most;
 		void *p = crowd_take(c, size);
@@ -292,6 +295,7 @@ static void run_crowd(struct crowd *c)
 
 	for (size_t i = 0; i < CROWD_TASKS; i++)
 		tasks[i] = ktask("crowd", crowd_run, c);
+	__atomic_store_n(&c->all_here, true, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < CROWD_TASKS; i++)
 		ktask_join(tasks[i]);
 	CHECK_EQ(stats(c->arena).waiting, 0);
@@ -375,6 +379,7 @@ struct object_sleeper {
 	struct kmem_cache *cache;
 	struct ktask *task;
 	void *got;
+	bool all_here;
 };
 
 static void object_sleeper_run(void *arg)
@@ -422,6 +427,8 @@ static void object_crowd_run(void *arg)
 {
 	struct object_sleeper *s = arg;
 
+	while (!__atomic_load_n(&s->all_here, __ATOMIC_RELAXED))
+		kthread_yield();
 	for (size_t i = 0; i < test_ops(20000) / CROWD_TASKS; i++) {
 		void *p = kmem_cache_alloc(s->cache, MEM_WAIT);
 
@@ -445,6 +452,7 @@ TEST("wait: a crowd around a cache with too few objects, none forgotten")
 		kmem_cache_free(c, hogged[--n]);
 	for (size_t i = 0; i < CROWD_TASKS; i++)
 		tasks[i] = ktask("crowd", object_crowd_run, &s);
+	__atomic_store_n(&s.all_here, true, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < CROWD_TASKS; i++)
 		ktask_join(tasks[i]);
 	CHECK_LT(0, stats(a).sleeps);
