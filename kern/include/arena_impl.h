@@ -245,7 +245,7 @@ void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *re
 void arena_span_return(struct arena *a, const struct arena_span *span);
 /* Takes back [addr, addr + size), which must be a segment of this kind, or panics. */
 void arena_take_back(
-	struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller);
+	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind);
 /* What the last operation left to be done for hash and index. */
 void arena_care(struct arena *a);
 

@@ -115,7 +115,7 @@ struct btag_hash {
 	size_t used_min, used_max; /* it should shrink below, and grow above */
 	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
 	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
-	unsigned height; /* of the radix tree in pages; 0: the buckets are small[] */
+	unsigned height; /* of the radix tree in pages; 0: the root is small[] */
 	bool wants_page; /* to grow it needs more pages than pages_spare has */
 	bool needs_care; /* it wants a page or has too many; may be read without the lock */
 	void **root;

@@ -140,10 +140,9 @@ static inline struct btag **btag_hash_slot(const struct btag_hash *h, size_t i)
 {
 	void **node = h->root;
 
-	if (h->height == 0)
-		return (struct btag **)&h->small[i];
-	for (unsigned level = h->height - 1; level > 0; level--)
-		node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	if (h->height > 1)
+		for (unsigned level = h->height - 1; level > 0; level--)
+			node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
 	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
 }
 
@@ -154,14 +153,15 @@ static inline struct btag **btag_hash_chain(const struct btag_hash *h, uintptr_t
 	return btag_hash_slot(h, i < h->buckets ? i : i & h->mask >> 1);
 }
 
-/* Where the pointer to the used segment that starts at addr stands; it is NULL if there is none. */
-static inline struct btag **btag_hash_link(const struct btag_hash *h, uintptr_t addr)
+/* The used segment that starts at addr, or NULL; *link is where the pointer to it stands. */
+static inline struct btag *btag_hash_seek(const struct btag_hash *h, uintptr_t addr, struct btag ***link)
 {
-	struct btag **link = btag_hash_chain(h, addr);
+	struct btag *t;
 
-	while (*link && (*link)->start != addr)
-		link = &(*link)->hash_next;
-	return link;
+	*link = btag_hash_chain(h, addr);
+	while ((t = **link) && t->start != addr)
+		*link = &t->hash_next;
+	return t;
 }
 
 static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
@@ -173,9 +173,10 @@ static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
 	h->used++;
 }
 
-static inline void btag_hash_leave(struct btag_hash *h, struct btag **link)
+/* *link == t */
+static inline void btag_hash_leave(struct btag_hash *h, struct btag **link, struct btag *t)
 {
-	*link = (*link)->hash_next;
+	*link = t->hash_next;
 	h->used--;
 }
 
@@ -221,15 +222,15 @@ static inline bool btag_carve_quick(
 	return unsettled || btag_hash_is_full(&s->hash);
 }
 
-/* Joins free segment t, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
+/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
  * be in the wrong bin now. */
-static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct btag **joined)
+static inline bool btag_join_quick(
+	struct btag_store *s, struct btag *t, size_t size, struct btag **joined)
 {
 	struct btag *prev = t->prev, *next = t->next;
 
 	if (prev->kind == BTAG_FREE) {
-		size_t size = prev->size + t->size;
-
+		size += prev->size;
 		btag_chain_push(&s->spare, t);
 		if (next->kind == BTAG_FREE) {
 			size += next->size;
@@ -249,24 +250,23 @@ static inline bool btag_join_quick(struct btag_store *s, struct btag *t, struct 
 		prev->next = next;
 		btag_chain_push(&s->spare, t);
 		*joined = next;
-		return btag_resize(next, next->size + t->size, next->size);
+		return btag_resize(next, next->size + size, next->size);
 	}
 	t->kind = BTAG_FREE;
-	btag_bin_link(s, t, btag_bin_of(t->size >> s->shift));
+	btag_bin_link(s, t, btag_bin_of(size >> s->shift));
 	s->segments_free++;
 	*joined = t;
 	return false;
 }
 
-/* Makes the used segment to which *link points free; *joined is the free segment it became part of.  Returns
+/* Makes used segment t of `size`, to which *link points, free; *joined is the free segment it became part of.  Returns
  * whether btag_settle(s, *joined) is to follow. */
-static inline bool btag_release_quick(struct btag_store *s, struct btag **link, struct btag **joined)
+static inline bool btag_release_quick(
+	struct btag_store *s, struct btag **link, struct btag *t, size_t size, struct btag **joined)
 {
-	struct btag *t = *link;
-
-	btag_hash_leave(&s->hash, link);
-	s->used -= t->size;
-	return btag_join_quick(s, t, joined) || btag_hash_is_sparse(&s->hash);
+	btag_hash_leave(&s->hash, link, t);
+	s->used -= size;
+	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);
 }
 
 #endif

@@ -118,7 +118,9 @@
  *
  * COST
  *
- * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.
+ * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.  What
+ * it cuts off gets a tag of its own, so that the rest keeps its place in its bin while its size does; a free
+ * that joins keeps the neighbour's (btag_quick.h).  So either touches one hash chain and a few tags, and calls nothing.
  * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
  * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  Spans are
  * found in logarithmic time, which imports and additions pay.  Every other search is logarithmic in free
@@ -474,7 +476,7 @@ static __attribute__((noinline)) void release_settle(struct arena *a, struct bta
 
 /* The same where the segment is still used, or isn't one of that kind and size at all. */
 static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
-	enum btag_kind kind, void *caller, port_irq_t irq)
+	void *caller, enum btag_kind kind, port_irq_t irq)
 {
 	struct btag *t = btag_find(&a->store, addr);
 	enum mistake m = !t				      ? NOT_ALLOCATED :
@@ -503,19 +505,20 @@ static inline bool release_ends(struct arena *a, const struct btag *f)
 }
 
 /* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
-void arena_take_back(struct arena *a, uintptr_t addr, size_t size, enum btag_kind kind, void *caller)
+__attribute__((noinline)) void arena_take_back(
+	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
 	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
-	struct btag **link = btag_hash_link(&s->hash, addr), *t = *link, *f;
+	struct btag **link, *t = btag_hash_seek(&s->hash, addr, &link), *f;
 	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
 
 	if (unlikely(!s->quick || !t || t->kind != kind || t->size != units)) {
-		release_slow(a, addr, size, kind, caller, irq);
+		release_slow(a, addr, size, caller, kind, irq);
 		return;
 	}
 	a->frees++;
-	if (unlikely(btag_release_quick(s, link, &f) || !release_ends(a, f))) {
+	if (unlikely(btag_release_quick(s, link, t, units, &f) || !release_ends(a, f))) {
 		release_settle(a, f, irq);
 		return;
 	}
@@ -561,7 +564,8 @@ static void hash_page_fetch(struct arena *a)
 
 void arena_hash_page_return(struct arena *a, void *page)
 {
-	arena_take_back(a->base, (uintptr_t)page, PORT_PAGE_SIZE, BTAG_USED, __builtin_return_address(0));
+	arena_take_back(
+		a->base, (uintptr_t)page, PORT_PAGE_SIZE, __builtin_return_address(0), BTAG_USED);
 	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
 }
 
@@ -774,7 +778,7 @@ void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
 {
-	arena_take_back(a, (uintptr_t)addr, size, BTAG_USED, caller);
+	arena_take_back(a, (uintptr_t)addr, size, caller, BTAG_USED);
 }
 
 static void free_to(struct arena *a, void *addr, size_t size, void *caller)
@@ -814,7 +818,7 @@ void arena_free(struct arena *a, void *addr, size_t size)
 	if (is_fronted(a, size))
 		a->front->free(a->front, addr, size, __builtin_return_address(0));
 	else
-		arena_take_back(a, (uintptr_t)addr, size, BTAG_USED, __builtin_return_address(0));
+		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
 }
 
 size_t arena_amt_free(struct arena *a)

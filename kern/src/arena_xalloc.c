@@ -304,5 +304,5 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 
 void arena_xfree(struct arena *a, void *addr, size_t size)
 {
-	arena_take_back(a, (uintptr_t)addr, size, BTAG_XALLOCATED, __builtin_return_address(0));
+	arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_XALLOCATED);
 }

@@ -24,6 +24,7 @@ void btag_hash_init(struct btag_hash *h)
 {
 	buckets_set(h, BTAG_SMALL_BUCKETS);
 	h->mask = BTAG_SMALL_BUCKETS - 1;
+	h->root = (void **)h->small;
 }
 
 size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr)
@@ -40,7 +41,9 @@ struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i)
 
 struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr)
 {
-	return *btag_hash_link(h, addr);
+	struct btag **link;
+
+	return btag_hash_seek(h, addr, &link);
 }
 
 /* Pages */
@@ -126,6 +129,7 @@ static void small_enter(struct btag_hash *h)
 	for (size_t i = 0; i < BTAG_SMALL_BUCKETS; i++)
 		h->small[i] = h->root[i];
 	page_push(h, h->root);
+	h->root = (void **)h->small;
 	h->height = 0;
 }
 
@@ -270,7 +274,10 @@ void btag_hash_thin(struct btag_hash *h)
 
 void btag_hash_remove(struct btag_hash *h, struct btag *t)
 {
-	btag_hash_leave(h, btag_hash_link(h, t->start));
+	struct btag **link;
+
+	btag_hash_seek(h, t->start, &link);
+	btag_hash_leave(h, link, t);
 	btag_hash_thin(h);
 }
 
