@@ -35,7 +35,7 @@ STAGES = [
     ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"], 300, False),
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"],
      300, False),
-    ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], 60, True),
+    ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], 120, True),
     ("boot", ["python3", "tests/boot/run.py"], 600, False),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
                      "build/clang/x86/spandrel.elf", "--quick"], 120, False),
