@@ -245,10 +245,21 @@ static void touch_nowhere(void)
 	*(volatile char *)nowhere = 0;
 }
 
+/* Calls itself until the stack is used up: what it adds afterward keeps it from being a loop. */
+static __attribute__((noinline)) unsigned fall(unsigned depth)
+{
+	volatile char frame[256];
+
+	frame[depth % sizeof(frame)] = (char)depth;
+	return depth == UINT32_MAX ? 0 : fall(depth + 1) + (unsigned char)frame[depth % sizeof(frame)];
+}
+
 static const char *panic_command(const struct command_call *call)
 {
 	if (call->argc > 1 && strcmp(call->argv[1], "-f") == 0)
 		touch_nowhere();
+	if (call->argc > 1 && strcmp(call->argv[1], "-o") == 0)
+		fall(0);
 	panic("%s", call->argc > 1 ? call->argv[1] : "asked for in the monitor");
 }
 
@@ -277,7 +288,7 @@ static const struct command commands[] = {
 		test_command, 0, NULL},
 	{"bench", "[FILTER]", "runs the benchmarks whose names contain FILTER", "bench kmem",
 		bench_command, 0, NULL},
-	{"panic", "[TEXT]", "panics, by a fault if TEXT is -f, to see what that looks like", "panic \"just trying\"",
+	{"panic", "[TEXT]", "panics, by a fault (-f) or a stack overflow (-o), to see what that looks like", "panic \"just trying\"",
 		panic_command, 0, NULL},
 	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL},

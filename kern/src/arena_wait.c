@@ -348,6 +348,7 @@ static void leave(
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
+	bool last;
 
 	qlock_lock(&shortage_lock);
 	irq = spin_lock(&a->lock);
@@ -358,8 +359,9 @@ static void leave(
 		q->baton = NULL;
 	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	q->served += served;
+	last = clients && list_empty(&clients->waiters);
 	spin_unlock(&a->lock, irq);
-	if (clients && list_empty(&clients->waiters))
+	if (last)
 		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);

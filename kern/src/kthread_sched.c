@@ -351,7 +351,9 @@ static void idle_once(struct kcore *c, unsigned core)
 	idle_enter(c, core);
 	t = take(c);
 	if (t) {
-		idle_leave(core);
+		/* Who claimed this core meanwhile did so for another ktask, which this core won't look for now. */
+		if (!idle_leave(core))
+			idle_claim_any();
 		switch_to(c, t, SCHED_YIELDS);
 		port_irq_restore(kthread_irq_on);
 	} else {

@@ -371,8 +371,11 @@ static size_t bulk_from_magazines(struct kmem_cache *c, void **objects, size_t n
 {
 	size_t got = 0;
 
-	while (got < n && core_change(c, core_refill))
+	while (got < n && core_change(c, core_refill)) {
+		if (unlikely(deferred_waits()))
+			deferred_settle();
 		got += port_stack_pop_many(&kmem_core_self(c)->stack, objects + got, n - got);
+	}
 	return got;
 }
 
@@ -478,8 +481,12 @@ static __attribute__((noinline)) void bulk_free_slow(
 {
 	size_t given = 0, step;
 
-	while (given < n && (core_change(c, core_make_room) || depot_stock(c)))
+	while (given < n && (core_change(c, core_make_room) || depot_stock(c))) {
+		/* An NMI's frees keep the stack closed until they are settled. */
+		if (unlikely(deferred_waits()))
+			deferred_settle();
 		given += port_stack_push_many(&kmem_core_self(c)->stack, objects + given, n - given);
+	}
 	for (; given < n; given += step) {
 		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
 		slab_give(c, objects + given, step, true, caller);

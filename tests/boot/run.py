@@ -384,6 +384,23 @@ def _():
     check_report(text, "SIGSEGV")
 
 
+@test("panic: a stack that overflows is reported as that, with the ktask it belongs to")
+def _():
+    for console in (qemu("--cores", "4", "--autorun", "panic -o; poweroff"),
+                    host("--cores", "4", "--autorun", "panic -o; poweroff")):
+        status, text = run(console)
+        equal(status, 126)
+        assert re.search(r"(?m)^panic: .*stack.*overflow.*monitor", text), text[-3000:]
+
+
+@test("panic: with several cores it ends the run once")
+def _():
+    status, text = run(qemu("--cores", "4", "--autorun", "panic now; poweroff"))
+    equal(status, 126)
+    equal(len(re.findall(r"(?m)^panic", text)), 1)
+    check_report(text, "now")
+
+
 @test("panic: the monitor stays, with the commands that are safe then")
 def _():
     with qemu("--mem", "64M") as console:
