@@ -114,7 +114,8 @@
  * in one hold of the lock, so nobody can take it in between and there is nothing to retry.  A caller's
  * bug is found under the lock and reported after it was released.
  *
- * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.
+ * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.  How it sleeps, and who wakes
+ * it, is in arena_wait.c, which alone takes one arena's lock under another's.
  *
  * COST
  *
