@@ -59,11 +59,16 @@ static void hold(struct holder *h)
 	h->owner[h->count++] = owner;
 }
 
+/* The oldest goes first, so that an interrupt ends with other objects than it began with: what the interrupted
+ * saw on top of its magazine is held by another then. */
 static void let_go(struct holder *h)
 {
-	struct stamped *s = h->held[--h->count];
-	uint64_t owner = h->owner[h->count];
+	struct stamped *s = h->held[0];
+	uint64_t owner = h->owner[0];
 
+	h->count--;
+	memmove(h->held, h->held + 1, h->count * sizeof(h->held[0]));
+	memmove(h->owner, h->owner + 1, h->count * sizeof(h->owner[0]));
 	h->is_wrong |= !is_stamped(s, owner);
 	memset(s, 0xff, sizeof(*s));
 	if (owner % 2)
