@@ -22,7 +22,7 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->free = s->total - s->used;
 	stats->largest_free = btag_largest_free(s);
 	stats->spans = s->spans;
-	stats->segments_used = s->hash.used;
+	stats->segments_used = btag_hash_used(&s->hash);
 	stats->segments_free = s->segments_free;
 	stats->allocs = a->allocs;
 	stats->frees = a->frees;
