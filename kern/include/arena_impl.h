@@ -87,8 +87,9 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
+	size_t tag_reserve;  /* tags in hand that nobody may take but who reserved them */
 	size_t retain_max;   /* units in wholly free spans that stay for the next request */
+	bool imports_aligned; /* arena_imports_aligned() */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
@@ -227,8 +228,9 @@ bool arena_imports_aligned(const struct arena *a);
 bool arena_import_aligned(
 	struct arena *a, const struct btag_request *rq, unsigned flags, uintptr_t *result);
 
-/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
-const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size);
+/* Why a span can't be what an honest source gave, or NULL: then *e is how it goes in.  Lock held. */
+const char *arena_span_refused(
+	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e);
 /* Reports it: tags have been given back. */
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
 	__attribute__((noreturn, cold));
