@@ -90,9 +90,10 @@ static struct arena_waiter *next_waiter(const struct arena_queue *q)
 	return waiter_of(tree_first(&q->waiters));
 }
 
+/* shortage_lock is held, so neither changes; the list of those above does, while a free moves one to its end. */
 static bool is_short(const struct arena_queue *q)
 {
-	return !list_empty(&q->by_age) || !list_empty(&q->short_above);
+	return !list_empty(&q->by_age) || q->short_count > 0;
 }
 
 static void wake(struct arena_queue *q, struct arena_waiter *w)
