@@ -74,6 +74,8 @@ struct arena_queue {
 	struct list short_above;    /* arenas above with waiters, by short_link */
 	struct list short_link;
 	size_t short_count;
+	bool is_passing;	   /* is first there, and those above it are having their turn */
+	uint64_t passed, pass_end; /* of short_above: arenas that had theirs; up to which count this turn is */
 	size_t count; /* waiters; also read without the lock */
 	uint64_t sleeps, wakeups, served;
 };
