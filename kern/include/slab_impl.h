@@ -100,7 +100,7 @@ struct kmem_cache {
 	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
 	size_t slab_size;
 	uint32_t slab_objects;
-	uint32_t place_scale;	/* free * it >> 16 is which of SLAB_PARTIALS */
+	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
 	bool is_frames;		/* found through the page frame table, else through the hash */
 	bool is_inside;		/* headers lie at the end of their slabs */
 	bool is_memory;
@@ -142,7 +142,7 @@ struct kmem_cache {
 
 /* The slab layer (slab.c): raw objects, at most SLAB_STEP of them at a time */
 
-#define SLAB_STEP 24
+#define SLAB_STEP 32
 
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
  * shortage. */

@@ -47,21 +47,18 @@ static void magazine_free(struct magazine *m)
 	slab_meta_free(&magazines[class], m);
 }
 
-/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as no round is
- * left in it, for giving back may end in a panic. */
+/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as the last
+ * rounds have been copied, for giving them back may end in a panic. */
 static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 {
 	void *rounds[SLAB_STEP];
-	size_t left = m->count, n;
+	size_t left = m->count;
 
-	do {
-		n = left < SLAB_STEP ? left : SLAB_STEP;
-		left -= n;
-		memcpy(rounds, m->round + left, n * sizeof(*rounds));
-		if (left == 0)
-			magazine_free(m);
-		slab_give(c, rounds, n, true, __builtin_return_address(0));
-	} while (left > 0);
+	for (; left > SLAB_STEP; left -= SLAB_STEP)
+		slab_give(c, m->round + left - SLAB_STEP, SLAB_STEP, true, __builtin_return_address(0));
+	memcpy(rounds, m->round, left * sizeof(*rounds));
+	magazine_free(m);
+	slab_give(c, rounds, left, true, __builtin_return_address(0));
 }
 
 /* The depot */
@@ -274,12 +271,20 @@ static size_t take_constructed(
 	return construct(c, objects, slab_take(c, objects, n), wanted, flags, caller);
 }
 
+/* Objects that are worth taking at a time: no more than fit into a magazine. */
+static size_t step_of(const struct kmem_cache *c)
+{
+	size_t rounds = MAGAZINE_ROUNDS(c->magazine_class);
+
+	return rounds < SLAB_STEP ? rounds : SLAB_STEP;
+}
+
 /* One object from the slab layer, and as many more as fit in what is loaded. */
 static void *fill(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *objects[SLAB_STEP];
 	bool lays_up = kmem_core_self(c)->loaded && !kmem_is_slow(c);
-	size_t n = take_constructed(c, objects, lays_up ? SLAB_STEP : 1, 1, flags, caller), kept;
+	size_t n = take_constructed(c, objects, lays_up ? step_of(c) : 1, 1, flags, caller), kept;
 
 	if (n == 0)
 		return NULL;
