@@ -725,14 +725,46 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
+/* This core's shelf of a size that the front takes, rounded up. */
+static inline struct arena_shelf *shelf_of(const struct arena *a, size_t size)
+{
+	size_t i = btag_quanta(&a->store, size - 1);
+
+	return (struct arena_shelf *)((char *)a->shelves[i] + port_core_id() * ARENA_SHELF_STRIDE);
+}
+
+/* NULL: the shelf has nothing. */
+static inline void *shelf_take(const struct arena *a, size_t size)
+{
+	struct arena_shelf *shelf = shelf_of(a, size);
+
+	shelf->allocs++;
+	return port_stack_pop(&shelf->stack);
+}
+
+/* false: the shelf has no room. */
+static inline bool shelf_put(const struct arena *a, void *addr, size_t size)
+{
+	struct arena_shelf *shelf = shelf_of(a, size);
+
+	shelf->frees++;
+	return port_stack_push(&shelf->stack, addr);
+}
+
+static void *front_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	void *cached = shelf_take(a, size);
+
+	return cached ? cached : a->front->alloc(a->front, size, flags);
+}
+
 static bool request_serve(void *arg)
 {
 	struct request *r = arg;
-	struct arena_front *front = r->arena->front;
 
 	/* While it waits, what fits goes back to the front's slabs. */
 	if (is_fronted(r->arena, r->units) && !(r->flags & ARENA_FITS)) {
-		r->result = (uintptr_t)front->alloc(front, r->units, MEM_ATOMIC);
+		r->result = (uintptr_t)front_alloc(r->arena, r->units, MEM_ATOMIC);
 		if (r->result)
 			return true;
 	}
@@ -785,9 +817,9 @@ static __attribute__((noinline)) void *alloc_until(
 
 	arena_check_flags(a, flags, caller);
 	if (is_fronted(a, units) && !(flags & ARENA_FITS)) {
-		void *cached = a->front->alloc(a->front, units, flags);
+		void *cached = front_alloc(a, units, flags);
 
-		if (__builtin_expect(cached != NULL, 1))
+		if (cached)
 			return cached;
 	}
 	return segment_alloc(a, size, units, flags, deadline, caller);
@@ -796,6 +828,19 @@ static __attribute__((noinline)) void *alloc_until(
 static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
+}
+
+/* The shelf had nothing, or the flags aren't plain. */
+static __attribute__((noinline)) void *alloc_missed(
+	struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	void *cached;
+
+	arena_check_flags(a, flags, caller);
+	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, size, flags)))
+		return cached;
+	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
+		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
 /* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations do, ends
@@ -936,30 +981,21 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
 
-	if (is_fronted(a, units))
-		a->front->free(a->front, addr, units, caller);
-	else
+	if (!is_fronted(a, units))
 		arena_segment_free(a, addr, size, caller);
-}
-
-/* The front rounds up by itself. */
-static __attribute__((noinline)) void *alloc_fronted(
-	struct arena *a, size_t size, unsigned flags, void *caller)
-{
-	void *cached;
-
-	if (flags_plain(flags, port_irq_enabled()) && (cached = a->front->alloc(a->front, size, flags)))
-		return cached;
-	return alloc_from(a, size, flags, caller);
+	else if (!shelf_put(a, addr, units))
+		a->front->free(a->front, addr, units, caller);
 }
 
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	void *caller = __builtin_return_address(0);
+	void *cached;
 
-	if (is_fronted(a, size))
-		return alloc_fronted(a, size, flags, caller);
-	return alloc_instant(a, size, flags, caller);
+	if (!is_fronted(a, size))
+		return alloc_instant(a, size, flags, __builtin_return_address(0));
+	if (flags_plain(flags, port_irq_enabled()) && (cached = shelf_take(a, size)))
+		return cached;
+	return alloc_missed(a, size, flags, __builtin_return_address(0));
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -974,10 +1010,10 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 
 void arena_free(struct arena *a, void *addr, size_t size)
 {
-	if (is_fronted(a, size))
-		a->front->free(a->front, addr, size, __builtin_return_address(0));
-	else
+	if (!is_fronted(a, size))
 		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
+	else if (unlikely(!shelf_put(a, addr, size)))
+		a->front->free(a->front, addr, size, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)
