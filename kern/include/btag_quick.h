@@ -259,13 +259,21 @@ static inline bool btag_join_quick(
 	return false;
 }
 
+/* The peak is noted as `used` leaves it: growing costs nothing. */
+static inline void btag_used_shrink(struct btag_store *s, size_t size)
+{
+	if (__builtin_expect(s->used > s->used_peak, 0))
+		s->used_peak = s->used;
+	s->used -= size;
+}
+
 /* Makes used segment t of `size`, to which *link points, free; *joined is the free segment it became part of.  Returns
  * whether btag_settle(s, *joined) is to follow. */
 static inline bool btag_release_quick(
 	struct btag_store *s, struct btag **link, struct btag *t, size_t size, struct btag **joined)
 {
 	btag_hash_leave(&s->hash, link, t);
-	s->used -= size;
+	btag_used_shrink(s, size);
 	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);
 }
 

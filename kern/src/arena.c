@@ -163,10 +163,10 @@
 /* Tags and pages beneath an arena */
 
 /* Cuts the front off free segment f. */
-static struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
+static struct btag *held_carve(struct arena *a, struct btag *f, size_t size, enum btag_fit fit)
 {
 	arena_span_begin_use(a, f);
-	a->allocs++;
+	arena_count_alloc(a, fit, BTAG_USED);
 	return btag_carve(&a->store, f, f->start, size);
 }
 
@@ -176,19 +176,19 @@ static bool tag_page_fetch(struct arena *base)
 {
 	struct tag_supply *supply = base->supply;
 	struct btag_chain reserve = {NULL, 0};
-	port_irq_t irq = spin_lock(&base->lock);
+	port_irq_t irq = arena_lock(base);
 	struct btag *f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
 
 	if (f) {
 		uintptr_t page = f->start;
 
-		held_carve(base, f, PORT_PAGE_SIZE);
+		held_carve(base, f, PORT_PAGE_SIZE, BTAG_FIT_ANY);
 		tag_supply_add_page(supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
 			tag_supply_take(supply, &reserve, base->tag_reserve);
 		btag_give(&base->store, &reserve);
 	}
-	spin_unlock(&base->lock, irq);
+	arena_unlock(base, irq);
 	return f != NULL;
 }
 
@@ -222,11 +222,11 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 static void tags_shed(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	if (a->store.spare.count > TAGS_SPARE_MAX)
 		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	arena_tags_return(a, &chain);
 }
 
@@ -241,7 +241,7 @@ static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
-		held_carve(a, f, size);
+		held_carve(a, f, size, BTAG_FIT_ANY);
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
@@ -275,7 +275,7 @@ static const char *span_install(
 	struct arena *a, struct btag_chain *tags, uintptr_t start, size_t got, size_t size,
 	unsigned flags, uintptr_t *result)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	const char *refused = arena_span_refused(a, start, got, size);
 
 	if (!refused) {
@@ -286,11 +286,11 @@ static const char *span_install(
 		*result = f->start;
 		a->imports++;
 		a->retained += got;
-		f = held_carve(a, f, size);
+		f = held_carve(a, f, size, arena_fit_of(flags));
 		if (flags & ARENA_NEXTFIT)
 			arena_next_fit_move(a, f);
 	}
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return refused;
 }
 
@@ -330,15 +330,19 @@ void arena_span_return(struct arena *a, const struct arena_span *span)
 		a->ffunc(a->source, (void *)span->start, span->size);
 }
 
-static bool serve_import(
-	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
+static bool serve_import(struct arena *a, struct btag_chain *tags, size_t size, unsigned flags,
+	uintptr_t *result, enum arena_failure *why)
 {
 	size_t got = arena_import_size(a, size);
 	const char *refused;
 	uintptr_t start;
 
-	if (got == 0 || !tags_for_import(a, tags))
+	if (got == 0)
 		return false;
+	if (!tags_for_import(a, tags)) {
+		*why = ARENA_FAILURE_TAGS;
+		return false;
+	}
 	spin_assert_none_held();
 	start = (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC);
 	if (start == 0)
@@ -352,7 +356,8 @@ static bool serve_import(
 }
 
 /* What doesn't go by the fast path: another fit is wanted, tags are short, or no segment surely serves. */
-static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+static bool serve_slow(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
 	struct btag_chain tags = {NULL, 0};
 	struct btag_request rq;
@@ -360,26 +365,28 @@ static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *
 	bool served;
 
 	arena_request_plain(a, &rq, size, flags);
-	if (arena_search(a, &rq, flags, BTAG_USED, &place)) {
+	if (arena_search(a, &rq, flags, BTAG_USED, &place, why)) {
 		*result = place.at;
 		return true;
 	}
 	if (!a->afunc)
 		return false;
 	if (arena_imports_aligned(a))
-		return arena_import_aligned(a, &rq, flags, result);
+		return arena_import_aligned(a, &rq, flags, result, why);
 	do
-		served = serve_import(a, &tags, size, flags, result);
+		served = serve_import(a, &tags, size, flags, result, why);
 	while (!served && !(flags & MEM_ATOMIC) && arena_sources_build(a));
 	arena_tags_return(a, &tags);
 	return served;
 }
 
-static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+/* If it fails for another reason than shortage, that is *why. */
+static bool serve(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
 	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
 		return true;
-	return serve_slow(a, size, flags, result);
+	return serve_slow(a, size, flags, result, why);
 }
 
 /* Taking back */
@@ -479,15 +486,20 @@ static __attribute__((noinline)) void release_settle(struct arena *a, struct bta
 static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
 	void *caller, enum btag_kind kind, port_irq_t irq)
 {
-	struct btag *t = btag_find(&a->store, addr);
-	enum mistake m = !t				      ? NOT_ALLOCATED :
+	struct btag *t;
+	enum mistake m;
+
+	arena_hold_begin(a);
+	t = btag_find(&a->store, addr);
+	m = !t				      ? NOT_ALLOCATED :
 			 t->kind != kind		      ? WRONG_KIND :
 			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
 								     NO_MISTAKE;
 
 	if (m == NO_MISTAKE) {
-		a->frees++;
-		release_settle(a, btag_release(&a->store, t), irq);
+		t = btag_release(&a->store, t);
+		arena_hold_end(a);
+		release_settle(a, t, irq);
 		return;
 	}
 	spin_unlock(&a->lock, irq);
@@ -518,7 +530,6 @@ __attribute__((noinline)) void arena_take_back(
 		release_slow(a, addr, size, caller, kind, irq);
 		return;
 	}
-	a->frees++;
 	if (unlikely(btag_release_quick(s, link, t, units, &f) || !release_ends(a, f))) {
 		release_settle(a, f, irq);
 		return;
@@ -533,7 +544,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 	bool found;
 
 	do {
-		port_irq_t irq = spin_lock(&a->lock);
+		port_irq_t irq = arena_lock(a);
 
 		span = a->retained ? btag_span_above(&a->store, from) : NULL;
 		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
@@ -543,7 +554,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 			a->retained -= span->size;
 			span_leave(a, span, left);
 		}
-		spin_unlock(&a->lock, irq);
+		arena_unlock(a, irq);
 	} while (span && !found && from != 0);
 	return found;
 }
@@ -552,15 +563,16 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 
 static void hash_page_fetch(struct arena *a)
 {
+	enum arena_failure why;
 	uintptr_t page;
 	port_irq_t irq;
 
-	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page))
+	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page, &why))
 		return;
 	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_hash_give_page(&a->store.hash, (void *)page);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 void arena_hash_page_return(struct arena *a, void *page)
@@ -572,11 +584,11 @@ void arena_hash_page_return(struct arena *a, void *page)
 
 static void hash_care(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	bool wants = a->store.hash.wants_page;
 	void *surplus = wants ? NULL : btag_hash_take_page(&a->store.hash, BTAG_HASH_SPARE_MAX);
 
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (wants)
 		hash_page_fetch(a);
 	if (surplus)
@@ -627,11 +639,11 @@ static __attribute__((noreturn, cold)) void wait_forever(
 		size, (size_t)s.free, (size_t)s.largest_free);
 }
 
-static void note_failure(struct arena *a)
+void arena_count_failure(struct arena *a, enum arena_failure why)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	a->failures++;
+	a->failures_by[why]++;
 	spin_unlock(&a->lock, irq);
 }
 
@@ -643,6 +655,7 @@ struct request {
 	size_t units;
 	unsigned flags;
 	uintptr_t result;
+	enum arena_failure why; /* it wasn't served */
 };
 
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
@@ -662,11 +675,11 @@ static bool request_serve(void *arg)
 		if (r->result)
 			return true;
 	}
-	return serve(r->arena, r->units, r->flags, &r->result);
+	return serve(r->arena, r->units, r->flags, &r->result, &r->why);
 }
 
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	void *caller)
+	enum arena_failure why, void *caller)
 {
 	bool served = false;
 
@@ -675,25 +688,31 @@ bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *
 	if (deadline > 0)
 		served = arena_wait(a, size, try, arg, deadline, NULL);
 	if (!served)
-		note_failure(a);
+		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
 	return served;
+}
+
+/* The end of an allocation that was served. */
+static inline void *alloc_end(struct arena *a, uintptr_t result)
+{
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
+	return (void *)result;
 }
 
 /* Sleeps until `deadline`; 0: doesn't sleep. */
 static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned flags,
 	uint64_t deadline, void *caller)
 {
-	struct request r = {a, units, flags, 0};
+	struct request r = {a, units, flags, 0, ARENA_FAILURE_SHORTAGE};
 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result)))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, caller))
+	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result, &r.why)))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
 			return NULL;
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-	return (void *)r.result;
+	return alloc_end(a, r.result);
 }
 
 /* What most requests come with: a memory flag that is legal here, and no fit. */
@@ -738,9 +757,7 @@ static __attribute__((noinline)) void *alloc_settle(
 {
 	btag_settle(&a->store, f);
 	spin_unlock(&a->lock, irq);
-	if (arena_needs_care(a))
-		arena_care(a);
-	return (void *)result;
+	return alloc_end(a, result);
 }
 
 /* What most allocations that no front takes are: an instant fit that serves.  The rare steps are apart, and
@@ -771,10 +788,14 @@ static __attribute__((noinline)) void *alloc_instant(
 	return (void *)result;
 }
 
-void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
+void *arena_segment_alloc(struct arena *a, size_t size)
 {
-	return segment_alloc(a, size, btag_round_up(&a->store, size), flags, 0,
-		__builtin_return_address(0));
+	enum arena_failure why;
+	uintptr_t result;
+
+	if (!serve(a, btag_round_up(&a->store, size), MEM_ATOMIC, &result, &why))
+		return NULL;
+	return alloc_end(a, result);
 }
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
