@@ -113,7 +113,6 @@ struct arena {
 	uint64_t hold_ticks_max;  /* the longest such hold */
 	uint64_t search_looks_max; /* the most that store.looks came to in one */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
-	struct btag_cursor next_fit; /* open from its first use on */
 	struct arena_queue queue;
 	struct btag_store store;
 };
@@ -249,14 +248,6 @@ static inline void arena_span_begin_use(struct arena *a, struct btag *f)
 {
 	if (__builtin_expect(a->retained > 0, 0) && btag_span_whole(f))
 		a->retained -= f->prev->size;
-}
-
-/* Next fit has handed out t.  Lock held. */
-static inline void arena_next_fit_move(struct arena *a, struct btag *t)
-{
-	if (!a->next_fit.begun)
-		btag_cursor_open(&a->store, &a->next_fit);
-	btag_cursor_move(&a->next_fit, t);
 }
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */

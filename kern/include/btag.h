@@ -111,8 +111,8 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 #define BTAG_PAGE_SLOTS (PORT_PAGE_SIZE / sizeof(void *))
 
 struct btag_hash {
-	size_t used;	 /* segments in it */
-	size_t used_min, used_max; /* it should shrink below, and grow above */
+	size_t used_max;	   /* segments it holds before it should grow */
+	ptrdiff_t room, room_max;  /* for how many more it has room; it should shrink above room_max */
 	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
 	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height; /* of the radix tree in pages; 0: the root is small[] */
@@ -202,10 +202,14 @@ struct btag_index {
 	struct btag_kept kept[BTAG_TRIPLES];
 };
 
+/* Why btag_quick.h doesn't apply. */
+#define BTAG_DETOUR_STORE (1u << 0)  /* the quantum is no power of two, an index is live, or a cursor open */
+#define BTAG_DETOUR_WAITER (1u << 1) /* somebody waits for what is freed */
+
 struct btag_store {
 	size_t quantum;
-	int shift;  /* quantum == 1 << shift, or -1 */
-	bool quick; /* btag_quick.h applies: shift >= 0, no index is live, no cursor open */
+	int shift;	 /* quantum == 1 << shift, or -1 */
+	unsigned detour; /* 0: btag_quick.h applies */
 
 	size_t total, used; /* units in segments, and in used ones */
 	size_t used_peak;   /* the most there were used before the last release; since then it may be `used` */
@@ -216,6 +220,7 @@ struct btag_store {
 	struct btag anchor; /* its next is the first span, its prev the last segment */
 	struct tree span_tree;
 	struct list cursors;
+	struct btag_cursor next_fit; /* where next fit goes on; in no list */
 
 	uint64_t bin_summary;			   /* bit w: bin_map[w] != 0 */
 	uint64_t bin_map[(BTAG_BINS + 63) / 64]; /* bit b: bins[b] != NULL */
@@ -226,8 +231,8 @@ struct btag_store {
 };
 
 void btag_store_init(struct btag_store *s, size_t quantum);
-/* Sets `quick`, when one of what it depends on has changed. */
-void btag_quick_update(struct btag_store *s);
+/* Sets BTAG_DETOUR_STORE, when one of what it depends on has changed. */
+void btag_detour_update(struct btag_store *s);
 
 /* n / quantum, and n rounded up to it: 0 if that wraps. */
 static inline size_t btag_quanta(const struct btag_store *s, size_t n)
@@ -439,6 +444,12 @@ void btag_hash_give_page(struct btag_hash *h, void *page);
 void *btag_hash_take_page(struct btag_hash *h, size_t keep);
 /* The most pages it keeps spare: a leaf, an inner page and a root for the step that needs all. */
 #define BTAG_HASH_SPARE_MAX 3
+
+/* Segments in it. */
+static inline size_t btag_hash_used(const struct btag_hash *h)
+{
+	return h->used_max - (size_t)h->room;
+}
 
 /* Whether a page should be given or taken. */
 static inline bool btag_hash_needs_care(const struct btag_hash *h)

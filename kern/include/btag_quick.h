@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The segment store's constant-time paths, to be compiled into whoever runs them once per allocation: bins,
- * hash chains, and the two that arenas live on, cutting the front off a free segment and making it free
- * again, while the store is `quick`: its quantum a power of two, neither an index nor an open cursor there.
+ * hash chains, and those that arenas live on, cutting a segment out of a free one and making it free again,
+ * while nothing in `detour` is against it: the quantum is a power of two, and neither an index nor an open
+ * cursor is there.  (Next fit's is: it follows along.)
  *
  * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_settle(), so
  * that nothing is called from within them and no register need survive a call.
@@ -59,13 +60,12 @@ static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
 }
 
 /*
- * A free segment of at least q quanta, or NULL: the head of the first bin in which everything serves.  That is
- * the bin behind that of q - 1: the bin of q itself if it is the smallest the bin can hold, else the next.
- * What may still serve when those are empty is in the bin of q, for a search.
+ * A free segment of more than b quanta, or NULL: the head of the first bin in which everything has.  That is
+ * the bin behind that of b: the bin of b + 1 itself if that is the smallest the bin can hold, else the next.
+ * What may still serve when those are empty is in the bin of b + 1, for a search.
  */
-static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t q)
+static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t b)
 {
-	size_t b = q - 1;
 	uint64_t here, above;
 
 	if (b >= BTAG_EXACT) {
@@ -135,14 +135,19 @@ static inline bool btag_resize(struct btag *f, size_t size, size_t least)
 
 #define BTAG_SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
 
-/* The slot of bucket i, which exists. */
+/* The slot of bucket i, which exists.  Without a loop up to three levels, which is 2^27 buckets. */
 static inline struct btag **btag_hash_slot(const struct btag_hash *h, size_t i)
 {
 	void **node = h->root;
 
-	if (h->height > 1)
-		for (unsigned level = h->height - 1; level > 0; level--)
-			node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	if (h->height > 1) {
+		if (h->height > 2) {
+			for (unsigned level = h->height - 1; __builtin_expect(level > 2, 0); level--)
+				node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+			node = node[i >> 2 * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+		}
+		node = node[i >> BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	}
 	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
 }
 
@@ -170,47 +175,49 @@ static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
 
 	t->hash_next = *chain;
 	*chain = t;
-	h->used++;
+	h->room--;
 }
 
 /* *link == t */
 static inline void btag_hash_leave(struct btag_hash *h, struct btag **link, struct btag *t)
 {
 	*link = t->hash_next;
-	h->used--;
+	h->room++;
 }
 
 /* Whether it should grow, or shrink. */
 static inline bool btag_hash_is_full(const struct btag_hash *h)
 {
-	return __builtin_expect(h->used > h->used_max, 0);
+	return __builtin_expect(h->room < 0, 0);
 }
 
 static inline bool btag_hash_is_sparse(const struct btag_hash *h)
 {
-	return __builtin_expect(h->used < h->used_min, 0);
+	return __builtin_expect(h->room > h->room_max, 0);
 }
 
 /* Segments */
 
 /* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
  * Returns whether btag_settle(s, f) is to follow; *used is the new segment. */
-static inline bool btag_carve_quick(
+static inline __attribute__((always_inline)) bool btag_carve_quick(
 	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
 {
+	uintptr_t start = f->start;
+	size_t rest = f->size - size;
 	struct btag *t = f;
-	bool unsettled = false;
 
-	if (f->size != size) {
+	if (rest > 0) {
 		t = btag_chain_pop(&s->spare);
-		t->start = f->start;
+		t->start = start;
 		t->size = size;
 		t->next = f;
 		t->prev = f->prev;
 		f->prev->next = t;
 		f->prev = t;
-		f->start += size;
-		unsettled = btag_resize(f, f->size - size, f->size - size);
+		f->start = start + size;
+		if (__builtin_expect(s->next_fit.at == f, 0))
+			s->next_fit.at = t;
 	} else {
 		btag_bin_unlink(s, f);
 		s->segments_free--;
@@ -219,36 +226,86 @@ static inline bool btag_carve_quick(
 	s->used += size;
 	btag_hash_enter(&s->hash, t);
 	*used = t;
-	return unsettled || btag_hash_is_full(&s->hash);
+	return (rest > 0 && btag_resize(f, rest, rest)) || btag_hash_is_full(&s->hash);
 }
 
-/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
- * be in the wrong bin now. */
+/* Where next fit goes on at once: *start, in the free segment returned, which is the lowest place behind the
+ * cursor and has room for `size` there; or NULL. */
+static inline struct btag *btag_next_quick(const struct btag_store *s, size_t size, uintptr_t *start)
+{
+	const struct btag_cursor *c = &s->next_fit;
+	struct btag *f = c->at;
+
+	if (f->kind != BTAG_FREE || btag_last(f) <= c->last)
+		f = f->next;
+	if (!c->begun || f->kind != BTAG_FREE || btag_last(f) <= c->last)
+		return NULL;
+	*start = f->start > c->last ? f->start : c->last + 1;
+	return btag_last(f) - *start >= size - 1 ? f : NULL;
+}
+
+/* Cuts [start, start + size) out of free segment f for next fit, taking two tags at most.  Returns whether
+ * btag_settle(s, f) is to follow. */
+static inline bool btag_carve_next_quick(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
+{
+	size_t below = start - f->start;
+	struct btag *t;
+	bool unsettled = false;
+
+	if (below > 0) {
+		t = btag_chain_pop(&s->spare);
+		t->kind = BTAG_FREE;
+		t->start = f->start;
+		t->size = below;
+		t->next = f;
+		t->prev = f->prev;
+		f->prev->next = t;
+		f->prev = t;
+		f->start = start;
+		btag_bin_link(s, t, btag_bin_of(below >> s->shift));
+		s->segments_free++;
+		unsettled = btag_resize(f, f->size - below, f->size - below);
+	}
+	unsettled = btag_carve_quick(s, f, size, &t) || unsettled;
+	s->next_fit.at = t;
+	s->next_fit.last = start + (size - 1);
+	return unsettled;
+}
+
+/* Tag t is no more: what it stood for has become part of `joined`. */
+static inline void btag_joined_quick(struct btag_store *s, struct btag *t, struct btag *joined)
+{
+	if (__builtin_expect(s->next_fit.at == t, 0))
+		s->next_fit.at = joined;
+	btag_chain_push(&s->spare, t);
+}
+
+/* Joins used segment t with its neighbours, which are both free: the larger one, which is returned in *joined,
+ * keeps its tag, and mostly its bin.  Returns whether it may be in the wrong one now. */
+bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined);
+
+/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether
+ * that may be in the wrong bin now. */
 static inline bool btag_join_quick(
 	struct btag_store *s, struct btag *t, size_t size, struct btag **joined)
 {
 	struct btag *prev = t->prev, *next = t->next;
 
 	if (prev->kind == BTAG_FREE) {
-		size += prev->size;
-		btag_chain_push(&s->spare, t);
-		if (next->kind == BTAG_FREE) {
-			size += next->size;
-			btag_bin_unlink(s, next);
-			s->segments_free--;
-			btag_chain_push(&s->spare, next);
-			next = next->next;
-		}
+		if (next->kind == BTAG_FREE)
+			return btag_join_both(s, t, joined);
 		prev->next = next;
 		next->prev = prev;
+		btag_joined_quick(s, t, prev);
 		*joined = prev;
-		return btag_resize(prev, size, prev->size);
+		return btag_resize(prev, prev->size + size, prev->size);
 	}
 	if (next->kind == BTAG_FREE) {
 		next->start = t->start;
 		next->prev = prev;
 		prev->next = next;
-		btag_chain_push(&s->spare, t);
+		btag_joined_quick(s, t, next);
 		*joined = next;
 		return btag_resize(next, next->size + size, next->size);
 	}
@@ -267,11 +324,13 @@ static inline void btag_used_shrink(struct btag_store *s, size_t size)
 	s->used -= size;
 }
 
-/* Makes used segment t of `size`, to which *link points, free; *joined is the free segment it became part of.  Returns
+/* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.  Returns
  * whether btag_settle(s, *joined) is to follow. */
 static inline bool btag_release_quick(
-	struct btag_store *s, struct btag **link, struct btag *t, size_t size, struct btag **joined)
+	struct btag_store *s, struct btag **link, struct btag *t, struct btag **joined)
 {
+	size_t size = t->size;
+
 	btag_hash_leave(&s->hash, link, t);
 	btag_used_shrink(s, size);
 	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);

@@ -60,6 +60,9 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg);
 port_irq_t port_irq_save(void);
 void port_irq_restore(port_irq_t saved);
 
+/* Whether they were on before the port_irq_save() that returned this. */
+bool port_irq_were_enabled(port_irq_t saved);
+
 /* Whether interrupts are on here.  They are off in every interrupt handler and under every spinlock,
  * so this is also whether the caller may sleep. */
 bool port_irq_enabled(void);

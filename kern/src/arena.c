@@ -152,6 +152,7 @@
 /* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
  * behind the request.  One that doesn't import takes at most 2, for next fit can leave both ends. */
 #define TAGS_PER_IMPORT 3
+#define TAGS_PER_CARVE 2
 /* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena may
  * keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
 #define TAGS_FETCH 16
@@ -288,7 +289,7 @@ static const char *span_install(
 		a->retained += got;
 		f = held_carve(a, f, size, arena_fit_of(flags));
 		if (flags & ARENA_NEXTFIT)
-			arena_next_fit_move(a, f);
+			btag_cursor_move(&a->store.next_fit, f);
 	}
 	arena_unlock(a, irq);
 	return refused;
@@ -470,16 +471,23 @@ static __attribute__((noreturn, cold)) void bad_free(
 		s.size);
 }
 
-/* The end of a free whose last steps are rare ones: f has become free. */
-static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
+static inline void release_end(struct arena *a, struct btag *f, bool timed, port_irq_t irq)
 {
 	struct arena_span left = {0};
 	unsigned after;
 
 	btag_settle(&a->store, f);
 	after = after_release(a, f, &left);
+	if (timed)
+		arena_hold_end(a);
 	spin_unlock(&a->lock, irq);
 	aftermath(a, after, &left);
+}
+
+/* The end of a free whose last steps are rare ones: f has become free. */
+static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
+{
+	release_end(a, f, false, irq);
 }
 
 /* The same where the segment is still used, or isn't one of that kind and size at all. */
@@ -491,46 +499,42 @@ static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t ad
 
 	arena_hold_begin(a);
 	t = btag_find(&a->store, addr);
-	m = !t				      ? NOT_ALLOCATED :
-			 t->kind != kind		      ? WRONG_KIND :
-			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
-								     NO_MISTAKE;
-
+	m = !t					      ? NOT_ALLOCATED :
+	    t->kind != kind			      ? WRONG_KIND :
+	    t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
+							NO_MISTAKE;
 	if (m == NO_MISTAKE) {
-		t = btag_release(&a->store, t);
-		arena_hold_end(a);
-		release_settle(a, t, irq);
+		release_end(a, btag_release(&a->store, t), true, irq);
 		return;
 	}
 	spin_unlock(&a->lock, irq);
 	bad_free(a, m, addr, size, caller);
 }
 
-/* Whether a free that made f free has nothing left to do. */
+/* Whether a free that made f free, and took no detour, has nothing left to do. */
 static inline bool release_ends(struct arena *a, const struct btag *f)
 {
 	const struct btag *span;
 
-	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX || a->queue.slow ||
-		    a->store.hash.needs_care))
+	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX))
 		return false;
 	return !a->afunc || !(span = btag_span_whole(f)) || span_retain(a, span);
 }
 
-/* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+/* The rare steps are apart, and each is the last thing done: nothing lives across a call.  A segment of
+ * whole quanta is that of `size` if it is larger by less than one. */
 __attribute__((noinline)) void arena_take_back(
 	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
 	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag **link, *t = btag_hash_seek(&s->hash, addr, &link), *f;
-	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
 
-	if (unlikely(!s->quick || !t || t->kind != kind || t->size != units)) {
+	if (unlikely(!t || s->detour || t->kind != kind || t->size - size >= s->quantum)) {
 		release_slow(a, addr, size, caller, kind, irq);
 		return;
 	}
-	if (unlikely(btag_release_quick(s, link, t, units, &f) || !release_ends(a, f))) {
+	if (unlikely(btag_release_quick(s, link, t, &f) || !release_ends(a, f))) {
 		release_settle(a, f, irq);
 		return;
 	}
@@ -716,10 +720,10 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 }
 
 /* What most requests come with: a memory flag that is legal here, and no fit. */
-static inline bool flags_plain(unsigned flags)
+static inline bool flags_plain(unsigned flags, bool may_sleep)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
+		return may_sleep;
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
@@ -743,7 +747,10 @@ static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, voi
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
-/* Nothing serves at once: the lock, held, is let go. */
+/* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations do, ends
+ * there.  The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+
+/* Nothing serves at once, or the request isn't a plain one. */
 static __attribute__((noinline)) void *alloc_slow(
 	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
 {
@@ -760,30 +767,79 @@ static __attribute__((noinline)) void *alloc_settle(
 	return alloc_end(a, result);
 }
 
-/* What most allocations that no front takes are: an instant fit that serves.  The rare steps are apart, and
- * each is the last thing done: nothing lives across a call. */
+/* Nothing held serves: the tags for a span are taken in the hold that showed it. */
+static __attribute__((noinline)) void *alloc_import(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	size_t units = btag_round_up(&a->store, size);
+	enum arena_failure why;
+	struct btag_chain tags = {NULL, 0};
+	uintptr_t result;
+	bool served;
+
+	if (!a->afunc || units == 0 || btag_may_serve(&a->store, units) ||
+		a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT || arena_imports_aligned(a))
+		return alloc_slow(a, size, flags, caller, irq);
+	btag_take(&a->store, &tags, TAGS_PER_IMPORT);
+	spin_unlock(&a->lock, irq);
+	served = serve_import(a, &tags, units, flags, &result, &why);
+	if (unlikely(!served)) {
+		arena_tags_return(a, &tags);
+		return alloc_from(a, size, flags, caller);
+	}
+	return alloc_end(a, result);
+}
+
+/* Another fit than the first that serves: next fit goes on where it stands, if it can. */
+static __attribute__((noinline)) void *alloc_next(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	struct btag_store *s = &a->store;
+	size_t units;
+	uintptr_t start;
+	struct btag *f;
+
+	if (!flags_plain(flags ^ ARENA_NEXTFIT, port_irq_were_enabled(irq)) || s->detour)
+		return alloc_slow(a, size, flags, caller, irq);
+	units = btag_round_up(s, size);
+	f = units ? btag_next_quick(s, units, &start) : NULL;
+	if (!f || s->spare.count < a->tag_reserve + TAGS_PER_CARVE)
+		return alloc_slow(a, size, flags, caller, irq);
+	arena_span_begin_use(a, f);
+	arena_count_alloc(a, BTAG_FIT_NEXT, BTAG_USED);
+	if (unlikely(btag_carve_next_quick(s, f, start, units)))
+		return alloc_settle(a, f, start, irq);
+	spin_unlock(&a->lock, irq);
+	return (void *)start;
+}
+
+/* What most allocations that no front takes are: an instant fit that serves. */
 static __attribute__((noinline)) void *alloc_instant(
 	struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	struct btag_store *s = &a->store;
-	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t above, units;
 	struct btag *f, *t;
 	uintptr_t result;
-	port_irq_t irq;
 
-	if (unlikely(!flags_plain(flags) || units == 0 || arena_queues(a, flags)))
-		return alloc_from(a, size, flags, caller);
-	irq = spin_lock(&a->lock);
-	if (unlikely(!s->quick))
+	if (unlikely(!flags_plain(flags, port_irq_were_enabled(irq))))
+		return alloc_next(a, size, flags, caller, irq);
+	if (unlikely(s->detour))
 		return alloc_slow(a, size, flags, caller, irq);
-	f = btag_fit_quick(s, units >> s->shift);
-	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
-		return alloc_slow(a, units, flags, caller, irq);
+	/* A size of 0, or one too large to be rounded up, is more than any segment has. */
+	above = (size - 1) >> s->shift;
+	units = (above + 1) << s->shift;
+	f = btag_fit_quick(s, above);
+	if (unlikely(!f))
+		return alloc_import(a, size, flags, caller, irq);
+	if (unlikely(s->spare.count <= a->tag_reserve && f->size != units))
+		return alloc_slow(a, size, flags, caller, irq);
 	arena_span_begin_use(a, f);
 	a->allocs++;
-	if (unlikely(btag_carve_quick(s, f, units, &t) || s->hash.needs_care))
-		return alloc_settle(a, f, t->start, irq);
-	result = t->start;
+	result = f->start;
+	if (unlikely(btag_carve_quick(s, f, units, &t)))
+		return alloc_settle(a, f, result, irq);
 	spin_unlock(&a->lock, irq);
 	return (void *)result;
 }
@@ -814,15 +870,23 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 }
 
 /* The front rounds up by itself. */
-void *arena_alloc(struct arena *a, size_t size, unsigned flags)
+static __attribute__((noinline)) void *alloc_fronted(
+	struct arena *a, size_t size, unsigned flags, void *caller)
 {
-	void *caller = __builtin_return_address(0), *cached;
+	void *cached;
 
-	if (!is_fronted(a, size))
-		return alloc_instant(a, size, flags, caller);
-	if (flags_plain(flags) && (cached = a->front->alloc(a->front, size, flags)))
+	if (flags_plain(flags, port_irq_enabled()) && (cached = a->front->alloc(a->front, size, flags)))
 		return cached;
 	return alloc_from(a, size, flags, caller);
+}
+
+void *arena_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	void *caller = __builtin_return_address(0);
+
+	if (is_fronted(a, size))
+		return alloc_fronted(a, size, flags, caller);
+	return alloc_instant(a, size, flags, caller);
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)

@@ -39,7 +39,7 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 
 static uint64_t version_of(const struct arena *a)
 {
-	return 2 * a->allocs - a->store.hash.used + a->imports + a->returns + a->store.total;
+	return 2 * a->allocs - btag_hash_used(&a->store.hash) + a->imports + a->returns + a->store.total;
 }
 
 /* One segment and its neighbours */
@@ -200,11 +200,11 @@ static void check_sums(struct check *c, size_t hashed)
 		if (c->total != s->total || c->used != s->used)
 			fail(c, 7, "the sum of the segments isn't the amount on record", c->total);
 		if (c->spans != s->spans || c->segments_free != s->segments_free ||
-			c->segments_used != s->hash.used)
+			c->segments_used != btag_hash_used(&s->hash))
 			fail(c, 7, "the number of segments isn't the one on record", c->spans);
 		if (c->retained != a->retained || a->retained > a->retain_max)
 			fail(c, 8, "the spans that are wholly free aren't what is retained", c->retained);
-		if (hashed != s->hash.used)
+		if (hashed != btag_hash_used(&s->hash))
 			fail(c, 5, "the hash doesn't hold as many segments as it should", hashed);
 	}
 	spin_unlock(&a->lock, irq);

@@ -40,7 +40,6 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	arena_queue_init(&a->queue);
 	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
-	a->next_fit.at = &a->store.anchor;
 }
 
 void arena_set_front(struct arena *a, struct arena_front *front)

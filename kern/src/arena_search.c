@@ -192,7 +192,7 @@ static void held_carve(
 	t->kind = kind;
 	arena_count_alloc(a, rq->fit, kind);
 	if (rq->fit == BTAG_FIT_NEXT)
-		arena_next_fit_move(a, t);
+		btag_cursor_move(&a->store.next_fit, t);
 }
 
 static enum step step_of(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
@@ -300,5 +300,5 @@ void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, 
 
 	btag_request_plain(rq, &a->store, size, fit);
 	rq->surely = fit == BTAG_FIT_ANY;
-	rq->cursor = &a->next_fit;
+	rq->cursor = &a->store.next_fit;
 }

@@ -34,10 +34,10 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->free = s->total - s->used;
 	stats->largest_free = btag_largest_free(s);
 	stats->spans = s->spans;
-	stats->segments_used = s->hash.used;
+	stats->segments_used = btag_hash_used(&s->hash);
 	stats->segments_free = s->segments_free;
 	stats->allocs = a->allocs;
-	stats->frees = a->allocs - s->hash.used;
+	stats->frees = a->allocs - btag_hash_used(&s->hash);
 	read_reasons(a, stats);
 	stats->imports = a->imports;
 	stats->returns = a->returns;

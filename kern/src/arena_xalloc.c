@@ -97,7 +97,7 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 			t->kind = kind;
 			arena_count_alloc(a, rq->fit, kind);
 			if (rq->fit == BTAG_FIT_NEXT)
-				arena_next_fit_move(a, t);
+				btag_cursor_move(&a->store.next_fit, t);
 		} else {
 			btag_span_remove(&a->store, f->prev);
 			a->imports--;

@@ -20,13 +20,16 @@ void btag_store_init(struct btag_store *s, size_t quantum)
 	s->anchor.kind = BTAG_SPAN;
 	s->anchor.prev = s->anchor.next = &s->anchor;
 	list_init(&s->cursors);
+	s->next_fit.at = &s->anchor;
 	btag_hash_init(&s->hash);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
-void btag_quick_update(struct btag_store *s)
+void btag_detour_update(struct btag_store *s)
 {
-	s->quick = s->shift >= 0 && !s->index.live && list_empty(&s->cursors);
+	bool quick = s->shift >= 0 && !s->index.live && list_empty(&s->cursors);
+
+	s->detour = (s->detour & ~BTAG_DETOUR_STORE) | (quick ? 0 : BTAG_DETOUR_STORE);
 }
 
 /* Tags */
@@ -65,6 +68,8 @@ static void cursors_leave(struct btag_store *s, struct btag *t)
 {
 	struct btag_cursor *c;
 
+	if (s->next_fit.at == t)
+		s->next_fit.at = t->prev;
 	list_for_each_entry (c, &s->cursors, link)
 		if (c->at == t)
 			c->at = t->prev;
@@ -72,8 +77,7 @@ static void cursors_leave(struct btag_store *s, struct btag *t)
 
 static void tag_remove(struct btag_store *s, struct btag *t)
 {
-	if (unlikely(!list_empty(&s->cursors)))
-		cursors_leave(s, t);
+	cursors_leave(s, t);
 	t->prev->next = t->next;
 	t->next->prev = t->prev;
 	btag_chain_push(&s->spare, t);
@@ -267,6 +271,29 @@ struct btag *btag_release(struct btag_store *s, struct btag *t)
 	return coalesce(s, t);
 }
 
+bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined)
+{
+	struct btag *prev = t->prev, *next = t->next;
+	bool keeps_prev = prev->size >= next->size;
+	struct btag *f = keeps_prev ? prev : next, *gone = keeps_prev ? next : prev;
+	size_t size = f->size + t->size + gone->size;
+
+	btag_bin_unlink(s, gone);
+	s->segments_free--;
+	if (keeps_prev) {
+		f->next = next->next;
+		f->next->prev = f;
+	} else {
+		f->start = prev->start;
+		f->prev = prev->prev;
+		f->prev->next = f;
+	}
+	btag_joined_quick(s, t, f);
+	btag_joined_quick(s, gone, f);
+	*joined = f;
+	return btag_resize(f, size, f->size);
+}
+
 void btag_settle(struct btag_store *s, struct btag *f)
 {
 	if (f->kind == BTAG_FREE)
@@ -300,6 +327,8 @@ void btag_move(struct btag_store *s, struct btag *from, struct btag *to)
 		btag_hash_replace(&s->hash, from, to);
 	else
 		tree_replace(&s->span_tree, &from->span, &to->span);
+	if (s->next_fit.at == from)
+		s->next_fit.at = to;
 	list_for_each_entry (c, &s->cursors, link)
 		if (c->at == from)
 			c->at = to;
@@ -314,13 +343,13 @@ void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)
 	c->last = 0;
 	c->begun = false;
 	list_add(&s->cursors, &c->link);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
 void btag_cursor_close(struct btag_store *s, struct btag_cursor *c)
 {
 	list_del(&c->link);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
 void btag_cursor_move(struct btag_cursor *c, struct btag *t)

@@ -40,7 +40,7 @@ size_t btag_bin_from(const struct btag_store *s, size_t b)
 
 struct btag *btag_fit_instant(struct btag_store *s, size_t size)
 {
-	return btag_fit_quick(s, btag_quanta(s, size));
+	return btag_fit_quick(s, btag_quanta(s, size) - 1);
 }
 
 struct btag *btag_fit_exact(struct btag_store *s, size_t size)

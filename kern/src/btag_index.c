@@ -197,7 +197,7 @@ static void compute_own(const struct btag_index *x, struct btag_node *n)
 
 static size_t segments_of(const struct btag_store *s)
 {
-	return s->segments_free + s->hash.used + s->spans;
+	return s->segments_free + btag_hash_used(&s->hash) + s->spans;
 }
 
 /* What it must hold to be live. */
@@ -286,7 +286,7 @@ void btag_index_drop(struct btag_store *s)
 	x->by_address.root = x->by_size.root = NULL;
 	x->live = x->stands = x->adding = false;
 	x->triples = 0;
-	btag_quick_update(s);
+	btag_detour_update(s);
 	care_update(s);
 }
 

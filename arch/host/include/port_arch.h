@@ -96,6 +96,11 @@ static inline bool port_irq_enabled(void)
 	return !host_self()->irq_off;
 }
 
+static inline bool port_irq_were_enabled(port_irq_t saved)
+{
+	return !saved;
+}
+
 static inline bool port_in_irq(void)
 {
 	return host_self()->irq_depth > 0;

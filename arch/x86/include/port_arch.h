@@ -128,6 +128,11 @@ static inline bool port_irq_enabled(void)
 	return flags & PORT_FLAGS_IRQ;
 }
 
+static inline bool port_irq_were_enabled(port_irq_t saved)
+{
+	return saved & PORT_FLAGS_IRQ;
+}
+
 static inline void port_pause(void)
 {
 	__asm__ volatile("pause" : : : "memory");
