@@ -212,7 +212,9 @@ struct btag_store {
 	unsigned detour; /* 0: btag_quick.h applies */
 
 	size_t total, used; /* units in segments, and in used ones */
+	size_t used_peak;   /* the most there were used before the last release; since then it may be `used` */
 	size_t spans, segments_free;
+	size_t looks; /* free segments and nodes that searches have looked at; who counts them sets it to 0 */
 
 	struct btag_chain spare;
 	struct btag anchor; /* its next is the first span, its prev the last segment */

@@ -358,6 +358,14 @@ static inline __attribute__((always_inline)) bool btag_join_quick(
 	return false;
 }
 
+/* The peak is noted as `used` leaves it: growing costs nothing. */
+static inline void btag_used_shrink(struct btag_store *s, size_t size)
+{
+	if (__builtin_expect(s->used > s->used_peak, 0))
+		s->used_peak = s->used;
+	s->used -= size;
+}
+
 /* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.  Returns
  * whether something is left undone. */
 static inline __attribute__((always_inline)) bool btag_release_quick(
@@ -366,7 +374,7 @@ static inline __attribute__((always_inline)) bool btag_release_quick(
 	size_t size = t->size;
 
 	btag_hash_leave(&s->hash, link, t);
-	s->used -= size;
+	btag_used_shrink(s, size);
 	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);
 }
 
@@ -443,7 +451,7 @@ static inline void btag_span_end_quick(struct btag_store *s, struct btag *span)
 {
 	struct btag *t = span->next, *prev = span->prev, *next = t->next;
 
-	s->used -= t->size;
+	btag_used_shrink(s, t->size);
 	s->total -= t->size;
 	s->spans--;
 	prev->next = next;

@@ -120,6 +120,9 @@ uint64_t port_ns(void);
  * -icount turns into executed instructions. */
 uint64_t port_ticks(void);
 
+/* How many nanoseconds so many ticks take. */
+uint64_t port_ticks_ns(uint64_t ticks);
+
 /* The console: bytes in, bytes out */
 
 /* Writes n bytes; a newline goes out as carriage return and newline where the line needs that.

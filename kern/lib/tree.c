@@ -33,7 +33,7 @@
  */
 #include "lib/tree.h"
 
-#define BALANCE_MASK ((uintptr_t)3)
+#define BALANCE_MASK TREE_BALANCE_MASK
 #define EVEN ((uintptr_t)0)
 
 #define HEIGHT_MAX 92 /* 1.44 * 64: a tree of all the nodes there can be */
@@ -57,7 +57,7 @@ static inline void set_balance(struct tree_node *n, uintptr_t to)
 
 static inline struct tree_node *parent_of(const struct tree_node *n)
 {
-	return (struct tree_node *)(n->parent & ~BALANCE_MASK);
+	return tree_parent(n);
 }
 
 static inline void set_parent(struct tree_node *n, struct tree_node *parent)
@@ -184,11 +184,6 @@ static void shrunk(struct tree *tree, struct tree_node *n, bool side, const stru
 		n = above;
 		side = side_above;
 	}
-}
-
-struct tree_node *tree_parent(const struct tree_node *n)
-{
-	return parent_of(n);
 }
 
 void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, struct tree_node *node,

@@ -164,10 +164,10 @@
 /* Tags and pages beneath an arena */
 
 /* Cuts the front off free segment f. */
-static struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
+static struct btag *held_carve(struct arena *a, struct btag *f, size_t size, enum btag_fit fit)
 {
 	arena_span_begin_use(a, f);
-	a->allocs++;
+	arena_count_alloc(a, fit, BTAG_USED);
 	return btag_carve(&a->store, f, f->start, size);
 }
 
@@ -177,19 +177,19 @@ static bool tag_page_fetch(struct arena *base)
 {
 	struct tag_supply *supply = base->supply;
 	struct btag_chain reserve = {NULL, 0};
-	port_irq_t irq = spin_lock(&base->lock);
+	port_irq_t irq = arena_lock(base);
 	struct btag *f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
 
 	if (f) {
 		uintptr_t page = f->start;
 
-		held_carve(base, f, PORT_PAGE_SIZE);
+		held_carve(base, f, PORT_PAGE_SIZE, BTAG_FIT_ANY);
 		tag_supply_add_page(supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
 			tag_supply_take(supply, &reserve, base->tag_reserve);
 		btag_give(&base->store, &reserve);
 	}
-	spin_unlock(&base->lock, irq);
+	arena_unlock(base, irq);
 	return f != NULL;
 }
 
@@ -223,12 +223,12 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 static void tags_shed(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	if (a->store.spare.count > TAGS_SPARE_MAX &&
 		a->store.spare.count - TAGS_GIVE_BACK >= a->tag_reserve)
 		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	arena_tags_return(a, &chain);
 }
 
@@ -243,7 +243,7 @@ static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
-		held_carve(a, f, size);
+		held_carve(a, f, size, BTAG_FIT_ANY);
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
@@ -284,8 +284,8 @@ static __attribute__((noinline)) struct btag *span_put_indexed(
 }
 
 /* Puts the span in and carves the request out of it, with the tags that are held for that. */
-static inline __attribute__((always_inline)) const char *span_install(struct arena *a, uintptr_t start, size_t got, size_t size,
-	unsigned flags, uintptr_t *result)
+static inline __attribute__((always_inline)) const char *span_install(
+	struct arena *a, uintptr_t start, size_t got, size_t size, unsigned flags, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag_extent e;
@@ -298,7 +298,7 @@ static inline __attribute__((always_inline)) const char *span_install(struct are
 
 		*result = e.first;
 		a->imports++;
-		a->allocs++;
+		arena_count_alloc(a, arena_fit_of(flags), BTAG_USED);
 		if (unlikely(flags & ARENA_NEXTFIT))
 			btag_cursor_move(&a->store.next_fit, t);
 	}
@@ -382,31 +382,38 @@ static inline __attribute__((always_inline)) uintptr_t serve_import(
 }
 
 /* What doesn't go by the fast path: another fit is wanted, tags are short, or no segment surely serves. */
-static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+static bool serve_slow(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
 	struct btag_request rq;
 	struct btag_place place;
 
 	arena_request_plain(a, &rq, size, flags);
-	if (arena_search(a, &rq, flags, BTAG_USED, &place)) {
+	if (arena_search(a, &rq, flags, BTAG_USED, &place, why)) {
 		*result = place.at;
 		return true;
 	}
 	if (!a->afunc)
 		return false;
 	if (a->imports_aligned)
-		return arena_import_aligned(a, &rq, flags, result);
-	do
-		*result = tags_for_import(a) ? serve_import(a, size, flags) : 0;
-	while (*result == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
+		return arena_import_aligned(a, &rq, flags, result, why);
+	do {
+		if (!tags_for_import(a)) {
+			*why = ARENA_FAILURE_TAGS;
+			return false;
+		}
+		*result = serve_import(a, size, flags);
+	} while (*result == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
 	return *result != 0;
 }
 
-static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+/* If it fails for another reason than shortage, that is *why. */
+static bool serve(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
 	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
 		return true;
-	return serve_slow(a, size, flags, result);
+	return serve_slow(a, size, flags, result, why);
 }
 
 /* Taking back */
@@ -490,11 +497,13 @@ static __attribute__((noreturn, cold)) void bad_free(
 }
 
 /* The end of a free: f has become free. */
-static inline void release_end(struct arena *a, struct btag *f, port_irq_t irq)
+static inline void release_end(struct arena *a, struct btag *f, bool timed, port_irq_t irq)
 {
 	struct arena_span left;
 	unsigned after = after_release(a, f, &left);
 
+	if (timed)
+		arena_hold_end(a);
 	spin_unlock(&a->lock, irq);
 	if (unlikely(after))
 		aftermath(a, after, &left);
@@ -506,22 +515,24 @@ static __attribute__((noinline)) void release_settle(struct arena *a, struct bta
 	btag_rebin(&a->store, f);
 	if (unlikely(btag_hash_is_sparse(&a->store.hash)))
 		btag_hash_thin(&a->store.hash);
-	release_end(a, f, irq);
+	release_end(a, f, false, irq);
 }
 
 /* The same where the segment is still used, or isn't one of that kind and size at all. */
 static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
 	void *caller, enum btag_kind kind, port_irq_t irq)
 {
-	struct btag *t = btag_find(&a->store, addr);
-	enum mistake m = !t				      ? NOT_ALLOCATED :
-			 t->kind != kind		      ? WRONG_KIND :
-			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
-								     NO_MISTAKE;
+	struct btag *t;
+	enum mistake m;
 
+	arena_hold_begin(a);
+	t = btag_find(&a->store, addr);
+	m = !t					      ? NOT_ALLOCATED :
+	    t->kind != kind			      ? WRONG_KIND :
+	    t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
+							NO_MISTAKE;
 	if (m == NO_MISTAKE) {
-		a->frees++;
-		release_end(a, btag_release(&a->store, t), irq);
+		release_end(a, btag_release(&a->store, t), true, irq);
 		return;
 	}
 	spin_unlock(&a->lock, irq);
@@ -588,7 +599,6 @@ __attribute__((noinline)) void arena_take_back(
 		release_slow(a, addr, size, caller, kind, irq);
 		return;
 	}
-	a->frees++;
 	if (a->afunc) {
 		release_imported(a, link, t, irq);
 		return;
@@ -607,7 +617,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 	bool found;
 
 	do {
-		port_irq_t irq = spin_lock(&a->lock);
+		port_irq_t irq = arena_lock(a);
 
 		span = a->retained ? btag_span_above(&a->store, from) : NULL;
 		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
@@ -617,7 +627,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 			a->retained -= span->size;
 			span_leave(a, span, left);
 		}
-		spin_unlock(&a->lock, irq);
+		arena_unlock(a, irq);
 	} while (span && !found && from != 0);
 	return found;
 }
@@ -626,15 +636,16 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 
 static void hash_page_fetch(struct arena *a)
 {
+	enum arena_failure why;
 	uintptr_t page;
 	port_irq_t irq;
 
-	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page))
+	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page, &why))
 		return;
 	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_hash_give_page(&a->store.hash, (void *)page);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 void arena_hash_page_return(struct arena *a, void *page)
@@ -646,11 +657,11 @@ void arena_hash_page_return(struct arena *a, void *page)
 
 static void hash_care(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	bool wants = a->store.hash.wants_page;
 	void *surplus = wants ? NULL : btag_hash_take_page(&a->store.hash, BTAG_HASH_SPARE_MAX);
 
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (wants)
 		hash_page_fetch(a);
 	if (surplus)
@@ -701,11 +712,11 @@ static __attribute__((noreturn, cold)) void wait_forever(
 		size, (size_t)s.free, (size_t)s.largest_free);
 }
 
-static void note_failure(struct arena *a)
+void arena_count_failure(struct arena *a, enum arena_failure why)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	a->failures++;
+	a->failures_by[why]++;
 	spin_unlock(&a->lock, irq);
 }
 
@@ -717,6 +728,7 @@ struct request {
 	size_t units;
 	unsigned flags;
 	uintptr_t result;
+	enum arena_failure why; /* it wasn't served */
 };
 
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
@@ -768,11 +780,11 @@ static bool request_serve(void *arg)
 		if (r->result)
 			return true;
 	}
-	return serve(r->arena, r->units, r->flags, &r->result);
+	return serve(r->arena, r->units, r->flags, &r->result, &r->why);
 }
 
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	void *caller)
+	enum arena_failure why, void *caller)
 {
 	bool served = false;
 
@@ -781,25 +793,31 @@ bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *
 	if (deadline > 0)
 		served = arena_wait(a, size, try, arg, deadline, NULL);
 	if (!served)
-		note_failure(a);
+		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
 	return served;
+}
+
+/* The end of an allocation that was served. */
+static inline void *alloc_end(struct arena *a, uintptr_t result)
+{
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
+	return (void *)result;
 }
 
 /* Sleeps until `deadline`; 0: doesn't sleep. */
 static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned flags,
 	uint64_t deadline, void *caller)
 {
-	struct request r = {a, units, flags, 0};
+	struct request r = {a, units, flags, 0, ARENA_FAILURE_SHORTAGE};
 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result)))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, caller))
+	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result, &r.why)))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
 			return NULL;
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-	return (void *)r.result;
+	return alloc_end(a, r.result);
 }
 
 /* What most requests come with: a memory flag that is legal here, and no fit. */
@@ -883,9 +901,7 @@ static __attribute__((noinline)) void *alloc_imported(
 
 	if (unlikely(result == 0))
 		return alloc_from(a, units, flags, caller);
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-	return (void *)result;
+	return alloc_end(a, result);
 }
 
 /* Nothing held serves: the tags for a span are held from the moment that showed it, and no search is needed. */
@@ -927,7 +943,7 @@ static __attribute__((noinline)) void *alloc_next(
 	if (!f || s->spare.count < a->tag_reserve + TAGS_PER_CARVE)
 		return alloc_slow(a, size, flags, caller, irq);
 	arena_span_begin_use(a, f);
-	a->allocs++;
+	arena_count_alloc(a, BTAG_FIT_NEXT, BTAG_USED);
 	if (unlikely(btag_carve_next_quick(s, f, start, units)))
 		return alloc_settle(a, f, start, irq);
 	spin_unlock(&a->lock, irq);
@@ -966,10 +982,14 @@ static __attribute__((noinline)) void *alloc_instant(
 	return (void *)result;
 }
 
-void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
+void *arena_segment_alloc(struct arena *a, size_t size)
 {
-	return segment_alloc(a, size, btag_round_up(&a->store, size), flags, 0,
-		__builtin_return_address(0));
+	enum arena_failure why;
+	uintptr_t result;
+
+	if (!serve(a, btag_round_up(&a->store, size), MEM_ATOMIC, &result, &why))
+		return NULL;
+	return alloc_end(a, result);
 }
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)

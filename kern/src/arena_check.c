@@ -39,7 +39,7 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 
 static uint64_t version_of(const struct arena *a)
 {
-	return a->allocs + a->frees + a->imports + a->returns + a->store.total;
+	return 2 * a->allocs - btag_hash_used(&a->store.hash) + a->imports + a->returns + a->store.total;
 }
 
 /* One segment and its neighbours */

@@ -222,7 +222,7 @@ struct btag *btag_find(const struct btag_store *s, uintptr_t addr)
 struct btag *btag_release(struct btag_store *s, struct btag *t)
 {
 	btag_hash_remove(&s->hash, t);
-	s->used -= t->size;
+	btag_used_shrink(s, t->size);
 	return coalesce(s, t);
 }
 

@@ -47,9 +47,11 @@ struct btag *btag_fit_exact(struct btag_store *s, size_t size)
 {
 	struct btag *f = s->bins[btag_bin(s, size)];
 
-	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
+	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--) {
+		s->looks++;
 		if (f->size == size)
 			return f;
+	}
 	return NULL;
 }
 

@@ -333,16 +333,18 @@ static void enter_by_address(struct btag_index *x, struct btag_node *before, str
 }
 
 /* The node with the greatest start at or below addr. */
-static struct btag_node *node_at(const struct btag_index *x, uintptr_t addr)
+static inline struct btag_node *node_at(struct btag_store *s, uintptr_t addr)
 {
-	struct tree_node *n = x->by_address.root, *best = NULL;
+	struct tree_node *n = s->index.by_address.root, *best = NULL;
+	size_t k = 0;
 
-	while (n) {
+	for (; n; k++) {
 		bool below = addressed(n)->tag->start <= addr;
 
 		best = below ? n : best;
 		n = below ? n->right : n->left;
 	}
+	s->looks += k;
 	return addressed(best);
 }
 
@@ -457,7 +459,7 @@ void btag_index_joined(
 	} else if (!prev && next && is_indexed(x, next)) {
 		restate(s, next->node, t);
 	} else if (!prev && is_indexed(x, t)) {
-		add(s, node_at(x, t->start), t);
+		add(s, node_at(s, t->start), t);
 	}
 	grown(s);
 }
@@ -615,16 +617,18 @@ bool btag_index_keep(struct btag_store *s, const struct btag_triple *triple)
 /* Searching */
 
 /* The smallest segment that serves, the lowest among equals. */
-static struct btag *search_best(const struct btag_index *x, size_t size)
+static struct btag *search_best(struct btag_store *s, size_t size)
 {
-	struct tree_node *n = x->by_size.root, *best = NULL;
+	struct tree_node *n = s->index.by_size.root, *best = NULL;
+	size_t k = 0;
 
-	while (n) {
+	for (; n; k++) {
 		bool serves = sized(n)->tag->size >= size;
 
 		best = serves ? n : best;
 		n = serves ? n->left : n->right;
 	}
+	s->looks += k;
 	return best ? sized(best)->tag : NULL;
 }
 
@@ -634,55 +638,61 @@ static inline bool subtree_serves(const struct tree_node *n, unsigned slot, size
 }
 
 /* The lowest node in a subtree that serves, which has one. */
-static struct btag_node *lowest_in(struct tree_node *n, unsigned slot, size_t size)
+static struct btag_node *lowest_in(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
 {
-	for (;;) {
-		if (subtree_serves(n->left, slot, size))
+	for (size_t k = 1;; k++) {
+		if (subtree_serves(n->left, slot, size)) {
 			n = n->left;
-		else if (own_value(addressed(n), slot) >= size)
+		} else if (own_value(addressed(n), slot) >= size) {
+			s->looks += k;
 			return addressed(n);
-		else
+		} else {
 			n = n->right;
+		}
 	}
 }
 
 /* The lowest node above n that serves: in the right subtrees of n, and of those it lies to the left of. */
-static struct btag_node *lowest_behind(struct tree_node *n, unsigned slot, size_t size)
+static struct btag_node *lowest_behind(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
 {
-	for (;;) {
+	for (size_t k = 1;; k++) {
 		struct tree_node *above;
 
-		if (subtree_serves(n->right, slot, size))
-			return lowest_in(n->right, slot, size);
-		while ((above = tree_parent(n)) != NULL && above->right == n)
+		if (subtree_serves(n->right, slot, size)) {
+			s->looks += k;
+			return lowest_in(s, n->right, slot, size);
+		}
+		for (; (above = tree_parent(n)) != NULL && above->right == n; k++)
 			n = above;
-		if (!above)
-			return NULL;
+		if (!above || own_value(addressed(above), slot) >= size) {
+			s->looks += k;
+			return addressed(above);
+		}
 		n = above;
-		if (own_value(addressed(n), slot) >= size)
-			return addressed(n);
 	}
 }
 
 /* The lowest place at or above `lo`. */
-static bool search_lowest(const struct btag_store *s, const struct btag_request *rq, unsigned slot,
+static bool search_lowest(struct btag_store *s, const struct btag_request *rq, unsigned slot,
 	uintptr_t lo, struct btag_place *place)
 {
 	const struct btag_index *x = &s->index;
-	struct btag_node *at = node_at(x, lo), *n;
+	struct btag_node *at = node_at(s, lo), *n;
 
 	if (at && btag_place_in(s, rq, at->tag, lo, place))
 		return true;
 	if (at)
-		n = lowest_behind(&at->by_address, slot, rq->size);
+		n = lowest_behind(s, &at->by_address, slot, rq->size);
 	else if (subtree_serves(x->by_address.root, slot, rq->size))
-		n = lowest_in(x->by_address.root, slot, rq->size);
+		n = lowest_in(s, x->by_address.root, slot, rq->size);
 	else
 		n = NULL;
 	return n && btag_place_in(s, rq, n->tag, lo, place);
 }
 
-static bool search_next(const struct btag_store *s, const struct btag_request *rq, unsigned slot,
+static bool search_next(struct btag_store *s, const struct btag_request *rq, unsigned slot,
 	struct btag_place *place)
 {
 	const struct btag_cursor *c = rq->cursor;
@@ -701,7 +711,7 @@ enum btag_verdict btag_index_search(
 	bool found;
 
 	if (rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST) {
-		struct btag *f = search_best(x, rq->size);
+		struct btag *f = search_best(s, rq->size);
 
 		return f && btag_place_in(s, rq, f, 0, place) ? BTAG_FOUND : BTAG_NOTHING;
 	}

@@ -139,7 +139,7 @@ static size_t pages_of(const struct kmem_cache *c)
 /* Whoever waits does so in slab_wait.c, not here. */
 static void *source_alloc(struct kmem_cache *c)
 {
-	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size, MEM_ATOMIC) :
+	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
 				       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
 }
 
