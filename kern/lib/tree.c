@@ -79,8 +79,11 @@ static inline struct tree_node **link_to(
 
 static inline void update_upward(struct tree_node *n, const struct tree_ops *ops)
 {
-	while (n && ops->update(n))
-		n = parent_of(n);
+	if (n && ops->update_upward)
+		ops->update_upward(n);
+	else
+		while (n && ops->update(n))
+			n = parent_of(n);
 }
 
 /* Puts top's child on `side` in top's place, with top as its child on the other side, and returns

@@ -140,31 +140,28 @@ static inline __attribute__((always_inline)) bool update_slots(
 	return changed;
 }
 
-/* A function for each number of triples, and one that never lets the way up end early. */
-static bool update_0(struct tree_node *n)
+static inline __attribute__((always_inline)) void update_slots_upward(
+	struct tree_node *n, unsigned slots)
 {
-	return update_slots(n, 1);
+	while (n && update_slots(n, slots))
+		n = tree_parent(n);
 }
 
-static bool update_1(struct tree_node *n)
-{
-	return update_slots(n, 2);
-}
-
-static bool update_2(struct tree_node *n)
-{
-	return update_slots(n, 3);
-}
-
-static bool update_3(struct tree_node *n)
-{
-	return update_slots(n, 4);
-}
-
-static bool update_4(struct tree_node *n)
-{
-	return update_slots(n, 5);
-}
+/* Functions for each number of triples, and those that never let the way up end early. */
+#define UPDATES(slots)                                          \
+	static bool update_##slots(struct tree_node *n)         \
+	{                                                       \
+		return update_slots(n, slots);                  \
+	}                                                       \
+	static void update_##slots##_upward(struct tree_node *n) \
+	{                                                       \
+		update_slots_upward(n, slots);                  \
+	}
+UPDATES(1)
+UPDATES(2)
+UPDATES(3)
+UPDATES(4)
+UPDATES(5)
 
 static bool update_adding(struct tree_node *n)
 {
@@ -173,12 +170,12 @@ static bool update_adding(struct tree_node *n)
 }
 
 static const struct tree_ops address_orders[] = {
-	{address_before, update_0, true},
-	{address_before, update_1, true},
-	{address_before, update_2, true},
-	{address_before, update_3, true},
-	{address_before, update_4, true},
-	{address_before, update_adding, true},
+	{address_before, update_1, true, update_1_upward},
+	{address_before, update_2, true, update_2_upward},
+	{address_before, update_3, true, update_3_upward},
+	{address_before, update_4, true, update_4_upward},
+	{address_before, update_5, true, update_5_upward},
+	{address_before, update_adding, true, NULL},
 };
 _Static_assert(sizeof(address_orders) / sizeof(address_orders[0]) == BTAG_TRIPLES + 2, "one for each");
 

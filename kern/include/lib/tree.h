@@ -39,6 +39,9 @@ struct tree_ops {
 	/* The value depends on which nodes the subtree has and not on its shape: no rotation changes one
 	 * above it, and none is recomputed. */
 	bool shapeless;
+	/* NULL, or what does the same as update for n, its parent and so on until one finds nothing to
+	 * change. */
+	void (*update_upward)(struct tree_node *n);
 };
 
 /* The low bits of `parent` that hold the balance. */
