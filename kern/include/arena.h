@@ -331,7 +331,8 @@ int arena_check(struct arena *arena, struct sink *sink);
  * interrupt.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
-/* Writes everything arena_get_stats() knows; all arenas, as a tree, if `arena` is NULL. */
+/* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a tree, if `arena`
+ * is NULL.  Context: a thread, and as the sink's.  Cost: as arena_free_histogram(), or arena_tree_stats(). */
 void print_arena_stats(struct arena *arena, struct sink *sink);
 
 /* Destroy */
