@@ -125,7 +125,7 @@ test: ## install what is missing and run all tests
 	$(Q)scripts/deps test
 	$(Q)tests/run.py
 
-bench: kernel ## count the instructions of each benchmark and hold them against the budgets
+bench: kernel host $(B)/irqoff/spandrel.elf ## measure, by instructions and by the clock, against the budgets
 	$(Q)scripts/bench
 
 bench-irqoff: $(B)/irqoff/spandrel.elf ## the longest stretch with interrupts off, build/bench/irqoff.csv

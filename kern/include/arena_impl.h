@@ -16,13 +16,28 @@
 struct arena;
 
 /*
+ * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and arena_free()
+ * go by themselves.  The core's next size lies elsewhere, the size's next core ARENA_SHELF_STRIDE behind; what
+ * lies between is the front's.
+ */
+struct arena_shelf {
+	struct port_stack stack; /* closed while there is none, or the front looks */
+	uint64_t allocs, frees;	 /* tried */
+};
+#define ARENA_SHELF_STRIDE (2 * PORT_LINE_SIZE)
+
+/*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
  * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta.  No lock is held around these.
  */
 struct arena_front {
-	/* Never sleeps; NULL: nothing is cached and none could be had, the arena looks itself. */
+	/* Core 0's shelf of each multiple of the quantum. */
+	struct arena_shelf *const *shelves;
+	/* When the shelf had nothing.  Never sleeps; NULL: nothing is cached and none could be had, the arena
+	 * looks itself. */
 	void *(*alloc)(struct arena_front *f, size_t size, unsigned flags);
-	/* Takes back what alloc, or the arena itself, handed out.  `caller` is for reports. */
+	/* When the shelf had no room.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
+	 * reports. */
 	void (*free)(struct arena_front *f, void *addr, size_t size, void *caller);
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
 	 * then, interrupts on).  Returns the units that went back. */
@@ -74,6 +89,8 @@ struct arena_queue {
 	struct list short_above;    /* arenas above with waiters, by short_link */
 	struct list short_link;
 	size_t short_count;
+	bool is_passing;	   /* is first there, and those above it are having their turn */
+	uint64_t passed, pass_end; /* of short_above: arenas that had theirs; up to which count this turn is */
 	size_t count; /* waiters; also read without the lock */
 	uint64_t sleeps, wakeups, served;
 };
@@ -87,11 +104,13 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
+	size_t tag_reserve;  /* tags in hand that nobody may take but who reserved them */
 	size_t retain_max;   /* units in wholly free spans that stay for the next request */
+	bool imports_aligned; /* arena_imports_aligned() */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
+	struct arena_shelf *const *shelves; /* the front's */
 	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;
@@ -298,8 +317,9 @@ bool arena_imports_aligned(const struct arena *a);
 bool arena_import_aligned(struct arena *a, const struct btag_request *rq, unsigned flags,
 	uintptr_t *result, enum arena_failure *why);
 
-/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
-const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size);
+/* Why a span can't be what an honest source gave, or NULL: then *e is how it goes in.  Lock held. */
+const char *arena_span_refused(
+	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e);
 /* Reports it: tags have been given back. */
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
 	__attribute__((noreturn, cold));

@@ -250,6 +250,23 @@ static inline size_t btag_round_up(const struct btag_store *s, size_t n)
 	return m < n ? 0 : m;
 }
 
+static inline size_t btag_round_down(const struct btag_store *s, size_t n)
+{
+	return s->shift >= 0 ? n & -s->quantum : n - n % s->quantum;
+}
+
+/* The first segment and how much there is of the multiples of the quantum inside an extent; false if there
+ * are none. */
+static inline bool btag_round_inward(
+	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
+{
+	uintptr_t last = start + (size - 1);
+
+	*first = btag_round_up(s, start);
+	*inside = *first == 0 || *first > last ? 0 : btag_round_down(s, last - *first + 1);
+	return *inside > 0;
+}
+
 /* Tags */
 
 /* Puts the chain into the store's hand. */
@@ -267,14 +284,18 @@ struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr);
 struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr);
 /* Whether [start, start + size) overlaps a span. */
 bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size);
-/* The first segment and the last unit of the multiples of the quantum inside an extent; false if
- * there are none. */
-bool btag_round_inward(
-	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside);
+/* An extent that is to be a span, and where among the spans. */
+struct btag_extent {
+	uintptr_t start;
+	size_t size;
+	uintptr_t first; /* its whole quanta; `inside` is 0 if there are none */
+	size_t inside;
+	struct btag *below, *above; /* the spans around it, or NULL */
+};
 
-/* Adds the extent [start, start + size) as a span with one free segment, its part that is whole
- * quanta, and returns that.  It overlaps no span and has such a part.  Takes 2 tags. */
-struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size);
+/* Adds an extent that holds whole quanta as a span with one free segment, those, and returns that.  Takes 2
+ * tags. */
+struct btag *btag_span_import(struct btag_store *s, const struct btag_extent *e);
 /* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
 void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
 /* The span of which free segment f is the whole, or NULL. */
@@ -351,9 +372,6 @@ struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, s
 struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
 /* Makes used segment t free; returns the free segment it became part of. */
 struct btag *btag_release(struct btag_store *s, struct btag *t);
-
-/* What btag_quick.h leaves undone: puts f, if it is free, in its bin, and lets the hash grow or shrink. */
-void btag_settle(struct btag_store *s, struct btag *f);
 
 /* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
 void btag_move(struct btag_store *s, struct btag *from, struct btag *to);

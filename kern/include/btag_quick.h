@@ -5,7 +5,7 @@
  * while nothing in `detour` is against it: the quantum is a power of two, and neither an index nor an open
  * cursor is there.  (Next fit's is: it follows along.)
  *
- * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_settle(), so
+ * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_rebin() and the like, so
  * that nothing is called from within them and no register need survive a call.
  *
  * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place there: what
@@ -135,16 +135,30 @@ static inline bool btag_resize(struct btag *f, size_t size, size_t least)
 
 #define BTAG_SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
 
-/* The slot of bucket i, which exists.  Without a loop up to three levels, which is 2^27 buckets. */
+/* The page of buckets that bucket i is in, of a tree with more than three levels. */
+static inline void **btag_hash_descend(const struct btag_hash *h, size_t i)
+{
+	void **node = h->root;
+
+	for (unsigned level = h->height - 1; level > 2; level--)
+		node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	return node;
+}
+
+/* The slot of bucket i, which exists.  Up to three levels, which are 2^27 buckets, it is a straight line. */
 static inline struct btag **btag_hash_slot(const struct btag_hash *h, size_t i)
 {
 	void **node = h->root;
 
 	if (h->height > 1) {
 		if (h->height > 2) {
-			for (unsigned level = h->height - 1; __builtin_expect(level > 2, 0); level--)
-				node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
-			node = node[i >> 2 * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+			size_t top = i >> 2 * BTAG_SLOT_BITS;
+
+			if (__builtin_expect(h->height > 3, 0)) {
+				node = btag_hash_descend(h, i);
+				top &= BTAG_PAGE_SLOTS - 1;
+			}
+			node = node[top];
 		}
 		node = node[i >> BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
 	}
@@ -198,8 +212,36 @@ static inline bool btag_hash_is_sparse(const struct btag_hash *h)
 
 /* Segments */
 
+/* A tag for [start, start + size), linked in before `next`. */
+static inline struct btag *btag_tag_insert(
+	struct btag_store *s, struct btag *next, enum btag_kind kind, uintptr_t start, size_t size)
+{
+	struct btag *t = btag_chain_pop(&s->spare);
+
+	t->kind = kind;
+	t->start = start;
+	t->size = size;
+	t->next = next;
+	t->prev = next->prev;
+	next->prev->next = t;
+	next->prev = t;
+	return t;
+}
+
+/* What the paths below leave undone: f, if it is free, may be in the wrong bin, and the hash too small or too
+ * large by a step. */
+static inline void btag_rebin(struct btag_store *s, struct btag *f)
+{
+	size_t b;
+
+	if (f->kind == BTAG_FREE && (b = btag_bin_of(f->size >> s->shift)) != f->bin) {
+		btag_bin_unlink(s, f);
+		btag_bin_link(s, f, b);
+	}
+}
+
 /* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
- * Returns whether btag_settle(s, f) is to follow; *used is the new segment. */
+ * Returns whether something is left undone; *used is the new segment. */
 static inline __attribute__((always_inline)) bool btag_carve_quick(
 	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
 {
@@ -245,7 +287,7 @@ static inline struct btag *btag_next_quick(const struct btag_store *s, size_t si
 }
 
 /* Cuts [start, start + size) out of free segment f for next fit, taking two tags at most.  Returns whether
- * btag_settle(s, f) is to follow. */
+ * something is left undone. */
 static inline bool btag_carve_next_quick(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
 {
@@ -287,7 +329,7 @@ bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined);
 
 /* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether
  * that may be in the wrong bin now. */
-static inline bool btag_join_quick(
+static inline __attribute__((always_inline)) bool btag_join_quick(
 	struct btag_store *s, struct btag *t, size_t size, struct btag **joined)
 {
 	struct btag *prev = t->prev, *next = t->next;
@@ -325,8 +367,8 @@ static inline void btag_used_shrink(struct btag_store *s, size_t size)
 }
 
 /* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.  Returns
- * whether btag_settle(s, *joined) is to follow. */
-static inline bool btag_release_quick(
+ * whether something is left undone. */
+static inline __attribute__((always_inline)) bool btag_release_quick(
 	struct btag_store *s, struct btag **link, struct btag *t, struct btag **joined)
 {
 	size_t size = t->size;
@@ -334,6 +376,88 @@ static inline bool btag_release_quick(
 	btag_hash_leave(&s->hash, link, t);
 	btag_used_shrink(s, size);
 	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);
+}
+
+/* Spans */
+
+static inline struct btag *btag_of_span(const struct tree_node *n)
+{
+	return n ? container_of(n, struct btag, span) : NULL;
+}
+
+/* Fills *e for [start, start + size); false if it overlaps a span.  Logarithmic in spans. */
+static inline __attribute__((always_inline)) bool btag_extent_find(
+	const struct btag_store *s, uintptr_t start, size_t size, struct btag_extent *e)
+{
+	struct tree_node *n = s->span_tree.root, *below = NULL, *above = NULL;
+
+	while (n) {
+		bool right = btag_of_span(n)->start <= start;
+
+		below = right ? n : below;
+		above = right ? above : n;
+		n = right ? n->right : n->left;
+	}
+	e->start = start;
+	e->size = size;
+	e->below = btag_of_span(below);
+	e->above = btag_of_span(above);
+	btag_round_inward(s, start, size, &e->first, &e->inside);
+	return !(below && btag_last(e->below) >= start) && !(above && e->above->start - start < size);
+}
+
+/* A tag for the extent, and its place in the tree: beneath one of its neighbours. */
+static inline struct btag *btag_span_enter(struct btag_store *s, const struct btag_extent *e)
+{
+	struct btag *next = e->above ? e->above : &s->anchor;
+	struct btag *span = btag_tag_insert(s, next, BTAG_SPAN, e->start, e->size);
+	bool left = e->above && !e->above->span.left;
+	struct btag *parent = left ? e->above : e->below;
+
+	span->by_xalloc = false;
+	tree_insert_at(&s->span_tree, parent ? &parent->span : NULL, !left, &span->span, &btag_span_order);
+	s->spans++;
+	s->total += e->inside;
+	return span;
+}
+
+/* btag_span_import(), and makes the first `size` units of the segment a used one, which is returned.  Takes 3
+ * tags.  No index is live. */
+static inline __attribute__((always_inline)) struct btag *btag_span_import_used(struct btag_store *s, const struct btag_extent *e, size_t size)
+{
+	struct btag *span = btag_span_enter(s, e), *next = span->next;
+	struct btag *t = btag_tag_insert(s, next, BTAG_USED, e->first, size);
+
+	s->used += size;
+	btag_hash_enter(&s->hash, t);
+	if (__builtin_expect(e->inside != size, 0))
+		btag_bin_insert(s, btag_tag_insert(s, next, BTAG_FREE, e->first + size, e->inside - size));
+	if (btag_hash_is_full(&s->hash))
+		btag_hash_grow(&s->hash);
+	return t;
+}
+
+/* Takes a span out, and the used segment that is the whole of it, to which *link points in the hash: they
+ * remain what they were, in the caller's hand, until btag_span_end_quick() makes them spare tags. */
+static inline void btag_span_unlink_quick(struct btag_store *s, struct btag **link, struct btag *span)
+{
+	btag_hash_leave(&s->hash, link, span->next);
+	if (btag_hash_is_sparse(&s->hash))
+		btag_hash_thin(&s->hash);
+	tree_remove(&s->span_tree, &span->span, &btag_span_order);
+}
+
+static inline void btag_span_end_quick(struct btag_store *s, struct btag *span)
+{
+	struct btag *t = span->next, *prev = span->prev, *next = t->next;
+
+	btag_used_shrink(s, t->size);
+	s->total -= t->size;
+	s->spans--;
+	prev->next = next;
+	next->prev = prev;
+	btag_joined_quick(s, t, prev);
+	btag_joined_quick(s, span, prev);
 }
 
 #endif

@@ -18,14 +18,14 @@ void bench_row(const char *name, uint64_t n, uint64_t value, const char *unit)
 		(unsigned long long)value, unit);
 }
 
-unsigned bench_run(const char *filter, struct sink *sink)
+unsigned bench_run(const char *filter, bool by_clock, struct sink *sink)
 {
 	unsigned ran = 0;
 
 	rows = sink;
 	sink_puts(sink, "name,n,value,unit\n");
 	for (const struct bench *const *b = __start_bench_set; b < __stop_bench_set; b++) {
-		if (filter && !strstr((*b)->name, filter))
+		if ((*b)->by_clock != by_clock || (filter && !strstr((*b)->name, filter)))
 			continue;
 		(*b)->run();
 		ran++;

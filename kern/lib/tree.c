@@ -147,7 +147,7 @@ static struct tree_node *rebalance(
 }
 
 /* The subtree at n has become one higher. */
-static void grown(struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
+static inline void grown(struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
 {
 	struct tree_node *parent;
 
@@ -246,7 +246,7 @@ static void remove_outer(struct tree *tree, struct tree_node *node, const struct
 }
 
 /* node has two children: the next node, which has no left one, takes its place. */
-static void remove_inner(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
+static __attribute__((noinline)) void remove_inner(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
 	struct tree_node *next = tree_next(node), *hollow = parent_of(next);
 	bool side = hollow == node;

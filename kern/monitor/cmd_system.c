@@ -229,8 +229,12 @@ static const char *test_command(const struct command_call *call)
 
 static const char *bench_command(const struct command_call *call)
 {
-	return bench_run(call->argv[1], call->sink) ? NULL :
-						      command_error("no benchmark %s", call->argv[1]);
+	bool by_clock = call->argc > 1 && strcmp(call->argv[1], "-c") == 0;
+	const char *filter = call->argv[1 + by_clock];
+
+	if (call->argc > 2 + by_clock)
+		return "one filter at a time";
+	return bench_run(filter, by_clock, call->sink) ? NULL : command_error("no benchmark %s", filter);
 }
 
 /* An address that no port maps. */
@@ -286,8 +290,8 @@ static const struct command commands[] = {
 		NULL},
 	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
 		test_command, 0, NULL},
-	{"bench", "[FILTER]", "runs the benchmarks whose names contain FILTER", "bench kmem",
-		bench_command, 0, NULL},
+	{"bench", "[-c] [FILTER]", "runs the benchmarks whose names contain FILTER; -c: those by the clock",
+		"bench kmem", bench_command, 0, NULL},
 	{"panic", "[TEXT]", "panics, by a fault (-f) or a stack overflow (-o), to see what that looks like", "panic \"just trying\"",
 		panic_command, 0, NULL},
 	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,

@@ -45,6 +45,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 void arena_set_front(struct arena *a, struct arena_front *front)
 {
 	a->front = front;
+	a->shelves = front ? front->shelves : NULL;
 	a->front_max = front ? a->qcache_max : 0;
 }
 
@@ -181,6 +182,7 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->node_supply = a->base->node_supply;
 	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
 	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
+	a->imports_aligned = a->source && arena_imports_aligned(a);
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 

@@ -38,8 +38,9 @@
  *	shortage_lock (sleeps) -> an arena's lock -> the lock of an arena above it
  *
  * Links change under shortage_lock and the lock of the arena whose list it is.  A free goes up with the
- * locks of the arenas it passes held, so that none of them can leave; it lets go between one importer and
- * the next.  No other path holds two arenas' locks.
+ * locks of the arenas it passes held, so that none of them can leave; it lets go of all between one importer and
+ * the next, wherever in the tree they are, so where it has come to is kept in the arenas (is_passing).  No other
+ * path holds two arenas' locks.
  *
  * COST
  *
@@ -89,9 +90,10 @@ static struct arena_waiter *next_waiter(const struct arena_queue *q)
 	return waiter_of(tree_first(&q->waiters));
 }
 
+/* shortage_lock is held, so neither changes; the list of those above does, while a free moves one to its end. */
 static bool is_short(const struct arena_queue *q)
 {
-	return !list_empty(&q->by_age) || !list_empty(&q->short_above);
+	return !list_empty(&q->by_age) || q->short_count > 0;
 }
 
 static void wake(struct arena_queue *q, struct arena_waiter *w)
@@ -203,33 +205,45 @@ static bool own_wake(const struct reach *r)
 	return wakes;
 }
 
-/* Wakes a waiter of the first arena above that is short, or beyond it; that one is the last then.  Trees
- * of arenas are a few levels deep. */
+/* Has one arena above the last of r take its turn: the first that is short there, and then, call by call, those
+ * above that one.  After them it goes to the end of the list, and has been passed.  Says whether one was woken. */
 static bool above_wake(const struct reach *r)
 {
-	struct arena_queue *q = &r->arena->queue;
-	struct list *first = q->short_above.next;
-	struct arena *above = list_entry(first, struct arena, queue.short_link);
-	struct reach up = {above, r};
-	port_irq_t irq = spin_lock_nested(&above->lock);
-	bool woke = own_wake(&up);
+	struct arena_queue *q = &r->arena->queue, *up_q;
+	struct reach up = {list_first_entry(&q->short_above, struct arena, queue.short_link), r};
+	port_irq_t irq = spin_lock_nested(&up.arena->lock);
+	bool woke = false;
 
-	for (size_t n = above->queue.short_count; n > 0 && !woke; n--)
+	up_q = &up.arena->queue;
+	if (!up_q->is_passing) {
+		woke = own_wake(&up);
+		up_q->pass_end = up_q->passed + up_q->short_count;
+	} else if (up_q->short_count > 0) {
 		woke = above_wake(&up);
-	spin_unlock(&above->lock, irq);
-	list_del(first);
-	list_add_tail(&q->short_above, first);
+	}
+	up_q->is_passing = up_q->short_count > 0 && up_q->passed < up_q->pass_end;
+	spin_unlock(&up.arena->lock, irq);
+	if (!up_q->is_passing) {
+		list_del(&up_q->short_link);
+		list_add_tail(&q->short_above, &up_q->short_link);
+		q->passed++;
+	}
 	return woke;
 }
 
+/* All that are short when it begins have their turn, whoever else frees meanwhile and moves the list on: one of
+ * them may already be at it, so it takes its turn twice. */
 void arena_freed(struct arena *a)
 {
+	struct arena_queue *q = &a->queue;
 	struct reach r = {a, NULL};
 	port_irq_t irq = spin_lock(&a->lock);
-	size_t n = a->queue.short_count;
 	bool woke = own_wake(&r);
+	uint64_t end = q->passed + q->short_count;
 
-	for (; n > 0 && !woke && a->queue.short_count > 0; n--) {
+	if (q->short_count > 0)
+		end += list_first_entry(&q->short_above, struct arena, queue.short_link)->queue.is_passing;
+	while (!woke && q->short_count > 0 && q->passed < end) {
 		woke = above_wake(&r);
 		spin_unlock(&a->lock, irq);
 		irq = spin_lock(&a->lock);
@@ -283,6 +297,7 @@ static void chain_mark(struct arena *a)
 		if (down) {
 			port_irq_t irq = spin_lock(&down->lock);
 
+			a->queue.is_passing = false;
 			list_add_tail(&down->queue.short_above, &a->queue.short_link);
 			down->queue.short_count++;
 			spin_unlock(&down->lock, irq);
@@ -366,13 +381,15 @@ static void leave(
 		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);
-	/* The place behind is free, and what this one left may serve another: here, above, or a client. */
+	/* The place behind is free, and what this one left may serve another: a client, one here, or one above
+	 * wherever in the chain it was left, for a free wakes one alone. */
 	if (clients)
 		arena_clients_wake(a, clients);
-	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED)) {
+	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED))
 		consider(a);
-		arena_freed(a);
-	}
+	for (; a; a = downstream(a))
+		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+			arena_freed(a);
 }
 
 /* It tried in vain.  Stays up if something has come meanwhile. */

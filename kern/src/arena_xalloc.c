@@ -70,7 +70,7 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags, enum arena
 	if (tags->count >= TAGS_PER_XIMPORT)
 		return true;
 	irq = arena_lock(a);
-	if (a->store.spare.count >= TAGS_PER_XIMPORT - tags->count)
+	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT - tags->count)
 		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
 	arena_unlock(a, irq);
 	if (tags->count < TAGS_PER_XIMPORT)
@@ -83,13 +83,14 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 	uintptr_t start, size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
 {
 	port_irq_t irq = arena_lock(a);
-	const char *refused = arena_span_refused(a, start, got, a->store.quantum);
+	struct btag_extent e;
+	const char *refused = arena_span_refused(a, start, got, a->store.quantum, &e);
 
 	if (!refused) {
 		struct btag *f, *t;
 
 		btag_give(&a->store, tags);
-		f = btag_span_import(&a->store, start, got);
+		f = btag_span_import(&a->store, &e);
 		f->prev->by_xalloc = by_xalloc;
 		a->imports++;
 		if (btag_place_in(&a->store, rq, f, 0, place)) {
@@ -212,7 +213,7 @@ bool arena_imports_aligned(const struct arena *a)
 {
 	size_t q = a->store.quantum;
 
-	return passes_down(a) && q > a->source->store.quantum && is_power_of_two(q) &&
+	return q > a->source->store.quantum && passes_down(a) && is_power_of_two(q) &&
 	       is_power_of_two(a->source->store.quantum);
 }
 

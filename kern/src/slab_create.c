@@ -125,7 +125,9 @@ static void lay_out(struct kmem_cache *c)
 	c->slab_size = l.slab_size;
 	c->slab_objects = (uint32_t)l.objects;
 	c->is_inside = l.is_inside;
-	c->place_scale = (uint32_t)((SLAB_PARTIALS << 16) / l.objects);
+	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)
+		c->place_last[place] = (uint32_t)((l.objects - 1) * place / SLAB_PARTIALS);
+	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
 	c->stride_shift = shift_of(c->stride);
 	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
 	slab_hash_init(&c->hash, c->slab_size);

@@ -11,6 +11,7 @@
 
 #define PAGES 600 /* more than a page table maps */
 #define ROUNDS 4
+#define BLOCK 32 /* vectors */
 
 static void ignore(void *arg)
 {
@@ -19,10 +20,15 @@ static void ignore(void *arg)
 static void vectors(void)
 {
 	static unsigned all[MACHINE_VECTOR_COUNT];
+	static struct irq_request requests[BLOCK];
 	struct irq_info info;
 	port_irq_t irq;
-	unsigned n = 0;
+	unsigned n = 0, block;
 
+	for (size_t i = 0; i < BLOCK; i++)
+		requests[i] = (struct irq_request){"driven", ignore, NULL};
+	CHECK(block = irq_alloc_block(requests, BLOCK));
+	irq_free_block(block, BLOCK);
 	while (n < MACHINE_VECTOR_COUNT && (all[n] = irq_alloc("driven", ignore, NULL)))
 		n++;
 	irq_set_route(all[0], "%s", "nowhere");

@@ -82,6 +82,7 @@ TEST("irqoff: every public function is driven, and no stretch is longer than its
 	uint64_t most;
 
 	drive_threads();
+	drive_waiters();
 	drive_devices();
 	drive_caches();
 	drive_arenas();

@@ -20,6 +20,8 @@ void drive_arenas(void);
 void drive_caches(void);
 /* ktasks, many sleepers on each sleeping lock, alarms. */
 void drive_threads(void);
+/* Many who sleep for memory and are served, or aren't in time. */
+void drive_waiters(void);
 /* Vectors, mappings, physical addresses. */
 void drive_devices(void);
 

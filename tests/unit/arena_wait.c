@@ -222,6 +222,50 @@ TEST("wait: a span that another importer would have retained goes to who waits")
 	destroy(a);
 }
 
+#define ABOVE 6 /* arenas, half of them over each of two */
+
+/* `k` wants what is freed first; the others want more. */
+static void one_of_many(struct arena *source, struct arena *const above[ABOVE], size_t k)
+{
+	struct sleeper s[ABOVE];
+	void *little = arena_alloc(source, 10, MEM_ATOMIC), *wall = arena_alloc(source, 1, MEM_ATOMIC);
+	void *rest = arena_alloc(source, 600, MEM_ATOMIC);
+
+	for (size_t i = 0; i < ABOVE; i++)
+		sleeper_start(&s[i], above[i], i == k ? 10 : 50, 1);
+	arena_free(source, little, 10);
+	for (size_t n = 0; n < 20000 && stats(above[k]).waiting; n++)
+		kthread_usleep(100);
+	for (size_t i = 0; i < ABOVE; i++)
+		CHECK_EQ(stats(above[i]).waiting, i != k);
+	arena_free(source, rest, 600);
+	for (size_t i = 0; i < ABOVE; i++)
+		sleeper_end(&s[i]);
+	arena_free(source, wall, 1);
+	for (size_t i = 0; i < ABOVE; i++)
+		arena_reap(above[i], SIZE_MAX);
+}
+
+TEST("wait: a free finds the one it can serve among many who wait at all levels above")
+{
+	struct arena *source = ids(1, 611), *above[ABOVE], *between[2];
+
+	for (size_t i = 0; i < 2; i++)
+		between[i] = importer("between", source, 1);
+	for (size_t i = 0; i < ABOVE; i++)
+		above[i] = importer("above", between[i % 2], 1);
+	for (size_t n = 0; n < 4 * ABOVE; n++) {
+		one_of_many(source, above, n * 5 % ABOVE);
+		for (size_t i = 0; i < 2; i++)
+			arena_reap(between[i], SIZE_MAX);
+	}
+	for (size_t i = 0; i < ABOVE; i++)
+		destroy(above[i]);
+	destroy(between[0]);
+	destroy(between[1]);
+	destroy(source);
+}
+
 TEST("wait: what is added serves who sleeps")
 {
 	struct arena *a = full(1);

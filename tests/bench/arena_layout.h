@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas to be measured, for benchmarks that count instructions (arena.c) and for those by the clock
+ * (arena_clock.c).
+ *
+ * A row of n holes, each between two used segments: in every one of these layouts all holes but one fail the
+ * request, each by a little; that one lies at the far end of the search.  What fails asks for what not even
+ * that hole can serve.  And an arena of n used segments of one quantum, without a hole.
+ *
+ * Nothing here is for several threads at a time.  What there is no memory for panics.
+ */
+#ifndef SPANDREL_TESTS_BENCH_ARENA_LAYOUT_H
+#define SPANDREL_TESTS_BENCH_ARENA_LAYOUT_H
+
+#include "arena.h"
+
+/* Whether memory is enough for n holes or segments. */
+bool bench_has_room(size_t n);
+
+/* p, which may not be NULL. */
+void *bench_must(void *p);
+
+/* A request that is more than a size. */
+struct hard {
+	size_t size, align, phase, nocross;
+	uintptr_t min, max;
+	unsigned fit;
+};
+
+/* A kind of layout: what its rows are called, and what its holes, its walls and its requests are. */
+struct hard_rows {
+	const char *name, *name_fail;
+	size_t (*size_of)(size_t i, size_t n); /* of hole i of n */
+	size_t wall;
+	struct hard serves, fails;
+	/* Sets the window of both requests; NULL: they have none. */
+	void (*set_window)(struct hard *serves, struct hard *fails, size_t n);
+};
+
+extern const struct hard_rows hard_bestfit, hard_nextfit, hard_align, hard_nocross, hard_window;
+
+struct layout {
+	const struct hard_rows *rows;
+	size_t holes;
+	struct hard serves, fails;
+	struct arena *arena;
+};
+
+void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes);
+void layout_end(struct layout *l);
+
+/* Ticks of a pair, the mean of some hundred, of the request that the layout serves, or of the one it doesn't.
+ * What the first builds for the rest isn't counted. */
+uint64_t layout_pair(struct layout *l, bool serves);
+
+/* An arena with n used segments of one quantum. */
+struct row {
+	struct arena *arena;
+	uintptr_t *at; /* where they are */
+	size_t n;
+	uint64_t seed; /* of the order in which row_random() takes them */
+};
+
+void row_make(struct row *r, size_t n);
+void row_end(struct row *r);
+
+/* Ticks of a pair, the mean of many: `size` allocated and freed in any arena; and a random segment of the row
+ * freed and one allocated in its stead. */
+uint64_t bench_pair(struct arena *a, size_t size, unsigned flags);
+uint64_t row_random(struct row *r, unsigned flags);
+
+#endif
