@@ -244,6 +244,7 @@ struct arena_stats {
 	uint64_t total, used, free;
 	uint64_t used_peak;	     /* the most `used` ever was */
 	uint64_t largest_free;	     /* the largest segment; of many of about its size one less than a ninth smaller */
+	uint64_t fragmentation_permille; /* 1 - largest_free / free, of 1000; 0 if nothing is free */
 	uint64_t spans;
 	uint64_t segments_used, segments_free;
 	uint64_t allocs, frees;	     /* that ever succeeded */
@@ -300,6 +301,18 @@ struct arena_segment {
 void arena_walk(
 	struct arena *arena, bool (*fn)(const struct arena_segment *s, void *arg), void *arg);
 
+/* Free segments by size: class i holds those of 2^i units up to, and without, 2^(i + 1). */
+#define ARENA_FREE_CLASSES 64
+struct arena_free_class {
+	uint64_t segments;
+	uint64_t units; /* in all of them */
+};
+
+/* Counts the arena's free segments into all of classes[].  Context: any.  Cost: linear in segments, used ones
+ * included, in steps as arena_walk() takes, with what may change between them. */
+void arena_free_histogram(
+	struct arena *arena, struct arena_free_class classes[ARENA_FREE_CLASSES]);
+
 /* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost: linear in the
  * segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
@@ -318,7 +331,8 @@ int arena_check(struct arena *arena, struct sink *sink);
  * interrupt.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
-/* Writes everything arena_get_stats() knows; all arenas, as a tree, if `arena` is NULL. */
+/* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a tree, if `arena`
+ * is NULL.  Context: a thread, and as the sink's.  Cost: as arena_free_histogram(), or arena_tree_stats(). */
 void print_arena_stats(struct arena *arena, struct sink *sink);
 
 /* Destroy */

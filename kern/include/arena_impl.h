@@ -218,6 +218,8 @@ extern struct qlock arenas_and_slabs_lock;
 struct arena *arena_tree_next(const struct arena *a);
 /* How many sources lie above it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
+/* Fills in depth and importers.  Lock held. */
+void arena_tree_place(const struct arena *a, struct arena_stats *row);
 
 /* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free() in
  * all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */

@@ -71,10 +71,10 @@ static void arena_enter(struct arena *a)
 /* Tags for one more span, in the arena's hand: 0 or -ENOMEM. */
 static int span_tags(struct arena *a, struct btag_chain *tags)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	btag_take(&a->store, tags, a->store.spare.count > a->tag_reserve + 2 ? 2 : 0);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (tags->count < 2)
 		arena_tags_fetch(a, tags, 2);
 	return tags->count < 2 ? -ENOMEM : 0;
@@ -82,7 +82,7 @@ static int span_tags(struct arena *a, struct btag_chain *tags)
 
 static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, size_t size)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	int error = 0;
 	bool slow;
 
@@ -93,7 +93,7 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 		btag_span_add(&a->store, start, size);
 	}
 	slow = a->queue.slow;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (slow)
 		arena_freed(a);
 	return error;
@@ -311,9 +311,9 @@ static void count_live(struct arena *a, struct in_use *u)
 	u->cached = 0;
 	if (a->front)
 		a->front->usage(a->front, &held, &u->cached);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	u->live = a->store.used - own - held + u->cached;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 /* arenas_and_slabs_lock is held. */

@@ -6,6 +6,16 @@
 
 #include "lib/string.h"
 
+/* Of numbers that a thousand would make wrap the last bits don't matter. */
+static uint64_t permille(uint64_t part, uint64_t whole)
+{
+	if (whole > UINT64_MAX / 1000) {
+		part >>= 10;
+		whole >>= 10;
+	}
+	return whole ? 1000 * part / whole : 0;
+}
+
 static void read_reasons(const struct arena *a, struct arena_stats *stats)
 {
 	memcpy(stats->allocs_by, a->allocs_by, sizeof(stats->allocs_by));
@@ -33,6 +43,7 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->used_peak = s->used > s->used_peak ? s->used : s->used_peak;
 	stats->free = s->total - s->used;
 	stats->largest_free = btag_largest_free(s);
+	stats->fragmentation_permille = permille(stats->free - stats->largest_free, stats->free);
 	stats->spans = s->spans;
 	stats->segments_used = btag_hash_used(&s->hash);
 	stats->segments_free = s->segments_free;
@@ -122,6 +133,28 @@ void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void 
 			more = fn(&step[i], arg);
 	walk_close(a, &c);
 }
+
+/* Histogram */
+
+static bool count_free(const struct arena_segment *s, void *arg)
+{
+	struct arena_free_class *classes = arg, *c;
+
+	if (s->kind == ARENA_SEGMENT_FREE) {
+		c = &classes[63 - __builtin_clzl(s->size)];
+		c->segments++;
+		c->units += s->size;
+	}
+	return true;
+}
+
+void arena_free_histogram(struct arena *a, struct arena_free_class classes[ARENA_FREE_CLASSES])
+{
+	memset(classes, 0, ARENA_FREE_CLASSES * sizeof(classes[0]));
+	arena_walk(a, count_free, classes);
+}
+
+/* One segment */
 
 /* Looks at a few segments; returns whether addr may still lie further on. */
 static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
