@@ -171,6 +171,7 @@ size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 /* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
  * tags that the latter passes. */
 #define BTAG_KEEP_STEP 2
+#define BTAG_SIZE_STEP 6
 #define BTAG_BUILD_STEP 3
 #define BTAG_BUILD_WALK 64
 #define BTAG_DROP_STEP 16
@@ -193,6 +194,7 @@ struct btag_index {
 	bool needs_care;  /* it is short of nodes or has too many; may be read without the lock */
 	uintptr_t passed; /* live: the free segments that start at or below it are in it */
 	struct tree by_address, by_size;
+	uintptr_t sized; /* the nodes that start at or below it are in by_size, too */
 	struct btag_chain nodes;  /* spare */
 	size_t nodes_held;	  /* spare ones and those in the trees */
 	struct tree dead;	  /* by_address of an index dropped before, to be taken apart */
@@ -348,7 +350,7 @@ enum btag_verdict {
 	BTAG_FOUND,
 	BTAG_NOTHING,	   /* nothing serves */
 	BTAG_WANTS_INDEX,  /* not to be told from BTAG_LOOKS segments; there is no index */
-	BTAG_WANTS_TRIPLE, /* the index stands but doesn't keep the triple: btag_index_keep() */
+	BTAG_WANTS_MORE,   /* the index stands but isn't kept for such requests: btag_index_keep() */
 };
 
 /* A request without constraints. */
@@ -404,9 +406,9 @@ void btag_index_take(struct btag_store *s, struct btag_chain *nodes);
 bool btag_index_build(struct btag_store *s);
 /* Ends the index at once; its nodes are then taken apart step by step by btag_index_take(). */
 void btag_index_drop(struct btag_store *s);
-/* One bounded step toward keeping the triple; returns whether it is kept now.  The index stands. */
-bool btag_index_keep(struct btag_store *s, const struct btag_triple *t);
-/* The search, when the index stands: FOUND, NOTHING or WANTS_TRIPLE. */
+/* One bounded step toward serving such requests; returns whether it does now.  The index stands. */
+bool btag_index_keep(struct btag_store *s, const struct btag_request *rq);
+/* The search, when the index stands: FOUND, NOTHING or WANTS_MORE. */
 enum btag_verdict btag_index_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
 /* The largest free segment.  The index stands; there is one. */

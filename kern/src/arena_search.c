@@ -204,7 +204,7 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	case BTAG_WANTS_INDEX:
 		a->store.index.wanted = true;
 		return STEP_INDEX;
-	case BTAG_WANTS_TRIPLE:
+	case BTAG_WANTS_MORE:
 		return STEP_AGAIN;
 	default:
 		break;
@@ -232,7 +232,7 @@ static enum step search_step(struct arena *a, const struct btag_request *rq, enu
 	a->store.looks = 0;
 	btag_give(&a->store, tags);
 	step = step_of(a, rq, kind, place);
-	if (step == STEP_AGAIN && btag_index_keep(&a->store, &rq->triple))
+	if (step == STEP_AGAIN && btag_index_keep(&a->store, rq))
 		step = step_of(a, rq, kind, place);
 	note_looks(a);
 	arena_unlock(a, irq);
