@@ -439,10 +439,11 @@ static __attribute__((noreturn, cold)) void bad_free(
 
 /* Marks an object free; false if that would be a mistake.  Lock held. */
 static inline __attribute__((always_inline)) bool put_back(
-	struct kmem_cache *c, uintptr_t object, bool is_frames, bool is_shift)
+	struct kmem_cache *c, uintptr_t object, size_t slab_size, size_t slab_objects, bool is_frames,
+	bool is_shift)
 {
 	struct slab *s = is_frames ? find_in_frames(object) :
-				     slab_hash_find(&c->hash, object, c->slab_size);
+				     slab_hash_find(&c->hash, object, slab_size);
 	size_t index, w;
 	uint64_t word;
 
@@ -450,7 +451,7 @@ static inline __attribute__((always_inline)) bool put_back(
 	if (unlikely(!s || (is_frames && s->cache != c)))
 		return false;
 	index = index_of(c, s, object, is_shift);
-	if (unlikely(index >= c->slab_objects))
+	if (unlikely(index >= slab_objects))
 		return false;
 	w = index / 64;
 	word = s->map[w];
@@ -492,10 +493,12 @@ static __attribute__((noinline)) void set_aside(struct kmem_cache *c, struct rem
 static inline __attribute__((always_inline)) void put_back_all(struct kmem_cache *c,
 	void *const *objects, size_t n, struct remainder *r, bool is_frames, bool is_shift)
 {
+	const size_t slab_size = c->slab_size, slab_objects = c->slab_objects;
 	size_t aside = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (unlikely(!put_back(c, (uintptr_t)objects[i], is_frames, is_shift))) {
+		if (unlikely(!put_back(c, (uintptr_t)objects[i], slab_size, slab_objects, is_frames,
+			    is_shift))) {
 			set_aside(c, r, objects[i]);
 			aside++;
 		}
