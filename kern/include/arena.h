@@ -70,7 +70,8 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  * name: for people, copied.  base, size: the first span; size 0: none.  quantum: every allocation is
  * a multiple of it and starts on one; any positive integer, powers of two are fast.  afunc, ffunc,
  * source: where spans are imported from, all three or none; with them size is 0.  qcache_max: sizes
- * up to it are to be cached, a multiple of quantum, 0 for none.
+ * up to it are to be cached, a multiple of quantum, 0 for none; none are if the two multiply to 2^64 or
+ * more.
  *
  * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
  * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a

@@ -54,8 +54,8 @@ struct arena_front {
 	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
 
-/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes
- * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max times the
+ * quantum isn't below 2^64 (as shelf_of() in arena.c wants it), and the arena goes without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 /*
@@ -111,6 +111,7 @@ struct arena {
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
 	struct arena_shelf *const *shelves; /* the front's */
+	uint64_t quantum_share;	   /* (2^64 - 1) / quantum: sizes times it, in 2^64ths, tell which */
 	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;

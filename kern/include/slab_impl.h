@@ -8,6 +8,7 @@
 
 #include "arena_impl.h"
 #include "frames.h"
+#include "lib/hash.h"
 #include "lib/list.h"
 #include "slab.h"
 #include "spinlock.h"
@@ -80,7 +81,7 @@ struct slab_outside {
 
 /* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks of a
  * power of two units that are no smaller than a slab, so that a slab touches two of them at most. */
-#define SLAB_HASH_SMALL 16  /* buckets in the cache itself */
+#define SLAB_HASH_SMALL 64  /* buckets in the cache itself; there are never fewer */
 #define SLAB_HASH_SEGMENTS 40
 struct slab_hash {
 	unsigned block_shift;
@@ -206,7 +207,21 @@ struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t 
 /* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no longer
  * needed. */
 bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
-struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size);
+/* The chain of a hash that, masked, isn't the number of a bucket in the cache itself. */
+struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked);
+
+static inline struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
+{
+	size_t masked = hash_u64_wide(addr >> h->block_shift) & h->mask;
+	const struct slab_link *l = __builtin_expect(masked < SLAB_HASH_SMALL, 1) ?
+					    h->small[masked] :
+					    slab_hash_far(h, masked);
+
+	for (; l; l = l->next)
+		if (addr - l->slab->base < slab_size)
+			return l->slab;
+	return NULL;
+}
 
 /* Magazines (magazine.c) */
 

@@ -740,7 +740,10 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 /* This core's shelf of a size that the front takes, rounded up. */
 static inline struct arena_shelf *shelf_of(const struct arena *a, size_t size)
 {
-	size_t i = btag_quanta(&a->store, size - 1);
+	/* (size - 1) / quantum: the share is too small by less than one, so what is too little in the product
+	 * is less than size * quantum / 2^64, less than one, quantumths: a multiple of the quantum falls just
+	 * short of its number of quanta, and nothing else short of a whole one. */
+	size_t i = (size_t)((unsigned __int128)size * a->quantum_share >> 64);
 
 	return (struct arena_shelf *)((char *)a->shelves[i] + port_core_id() * ARENA_SHELF_STRIDE);
 }

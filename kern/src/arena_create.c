@@ -46,6 +46,7 @@ void arena_set_front(struct arena *a, struct arena_front *front)
 {
 	a->front = front;
 	a->shelves = front ? front->shelves : NULL;
+	a->quantum_share = UINT64_MAX / a->store.quantum;
 	a->front_max = front ? a->qcache_max : 0;
 }
 

@@ -13,17 +13,32 @@
 static struct kmem_cache magazines[MAGAZINE_CLASSES];
 static struct kmem_cache cores;
 
-/* What a magazine may hold of objects, in bytes; and the least and the largest class that a cache starts
+/* What a magazine may hold of objects, in bytes, and the least and the largest class that a cache starts
  * with. */
 #define MAGAZINE_BYTES 8192
 #define CLASS_LEAST 0
 #define CLASS_MOST 3
+/* A quantum cache hands out large objects, and what it lays up is missed by all that its source serves: at
+ * most this share of memory in the two magazines of each core, and no more than is of use. */
+#define QCACHE_SHARE 128
+#define QCACHE_BYTES_MAX ((size_t)256 << 10)
+
+static size_t bytes_max(const struct kmem_cache *c)
+{
+	size_t share;
+
+	if (!(c->flags & KMC_QCACHE))
+		return MAGAZINE_BYTES;
+	share = arena_amt_total(c->source->base) / QCACHE_SHARE / (2 * port_core_max());
+	return share < QCACHE_BYTES_MAX ? share : QCACHE_BYTES_MAX;
+}
 
 static unsigned class_for(const struct kmem_cache *c)
 {
 	unsigned class = CLASS_MOST;
+	size_t max = bytes_max(c);
 
-	while (class > CLASS_LEAST && c->is_memory && MAGAZINE_ROUNDS(class) * c->stride > MAGAZINE_BYTES)
+	while (class > CLASS_LEAST && c->is_memory && MAGAZINE_ROUNDS(class) * c->stride > max)
 		class--;
 	return class;
 }

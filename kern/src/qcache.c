@@ -133,8 +133,11 @@ static struct arena_front *front_create(struct arena *a)
 	size_t bytes = sizeof(struct qcaches) +
 		       count * (sizeof(struct kmem_cache) + sizeof(struct arena_shelf *));
 	struct arena_shelf **shelves;
+	size_t product;
 	struct qcaches *q;
 
+	if (__builtin_mul_overflow(a->qcache_max, a->store.quantum, &product))
+		return NULL;
 	bytes = (bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 	q = base_alloc(a, bytes, MEM_ATOMIC);
 	if (!q)

@@ -393,9 +393,9 @@ struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
 
 /* Which object of its slab that is, or a number beyond the last one. */
 static inline __attribute__((always_inline)) size_t index_of(
-	const struct kmem_cache *c, const struct slab *s, const void *object, bool is_shift)
+	const struct kmem_cache *c, const struct slab *s, uintptr_t object, bool is_shift)
 {
-	size_t offset = (uintptr_t)object - s->base, index;
+	size_t offset = object - s->base, index;
 
 	/* Turned around: what isn't a multiple of the stride is too large as well. */
 	if (is_shift)
@@ -405,7 +405,7 @@ static inline __attribute__((always_inline)) size_t index_of(
 }
 
 /* Why slab s, the one found for it, can't take an object back.  Lock held. */
-static enum mistake mistake_of(const struct kmem_cache *c, const struct slab *s, const void *object)
+static enum mistake mistake_of(const struct kmem_cache *c, const struct slab *s, uintptr_t object)
 {
 	size_t index;
 
@@ -437,17 +437,21 @@ static __attribute__((noreturn, cold)) void bad_free(
 	}
 }
 
-/* Marks an object of slab s free; false if that would be a mistake.  Lock held. */
+/* Marks an object free; false if that would be a mistake.  Lock held. */
 static inline __attribute__((always_inline)) bool put_back(
-	struct kmem_cache *c, struct slab *s, const void *object, bool is_shift)
+	struct kmem_cache *c, uintptr_t object, size_t slab_size, size_t slab_objects, bool is_frames,
+	bool is_shift)
 {
+	struct slab *s = is_frames ? find_in_frames(object) :
+				     slab_hash_find(&c->hash, object, slab_size);
 	size_t index, w;
 	uint64_t word;
 
-	if (unlikely(!s || s->cache != c))
+	/* The hash has no other cache's. */
+	if (unlikely(!s || (is_frames && s->cache != c)))
 		return false;
 	index = index_of(c, s, object, is_shift);
-	if (unlikely(index >= c->slab_objects))
+	if (unlikely(index >= slab_objects))
 		return false;
 	w = index / 64;
 	word = s->map[w];
@@ -471,10 +475,10 @@ struct remainder {
 };
 
 /* One that isn't put back.  Lock held. */
-static __attribute__((noinline)) void set_aside(
-	struct kmem_cache *c, struct remainder *r, const struct slab *s, void *object)
+static __attribute__((noinline)) void set_aside(struct kmem_cache *c, struct remainder *r, void *object)
 {
-	enum mistake m = mistake_of(c, s, object);
+	const struct slab *s = slab_find(c, (uintptr_t)object);
+	enum mistake m = mistake_of(c, s, (uintptr_t)object);
 
 	if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
 		r->stray[r->strays++] = object;
@@ -489,15 +493,13 @@ static __attribute__((noinline)) void set_aside(
 static inline __attribute__((always_inline)) void put_back_all(struct kmem_cache *c,
 	void *const *objects, size_t n, struct remainder *r, bool is_frames, bool is_shift)
 {
+	const size_t slab_size = c->slab_size, slab_objects = c->slab_objects;
 	size_t aside = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uintptr_t addr = (uintptr_t)objects[i];
-		struct slab *s = is_frames ? find_in_frames(addr) :
-					     slab_hash_find(&c->hash, addr, c->slab_size);
-
-		if (unlikely(!put_back(c, s, objects[i], is_shift))) {
-			set_aside(c, r, s, objects[i]);
+		if (unlikely(!put_back(c, (uintptr_t)objects[i], slab_size, slab_objects, is_frames,
+			    is_shift))) {
+			set_aside(c, r, objects[i]);
 			aside++;
 		}
 	}
@@ -530,7 +532,7 @@ static __attribute__((noinline)) void destruct(
 
 	for (; looked < n && m == NO_MISTAKE; looked++) {
 		s = slab_find(c, (uintptr_t)objects[looked]);
-		m = mistake_of(c, s, objects[looked]);
+		m = mistake_of(c, s, (uintptr_t)objects[looked]);
 	}
 	spin_unlock(&c->lock, irq);
 	if (unlikely(m != NO_MISTAKE))
