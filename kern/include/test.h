@@ -98,9 +98,9 @@ void test_check_contains(
 uint64_t test_random(void);
 uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 
-/* How many operations a randomised test does: `host` of them as a Linux process, a tenth of that in
- * the kernel under emulation. */
-size_t test_ops(size_t host);
+/* How many operations a randomised test does: `full` of them, or a part, where the run is a slow one
+ * (test_divisor= on the command line). */
+size_t test_ops(size_t full);
 
 /* What the world sets before it runs tests. */
 struct test_config {
@@ -122,7 +122,7 @@ struct test_result {
 };
 
 /* Runs the tests whose name contains `filter` (NULL or "": all) and prints a line for each that
- * fails, then `N passed, N failed`.  Context: not in an interrupt. */
+ * fails, then `N passed, N failed`; the seed comes first.  Context: not in an interrupt. */
 struct test_result test_run(const char *filter, struct sink *sink);
 
 #endif

@@ -109,9 +109,9 @@ uint64_t test_random_below(uint64_t n)
 	return (uint64_t)((unsigned __int128)test_random() * n >> 64);
 }
 
-size_t test_ops(size_t host)
+size_t test_ops(size_t full)
 {
-	size_t ops = host / test_config.ops_divisor;
+	size_t ops = full / test_config.ops_divisor;
 
 	return ops > 0 ? ops : 1;
 }
@@ -197,6 +197,8 @@ struct test_result test_run(const char *filter, struct sink *sink)
 	struct test_result result = {0, 0};
 
 	running_sink = sink;
+	sink_printf(sink, "tests: seed %#llx, random ones in 1/%u of their operations\n",
+		(unsigned long long)test_config.seed, test_config.ops_divisor);
 	for (const struct test *const *test = __start_test_set; test < __stop_test_set; test++) {
 		if (filter && !strstr((*test)->name, filter))
 			continue;

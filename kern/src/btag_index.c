@@ -423,11 +423,16 @@ static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
  * happens to the part changes no maximum above both.
  */
 
-/* f has been cut, and `rest` is its other end. */
+/* f has been cut, and `rest` is its other end.  f is whole again until that has come in: were it less, a
+ * rotation could hide it from those above. */
 static void split(struct btag_store *s, struct btag *f, struct btag *rest)
 {
+	size_t part = f->size;
+
 	leave_by_size(&s->index, f->node);
+	f->size = btag_last(rest) - f->start + 1;
 	add(s, f->node, rest);
+	f->size = part;
 	renew(s, f->node, f);
 }
 

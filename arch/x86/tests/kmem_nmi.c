@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Caches in NMIs: what one frees beyond the hot path waits, and the core's next operation on the cache, one
+ * object's or many objects', takes it home and goes on.
+ */
+#include "../core.h"
+#include "port.h"
+#include "slab.h"
+#include "test.h"
+
+#include "../apic.h"
+#include "../trap.h"
+
+#define OBJECTS 192
+#define IN_NMI 60 /* more than a new magazine's rounds, no more than may wait */
+#define BEFORE 70
+#define REST (OBJECTS - IN_NMI - BEFORE)
+#define BULK 8
+
+static struct kmem_cache *cache;
+static void *objects[OBJECTS];
+static bool has_come; /* the NMI */
+
+static void free_some(void)
+{
+	for (size_t i = 0; i < IN_NMI; i++)
+		kmem_cache_free(cache, objects[REST + i]);
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+}
+
+static void nmi_to_myself(void)
+{
+	port_irq_t irq = port_irq_save();
+
+	__atomic_store_n(&has_come, false, __ATOMIC_RELAXED);
+	trap_nmi_hook = free_some;
+	apic_send_nmi(cores[port_core_id()]->apic);
+	port_irq_restore(irq);
+	while (!__atomic_load_n(&has_come, __ATOMIC_ACQUIRE))
+		port_pause();
+	trap_nmi_hook = NULL;
+}
+
+static uint64_t live(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(cache, &s);
+	return s.live;
+}
+
+/* REST objects are held; the others were freed, so that there are magazines and they are full, and last in an
+ * NMI. */
+static void begin(void)
+{
+	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, OBJECTS, MEM_WAIT), OBJECTS);
+	for (size_t i = 0; i < BEFORE; i++)
+		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
+	nmi_to_myself();
+}
+
+static void end(void)
+{
+	CHECK_EQ(live(), 0);
+	CHECK_EQ(kmem_cache_check(cache, &console_sink), 0);
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+}
+
+static void free_rest(void)
+{
+	for (size_t i = 0; i < REST; i++)
+		kmem_cache_free(cache, objects[i]);
+}
+
+TEST("slab: what an NMI freed goes home with the next free")
+{
+	begin();
+	free_rest();
+	end();
+}
+
+TEST("slab: what an NMI freed goes home with the next allocation")
+{
+	begin();
+	kmem_cache_free(cache, kmem_cache_alloc(cache, MEM_ATOMIC));
+	CHECK_EQ(live(), REST);
+	free_rest();
+	end();
+}
+
+TEST("slab: what an NMI freed goes home with the next free of many")
+{
+	begin();
+	kmem_cache_free_bulk(cache, objects, REST);
+	end();
+}
+
+TEST("slab: what an NMI freed goes home with the next allocation of many")
+{
+	void *more[BULK];
+
+	begin();
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, more, BULK, MEM_ATOMIC), BULK);
+	CHECK_EQ(live(), REST + BULK);
+	kmem_cache_free_bulk(cache, more, BULK);
+	free_rest();
+	end();
+}
