@@ -78,10 +78,16 @@ static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 
 /* The depot */
 
+/* Relaxed: depot_exchange() looks, without the lock, whether there is one. */
+static void list_set_head(struct magazine_list *l, struct magazine *m)
+{
+	__atomic_store_n(&l->head, m, __ATOMIC_RELAXED);
+}
+
 static void list_put(struct magazine_list *l, struct magazine *m)
 {
 	m->next = l->head;
-	l->head = m;
+	list_set_head(l, m);
 	l->count++;
 }
 
@@ -90,7 +96,7 @@ static struct magazine *list_get(struct magazine_list *l)
 	struct magazine *m = l->head;
 
 	if (m) {
-		l->head = m->next;
+		list_set_head(l, m->next);
 		l->count--;
 		if (l->count < l->least)
 			l->least = l->count;
@@ -102,9 +108,14 @@ static struct magazine *list_get(struct magazine_list *l)
 static struct magazine *depot_exchange(struct kmem_cache *c, struct magazine_list *from,
 	struct magazine_list *to, struct magazine *back)
 {
-	port_irq_t irq = spin_lock(&c->depot.lock);
-	struct magazine *m = list_get(from);
+	struct magazine *m;
+	port_irq_t irq;
 
+	/* What comes just now counts as coming later. */
+	if (!__atomic_load_n(&from->head, __ATOMIC_RELAXED))
+		return NULL;
+	irq = spin_lock(&c->depot.lock);
+	m = list_get(from);
 	if (m && back)
 		list_put(to, back);
 	spin_unlock(&c->depot.lock, irq);
@@ -541,7 +552,7 @@ static struct magazine *depot_take(struct kmem_cache *c, struct magazine_list *l
 	struct magazine *m = all || l->least > 0 ? l->head : NULL;
 
 	if (m) {
-		l->head = m->next;
+		list_set_head(l, m->next);
 		l->count--;
 		l->least -= l->least > 0;
 	}

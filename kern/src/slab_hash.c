@@ -160,14 +160,27 @@ static void shrink(struct slab_hash *h)
 		h->mask /= 2;
 }
 
-static void link_insert(struct slab_hash *h, struct slab_link *l, struct slab *s)
+/* Whether the slab has at least half of a block. */
+static bool is_most_of(const struct slab_hash *h, const struct slab_link *l, size_t slab_size)
 {
-	struct slab_link **bucket;
+	size_t block = (size_t)1 << h->block_shift, behind = l->slab->base & (block - 1);
+	size_t in_first = slab_size < block - behind ? slab_size : block - behind;
+	const struct slab_outside *o = container_of(l->slab, struct slab_outside, slab);
+
+	return (l == &o->links[0] ? in_first : slab_size - in_first) >= block / 2;
+}
+
+/* Slabs that lie one behind the other share blocks, and so chains: who has more of a block comes first. */
+static void link_insert(struct slab_hash *h, struct slab_link *l, struct slab *s, size_t slab_size)
+{
+	struct slab_link **at;
 
 	l->slab = s;
-	bucket = bucket_at(h, bucket_index(h, link_block(h, l)));
-	l->next = *bucket;
-	*bucket = l;
+	at = bucket_at(h, bucket_index(h, link_block(h, l)));
+	if (*at && !is_most_of(h, l, slab_size))
+		at = &(*at)->next;
+	l->next = *at;
+	*at = l;
 	h->entries++;
 }
 
@@ -196,7 +209,7 @@ void slab_hash_insert(
 		if (!grow(h, memory))
 			break;
 	for (unsigned i = 0; i < links_of(h, s, slab_size); i++)
-		link_insert(h, &o->links[i], s);
+		link_insert(h, &o->links[i], s, slab_size);
 }
 
 /* The segment that the next bucket would open, if it is still there. */
