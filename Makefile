@@ -27,7 +27,7 @@ HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/ho
 WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
 	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wno-unused-parameter
-COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls \
+COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer \
 	-fno-common -fno-strict-aliasing $(WARN) -Ikern/include
 
 X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-protector \

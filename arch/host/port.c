@@ -11,7 +11,7 @@
 #include "port.h"
 
 static char **arguments;
-static uint64_t start_ns;
+static uint64_t start_ns, start_ticks;
 
 static uint64_t clock_ns(void)
 {
@@ -25,11 +25,20 @@ void host_port_init(char **argv)
 {
 	arguments = argv;
 	start_ns = clock_ns();
+	start_ticks = port_ticks();
 }
 
 uint64_t port_ns(void)
 {
 	return clock_ns() - start_ns;
+}
+
+/* At the rate they have had since the process began. */
+uint64_t port_ticks_ns(uint64_t ticks)
+{
+	uint64_t passed = port_ticks() - start_ticks;
+
+	return passed ? (uint64_t)((unsigned __int128)ticks * port_ns() / passed) : 0;
 }
 
 static bool is_frame(uintptr_t frame, uintptr_t above)

@@ -131,7 +131,12 @@ void clock_init(uint64_t entry_ticks)
 	mult = (1000000000ull << 32) / hz;
 }
 
+uint64_t port_ticks_ns(uint64_t ticks)
+{
+	return (uint64_t)((unsigned __int128)ticks * mult >> 32);
+}
+
 uint64_t port_ns(void)
 {
-	return (uint64_t)((unsigned __int128)(port_ticks() - start) * mult >> 32);
+	return port_ticks_ns(port_ticks() - start);
 }

@@ -67,7 +67,23 @@ static uint64_t *next_table(uint64_t *entry)
 	return direct_at(value & PTE_ADDRESS);
 }
 
-static uint64_t *make_entry(uintptr_t address)
+/* The entry of an address of the window, if the tables it takes are there. */
+static inline uint64_t *find_entry(uintptr_t address)
+{
+	uint64_t *table = paging_root();
+
+	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= LEVEL_SHIFT) {
+		uint64_t entry = __atomic_load_n(
+			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
+
+		if (!(entry & PTE_PRESENT))
+			return NULL;
+		table = direct_at(entry & PTE_ADDRESS);
+	}
+	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
+}
+
+static __attribute__((noinline)) uint64_t *make_entry(uintptr_t address)
 {
 	uint64_t *table = paging_root();
 
@@ -97,12 +113,14 @@ int machine_map(uintptr_t va, void *page)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = make_entry(va);
-	if (!entry)
+	entry = find_entry(va);
+	if (__builtin_expect(!entry, 0) && !(entry = make_entry(va)))
 		return -ENOMEM;
 	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
-	ASSERT(!(was & PTE_PRESENT));
-	ipi_flush_until(was >> STAMP_SHIFT);
+	if (was) {
+		ASSERT(!(was & PTE_PRESENT));
+		ipi_flush_until(was >> STAMP_SHIFT);
+	}
 	__atomic_store_n(entry, direct_phys(page) | PAGE_FLAGS, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -113,7 +131,7 @@ void *machine_unmap(uintptr_t va)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = paging_find_entry(va);
+	entry = find_entry(va);
 	if (!entry || !(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
 		return NULL;
 	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);

@@ -1,13 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Mappings: a range of virtual addresses, page by page.
+ *
+ * Small ranges come from the caches that front the arena of addresses, which hand out first what came back
+ * last.  But an address that was just unmapped should rest: mapping it anew costs a flush of every core's
+ * TLB, which then serves all that were unmapped before (machine_map).  So each core has a ring of the last
+ * RESTING small ranges unmapped on it; a range goes back to the arena when the ring has come around, and
+ * a flush is due once in RESTING mappings at most.  Larger ranges rest by next fit.
+ *
+ * A ring is only touched by its core, with interrupts off.
  */
 #include "vmap.h"
 
 #include "lib/panic.h"
+#include "lib/string.h"
 #include "machine.h"
 
+/* Pages of what counts as a small range; fewer than a page has bytes. */
+#define SMALL_PAGES 8
+#define RESTING 64
+
+struct ring {
+	uintptr_t range[RESTING]; /* where it is, and how many pages; 0: none */
+	unsigned next;
+} __attribute__((aligned(PORT_LINE_SIZE)));
+
 struct arena *vaddr_arena;
+
+static struct ring *rings; /* a core's each */
+
+static size_t pages_of(size_t size)
+{
+	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+}
 
 void vmap_init(void)
 {
@@ -15,29 +40,74 @@ void vmap_init(void)
 	size_t size;
 
 	machine_va_range(&start, &size);
-	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL, 0,
-		MEM_WAIT);
+	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
+		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
+	rings = base_zalloc(NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
 }
 
-static size_t pages_of(size_t size)
+/* Puts a range into this core's ring and returns what it takes the place of. */
+static uintptr_t rest(uintptr_t range)
 {
-	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+	port_irq_t irq = port_irq_save();
+	struct ring *r = &rings[port_core_id()];
+	uintptr_t *slot = &r->range[r->next++ % RESTING], rested = *slot;
+
+	*slot = range;
+	port_irq_restore(irq);
+	return rested;
+}
+
+static void rested_free(uintptr_t range)
+{
+	size_t n = range % PORT_PAGE_SIZE;
+
+	if (n > 0)
+		arena_free(vaddr_arena, (void *)(range - n), n * PORT_PAGE_SIZE);
+}
+
+/* On the core itself. */
+static void ring_empty(void *to)
+{
+	struct ring *r = &rings[port_core_id()];
+
+	memcpy(to, r->range, sizeof(r->range));
+	memset(r->range, 0, sizeof(r->range));
+}
+
+void vmap_drain(void)
+{
+	uintptr_t range[RESTING];
+
+	for (unsigned core = 0; core < port_core_count(); core++) {
+		port_core_run(core, ring_empty, range);
+		for (size_t i = 0; i < RESTING; i++)
+			rested_free(range[i]);
+	}
 }
 
 static void *range_alloc(size_t n, unsigned flags)
 {
-	return arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, flags | ARENA_NEXTFIT);
+	unsigned fit = n > SMALL_PAGES ? ARENA_NEXTFIT : 0;
+	void *at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
+
+	if (__builtin_expect(at != NULL, 1))
+		return at;
+	vmap_drain();
+	return arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, flags | fit);
 }
 
 static void range_free(void *at, size_t n)
 {
-	arena_free(vaddr_arena, at, n * PORT_PAGE_SIZE);
+	if (n > SMALL_PAGES)
+		arena_free(vaddr_arena, at, n * PORT_PAGE_SIZE);
+	else
+		rested_free(rest((uintptr_t)at | n));
 }
 
 /* Page tables come from the base arena atomically: a caller who may wait does it there. */
-static bool map_one(char *at, void *page, unsigned flags)
+static inline bool map_one(char *at, void *page, unsigned flags)
 {
-	while (machine_map((uintptr_t)at, page) != 0) {
+	while (__builtin_expect(machine_map((uintptr_t)at, page) != 0, 0)) {
 		void *room = flags & MEM_ATOMIC ? NULL : base_alloc(NULL, PORT_PAGE_SIZE, flags);
 
 		if (!room)

@@ -70,7 +70,8 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  * name: for people, copied.  base, size: the first span; size 0: none.  quantum: every allocation is
  * a multiple of it and starts on one; any positive integer, powers of two are fast.  afunc, ffunc,
  * source: where spans are imported from, all three or none; with them size is 0.  qcache_max: sizes
- * up to it are to be cached, a multiple of quantum, 0 for none.
+ * up to it are to be cached, a multiple of quantum, 0 for none; none are if the two multiply to 2^64 or
+ * more.
  *
  * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
  * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
@@ -207,7 +208,32 @@ void del_importing_arena(struct arena *source, struct arena *importer);
 
 /* Inspect */
 
-/* What an arena is and has done, at one moment.  Amounts in units. */
+/* How an allocation was asked for. */
+enum arena_style {
+	ARENA_STYLE_INSTANT, /* by the default fit, those that took a search included */
+	ARENA_STYLE_BEST,
+	ARENA_STYLE_NEXT,
+	ARENA_STYLE_CONSTRAINED, /* by arena_xalloc(), or for one in an arena that imports from this */
+	ARENA_STYLES
+};
+
+/* Why an allocation returned NULL. */
+enum arena_failure {
+	ARENA_FAILURE_SHORTAGE,	  /* nothing held is large enough, where it would have to be; the source, if any, refused */
+	ARENA_FAILURE_IMPOSSIBLE, /* no address satisfies the constraints */
+	ARENA_FAILURE_INDEX,	  /* MEM_ATOMIC, and not to be told without an index, here or in the source */
+	ARENA_FAILURE_TAGS,	  /* no memory for boundary tags, or for the index */
+	ARENA_FAILURE_DEADLINE,	  /* it slept until its deadline */
+	ARENA_FAILURES
+};
+
+/*
+ * What an arena is and has done, at one moment.  Amounts in units.
+ *
+ * Allocations, frees and failures are those of its segments: what a front hands out from what it holds isn't
+ * among them, nor what its caches ask for in vain, since the arena then serves by itself.  Importers are callers
+ * like others: spans they get and are refused count here, too, once for each time they ask.
+ */
 struct arena_stats {
 	const struct arena *arena;
 	char name[ARENA_NAME_MAX];
@@ -217,16 +243,29 @@ struct arena_stats {
 	uint64_t quantum;
 	uint64_t qcache_max;
 	uint64_t total, used, free;
+	uint64_t used_peak;	     /* the most `used` ever was */
 	uint64_t largest_free;	     /* the largest segment; of many of about its size one less than a ninth smaller */
+	uint64_t fragmentation_permille; /* 1 - largest_free / free, of 1000; 0 if nothing is free */
 	uint64_t spans;
 	uint64_t segments_used, segments_free;
 	uint64_t allocs, frees;	     /* that ever succeeded */
+	uint64_t allocs_by[ARENA_STYLES];
 	uint64_t failures;	     /* allocations that returned NULL */
+	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t imports, returns;   /* spans moved from and to the source */
 	uint64_t waiting;	     /* allocations asleep now */
 	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken to try */
 	uint64_t waits_served;	     /* that were served after sleeping */
 	uint64_t importers;
+	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
+	/* The most free segments, or nodes of the index, that one search looked at, under one hold of the lock:
+	 * BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm with it. */
+	uint64_t search_looks_max;
+	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Only allocations and
+	 * frees that need neither search nor index, whose time under the lock is constant, aren't timed, nor is
+	 * who just reads or counts.  What stops a core meanwhile counts: NMIs, and whatever stands above the
+	 * kernel, a hypervisor or the host's scheduler. */
+	uint64_t hold_ns_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
@@ -263,6 +302,18 @@ struct arena_segment {
 void arena_walk(
 	struct arena *arena, bool (*fn)(const struct arena_segment *s, void *arg), void *arg);
 
+/* Free segments by size: class i holds those of 2^i units up to, and without, 2^(i + 1). */
+#define ARENA_FREE_CLASSES 64
+struct arena_free_class {
+	uint64_t segments;
+	uint64_t units; /* in all of them */
+};
+
+/* Counts the arena's free segments into all of classes[].  Context: any.  Cost: linear in segments, used ones
+ * included, in steps as arena_walk() takes, with what may change between them. */
+void arena_free_histogram(
+	struct arena *arena, struct arena_free_class classes[ARENA_FREE_CLASSES]);
+
 /* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost: linear in the
  * segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
@@ -281,7 +332,8 @@ int arena_check(struct arena *arena, struct sink *sink);
  * interrupt.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
-/* Writes everything arena_get_stats() knows; all arenas, as a tree, if `arena` is NULL. */
+/* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a tree, if `arena`
+ * is NULL.  Context: a thread, and as the sink's.  Cost: as arena_free_histogram(), or arena_tree_stats(). */
 void print_arena_stats(struct arena *arena, struct sink *sink);
 
 /* Destroy */

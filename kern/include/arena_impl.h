@@ -16,13 +16,28 @@
 struct arena;
 
 /*
+ * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and arena_free()
+ * go by themselves.  The core's next size lies elsewhere, the size's next core ARENA_SHELF_STRIDE behind; what
+ * lies between is the front's.
+ */
+struct arena_shelf {
+	struct port_stack stack; /* closed while there is none, or the front looks */
+	uint64_t allocs, frees;	 /* tried */
+};
+#define ARENA_SHELF_STRIDE (2 * PORT_LINE_SIZE)
+
+/*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
  * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta.  No lock is held around these.
  */
 struct arena_front {
-	/* Never sleeps; NULL: nothing is cached and none could be had, the arena looks itself. */
+	/* Core 0's shelf of each multiple of the quantum. */
+	struct arena_shelf *const *shelves;
+	/* When the shelf had nothing.  Never sleeps; NULL: nothing is cached and none could be had, the arena
+	 * looks itself. */
 	void *(*alloc)(struct arena_front *f, size_t size, unsigned flags);
-	/* Takes back what alloc, or the arena itself, handed out.  `caller` is for reports. */
+	/* When the shelf had no room.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
+	 * reports. */
 	void (*free)(struct arena_front *f, void *addr, size_t size, void *caller);
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
 	 * then, interrupts on).  Returns the units that went back. */
@@ -39,8 +54,8 @@ struct arena_front {
 	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
 
-/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, and the arena goes
- * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max times the
+ * quantum isn't below 2^64 (as shelf_of() in arena.c wants it), and the arena goes without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 /*
@@ -89,11 +104,14 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	size_t tag_reserve;  /* tags in hand that only the fetching of a tag page may take */
+	size_t tag_reserve;  /* tags in hand that nobody may take but who reserved them */
 	size_t retain_max;   /* units in wholly free spans that stay for the next request */
+	bool imports_aligned; /* arena_imports_aligned() */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
+	struct arena_shelf *const *shelves; /* the front's */
+	uint64_t quantum_share;	   /* (2^64 - 1) / quantum: sizes times it, in 2^64ths, tell which */
 	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;
@@ -107,10 +125,14 @@ struct arena {
 
 	/* Guarded by lock. */
 	struct spinlock lock;
-	uint64_t allocs, frees, failures;
+	uint64_t allocs; /* frees are what they exceed the used segments by */
+	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
+	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t imports, returns;
+	uint64_t held_since;	  /* port_ticks() when arena_lock() took the lock */
+	uint64_t hold_ticks_max;  /* the longest such hold */
+	uint64_t search_looks_max; /* the most that store.looks came to in one */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
-	struct btag_cursor next_fit; /* open from its first use on */
 	struct arena_queue queue;
 	struct btag_store store;
 };
@@ -119,6 +141,70 @@ static inline bool arena_is_base(const struct arena *a)
 {
 	return a->base == a;
 }
+
+/*
+ * The lock of an arena, the time that it is held noted.  Who takes it for a few
+ * instructions, on paths where two readings of a clock would show, takes it by spin_lock(): the constant-time
+ * paths of allocation and freeing, and reading a field.
+ */
+static inline void arena_hold_begin(struct arena *a)
+{
+	a->held_since = port_ticks();
+}
+
+static inline void arena_hold_end(struct arena *a)
+{
+	uint64_t held = port_ticks() - a->held_since;
+
+	if (__builtin_expect(held > a->hold_ticks_max, 0))
+		a->hold_ticks_max = held;
+}
+
+static inline __attribute__((always_inline)) port_irq_t arena_lock(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	arena_hold_begin(a);
+	return irq;
+}
+
+/* While that of an arena below it is held. */
+static inline __attribute__((always_inline)) port_irq_t arena_lock_nested(struct arena *a)
+{
+	port_irq_t irq = spin_lock_nested(&a->lock);
+
+	arena_hold_begin(a);
+	return irq;
+}
+
+static inline __attribute__((always_inline)) void arena_unlock(struct arena *a, port_irq_t irq)
+{
+	arena_hold_end(a);
+	spin_unlock(&a->lock, irq);
+}
+
+/* The fit that `flags` ask for. */
+static inline enum btag_fit arena_fit_of(unsigned flags)
+{
+	return flags & ARENA_BESTFIT ? BTAG_FIT_BEST :
+	       flags & ARENA_NEXTFIT ? BTAG_FIT_NEXT :
+				       BTAG_FIT_ANY;
+}
+
+/* Counts an allocation that didn't go by the constant-time path. */
+static inline void arena_count_alloc(struct arena *a, enum btag_fit fit, enum btag_kind kind)
+{
+	a->allocs++;
+	if (kind == BTAG_XALLOCATED)
+		a->allocs_by[ARENA_STYLE_CONSTRAINED]++;
+	else if (fit == BTAG_FIT_BEST)
+		a->allocs_by[ARENA_STYLE_BEST]++;
+	else if (fit == BTAG_FIT_NEXT)
+		a->allocs_by[ARENA_STYLE_NEXT]++;
+}
+
+/* Counts one that returned NULL.  No lock held. */
+void arena_count_failure(struct arena *a, enum arena_failure why);
 
 /* Names a caller's bug; no lock is held. */
 #define arena_bug(arena, caller, fmt, ...)                                                         \
@@ -133,10 +219,12 @@ extern struct qlock arenas_and_slabs_lock;
 struct arena *arena_tree_next(const struct arena *a);
 /* How many sources lie above it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
+/* Fills in depth and importers.  Lock held. */
+void arena_tree_place(const struct arena *a, struct arena_stats *row);
 
 /* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free() in
- * all else. */
-void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags);
+ * all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */
+void *arena_segment_alloc(struct arena *a, size_t size);
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
 /* Has `front` serve small sizes from now on.  Nobody uses the arena meanwhile. */
@@ -161,10 +249,10 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 /* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
 void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 
-/* What is left of an allocation that can't be served at once: counts the failure and returns false if
- * `deadline` is 0, else waits.  `size` and `try` as for arena_wait(). */
+/* What is left of an allocation that can't be served at once, for the reason `why`: counts the failure and
+ * returns false if `deadline` is 0, else waits.  `size` and `try` as for arena_wait(). */
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	void *caller);
+	enum arena_failure why, void *caller);
 
 /* Whether such a request stands behind others who wait, and doesn't take what it finds. */
 static inline bool arena_queues(const struct arena *a, unsigned flags)
@@ -182,14 +270,6 @@ static inline void arena_span_begin_use(struct arena *a, struct btag *f)
 {
 	if (__builtin_expect(a->retained > 0, 0) && btag_span_whole(f))
 		a->retained -= f->prev->size;
-}
-
-/* Next fit has handed out t.  Lock held. */
-static inline void arena_next_fit_move(struct arena *a, struct btag *t)
-{
-	if (!a->next_fit.begun)
-		btag_cursor_open(&a->store, &a->next_fit);
-	btag_cursor_move(&a->next_fit, t);
 }
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
@@ -212,9 +292,9 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span)
 size_t arena_spans_reap(struct arena *a, size_t wanted);
 /* Has a held segment serve, whatever search that takes, or returns false.  A search that needs the index
  * builds it, unless `flags` says MEM_ATOMIC: then it asks for that, and fails.  `kind` is what becomes of
- * the segment.  No lock held. */
+ * the segment.  Sets *why if it fails for another reason than that nothing held serves.  No lock held. */
 bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
-	struct btag_place *place);
+	struct btag_place *place, enum arena_failure *why);
 /* The request for `size` by the fit in `flags`, without constraints. */
 void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags);
 
@@ -235,11 +315,12 @@ extern void (*arena_poke)(struct arena *a);
  * is then asked for aligned, rather than large enough that it holds what is.  And such an import for a request
  * that nothing held serves, carved for it.  No lock held. */
 bool arena_imports_aligned(const struct arena *a);
-bool arena_import_aligned(
-	struct arena *a, const struct btag_request *rq, unsigned flags, uintptr_t *result);
+bool arena_import_aligned(struct arena *a, const struct btag_request *rq, unsigned flags,
+	uintptr_t *result, enum arena_failure *why);
 
-/* Why a span can't be what an honest source gave, or NULL.  Lock held. */
-const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size);
+/* Why a span can't be what an honest source gave, or NULL: then *e is how it goes in.  Lock held. */
+const char *arena_span_refused(
+	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e);
 /* Reports it: tags have been given back. */
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
 	__attribute__((noreturn, cold));

@@ -111,8 +111,8 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 #define BTAG_PAGE_SLOTS (PORT_PAGE_SIZE / sizeof(void *))
 
 struct btag_hash {
-	size_t used;	 /* segments in it */
-	size_t used_min, used_max; /* it should shrink below, and grow above */
+	size_t used_max;	   /* segments it holds before it should grow */
+	ptrdiff_t room, room_max;  /* for how many more it has room; it should shrink above room_max */
 	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
 	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height; /* of the radix tree in pages; 0: the root is small[] */
@@ -171,6 +171,7 @@ size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 /* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
  * tags that the latter passes. */
 #define BTAG_KEEP_STEP 2
+#define BTAG_SIZE_STEP 6
 #define BTAG_BUILD_STEP 3
 #define BTAG_BUILD_WALK 64
 #define BTAG_DROP_STEP 16
@@ -193,6 +194,7 @@ struct btag_index {
 	bool needs_care;  /* it is short of nodes or has too many; may be read without the lock */
 	uintptr_t passed; /* live: the free segments that start at or below it are in it */
 	struct tree by_address, by_size;
+	uintptr_t sized; /* the nodes that start at or below it are in by_size, too */
 	struct btag_chain nodes;  /* spare */
 	size_t nodes_held;	  /* spare ones and those in the trees */
 	struct tree dead;	  /* by_address of an index dropped before, to be taken apart */
@@ -202,18 +204,25 @@ struct btag_index {
 	struct btag_kept kept[BTAG_TRIPLES];
 };
 
+/* Why btag_quick.h doesn't apply. */
+#define BTAG_DETOUR_STORE (1u << 0)  /* the quantum is no power of two, an index is live, or a cursor open */
+#define BTAG_DETOUR_WAITER (1u << 1) /* somebody waits for what is freed */
+
 struct btag_store {
 	size_t quantum;
-	int shift;  /* quantum == 1 << shift, or -1 */
-	bool quick; /* btag_quick.h applies: shift >= 0, no index is live, no cursor open */
+	int shift;	 /* quantum == 1 << shift, or -1 */
+	unsigned detour; /* 0: btag_quick.h applies */
 
 	size_t total, used; /* units in segments, and in used ones */
+	size_t used_peak;   /* the most there were used before the last release; since then it may be `used` */
 	size_t spans, segments_free;
+	size_t looks; /* free segments and nodes that searches have looked at; who counts them sets it to 0 */
 
 	struct btag_chain spare;
 	struct btag anchor; /* its next is the first span, its prev the last segment */
 	struct tree span_tree;
 	struct list cursors;
+	struct btag_cursor next_fit; /* where next fit goes on; in no list */
 
 	uint64_t bin_summary;			   /* bit w: bin_map[w] != 0 */
 	uint64_t bin_map[(BTAG_BINS + 63) / 64]; /* bit b: bins[b] != NULL */
@@ -224,8 +233,8 @@ struct btag_store {
 };
 
 void btag_store_init(struct btag_store *s, size_t quantum);
-/* Sets `quick`, when one of what it depends on has changed. */
-void btag_quick_update(struct btag_store *s);
+/* Sets BTAG_DETOUR_STORE, when one of what it depends on has changed. */
+void btag_detour_update(struct btag_store *s);
 
 /* n / quantum, and n rounded up to it: 0 if that wraps. */
 static inline size_t btag_quanta(const struct btag_store *s, size_t n)
@@ -241,6 +250,23 @@ static inline size_t btag_round_up(const struct btag_store *s, size_t n)
 	size_t over = n % s->quantum, m = over ? n - over + s->quantum : n;
 
 	return m < n ? 0 : m;
+}
+
+static inline size_t btag_round_down(const struct btag_store *s, size_t n)
+{
+	return s->shift >= 0 ? n & -s->quantum : n - n % s->quantum;
+}
+
+/* The first segment and how much there is of the multiples of the quantum inside an extent; false if there
+ * are none. */
+static inline bool btag_round_inward(
+	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
+{
+	uintptr_t last = start + (size - 1);
+
+	*first = btag_round_up(s, start);
+	*inside = *first == 0 || *first > last ? 0 : btag_round_down(s, last - *first + 1);
+	return *inside > 0;
 }
 
 /* Tags */
@@ -260,14 +286,18 @@ struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr);
 struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr);
 /* Whether [start, start + size) overlaps a span. */
 bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size);
-/* The first segment and the last unit of the multiples of the quantum inside an extent; false if
- * there are none. */
-bool btag_round_inward(
-	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside);
+/* An extent that is to be a span, and where among the spans. */
+struct btag_extent {
+	uintptr_t start;
+	size_t size;
+	uintptr_t first; /* its whole quanta; `inside` is 0 if there are none */
+	size_t inside;
+	struct btag *below, *above; /* the spans around it, or NULL */
+};
 
-/* Adds the extent [start, start + size) as a span with one free segment, its part that is whole
- * quanta, and returns that.  It overlaps no span and has such a part.  Takes 2 tags. */
-struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size);
+/* Adds an extent that holds whole quanta as a span with one free segment, those, and returns that.  Takes 2
+ * tags. */
+struct btag *btag_span_import(struct btag_store *s, const struct btag_extent *e);
 /* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
 void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
 /* The span of which free segment f is the whole, or NULL. */
@@ -320,7 +350,7 @@ enum btag_verdict {
 	BTAG_FOUND,
 	BTAG_NOTHING,	   /* nothing serves */
 	BTAG_WANTS_INDEX,  /* not to be told from BTAG_LOOKS segments; there is no index */
-	BTAG_WANTS_TRIPLE, /* the index stands but doesn't keep the triple: btag_index_keep() */
+	BTAG_WANTS_MORE,   /* the index stands but isn't kept for such requests: btag_index_keep() */
 };
 
 /* A request without constraints. */
@@ -344,9 +374,6 @@ struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, s
 struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
 /* Makes used segment t free; returns the free segment it became part of. */
 struct btag *btag_release(struct btag_store *s, struct btag *t);
-
-/* What btag_quick.h leaves undone: puts f, if it is free, in its bin, and lets the hash grow or shrink. */
-void btag_settle(struct btag_store *s, struct btag *f);
 
 /* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
 void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
@@ -379,9 +406,9 @@ void btag_index_take(struct btag_store *s, struct btag_chain *nodes);
 bool btag_index_build(struct btag_store *s);
 /* Ends the index at once; its nodes are then taken apart step by step by btag_index_take(). */
 void btag_index_drop(struct btag_store *s);
-/* One bounded step toward keeping the triple; returns whether it is kept now.  The index stands. */
-bool btag_index_keep(struct btag_store *s, const struct btag_triple *t);
-/* The search, when the index stands: FOUND, NOTHING or WANTS_TRIPLE. */
+/* One bounded step toward serving such requests; returns whether it does now.  The index stands. */
+bool btag_index_keep(struct btag_store *s, const struct btag_request *rq);
+/* The search, when the index stands: FOUND, NOTHING or WANTS_MORE. */
 enum btag_verdict btag_index_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
 /* The largest free segment.  The index stands; there is one. */
@@ -437,6 +464,12 @@ void btag_hash_give_page(struct btag_hash *h, void *page);
 void *btag_hash_take_page(struct btag_hash *h, size_t keep);
 /* The most pages it keeps spare: a leaf, an inner page and a root for the step that needs all. */
 #define BTAG_HASH_SPARE_MAX 3
+
+/* Segments in it. */
+static inline size_t btag_hash_used(const struct btag_hash *h)
+{
+	return h->used_max - (size_t)h->room;
+}
 
 /* Whether a page should be given or taken. */
 static inline bool btag_hash_needs_care(const struct btag_hash *h)

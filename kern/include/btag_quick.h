@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The segment store's constant-time paths, to be compiled into whoever runs them once per allocation: bins,
- * hash chains, and the two that arenas live on, cutting the front off a free segment and making it free
- * again, while the store is `quick`: its quantum a power of two, neither an index nor an open cursor there.
+ * hash chains, and those that arenas live on, cutting a segment out of a free one and making it free again,
+ * while nothing in `detour` is against it: the quantum is a power of two, and neither an index nor an open
+ * cursor is there.  (Next fit's is: it follows along.)
  *
- * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_settle(), so
+ * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_rebin() and the like, so
  * that nothing is called from within them and no register need survive a call.
  *
  * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place there: what
@@ -59,13 +60,12 @@ static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
 }
 
 /*
- * A free segment of at least q quanta, or NULL: the head of the first bin in which everything serves.  That is
- * the bin behind that of q - 1: the bin of q itself if it is the smallest the bin can hold, else the next.
- * What may still serve when those are empty is in the bin of q, for a search.
+ * A free segment of more than b quanta, or NULL: the head of the first bin in which everything has.  That is
+ * the bin behind that of b: the bin of b + 1 itself if that is the smallest the bin can hold, else the next.
+ * What may still serve when those are empty is in the bin of b + 1, for a search.
  */
-static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t q)
+static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t b)
 {
-	size_t b = q - 1;
 	uint64_t here, above;
 
 	if (b >= BTAG_EXACT) {
@@ -135,14 +135,33 @@ static inline bool btag_resize(struct btag *f, size_t size, size_t least)
 
 #define BTAG_SLOT_BITS __builtin_ctzl(BTAG_PAGE_SLOTS)
 
-/* The slot of bucket i, which exists. */
+/* The page of buckets that bucket i is in, of a tree with more than three levels. */
+static inline void **btag_hash_descend(const struct btag_hash *h, size_t i)
+{
+	void **node = h->root;
+
+	for (unsigned level = h->height - 1; level > 2; level--)
+		node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	return node;
+}
+
+/* The slot of bucket i, which exists.  Up to three levels, which are 2^27 buckets, it is a straight line. */
 static inline struct btag **btag_hash_slot(const struct btag_hash *h, size_t i)
 {
 	void **node = h->root;
 
-	if (h->height > 1)
-		for (unsigned level = h->height - 1; level > 0; level--)
-			node = node[i >> level * BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	if (h->height > 1) {
+		if (h->height > 2) {
+			size_t top = i >> 2 * BTAG_SLOT_BITS;
+
+			if (__builtin_expect(h->height > 3, 0)) {
+				node = btag_hash_descend(h, i);
+				top &= BTAG_PAGE_SLOTS - 1;
+			}
+			node = node[top];
+		}
+		node = node[i >> BTAG_SLOT_BITS & (BTAG_PAGE_SLOTS - 1)];
+	}
 	return (struct btag **)&node[i & (BTAG_PAGE_SLOTS - 1)];
 }
 
@@ -170,47 +189,77 @@ static inline void btag_hash_enter(struct btag_hash *h, struct btag *t)
 
 	t->hash_next = *chain;
 	*chain = t;
-	h->used++;
+	h->room--;
 }
 
 /* *link == t */
 static inline void btag_hash_leave(struct btag_hash *h, struct btag **link, struct btag *t)
 {
 	*link = t->hash_next;
-	h->used--;
+	h->room++;
 }
 
 /* Whether it should grow, or shrink. */
 static inline bool btag_hash_is_full(const struct btag_hash *h)
 {
-	return __builtin_expect(h->used > h->used_max, 0);
+	return __builtin_expect(h->room < 0, 0);
 }
 
 static inline bool btag_hash_is_sparse(const struct btag_hash *h)
 {
-	return __builtin_expect(h->used < h->used_min, 0);
+	return __builtin_expect(h->room > h->room_max, 0);
 }
 
 /* Segments */
 
+/* A tag for [start, start + size), linked in before `next`. */
+static inline struct btag *btag_tag_insert(
+	struct btag_store *s, struct btag *next, enum btag_kind kind, uintptr_t start, size_t size)
+{
+	struct btag *t = btag_chain_pop(&s->spare);
+
+	t->kind = kind;
+	t->start = start;
+	t->size = size;
+	t->next = next;
+	t->prev = next->prev;
+	next->prev->next = t;
+	next->prev = t;
+	return t;
+}
+
+/* What the paths below leave undone: f, if it is free, may be in the wrong bin, and the hash too small or too
+ * large by a step. */
+static inline void btag_rebin(struct btag_store *s, struct btag *f)
+{
+	size_t b;
+
+	if (f->kind == BTAG_FREE && (b = btag_bin_of(f->size >> s->shift)) != f->bin) {
+		btag_bin_unlink(s, f);
+		btag_bin_link(s, f, b);
+	}
+}
+
 /* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
- * Returns whether btag_settle(s, f) is to follow; *used is the new segment. */
-static inline bool btag_carve_quick(
+ * Returns whether something is left undone; *used is the new segment. */
+static inline __attribute__((always_inline)) bool btag_carve_quick(
 	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
 {
+	uintptr_t start = f->start;
+	size_t rest = f->size - size;
 	struct btag *t = f;
-	bool unsettled = false;
 
-	if (f->size != size) {
+	if (rest > 0) {
 		t = btag_chain_pop(&s->spare);
-		t->start = f->start;
+		t->start = start;
 		t->size = size;
 		t->next = f;
 		t->prev = f->prev;
 		f->prev->next = t;
 		f->prev = t;
-		f->start += size;
-		unsettled = btag_resize(f, f->size - size, f->size - size);
+		f->start = start + size;
+		if (__builtin_expect(s->next_fit.at == f, 0))
+			s->next_fit.at = t;
 	} else {
 		btag_bin_unlink(s, f);
 		s->segments_free--;
@@ -219,36 +268,86 @@ static inline bool btag_carve_quick(
 	s->used += size;
 	btag_hash_enter(&s->hash, t);
 	*used = t;
-	return unsettled || btag_hash_is_full(&s->hash);
+	return (rest > 0 && btag_resize(f, rest, rest)) || btag_hash_is_full(&s->hash);
 }
 
-/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether that may
- * be in the wrong bin now. */
-static inline bool btag_join_quick(
+/* Where next fit goes on at once: *start, in the free segment returned, which is the lowest place behind the
+ * cursor and has room for `size` there; or NULL. */
+static inline struct btag *btag_next_quick(const struct btag_store *s, size_t size, uintptr_t *start)
+{
+	const struct btag_cursor *c = &s->next_fit;
+	struct btag *f = c->at;
+
+	if (f->kind != BTAG_FREE || btag_last(f) <= c->last)
+		f = f->next;
+	if (!c->begun || f->kind != BTAG_FREE || btag_last(f) <= c->last)
+		return NULL;
+	*start = f->start > c->last ? f->start : c->last + 1;
+	return btag_last(f) - *start >= size - 1 ? f : NULL;
+}
+
+/* Cuts [start, start + size) out of free segment f for next fit, taking two tags at most.  Returns whether
+ * something is left undone. */
+static inline bool btag_carve_next_quick(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
+{
+	size_t below = start - f->start;
+	struct btag *t;
+	bool unsettled = false;
+
+	if (below > 0) {
+		t = btag_chain_pop(&s->spare);
+		t->kind = BTAG_FREE;
+		t->start = f->start;
+		t->size = below;
+		t->next = f;
+		t->prev = f->prev;
+		f->prev->next = t;
+		f->prev = t;
+		f->start = start;
+		btag_bin_link(s, t, btag_bin_of(below >> s->shift));
+		s->segments_free++;
+		unsettled = btag_resize(f, f->size - below, f->size - below);
+	}
+	unsettled = btag_carve_quick(s, f, size, &t) || unsettled;
+	s->next_fit.at = t;
+	s->next_fit.last = start + (size - 1);
+	return unsettled;
+}
+
+/* Tag t is no more: what it stood for has become part of `joined`. */
+static inline void btag_joined_quick(struct btag_store *s, struct btag *t, struct btag *joined)
+{
+	if (__builtin_expect(s->next_fit.at == t, 0))
+		s->next_fit.at = joined;
+	btag_chain_push(&s->spare, t);
+}
+
+/* Joins used segment t with its neighbours, which are both free: the larger one, which is returned in *joined,
+ * keeps its tag, and mostly its bin.  Returns whether it may be in the wrong one now. */
+bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined);
+
+/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether
+ * that may be in the wrong bin now. */
+static inline __attribute__((always_inline)) bool btag_join_quick(
 	struct btag_store *s, struct btag *t, size_t size, struct btag **joined)
 {
 	struct btag *prev = t->prev, *next = t->next;
 
 	if (prev->kind == BTAG_FREE) {
-		size += prev->size;
-		btag_chain_push(&s->spare, t);
-		if (next->kind == BTAG_FREE) {
-			size += next->size;
-			btag_bin_unlink(s, next);
-			s->segments_free--;
-			btag_chain_push(&s->spare, next);
-			next = next->next;
-		}
+		if (next->kind == BTAG_FREE)
+			return btag_join_both(s, t, joined);
 		prev->next = next;
 		next->prev = prev;
+		btag_joined_quick(s, t, prev);
 		*joined = prev;
-		return btag_resize(prev, size, prev->size);
+		return btag_resize(prev, prev->size + size, prev->size);
 	}
 	if (next->kind == BTAG_FREE) {
 		next->start = t->start;
 		next->prev = prev;
 		prev->next = next;
-		btag_chain_push(&s->spare, t);
+		btag_joined_quick(s, t, next);
 		*joined = next;
 		return btag_resize(next, next->size + size, next->size);
 	}
@@ -259,14 +358,106 @@ static inline bool btag_join_quick(
 	return false;
 }
 
-/* Makes used segment t of `size`, to which *link points, free; *joined is the free segment it became part of.  Returns
- * whether btag_settle(s, *joined) is to follow. */
-static inline bool btag_release_quick(
-	struct btag_store *s, struct btag **link, struct btag *t, size_t size, struct btag **joined)
+/* The peak is noted as `used` leaves it: growing costs nothing. */
+static inline void btag_used_shrink(struct btag_store *s, size_t size)
 {
-	btag_hash_leave(&s->hash, link, t);
+	if (__builtin_expect(s->used > s->used_peak, 0))
+		s->used_peak = s->used;
 	s->used -= size;
+}
+
+/* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.  Returns
+ * whether something is left undone. */
+static inline __attribute__((always_inline)) bool btag_release_quick(
+	struct btag_store *s, struct btag **link, struct btag *t, struct btag **joined)
+{
+	size_t size = t->size;
+
+	btag_hash_leave(&s->hash, link, t);
+	btag_used_shrink(s, size);
 	return btag_join_quick(s, t, size, joined) || btag_hash_is_sparse(&s->hash);
+}
+
+/* Spans */
+
+static inline struct btag *btag_of_span(const struct tree_node *n)
+{
+	return n ? container_of(n, struct btag, span) : NULL;
+}
+
+/* Fills *e for [start, start + size); false if it overlaps a span.  Logarithmic in spans. */
+static inline __attribute__((always_inline)) bool btag_extent_find(
+	const struct btag_store *s, uintptr_t start, size_t size, struct btag_extent *e)
+{
+	struct tree_node *n = s->span_tree.root, *below = NULL, *above = NULL;
+
+	while (n) {
+		bool right = btag_of_span(n)->start <= start;
+
+		below = right ? n : below;
+		above = right ? above : n;
+		n = right ? n->right : n->left;
+	}
+	e->start = start;
+	e->size = size;
+	e->below = btag_of_span(below);
+	e->above = btag_of_span(above);
+	btag_round_inward(s, start, size, &e->first, &e->inside);
+	return !(below && btag_last(e->below) >= start) && !(above && e->above->start - start < size);
+}
+
+/* A tag for the extent, and its place in the tree: beneath one of its neighbours. */
+static inline struct btag *btag_span_enter(struct btag_store *s, const struct btag_extent *e)
+{
+	struct btag *next = e->above ? e->above : &s->anchor;
+	struct btag *span = btag_tag_insert(s, next, BTAG_SPAN, e->start, e->size);
+	bool left = e->above && !e->above->span.left;
+	struct btag *parent = left ? e->above : e->below;
+
+	span->by_xalloc = false;
+	tree_insert_at(&s->span_tree, parent ? &parent->span : NULL, !left, &span->span, &btag_span_order);
+	s->spans++;
+	s->total += e->inside;
+	return span;
+}
+
+/* btag_span_import(), and makes the first `size` units of the segment a used one, which is returned.  Takes 3
+ * tags.  No index is live. */
+static inline __attribute__((always_inline)) struct btag *btag_span_import_used(struct btag_store *s, const struct btag_extent *e, size_t size)
+{
+	struct btag *span = btag_span_enter(s, e), *next = span->next;
+	struct btag *t = btag_tag_insert(s, next, BTAG_USED, e->first, size);
+
+	s->used += size;
+	btag_hash_enter(&s->hash, t);
+	if (__builtin_expect(e->inside != size, 0))
+		btag_bin_insert(s, btag_tag_insert(s, next, BTAG_FREE, e->first + size, e->inside - size));
+	if (btag_hash_is_full(&s->hash))
+		btag_hash_grow(&s->hash);
+	return t;
+}
+
+/* Takes a span out, and the used segment that is the whole of it, to which *link points in the hash: they
+ * remain what they were, in the caller's hand, until btag_span_end_quick() makes them spare tags. */
+static inline void btag_span_unlink_quick(struct btag_store *s, struct btag **link, struct btag *span)
+{
+	btag_hash_leave(&s->hash, link, span->next);
+	if (btag_hash_is_sparse(&s->hash))
+		btag_hash_thin(&s->hash);
+	tree_remove(&s->span_tree, &span->span, &btag_span_order);
+}
+
+static inline void btag_span_end_quick(struct btag_store *s, struct btag *span)
+{
+	struct btag *t = span->next, *prev = span->prev, *next = t->next;
+
+	btag_used_shrink(s, t->size);
+	s->total -= t->size;
+	s->spans--;
+	prev->next = next;
+	next->prev = prev;
+	btag_joined_quick(s, t, prev);
+	btag_joined_quick(s, span, prev);
 }
 
 #endif

@@ -60,6 +60,9 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg);
 port_irq_t port_irq_save(void);
 void port_irq_restore(port_irq_t saved);
 
+/* Whether they were on before the port_irq_save() that returned this. */
+bool port_irq_were_enabled(port_irq_t saved);
+
 /* Whether interrupts are on here.  They are off in every interrupt handler and under every spinlock,
  * so this is also whether the caller may sleep. */
 bool port_irq_enabled(void);
@@ -102,6 +105,10 @@ uint64_t port_stack_restarts(unsigned core);
 /* One turn of a loop that waits for another core. */
 void port_pause(void);
 
+/* Waits with port_pause() until *word is `value`, which another core makes it, and acquires what that core
+ * released with it. */
+void port_pause_until(const uint32_t *word, uint32_t value);
+
 /* Waits until the next interrupt or poke.  Context: not in an interrupt, not under a spinlock.  It
  * may return early, so it stands in a loop.  Where no interrupt is ever enabled it is a port_pause(). */
 void port_halt(void);
@@ -112,6 +119,9 @@ uint64_t port_ns(void);
 /* The finest counter the machine has, unit unspecified: time-stamp ticks on x86, which QEMU's
  * -icount turns into executed instructions. */
 uint64_t port_ticks(void);
+
+/* How many nanoseconds so many ticks take. */
+uint64_t port_ticks_ns(uint64_t ticks);
 
 /* The console: bytes in, bytes out */
 

@@ -8,6 +8,7 @@
 
 #include "arena_impl.h"
 #include "frames.h"
+#include "lib/hash.h"
 #include "lib/list.h"
 #include "slab.h"
 #include "spinlock.h"
@@ -30,12 +31,12 @@ struct magazine {
 /* What one core has of a cache.  Only that core touches it, or the one that stopped it at a safe point;
  * the counters may be read from anywhere. */
 struct kmem_core {
-	struct port_stack stack; /* the rounds of `loaded`; closed while there is none, or others look */
-	uint64_t allocs, frees;	 /* tried */
+	struct arena_shelf shelf; /* the rounds of `loaded`; first, as in a quantum cache the arena finds it */
 	struct magazine *loaded, *previous; /* previous is full or empty */
 	uint64_t alloc_misses, free_misses, failures, depot_trips;
-} __attribute__((aligned(2 * PORT_LINE_SIZE)));
-_Static_assert(sizeof(struct kmem_core) == 2 * PORT_LINE_SIZE, "finding a core's is a shift");
+} __attribute__((aligned(ARENA_SHELF_STRIDE)));
+_Static_assert(sizeof(struct kmem_core) == ARENA_SHELF_STRIDE, "finding a core's is a shift");
+_Static_assert(offsetof(struct kmem_core, shelf) == 0, "an arena finds it where it finds the core's");
 
 struct magazine_list {
 	struct magazine *head;
@@ -80,7 +81,7 @@ struct slab_outside {
 
 /* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks of a
  * power of two units that are no smaller than a slab, so that a slab touches two of them at most. */
-#define SLAB_HASH_SMALL 16  /* buckets in the cache itself */
+#define SLAB_HASH_SMALL 64  /* buckets in the cache itself; there are never fewer */
 #define SLAB_HASH_SEGMENTS 40
 struct slab_hash {
 	unsigned block_shift;
@@ -100,7 +101,7 @@ struct kmem_cache {
 	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
 	size_t slab_size;
 	uint32_t slab_objects;
-	uint32_t place_scale;	/* free * it >> 16 is which of SLAB_PARTIALS */
+	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
 	bool is_frames;		/* found through the page frame table, else through the hash */
 	bool is_inside;		/* headers lie at the end of their slabs */
 	bool is_memory;
@@ -142,7 +143,7 @@ struct kmem_cache {
 
 /* The slab layer (slab.c): raw objects, at most SLAB_STEP of them at a time */
 
-#define SLAB_STEP 24
+#define SLAB_STEP 32
 
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
  * shortage. */
@@ -206,7 +207,21 @@ struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t 
 /* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no longer
  * needed. */
 bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
-struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size);
+/* The chain of a hash that, masked, isn't the number of a bucket in the cache itself. */
+struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked);
+
+static inline struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
+{
+	size_t masked = hash_u64_wide(addr >> h->block_shift) & h->mask;
+	const struct slab_link *l = __builtin_expect(masked < SLAB_HASH_SMALL, 1) ?
+					    h->small[masked] :
+					    slab_hash_far(h, masked);
+
+	for (; l; l = l->next)
+		if (addr - l->slab->base < slab_size)
+			return l->slab;
+	return NULL;
+}
 
 /* Magazines (magazine.c) */
 
@@ -262,8 +277,8 @@ static inline void *kmem_alloc_hot(struct kmem_cache *c)
 {
 	struct kmem_core *core = kmem_core_self(c);
 
-	core->allocs++;
-	return port_stack_pop(&core->stack);
+	core->shelf.allocs++;
+	return port_stack_pop(&core->shelf.stack);
 }
 
 /* false: go the slow way. */
@@ -271,8 +286,8 @@ static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
 {
 	struct kmem_core *core = kmem_core_self(c);
 
-	core->frees++;
-	return port_stack_push(&core->stack, object);
+	core->shelf.frees++;
+	return port_stack_push(&core->shelf.stack, object);
 }
 
 #endif

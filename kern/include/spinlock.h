@@ -100,9 +100,8 @@ static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l)
 {
 	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
-	/* Acquire: pairs with the release in spin_unlock() of the core before. */
-	while (__builtin_expect(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket, 0))
-		port_pause();
+	/* Pairs with the release in spin_unlock() of the core before. */
+	port_pause_until(&l->owner, ticket);
 	spin_debug_taken(l);
 }
 

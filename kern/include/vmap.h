@@ -10,9 +10,9 @@
  *	...
  *	vfree(rows, bytes);
  *
- * Addresses come from vaddr_arena by next fit, so that one that was unmapped is used again as late as can
- * be; then the first mapping that would meet a stale translation has all cores forget all stale ones at
- * once (machine_map).  Any core may call these at any time.
+ * Addresses come from vaddr_arena.  One that was unmapped rests a while before it is used again; then the first
+ * mapping that would meet a stale translation has all cores forget all stale ones at once (machine_map).  Any
+ * core may call these at any time.
  *
  * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.
  */
@@ -41,5 +41,8 @@ void vunmap(void *at, size_t n);
  * Returns NULL by flag.  vfree() takes the same size. */
 void *vmalloc(size_t size, unsigned flags);
 void vfree(void *at, size_t size);
+
+/* Gives the addresses that rest back to vaddr_arena.  Linear in cores. */
+void vmap_drain(void);
 
 #endif

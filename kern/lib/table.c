@@ -7,8 +7,6 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 
-#define CELL_MAX 32 /* bytes of a number as text, its end included */
-
 static bool is_shown(const struct table_printer *t, const struct table_column *column)
 {
 	return !(column->flags & (t->keys ? TABLE_PEOPLE_ONLY : TABLE_KEY_ONLY));
@@ -26,19 +24,38 @@ static const char *string_in(const struct table_column *column, const void *row)
 	return s && *s ? s : "-";
 }
 
-static void format_number(char *cell, enum table_kind kind, uint64_t value)
+static void format_time(char *cell, uint64_t ns)
+{
+	static const char *const units[] = {"ns", "us", "ms", "s"};
+	uint64_t whole = ns, tenths = 0;
+	unsigned i = 0;
+
+	for (; whole >= 1000 && i < 3; i++) {
+		tenths = whole % 1000 / 100;
+		whole /= 1000;
+	}
+	if (i == 0)
+		ksnprintf(cell, TABLE_CELL_MAX, "%llu ns", (unsigned long long)ns);
+	else
+		ksnprintf(cell, TABLE_CELL_MAX, "%llu.%llu %s", (unsigned long long)whole,
+			(unsigned long long)tenths, units[i]);
+}
+
+void table_format(char cell[TABLE_CELL_MAX], enum table_kind kind, uint64_t value)
 {
 	if (value == 0 && kind != TABLE_NUMBER)
-		str_copy(cell, "-", CELL_MAX);
+		str_copy(cell, "-", TABLE_CELL_MAX);
 	else if (kind == TABLE_BYTES)
-		ksnprintf(cell, CELL_MAX, "%pB", (const void *)&value);
+		ksnprintf(cell, TABLE_CELL_MAX, "%pB", (const void *)&value);
 	else if (kind == TABLE_HEX)
-		ksnprintf(cell, CELL_MAX, "%#llx", (unsigned long long)value);
+		ksnprintf(cell, TABLE_CELL_MAX, "%#llx", (unsigned long long)value);
+	else if (kind == TABLE_TIME)
+		format_time(cell, value);
 	else if (kind == TABLE_PERMILLE)
-		ksnprintf(cell, CELL_MAX, "%llu.%llu%%", (unsigned long long)(value / 10),
+		ksnprintf(cell, TABLE_CELL_MAX, "%llu.%llu%%", (unsigned long long)(value / 10),
 			(unsigned long long)(value % 10));
 	else
-		ksnprintf(cell, CELL_MAX, "%llu", (unsigned long long)value);
+		ksnprintf(cell, TABLE_CELL_MAX, "%llu", (unsigned long long)value);
 }
 
 /* Prints a cell behind *gap spaces and sets it to what must stand before the next one, so that no
@@ -92,12 +109,12 @@ static void put_key_cell(struct sink *sink, const struct table_column *column, c
 static void put_people_cell(
 	struct sink *sink, size_t *gap, const struct table_column *column, const void *row)
 {
-	char cell[CELL_MAX];
+	char cell[TABLE_CELL_MAX];
 
 	if (column->kind == TABLE_STRING) {
 		put_cell(sink, gap, string_in(column, row), column->width);
 	} else {
-		format_number(cell, column->kind, number_in(column, row));
+		table_format(cell, column->kind, number_in(column, row));
 		put_cell(sink, gap, cell, column->width);
 	}
 }
@@ -138,7 +155,7 @@ static bool has_totals(const struct table_printer *t)
 void table_end(struct table_printer *t)
 {
 	const char *label = "total";
-	char cell[CELL_MAX];
+	char cell[TABLE_CELL_MAX];
 	size_t gap = 0;
 
 	if (t->keys || t->rows < 2 || !has_totals(t))
@@ -149,7 +166,7 @@ void table_end(struct table_printer *t)
 		if (!is_shown(t, column))
 			continue;
 		if (column->flags & TABLE_TOTAL)
-			format_number(cell, column->kind, t->totals[i]);
+			table_format(cell, column->kind, t->totals[i]);
 		put_cell(t->sink, &gap, column->flags & TABLE_TOTAL ? cell : label, column->width);
 		label = "";
 	}

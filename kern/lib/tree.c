@@ -33,7 +33,7 @@
  */
 #include "lib/tree.h"
 
-#define BALANCE_MASK ((uintptr_t)3)
+#define BALANCE_MASK TREE_BALANCE_MASK
 #define EVEN ((uintptr_t)0)
 
 #define HEIGHT_MAX 92 /* 1.44 * 64: a tree of all the nodes there can be */
@@ -57,7 +57,7 @@ static inline void set_balance(struct tree_node *n, uintptr_t to)
 
 static inline struct tree_node *parent_of(const struct tree_node *n)
 {
-	return (struct tree_node *)(n->parent & ~BALANCE_MASK);
+	return tree_parent(n);
 }
 
 static inline void set_parent(struct tree_node *n, struct tree_node *parent)
@@ -79,8 +79,11 @@ static inline struct tree_node **link_to(
 
 static inline void update_upward(struct tree_node *n, const struct tree_ops *ops)
 {
-	while (n && ops->update(n))
-		n = parent_of(n);
+	if (n && ops->update_upward)
+		ops->update_upward(n);
+	else
+		while (n && ops->update(n))
+			n = parent_of(n);
 }
 
 /* Puts top's child on `side` in top's place, with top as its child on the other side, and returns
@@ -147,7 +150,7 @@ static struct tree_node *rebalance(
 }
 
 /* The subtree at n has become one higher. */
-static void grown(struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
+static inline void grown(struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
 {
 	struct tree_node *parent;
 
@@ -184,11 +187,6 @@ static void shrunk(struct tree *tree, struct tree_node *n, bool side, const stru
 		n = above;
 		side = side_above;
 	}
-}
-
-struct tree_node *tree_parent(const struct tree_node *n)
-{
-	return parent_of(n);
 }
 
 void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, struct tree_node *node,
@@ -251,7 +249,7 @@ static void remove_outer(struct tree *tree, struct tree_node *node, const struct
 }
 
 /* node has two children: the next node, which has no left one, takes its place. */
-static void remove_inner(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
+static __attribute__((noinline)) void remove_inner(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
 	struct tree_node *next = tree_next(node), *hollow = parent_of(next);
 	bool side = hollow == node;

@@ -2,23 +2,11 @@
 /*
  * Commands: arenas as a tree, one at a time, and segment by segment.
  */
+#include "arena_print.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/table.h"
 #include "monitor_impl.h"
-
-#define AMOUNT_MAX 24 /* bytes of an amount as text, its end included */
-
-/* Amounts of memory read as bytes, those of anything else as plain numbers. */
-static void format_amount(char *text, uint64_t amount, bool is_memory)
-{
-	if (amount == 0)
-		str_copy(text, "-", AMOUNT_MAX);
-	else if (is_memory)
-		ksnprintf(text, AMOUNT_MAX, "%pB", (const void *)&amount);
-	else
-		ksnprintf(text, AMOUNT_MAX, "%llu", (unsigned long long)amount);
-}
 
 static struct arena *find(const struct command_call *call)
 {
@@ -32,91 +20,33 @@ static const char *unknown(const struct command_call *call)
 
 /* arena tree */
 
-#define INDENT 2
-
-enum { QUANTUM, TOTAL, USED, FREE, LARGEST, AMOUNTS };
-
-struct tree_row {
-	const char *name, *indented, *source;
-	const char *text[AMOUNTS];
-	uint64_t amount[AMOUNTS];
-	uint64_t spans, allocs, failures;
-};
-
-/* An amount is a cell of text for people and a number for scripts. */
-#define AMOUNT(index, title, key, width)                                                           \
-	TABLE_COLUMN(                                                                              \
-		struct tree_row, text[index], title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY), \
-		TABLE_COLUMN(struct tree_row, amount[index], title, key, width, TABLE_COUNT,       \
-			TABLE_KEY_ONLY)
-
-static const struct table_column tree_columns[] = {
-	TABLE_COLUMN(
-		struct tree_row, indented, "arena", "name", -16, TABLE_STRING, TABLE_PEOPLE_ONLY),
-	TABLE_COLUMN(struct tree_row, name, "arena", "name", -16, TABLE_STRING, TABLE_KEY_ONLY),
-	TABLE_COLUMN(
-		struct tree_row, source, "source", "source", -16, TABLE_STRING, TABLE_KEY_ONLY),
-	AMOUNT(QUANTUM, "quantum", "quantum", 8),
-	AMOUNT(TOTAL, "total", "total", 10),
-	AMOUNT(USED, "used", "used", 10),
-	AMOUNT(FREE, "free", "free", 10),
-	AMOUNT(LARGEST, "largest free", "largest_free", 12),
-	TABLE_COLUMN(struct tree_row, spans, "spans", "spans", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct tree_row, allocs, "allocs", "allocs", 10, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct tree_row, failures, "fails", "fails", 6, TABLE_COUNT, 0),
-};
-static const struct table tree_table = {"arena", tree_columns, ARRAY_SIZE(tree_columns)};
-
-static void tree_row(const struct arena_stats *s, void *printer)
-{
-	char text[AMOUNTS][AMOUNT_MAX], indented[ARENA_NAME_MAX + 8 * INDENT];
-	struct tree_row row = {
-		.name = s->name,
-		.indented = indented,
-		.source = s->source,
-		.amount = {s->quantum, s->total, s->used, s->free, s->largest_free},
-		.spans = s->spans,
-		.allocs = s->allocs,
-		.failures = s->failures,
-	};
-
-	ksnprintf(indented, sizeof(indented), "%*s%s", (int)s->depth * INDENT, "", s->name);
-	for (size_t i = 0; i < AMOUNTS; i++) {
-		format_amount(text[i], row.amount[i], s->is_memory);
-		row.text[i] = text[i];
-	}
-	table_row(printer, &row);
-}
-
 /* A cache under its arena, in the same columns: its objects' size, its slabs, its live objects. */
 static void tree_cache(
 	struct table_printer *printer, const struct kmem_cache_stats *s, unsigned depth)
 {
-	char text[AMOUNTS][AMOUNT_MAX], indented[KMEM_NAME_MAX + 8 * INDENT];
 	uint64_t live = s->used < s->total ? s->used : s->total;
-	struct tree_row row = {
+	struct arena_tree_line line = {
 		.name = s->name,
-		.indented = indented,
 		.source = s->source_name,
-		.amount = {s->obj_size, s->total, live, s->total - live, 0},
+		.depth = depth,
+		.is_memory = s->is_memory,
+		.quantum = s->obj_size,
+		.total = s->total,
+		.used = live,
+		.free = s->total - live,
 		.spans = s->slabs,
 		.allocs = s->allocs,
 		.failures = s->failures,
 	};
 
-	ksnprintf(indented, sizeof(indented), "%*s%s", (int)depth * INDENT, "", s->name);
-	for (size_t i = 0; i < AMOUNTS; i++) {
-		format_amount(text[i], row.amount[i], s->is_memory);
-		row.text[i] = text[i];
-	}
-	table_row(printer, &row);
+	arena_tree_line(&line, printer);
 }
 
 /* An arena and then the caches that draw slabs from it.  Scripts ask `slab -k` about those. */
 static void tree_with_caches(
 	struct table_printer *printer, const struct arena_stats *a, const struct slab_rows *caches)
 {
-	tree_row(a, printer);
+	arena_tree_row(a, printer);
 	for (size_t i = 0; i < caches->count && !printer->keys; i++)
 		if (caches->rows[i].source == a->arena)
 			tree_cache(printer, &caches->rows[i], a->depth + 1);
@@ -146,9 +76,9 @@ void arena_tree_print(struct sink *sink, bool keys)
 {
 	struct table_printer printer;
 
-	table_begin(&printer, &tree_table, sink, keys);
+	arena_tree_begin(&printer, sink, keys);
 	if (panic_happened() || !tree_rows(&printer))
-		arena_tree_peek(tree_row, &printer);
+		arena_tree_peek(arena_tree_row, &printer);
 	table_end(&printer);
 }
 
@@ -160,119 +90,15 @@ static const char *tree_command(const struct command_call *call)
 
 /* arena show */
 
-struct show_row {
-	const char *name, *source;
-	struct arena_stats stats;
-};
-
-#define SHOW(member, title, key, kind)                                                             \
-	TABLE_COLUMN(struct show_row, stats.member, title, key, 12, kind, 0)
-
-/* What is shown of one arena, a line for each; TABLE_BYTES: an amount, bytes only for memory. */
-static const struct table_column show_columns[] = {
-	TABLE_COLUMN(struct show_row, name, "arena", "name", 12, TABLE_STRING, 0),
-	TABLE_COLUMN(struct show_row, source, "source", "source", 12, TABLE_STRING, 0),
-	SHOW(quantum, "quantum", "quantum", TABLE_BYTES),
-	SHOW(total, "total", "total", TABLE_BYTES),
-	SHOW(used, "used", "used", TABLE_BYTES),
-	SHOW(free, "free", "free", TABLE_BYTES),
-	SHOW(largest_free, "largest free", "largest_free", TABLE_BYTES),
-	SHOW(spans, "spans", "spans", TABLE_COUNT),
-	SHOW(importers, "importers", "importers", TABLE_COUNT),
-	SHOW(allocs, "allocs", "allocs", TABLE_COUNT),
-	SHOW(frees, "frees", "frees", TABLE_COUNT),
-	SHOW(failures, "fails", "fails", TABLE_COUNT),
-	/* Its machinery, with -v alone. */
-	SHOW(imports, "spans imported", "imports", TABLE_COUNT),
-	SHOW(returns, "spans returned", "returns", TABLE_COUNT),
-	SHOW(segments_used, "used segments", "segments_used", TABLE_COUNT),
-	SHOW(segments_free, "free segments", "segments_free", TABLE_COUNT),
-	SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES),
-	SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT),
-	SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT),
-	SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT),
-	SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT),
-};
-#define SHOW_DETAILS 9 /* of them at the end */
-
-static const struct table show_brief = {
-	"arena", show_columns, ARRAY_SIZE(show_columns) - SHOW_DETAILS};
-static const struct table show_full = {"arena", show_columns, ARRAY_SIZE(show_columns)};
-
-static void show_for_scripts(
-	struct sink *sink, const struct table *table, const struct show_row *row)
-{
-	struct table_printer printer;
-
-	table_begin(&printer, table, sink, true);
-	table_row(&printer, row);
-	table_end(&printer);
-}
-
-static void show_for_people(
-	struct sink *sink, const struct table *table, const struct show_row *row)
-{
-	char text[AMOUNT_MAX];
-
-	for (size_t i = 0; i < table->column_count; i++) {
-		const struct table_column *c = &table->columns[i];
-		const char *at = (const char *)row + c->offset;
-
-		if (c->kind == TABLE_STRING)
-			str_copy(text, *(const char *const *)at, sizeof(text));
-		else
-			format_amount(text, *(const uint64_t *)at,
-				c->kind == TABLE_BYTES && row->stats.is_memory);
-		sink_printf(sink, "%-16s %12s\n", c->title, text);
-	}
-}
-
-/* The statistics of the arena of that name, the tree's included; false if there is no memory to
- * list arenas, or the arena has gone. */
-static bool show_find(const char *name, struct arena_stats *stats)
-{
-	struct arena_rows r;
-	bool found = false;
-
-	if (!arena_rows_take(&r))
-		return false;
-	for (size_t i = 0; i < r.count && !found; i++) {
-		found = strcmp(r.rows[i].name, name) == 0;
-		if (found)
-			*stats = r.rows[i];
-	}
-	arena_rows_drop(&r);
-	return found;
-}
-
-void print_arena_stats(struct arena *arena, struct sink *sink)
-{
-	struct show_row row;
-
-	if (!arena) {
-		arena_tree_print(sink, false);
-		return;
-	}
-	arena_get_stats(arena, &row.stats);
-	row.name = row.stats.name;
-	row.source = row.stats.source;
-	show_for_people(sink, &show_full, &row);
-}
-
 static const char *show_command(const struct command_call *call)
 {
-	const struct table *table = call->argc > 3 ? &show_full : &show_brief;
-	struct show_row row;
+	struct arena *arena = find(call);
 
 	if (call->argc > 3 && strcmp(call->argv[3], "-v") != 0)
 		return command_error("%s is not -v", call->argv[3]);
-	if (!find(call))
+	if (!arena)
 		return unknown(call);
-	if (!show_find(call->argv[2], &row.stats))
-		return "no memory for a list of arenas";
-	row.name = row.stats.name;
-	row.source = row.stats.source;
-	(call->keys ? show_for_scripts : show_for_people)(call->sink, table, &row);
+	arena_show(arena, call->argc > 3, call->keys, call->sink);
 	return NULL;
 }
 
@@ -306,13 +132,13 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 		[ARENA_SEGMENT_USED] = "  used",
 	};
 	struct segs_walk *walk = arg;
-	char text[AMOUNT_MAX];
+	char text[TABLE_CELL_MAX];
 	struct segs_row row = {kinds[s->kind], text, s->start, s->start + s->size, s->size};
 
 	if (walk->printer.keys)
 		while (*row.kind == ' ')
 			row.kind++;
-	format_amount(text, s->size, walk->is_memory);
+	arena_format_amount(text, s->size, walk->is_memory);
 	table_row(&walk->printer, &row);
 	return true;
 }
@@ -352,7 +178,7 @@ static const struct table check_table = {"check", check_columns, ARRAY_SIZE(chec
 /* Whether every invariant of the arena holds. */
 static bool check_one(struct table_printer *printer, const char *name, struct arena *arena)
 {
-	char broken[AMOUNT_MAX] = "all hold";
+	char broken[TABLE_CELL_MAX] = "all hold";
 	int invariant = arena_check(arena, printer->sink);
 	struct check_row row = {name, broken, (uint64_t)invariant};
 

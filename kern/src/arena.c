@@ -152,6 +152,7 @@
 /* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
  * behind the request.  One that doesn't import takes at most 2, for next fit can leave both ends. */
 #define TAGS_PER_IMPORT 3
+#define TAGS_PER_CARVE 2
 /* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena may
  * keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
 #define TAGS_FETCH 16
@@ -163,10 +164,10 @@
 /* Tags and pages beneath an arena */
 
 /* Cuts the front off free segment f. */
-static struct btag *held_carve(struct arena *a, struct btag *f, size_t size)
+static struct btag *held_carve(struct arena *a, struct btag *f, size_t size, enum btag_fit fit)
 {
 	arena_span_begin_use(a, f);
-	a->allocs++;
+	arena_count_alloc(a, fit, BTAG_USED);
 	return btag_carve(&a->store, f, f->start, size);
 }
 
@@ -176,19 +177,19 @@ static bool tag_page_fetch(struct arena *base)
 {
 	struct tag_supply *supply = base->supply;
 	struct btag_chain reserve = {NULL, 0};
-	port_irq_t irq = spin_lock(&base->lock);
+	port_irq_t irq = arena_lock(base);
 	struct btag *f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
 
 	if (f) {
 		uintptr_t page = f->start;
 
-		held_carve(base, f, PORT_PAGE_SIZE);
+		held_carve(base, f, PORT_PAGE_SIZE, BTAG_FIT_ANY);
 		tag_supply_add_page(supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
 			tag_supply_take(supply, &reserve, base->tag_reserve);
 		btag_give(&base->store, &reserve);
 	}
-	spin_unlock(&base->lock, irq);
+	arena_unlock(base, irq);
 	return f != NULL;
 }
 
@@ -222,11 +223,12 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 static void tags_shed(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
-	if (a->store.spare.count > TAGS_SPARE_MAX)
+	if (a->store.spare.count > TAGS_SPARE_MAX &&
+		a->store.spare.count - TAGS_GIVE_BACK >= a->tag_reserve)
 		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	arena_tags_return(a, &chain);
 }
 
@@ -241,7 +243,7 @@ static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 
 	if (__builtin_expect(served, 1)) {
 		*result = f->start;
-		held_carve(a, f, size);
+		held_carve(a, f, size, BTAG_FIT_ANY);
 	}
 	spin_unlock(&a->lock, irq);
 	return served;
@@ -256,63 +258,87 @@ size_t arena_import_size(const struct arena *a, size_t size)
 	return wanted < size ? 0 : btag_round_up(&a->source->store, wanted);
 }
 
-const char *arena_span_refused(struct arena *a, uintptr_t start, size_t got, size_t size)
+static inline __attribute__((always_inline)) const char *span_refused(
+	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e)
 {
-	uintptr_t first;
-	size_t inside;
-
 	if (start + (got - 1) < start)
 		return "wraps around";
-	if (btag_span_overlaps(&a->store, start, got))
+	if (!btag_extent_find(&a->store, start, got, e))
 		return "overlaps what was imported before";
-	if (!btag_round_inward(&a->store, start, got, &first, &inside) || inside < size)
+	if (e->inside < size)
 		return "is misaligned: what was asked for doesn't fit in it";
 	return NULL;
 }
 
-/* Puts the span in and carves the request out of it. */
-static const char *span_install(
-	struct arena *a, struct btag_chain *tags, uintptr_t start, size_t got, size_t size,
-	unsigned flags, uintptr_t *result)
+const char *arena_span_refused(
+	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e)
+{
+	return span_refused(a, start, got, size, e);
+}
+
+/* In an arena with an index. */
+static __attribute__((noinline)) struct btag *span_put_indexed(
+	struct arena *a, const struct btag_extent *e, size_t size)
+{
+	return btag_carve(&a->store, btag_span_import(&a->store, e), e->first, size);
+}
+
+/* Puts the span in and carves the request out of it, with the tags that are held for that. */
+static inline __attribute__((always_inline)) const char *span_install(
+	struct arena *a, uintptr_t start, size_t got, size_t size, unsigned flags, uintptr_t *result)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	const char *refused = arena_span_refused(a, start, got, size);
+	struct btag_extent e;
+	const char *refused = span_refused(a, start, got, size, &e);
 
+	a->tag_reserve -= TAGS_PER_IMPORT;
 	if (!refused) {
-		struct btag *f;
+		struct btag *t = unlikely(a->store.index.live) ? span_put_indexed(a, &e, size) :
+			btag_span_import_used(&a->store, &e, size);
 
-		btag_give(&a->store, tags);
-		f = btag_span_import(&a->store, start, got);
-		*result = f->start;
+		*result = e.first;
 		a->imports++;
-		a->retained += got;
-		f = held_carve(a, f, size);
-		if (flags & ARENA_NEXTFIT)
-			arena_next_fit_move(a, f);
+		arena_count_alloc(a, arena_fit_of(flags), BTAG_USED);
+		if (unlikely(flags & ARENA_NEXTFIT))
+			btag_cursor_move(&a->store.next_fit, t);
 	}
 	spin_unlock(&a->lock, irq);
 	return refused;
 }
 
-static bool tags_for_import(struct arena *a, struct btag_chain *tags)
+/* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
+static inline bool tags_hold(struct arena *a)
 {
-	port_irq_t irq;
+	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT)
+		return false;
+	a->tag_reserve += TAGS_PER_IMPORT;
+	return true;
+}
 
-	if (tags->count >= TAGS_PER_IMPORT)
-		return true;
-	irq = spin_lock(&a->lock);
-	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_IMPORT)
-		btag_take(&a->store, tags, TAGS_PER_IMPORT);
+/* The same, with more tags if it must. */
+static bool tags_for_import(struct arena *a)
+{
+	struct btag_chain tags = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
+	bool held = tags_hold(a);
+
 	spin_unlock(&a->lock, irq);
-	if (tags->count >= TAGS_PER_IMPORT)
+	if (held)
 		return true;
-	arena_tags_fetch(a, tags, TAGS_FETCH);
-	if (tags->count < TAGS_PER_IMPORT) {
-		irq = spin_lock(&a->lock);
-		btag_take(&a->store, tags, TAGS_PER_IMPORT);
-		spin_unlock(&a->lock, irq);
-	}
-	return tags->count >= TAGS_PER_IMPORT;
+	arena_tags_fetch(a, &tags, TAGS_FETCH);
+	irq = spin_lock(&a->lock);
+	btag_give(&a->store, &tags);
+	held = tags_hold(a);
+	spin_unlock(&a->lock, irq);
+	return held;
+}
+
+static __attribute__((noinline)) void tags_let_go(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->tag_reserve -= TAGS_PER_IMPORT;
+	spin_unlock(&a->lock, irq);
 }
 
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
@@ -321,65 +347,73 @@ void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *re
 		a->source->name, refused);
 }
 
-void arena_span_return(struct arena *a, const struct arena_span *span)
+static inline void span_return(struct arena *a, uintptr_t start, size_t size, bool by_xalloc)
 {
 	spin_assert_none_held();
-	if (unlikely(span->by_xalloc))
-		arena_xfree(a->source, (void *)span->start, span->size);
+	if (unlikely(by_xalloc))
+		arena_xfree(a->source, (void *)start, size);
 	else
-		a->ffunc(a->source, (void *)span->start, span->size);
+		a->ffunc(a->source, (void *)start, size);
 }
 
-static bool serve_import(
-	struct arena *a, struct btag_chain *tags, size_t size, unsigned flags, uintptr_t *result)
+void arena_span_return(struct arena *a, const struct arena_span *span)
+{
+	span_return(a, span->start, span->size, span->by_xalloc);
+}
+
+/* The tags for it are held.  0: the source has nothing. */
+static inline __attribute__((always_inline)) uintptr_t serve_import(
+	struct arena *a, size_t size, unsigned flags)
 {
 	size_t got = arena_import_size(a, size);
 	const char *refused;
-	uintptr_t start;
+	uintptr_t start, result = 0;
 
-	if (got == 0 || !tags_for_import(a, tags))
-		return false;
 	spin_assert_none_held();
-	start = (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC);
-	if (start == 0)
-		return false;
-	refused = span_install(a, tags, start, got, size, flags, result);
-	if (refused) {
-		arena_tags_return(a, tags);
-		arena_span_bug(a, start, got, refused);
+	start = got ? (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC) : 0;
+	if (unlikely(start == 0)) {
+		tags_let_go(a);
+		return 0;
 	}
-	return true;
+	refused = span_install(a, start, got, size, flags, &result);
+	if (unlikely(refused != NULL))
+		arena_span_bug(a, start, got, refused);
+	return result;
 }
 
 /* What doesn't go by the fast path: another fit is wanted, tags are short, or no segment surely serves. */
-static bool serve_slow(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+static bool serve_slow(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
-	struct btag_chain tags = {NULL, 0};
 	struct btag_request rq;
 	struct btag_place place;
-	bool served;
 
 	arena_request_plain(a, &rq, size, flags);
-	if (arena_search(a, &rq, flags, BTAG_USED, &place)) {
+	if (arena_search(a, &rq, flags, BTAG_USED, &place, why)) {
 		*result = place.at;
 		return true;
 	}
 	if (!a->afunc)
 		return false;
-	if (arena_imports_aligned(a))
-		return arena_import_aligned(a, &rq, flags, result);
-	do
-		served = serve_import(a, &tags, size, flags, result);
-	while (!served && !(flags & MEM_ATOMIC) && arena_sources_build(a));
-	arena_tags_return(a, &tags);
-	return served;
+	if (a->imports_aligned)
+		return arena_import_aligned(a, &rq, flags, result, why);
+	do {
+		if (!tags_for_import(a)) {
+			*why = ARENA_FAILURE_TAGS;
+			return false;
+		}
+		*result = serve_import(a, size, flags);
+	} while (*result == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
+	return *result != 0;
 }
 
-static bool serve(struct arena *a, size_t size, unsigned flags, uintptr_t *result)
+/* If it fails for another reason than shortage, that is *why. */
+static bool serve(
+	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
 {
 	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
 		return true;
-	return serve_slow(a, size, flags, result);
+	return serve_slow(a, size, flags, result, why);
 }
 
 /* Taking back */
@@ -399,15 +433,12 @@ static void span_leave(struct arena *a, struct btag *span, struct arena_span *le
 	a->returns++;
 }
 
-/* Retains a span that is wholly free, if it should be. */
-static inline bool span_retain(struct arena *a, const struct btag *span)
+/* Whether a span that is wholly free, or about to be, is retained. */
+static inline bool span_stays(struct arena *a, const struct btag *span)
 {
 	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
-	if (a->retained + span->size > a->retain_max ||
-		__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED))
-		return false;
-	a->retained += span->size;
-	return true;
+	return a->retained + span->size <= a->retain_max &&
+	       !__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
 }
 
 /* What there is to do after f became free.  Its lock is held. */
@@ -416,7 +447,9 @@ static unsigned after_release(struct arena *a, struct btag *f, struct arena_span
 	struct btag *span = a->afunc ? btag_span_whole(f) : NULL;
 	unsigned after = 0;
 
-	if (span && !span_retain(a, span)) {
+	if (span && span_stays(a, span)) {
+		a->retained += span->size;
+	} else if (span) {
 		span_leave(a, span, left);
 		after |= AFTER_SPAN;
 	}
@@ -429,7 +462,7 @@ static unsigned after_release(struct arena *a, struct btag *f, struct arena_span
 	return after;
 }
 
-static void aftermath(struct arena *a, unsigned after, const struct arena_span *left)
+static __attribute__((noinline)) void aftermath(struct arena *a, unsigned after, const struct arena_span *left)
 {
 	if (after & AFTER_SPAN)
 		arena_span_return(a, left);
@@ -463,63 +496,114 @@ static __attribute__((noreturn, cold)) void bad_free(
 		s.size);
 }
 
-/* The end of a free whose last steps are rare ones: f has become free. */
+/* The end of a free: f has become free. */
+static inline void release_end(struct arena *a, struct btag *f, bool timed, port_irq_t irq)
+{
+	struct arena_span left;
+	unsigned after = after_release(a, f, &left);
+
+	if (timed)
+		arena_hold_end(a);
+	spin_unlock(&a->lock, irq);
+	if (unlikely(after))
+		aftermath(a, after, &left);
+}
+
+/* The same for a quick one whose last steps are rare ones. */
 static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
 {
-	struct arena_span left = {0};
-	unsigned after;
-
-	btag_settle(&a->store, f);
-	after = after_release(a, f, &left);
-	spin_unlock(&a->lock, irq);
-	aftermath(a, after, &left);
+	btag_rebin(&a->store, f);
+	if (unlikely(btag_hash_is_sparse(&a->store.hash)))
+		btag_hash_thin(&a->store.hash);
+	release_end(a, f, false, irq);
 }
 
 /* The same where the segment is still used, or isn't one of that kind and size at all. */
 static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
 	void *caller, enum btag_kind kind, port_irq_t irq)
 {
-	struct btag *t = btag_find(&a->store, addr);
-	enum mistake m = !t				      ? NOT_ALLOCATED :
-			 t->kind != kind		      ? WRONG_KIND :
-			 t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
-								     NO_MISTAKE;
+	struct btag *t;
+	enum mistake m;
 
+	arena_hold_begin(a);
+	t = btag_find(&a->store, addr);
+	m = !t					      ? NOT_ALLOCATED :
+	    t->kind != kind			      ? WRONG_KIND :
+	    t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
+							NO_MISTAKE;
 	if (m == NO_MISTAKE) {
-		a->frees++;
-		release_settle(a, btag_release(&a->store, t), irq);
+		release_end(a, btag_release(&a->store, t), true, irq);
 		return;
 	}
 	spin_unlock(&a->lock, irq);
 	bad_free(a, m, addr, size, caller);
 }
 
-/* Whether a free that made f free has nothing left to do. */
-static inline bool release_ends(struct arena *a, const struct btag *f)
+/* The end of a free of all that was used of a span, in one piece: the span goes back. */
+static __attribute__((noinline)) void release_span(
+	struct arena *a, struct btag **link, struct btag *span, port_irq_t irq)
 {
-	const struct btag *span;
+	uintptr_t start;
+	size_t size;
+	bool by_xalloc;
 
-	if (unlikely(a->store.spare.count > TAGS_SPARE_MAX || a->queue.slow ||
-		    a->store.hash.needs_care))
-		return false;
-	return !a->afunc || !(span = btag_span_whole(f)) || span_retain(a, span);
+	btag_span_unlink_quick(&a->store, link, span);
+	start = span->start;
+	size = span->size;
+	by_xalloc = span->by_xalloc;
+	btag_span_end_quick(&a->store, span);
+	a->returns++;
+	spin_unlock(&a->lock, irq);
+	span_return(a, start, size, by_xalloc);
 }
 
-/* The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+/* The end of a free that leaves its span with the arena, as far as the segment itself goes. */
+static __attribute__((noinline)) void release_kept(
+	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
+{
+	struct btag *span, *f;
+
+	if (unlikely(btag_release_quick(&a->store, link, t, &f) ||
+		    a->store.spare.count > TAGS_SPARE_MAX ||
+		    ((span = btag_span_whole(f)) && !span_stays(a, span)))) {
+		release_settle(a, f, irq);
+		return;
+	}
+	if (span)
+		a->retained += span->size;
+	spin_unlock(&a->lock, irq);
+}
+
+/* The end of a free in an imported span, which may be wholly free then. */
+static __attribute__((noinline)) void release_imported(
+	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
+{
+	struct btag *span = btag_span_whole(t);
+
+	if (span && !span_stays(a, span))
+		release_span(a, link, span, irq);
+	else
+		release_kept(a, link, t, irq);
+}
+
+/* The rare steps are apart, and each is the last thing done: nothing lives across a call.  A segment of
+ * whole quanta is that of `size` if it is larger by less than one. */
 __attribute__((noinline)) void arena_take_back(
 	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
 	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag **link, *t = btag_hash_seek(&s->hash, addr, &link), *f;
-	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
 
-	if (unlikely(!s->quick || !t || t->kind != kind || t->size != units)) {
+	if (unlikely(!t || s->detour || t->kind != kind || t->size - size >= s->quantum)) {
 		release_slow(a, addr, size, caller, kind, irq);
 		return;
 	}
-	a->frees++;
-	if (unlikely(btag_release_quick(s, link, t, units, &f) || !release_ends(a, f))) {
+	if (a->afunc) {
+		release_imported(a, link, t, irq);
+		return;
+	}
+	if (unlikely(btag_release_quick(s, link, t, &f) || s->spare.count > TAGS_SPARE_MAX)) {
 		release_settle(a, f, irq);
 		return;
 	}
@@ -533,7 +617,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 	bool found;
 
 	do {
-		port_irq_t irq = spin_lock(&a->lock);
+		port_irq_t irq = arena_lock(a);
 
 		span = a->retained ? btag_span_above(&a->store, from) : NULL;
 		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
@@ -543,7 +627,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 			a->retained -= span->size;
 			span_leave(a, span, left);
 		}
-		spin_unlock(&a->lock, irq);
+		arena_unlock(a, irq);
 	} while (span && !found && from != 0);
 	return found;
 }
@@ -552,15 +636,16 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 
 static void hash_page_fetch(struct arena *a)
 {
+	enum arena_failure why;
 	uintptr_t page;
 	port_irq_t irq;
 
-	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page))
+	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page, &why))
 		return;
 	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_hash_give_page(&a->store.hash, (void *)page);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 void arena_hash_page_return(struct arena *a, void *page)
@@ -572,11 +657,11 @@ void arena_hash_page_return(struct arena *a, void *page)
 
 static void hash_care(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	bool wants = a->store.hash.wants_page;
 	void *surplus = wants ? NULL : btag_hash_take_page(&a->store.hash, BTAG_HASH_SPARE_MAX);
 
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (wants)
 		hash_page_fetch(a);
 	if (surplus)
@@ -627,11 +712,11 @@ static __attribute__((noreturn, cold)) void wait_forever(
 		size, (size_t)s.free, (size_t)s.largest_free);
 }
 
-static void note_failure(struct arena *a)
+void arena_count_failure(struct arena *a, enum arena_failure why)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	a->failures++;
+	a->failures_by[why]++;
 	spin_unlock(&a->lock, irq);
 }
 
@@ -643,6 +728,7 @@ struct request {
 	size_t units;
 	unsigned flags;
 	uintptr_t result;
+	enum arena_failure why; /* it wasn't served */
 };
 
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
@@ -651,22 +737,57 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
+/* This core's shelf of a size that the front takes, rounded up. */
+static inline struct arena_shelf *shelf_of(const struct arena *a, size_t size)
+{
+	/* (size - 1) / quantum: the share is too small by less than one, so what is too little in the product
+	 * is less than size * quantum / 2^64, less than one, quantumths: a multiple of the quantum falls just
+	 * short of its number of quanta, and nothing else short of a whole one. */
+	size_t i = (size_t)((unsigned __int128)size * a->quantum_share >> 64);
+
+	return (struct arena_shelf *)((char *)a->shelves[i] + port_core_id() * ARENA_SHELF_STRIDE);
+}
+
+/* NULL: the shelf has nothing. */
+static inline void *shelf_take(const struct arena *a, size_t size)
+{
+	struct arena_shelf *shelf = shelf_of(a, size);
+
+	shelf->allocs++;
+	return port_stack_pop(&shelf->stack);
+}
+
+/* false: the shelf has no room. */
+static inline bool shelf_put(const struct arena *a, void *addr, size_t size)
+{
+	struct arena_shelf *shelf = shelf_of(a, size);
+
+	shelf->frees++;
+	return port_stack_push(&shelf->stack, addr);
+}
+
+static void *front_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	void *cached = shelf_take(a, size);
+
+	return cached ? cached : a->front->alloc(a->front, size, flags);
+}
+
 static bool request_serve(void *arg)
 {
 	struct request *r = arg;
-	struct arena_front *front = r->arena->front;
 
 	/* While it waits, what fits goes back to the front's slabs. */
 	if (is_fronted(r->arena, r->units) && !(r->flags & ARENA_FITS)) {
-		r->result = (uintptr_t)front->alloc(front, r->units, MEM_ATOMIC);
+		r->result = (uintptr_t)front_alloc(r->arena, r->units, MEM_ATOMIC);
 		if (r->result)
 			return true;
 	}
-	return serve(r->arena, r->units, r->flags, &r->result);
+	return serve(r->arena, r->units, r->flags, &r->result, &r->why);
 }
 
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	void *caller)
+	enum arena_failure why, void *caller)
 {
 	bool served = false;
 
@@ -675,32 +796,38 @@ bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *
 	if (deadline > 0)
 		served = arena_wait(a, size, try, arg, deadline, NULL);
 	if (!served)
-		note_failure(a);
+		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
 	return served;
+}
+
+/* The end of an allocation that was served. */
+static inline void *alloc_end(struct arena *a, uintptr_t result)
+{
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
+	return (void *)result;
 }
 
 /* Sleeps until `deadline`; 0: doesn't sleep. */
 static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned flags,
 	uint64_t deadline, void *caller)
 {
-	struct request r = {a, units, flags, 0};
+	struct request r = {a, units, flags, 0, ARENA_FAILURE_SHORTAGE};
 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result)))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, caller))
+	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result, &r.why)))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
 			return NULL;
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-	return (void *)r.result;
+	return alloc_end(a, r.result);
 }
 
 /* What most requests come with: a memory flag that is legal here, and no fit. */
-static inline bool flags_plain(unsigned flags)
+static inline bool flags_plain(unsigned flags, bool may_sleep)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
+		return may_sleep;
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
@@ -711,9 +838,9 @@ static __attribute__((noinline)) void *alloc_until(
 
 	arena_check_flags(a, flags, caller);
 	if (is_fronted(a, units) && !(flags & ARENA_FITS)) {
-		void *cached = a->front->alloc(a->front, units, flags);
+		void *cached = front_alloc(a, units, flags);
 
-		if (__builtin_expect(cached != NULL, 1))
+		if (cached)
 			return cached;
 	}
 	return segment_alloc(a, size, units, flags, deadline, caller);
@@ -724,7 +851,23 @@ static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, voi
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
-/* Nothing serves at once: the lock, held, is let go. */
+/* The shelf had nothing, or the flags aren't plain. */
+static __attribute__((noinline)) void *alloc_missed(
+	struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	void *cached;
+
+	arena_check_flags(a, flags, caller);
+	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, size, flags)))
+		return cached;
+	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
+		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
+}
+
+/* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations do, ends
+ * there.  The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+
+/* Nothing serves at once, or the request isn't a plain one. */
 static __attribute__((noinline)) void *alloc_slow(
 	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
 {
@@ -732,49 +875,124 @@ static __attribute__((noinline)) void *alloc_slow(
 	return alloc_from(a, size, flags, caller);
 }
 
-/* The end of an allocation whose last steps are rare ones: it was cut off f. */
-static __attribute__((noinline)) void *alloc_settle(
-	struct arena *a, struct btag *f, uintptr_t result, port_irq_t irq)
+/* The end of an allocation that fills the hash. */
+static __attribute__((noinline)) void *alloc_grow(struct arena *a, uintptr_t result, port_irq_t irq)
 {
-	btag_settle(&a->store, f);
+	btag_hash_grow(&a->store.hash);
 	spin_unlock(&a->lock, irq);
 	if (arena_needs_care(a))
 		arena_care(a);
 	return (void *)result;
 }
 
-/* What most allocations that no front takes are: an instant fit that serves.  The rare steps are apart, and
- * each is the last thing done: nothing lives across a call. */
-static __attribute__((noinline)) void *alloc_instant(
-	struct arena *a, size_t size, unsigned flags, void *caller)
+/* The end of an allocation whose last steps are rare ones: it was cut off f. */
+static __attribute__((noinline)) void *alloc_settle(
+	struct arena *a, struct btag *f, uintptr_t result, port_irq_t irq)
 {
-	struct btag_store *s = &a->store;
-	size_t units = ((size - 1) | (s->quantum - 1)) + 1; /* if the quantum is a power of two */
-	struct btag *f, *t;
-	uintptr_t result;
-	port_irq_t irq;
-
-	if (unlikely(!flags_plain(flags) || units == 0 || arena_queues(a, flags)))
-		return alloc_from(a, size, flags, caller);
-	irq = spin_lock(&a->lock);
-	if (unlikely(!s->quick))
-		return alloc_slow(a, size, flags, caller, irq);
-	f = btag_fit_quick(s, units >> s->shift);
-	if (unlikely(!f || (s->spare.count <= a->tag_reserve && f->size != units)))
-		return alloc_slow(a, units, flags, caller, irq);
-	arena_span_begin_use(a, f);
-	a->allocs++;
-	if (unlikely(btag_carve_quick(s, f, units, &t) || s->hash.needs_care))
-		return alloc_settle(a, f, t->start, irq);
-	result = t->start;
+	btag_rebin(&a->store, f);
+	if (unlikely(btag_hash_is_full(&a->store.hash)))
+		return alloc_grow(a, result, irq);
 	spin_unlock(&a->lock, irq);
 	return (void *)result;
 }
 
-void *arena_segment_alloc(struct arena *a, size_t size, unsigned flags)
+/* The tags for an import are held. */
+static __attribute__((noinline)) void *alloc_imported(
+	struct arena *a, size_t units, unsigned flags, void *caller)
 {
-	return segment_alloc(a, size, btag_round_up(&a->store, size), flags, 0,
-		__builtin_return_address(0));
+	uintptr_t result = serve_import(a, units, flags);
+
+	if (unlikely(result == 0))
+		return alloc_from(a, units, flags, caller);
+	return alloc_end(a, result);
+}
+
+/* Nothing held serves: the tags for a span are held from the moment that showed it, and no search is needed. */
+static __attribute__((noinline)) void *alloc_import(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	size_t units = (((size - 1) >> a->store.shift) + 1) << a->store.shift;
+
+	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a))
+		return alloc_slow(a, size, flags, caller, irq);
+	spin_unlock(&a->lock, irq);
+	return alloc_imported(a, units, flags, caller);
+}
+
+/* Nothing surely serves. */
+static __attribute__((noinline)) void *alloc_unsure(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	size_t units = btag_round_up(&a->store, size);
+
+	if (units > 0 && btag_may_serve(&a->store, units))
+		return alloc_slow(a, size, flags, caller, irq);
+	return alloc_import(a, size, flags, caller, irq);
+}
+
+/* Another fit than the first that serves: next fit goes on where it stands, if it can. */
+static __attribute__((noinline)) void *alloc_next(
+	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
+{
+	struct btag_store *s = &a->store;
+	size_t units;
+	uintptr_t start;
+	struct btag *f;
+
+	if (!flags_plain(flags ^ ARENA_NEXTFIT, port_irq_were_enabled(irq)) || s->detour)
+		return alloc_slow(a, size, flags, caller, irq);
+	units = btag_round_up(s, size);
+	f = units ? btag_next_quick(s, units, &start) : NULL;
+	if (!f || s->spare.count < a->tag_reserve + TAGS_PER_CARVE)
+		return alloc_slow(a, size, flags, caller, irq);
+	arena_span_begin_use(a, f);
+	arena_count_alloc(a, BTAG_FIT_NEXT, BTAG_USED);
+	if (unlikely(btag_carve_next_quick(s, f, start, units)))
+		return alloc_settle(a, f, start, irq);
+	spin_unlock(&a->lock, irq);
+	return (void *)start;
+}
+
+/* What most allocations that no front takes are: an instant fit that serves. */
+static __attribute__((noinline)) void *alloc_instant(
+	struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	struct btag_store *s = &a->store;
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t above, units;
+	struct btag *f, *t;
+	uintptr_t result;
+
+	if (unlikely(!flags_plain(flags, port_irq_were_enabled(irq))))
+		return alloc_next(a, size, flags, caller, irq);
+	if (unlikely(s->detour))
+		return alloc_slow(a, size, flags, caller, irq);
+	/* A size of 0, or one too large to be rounded up, is more than any segment has. */
+	above = (size - 1) >> s->shift;
+	units = (above + 1) << s->shift;
+	f = btag_fit_quick(s, above);
+	if (unlikely(!f))
+		return s->segments_free > 0 ? alloc_unsure(a, size, flags, caller, irq) :
+					      alloc_import(a, size, flags, caller, irq);
+	if (unlikely(s->spare.count <= a->tag_reserve && f->size != units))
+		return alloc_slow(a, size, flags, caller, irq);
+	arena_span_begin_use(a, f);
+	a->allocs++;
+	result = f->start;
+	if (unlikely(btag_carve_quick(s, f, units, &t)))
+		return alloc_settle(a, f, result, irq);
+	spin_unlock(&a->lock, irq);
+	return (void *)result;
+}
+
+void *arena_segment_alloc(struct arena *a, size_t size)
+{
+	enum arena_failure why;
+	uintptr_t result;
+
+	if (!serve(a, btag_round_up(&a->store, size), MEM_ATOMIC, &result, &why))
+		return NULL;
+	return alloc_end(a, result);
 }
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
@@ -786,22 +1004,21 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
 
-	if (is_fronted(a, units))
-		a->front->free(a->front, addr, units, caller);
-	else
+	if (!is_fronted(a, units))
 		arena_segment_free(a, addr, size, caller);
+	else if (!shelf_put(a, addr, units))
+		a->front->free(a->front, addr, units, caller);
 }
 
-/* The front rounds up by itself. */
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	void *caller = __builtin_return_address(0), *cached;
+	void *cached;
 
 	if (!is_fronted(a, size))
-		return alloc_instant(a, size, flags, caller);
-	if (flags_plain(flags) && (cached = a->front->alloc(a->front, size, flags)))
+		return alloc_instant(a, size, flags, __builtin_return_address(0));
+	if (flags_plain(flags, port_irq_enabled()) && (cached = shelf_take(a, size)))
 		return cached;
-	return alloc_from(a, size, flags, caller);
+	return alloc_missed(a, size, flags, __builtin_return_address(0));
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -816,10 +1033,10 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 
 void arena_free(struct arena *a, void *addr, size_t size)
 {
-	if (is_fronted(a, size))
-		a->front->free(a->front, addr, size, __builtin_return_address(0));
-	else
+	if (!is_fronted(a, size))
 		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
+	else if (unlikely(!shelf_put(a, addr, size)))
+		a->front->free(a->front, addr, size, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)

@@ -39,7 +39,7 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 
 static uint64_t version_of(const struct arena *a)
 {
-	return a->allocs + a->frees + a->imports + a->returns + a->store.total;
+	return 2 * a->allocs - btag_hash_used(&a->store.hash) + a->imports + a->returns + a->store.total;
 }
 
 /* One segment and its neighbours */
@@ -126,7 +126,7 @@ static void check_tag(struct check *c, const struct btag *t)
 /* Returns false at the end of the list. */
 static bool check_step(struct check *c, struct btag_cursor *cursor)
 {
-	port_irq_t irq = spin_lock(&c->arena->lock);
+	port_irq_t irq = arena_lock(c->arena);
 	uintptr_t start;
 	struct btag *t = NULL;
 
@@ -136,7 +136,7 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 			break;
 		check_tag(c, t);
 	}
-	spin_unlock(&c->arena->lock, irq);
+	arena_unlock(c->arena, irq);
 	return t && !c->failed;
 }
 
@@ -146,20 +146,20 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 static void check_bits(struct check *c, size_t word)
 {
 	const struct btag_store *s = &c->arena->store;
-	port_irq_t irq = spin_lock(&c->arena->lock);
+	port_irq_t irq = arena_lock(c->arena);
 
 	for (size_t b = word * 64; b < BTAG_BINS && b < (word + 1) * 64; b++)
 		if (bitmap_test(s->bin_map, b) != (s->bins[b] != NULL))
 			fail(c, 4, "a bin's bit is wrong", b);
 	if (bitmap_test(&s->bin_summary, word) != (s->bin_map[word] != 0))
 		fail(c, 4, "a bit of the bins' summary is wrong", word);
-	spin_unlock(&c->arena->lock, irq);
+	arena_unlock(c->arena, irq);
 }
 
 /* Checks up to CHECK_BUCKETS buckets from *bucket on; returns false behind the last. */
 static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 {
-	port_irq_t irq = spin_lock(&c->arena->lock);
+	port_irq_t irq = arena_lock(c->arena);
 	const struct btag_hash *h = &c->arena->store.hash;
 	bool more = true;
 
@@ -172,7 +172,7 @@ static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 				fail(c, 5, "a bucket of the hash holds what it shouldn't", *bucket);
 		++*bucket;
 	}
-	spin_unlock(&c->arena->lock, irq);
+	arena_unlock(c->arena, irq);
 	return more && !c->failed;
 }
 
@@ -180,11 +180,11 @@ static void check_supply(struct check *c)
 {
 	struct arena *a = c->arena;
 	port_irq_t irq = spin_lock(&a->supply->lock);
-	port_irq_t base_irq = spin_lock(&a->base->lock);
+	port_irq_t base_irq = arena_lock(a->base);
 
 	if (a->base->store.spare.count < a->base->tag_reserve)
 		fail(c, 9, "the base arena's reserve of tags is gone", a->base->store.spare.count);
-	spin_unlock(&a->base->lock, base_irq);
+	arena_unlock(a->base, base_irq);
 	if (!tag_supply_sound(a->supply, CHECK_TAG_PAGES))
 		fail(c, 10, "the tag supply's pages and counts disagree", a->supply->idle);
 	spin_unlock(&a->supply->lock, irq);
@@ -194,28 +194,28 @@ static void check_sums(struct check *c, size_t hashed)
 {
 	struct arena *a = c->arena;
 	const struct btag_store *s = &a->store;
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	if (version_of(a) == c->version) {
 		if (c->total != s->total || c->used != s->used)
 			fail(c, 7, "the sum of the segments isn't the amount on record", c->total);
 		if (c->spans != s->spans || c->segments_free != s->segments_free ||
-			c->segments_used != s->hash.used)
+			c->segments_used != btag_hash_used(&s->hash))
 			fail(c, 7, "the number of segments isn't the one on record", c->spans);
 		if (c->retained != a->retained || a->retained > a->retain_max)
 			fail(c, 8, "the spans that are wholly free aren't what is retained", c->retained);
-		if (hashed != s->hash.used)
+		if (hashed != btag_hash_used(&s->hash))
 			fail(c, 5, "the hash doesn't hold as many segments as it should", hashed);
 	}
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 static bool changed_since(struct check *c)
 {
-	port_irq_t irq = spin_lock(&c->arena->lock);
+	port_irq_t irq = arena_lock(c->arena);
 	bool changed = version_of(c->arena) != c->version;
 
-	spin_unlock(&c->arena->lock, irq);
+	arena_unlock(c->arena, irq);
 	return changed;
 }
 
@@ -224,11 +224,11 @@ static void check_once(struct check *c)
 	struct arena *a = c->arena;
 	struct btag_cursor cursor;
 	size_t bucket = 0, hashed = 0;
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	c->version = version_of(a);
 	btag_cursor_open(&a->store, &cursor);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 
 	while (check_step(c, &cursor))
 		;
@@ -240,9 +240,9 @@ static void check_once(struct check *c)
 	if (!c->failed)
 		check_sums(c, hashed);
 
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_cursor_close(&a->store, &cursor);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 int arena_check(struct arena *a, struct sink *sink)

@@ -40,12 +40,13 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	arena_queue_init(&a->queue);
 	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
-	a->next_fit.at = &a->store.anchor;
 }
 
 void arena_set_front(struct arena *a, struct arena_front *front)
 {
 	a->front = front;
+	a->shelves = front ? front->shelves : NULL;
+	a->quantum_share = UINT64_MAX / a->store.quantum;
 	a->front_max = front ? a->qcache_max : 0;
 }
 
@@ -71,10 +72,10 @@ static void arena_enter(struct arena *a)
 /* Tags for one more span, in the arena's hand: 0 or -ENOMEM. */
 static int span_tags(struct arena *a, struct btag_chain *tags)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	btag_take(&a->store, tags, a->store.spare.count > a->tag_reserve + 2 ? 2 : 0);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (tags->count < 2)
 		arena_tags_fetch(a, tags, 2);
 	return tags->count < 2 ? -ENOMEM : 0;
@@ -82,7 +83,7 @@ static int span_tags(struct arena *a, struct btag_chain *tags)
 
 static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, size_t size)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	int error = 0;
 	bool slow;
 
@@ -93,7 +94,7 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 		btag_span_add(&a->store, start, size);
 	}
 	slow = a->queue.slow;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (slow)
 		arena_freed(a);
 	return error;
@@ -182,6 +183,7 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->node_supply = a->base->node_supply;
 	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
 	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
+	a->imports_aligned = a->source && arena_imports_aligned(a);
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 
@@ -310,9 +312,9 @@ static void count_live(struct arena *a, struct in_use *u)
 	u->cached = 0;
 	if (a->front)
 		a->front->usage(a->front, &held, &u->cached);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	u->live = a->store.used - own - held + u->cached;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 /* arenas_and_slabs_lock is held. */

@@ -36,13 +36,13 @@ size_t arena_spans_reap(struct arena *a, size_t wanted)
 /* Shrinks it a little; says whether there is more to do. */
 static bool hash_step(struct arena *a, void **page)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	bool more = true;
 
 	for (int i = 0; i < REAP_SHRINKS && more; i++)
 		more = btag_hash_shrink(&a->store.hash);
 	*page = btag_hash_take_page(&a->store.hash, 0);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return more || *page;
 }
 
@@ -67,12 +67,12 @@ static void tags_reap(struct arena *a)
 	struct btag_chain chain;
 
 	do {
-		port_irq_t irq = spin_lock(&a->lock);
+		port_irq_t irq = arena_lock(a);
 		size_t spare = a->store.spare.count - a->tag_reserve;
 
 		chain = (struct btag_chain){NULL, 0};
 		btag_take(&a->store, &chain, spare < REAP_TAGS ? spare : REAP_TAGS);
-		spin_unlock(&a->lock, irq);
+		arena_unlock(a, irq);
 		arena_tags_return(a, &chain);
 	} while (chain.count == REAP_TAGS);
 }
@@ -116,7 +116,7 @@ static bool segment_tag_move(struct arena *a, struct btag *t)
 /* The same for the tags that a base arena keeps in reserve. */
 static size_t reserve_move(struct arena *base)
 {
-	port_irq_t irq = spin_lock(&base->supply->lock), inner = spin_lock(&base->lock);
+	port_irq_t irq = spin_lock(&base->supply->lock), inner = arena_lock(base);
 	struct btag_chain reserve = {NULL, 0};
 	size_t moved = 0;
 
@@ -130,7 +130,7 @@ static size_t reserve_move(struct arena *base)
 			moved++;
 		}
 	}
-	spin_unlock(&base->lock, inner);
+	arena_unlock(base, inner);
 	spin_unlock(&base->supply->lock, irq);
 	return moved;
 }
@@ -139,7 +139,7 @@ static size_t reserve_move(struct arena *base)
  * on: segments are left, and idle tags enough to fill a page. */
 static size_t compact_step(struct arena *a, struct btag_cursor *c, bool *more)
 {
-	port_irq_t irq = spin_lock(&a->supply->lock), inner = spin_lock(&a->lock);
+	port_irq_t irq = spin_lock(&a->supply->lock), inner = arena_lock(a);
 	struct btag *t = NULL;
 	uintptr_t start;
 	size_t moved = 0;
@@ -150,7 +150,7 @@ static size_t compact_step(struct arena *a, struct btag_cursor *c, bool *more)
 		*more = t != NULL;
 		moved += t && segment_tag_move(a, t);
 	}
-	spin_unlock(&a->lock, inner);
+	arena_unlock(a, inner);
 	spin_unlock(&a->supply->lock, irq);
 	return moved;
 }
@@ -161,16 +161,16 @@ static size_t compact(struct arena *a)
 	struct btag_cursor c;
 	size_t moved = 0;
 	bool more;
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	btag_cursor_open(&a->store, &c);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	do
 		moved += compact_step(a, &c, &more);
 	while (more);
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_cursor_close(&a->store, &c);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return moved;
 }
 

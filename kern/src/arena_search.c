@@ -26,7 +26,7 @@ static bool node_page_fetch(struct arena *base)
 	uintptr_t page = 0;
 
 	arena_tags_fetch(base, &tags, 1);
-	irq = spin_lock(&base->lock);
+	irq = arena_lock(base);
 	btag_give(&base->store, &tags);
 	f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
 	if (f && (base->store.spare.count > base->tag_reserve || f->size == PORT_PAGE_SIZE)) {
@@ -34,7 +34,7 @@ static bool node_page_fetch(struct arena *base)
 		btag_carve(&base->store, f, page, PORT_PAGE_SIZE);
 		base->allocs++;
 	}
-	spin_unlock(&base->lock, irq);
+	arena_unlock(base, irq);
 	if (page == 0)
 		return false;
 	irq = spin_lock(&base->node_supply->lock);
@@ -63,9 +63,9 @@ static bool nodes_fetch(struct arena *a, size_t count)
 	if (chain.count == 0 && node_page_fetch(a->base))
 		nodes_take(a, &chain, count);
 	some = chain.count > 0;
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_index_give(&a->store, &chain);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (!arena_is_base(a) && arena_needs_care(a->base))
 		arena_care(a->base);
 	return some;
@@ -82,12 +82,12 @@ static void nodes_return(struct arena *a, struct btag_chain *chain)
 void arena_index_care(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	size_t lacks = a->store.index.live ? btag_index_lacks(&a->store) : 0;
 
 	if (lacks == 0)
 		btag_index_take(&a->store, &chain);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (lacks > 0)
 		nodes_fetch(a, lacks);
 	else
@@ -101,7 +101,7 @@ enum build { BUILD_ON, BUILD_DONE, BUILD_LACKS };
 /* One step.  What an index dropped before has left is taken apart first. */
 static enum build build_step(struct arena *a, size_t *lacks, struct btag_chain *dead)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	struct btag_store *s = &a->store;
 	enum build b = BUILD_ON;
 
@@ -114,17 +114,17 @@ static enum build build_step(struct arena *a, size_t *lacks, struct btag_chain *
 		b = BUILD_LACKS;
 	else
 		b = btag_index_build(s) ? BUILD_DONE : BUILD_ON;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return b;
 }
 
 bool arena_index_build(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	enum build b;
 
 	btag_index_begin(&a->store);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	for (;;) {
 		struct btag_chain dead = {NULL, 0};
 		size_t lacks;
@@ -134,9 +134,9 @@ bool arena_index_build(struct arena *a)
 		if (b == BUILD_DONE || (b == BUILD_LACKS && !nodes_fetch(a, lacks)))
 			break;
 	}
-	irq = spin_lock(&a->lock);
+	irq = arena_lock(a);
 	btag_index_end(&a->store);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	if (b != BUILD_DONE)
 		arena_index_drop(a);
 	return b == BUILD_DONE;
@@ -145,20 +145,20 @@ bool arena_index_build(struct arena *a)
 void arena_index_drop(struct arena *a)
 {
 	bool more;
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	if (a->store.index.builders == 0)
 		btag_index_drop(&a->store);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	do {
 		struct btag_chain chain = {NULL, 0};
 
-		irq = spin_lock(&a->lock);
+		irq = arena_lock(a);
 		more = !a->store.index.live && a->store.index.builders == 0;
 		if (more)
 			btag_index_take(&a->store, &chain);
 		more = more && a->store.index.nodes_held > 0;
-		spin_unlock(&a->lock, irq);
+		arena_unlock(a, irq);
 		nodes_return(a, &chain);
 	} while (more);
 }
@@ -190,9 +190,9 @@ static void held_carve(
 	arena_span_begin_use(a, p->f);
 	t = btag_carve(&a->store, p->f, p->start, p->size);
 	t->kind = kind;
-	a->allocs++;
+	arena_count_alloc(a, rq->fit, kind);
 	if (rq->fit == BTAG_FIT_NEXT)
-		arena_next_fit_move(a, t);
+		btag_cursor_move(&a->store.next_fit, t);
 }
 
 static enum step step_of(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
@@ -204,7 +204,7 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	case BTAG_WANTS_INDEX:
 		a->store.index.wanted = true;
 		return STEP_INDEX;
-	case BTAG_WANTS_TRIPLE:
+	case BTAG_WANTS_MORE:
 		return STEP_AGAIN;
 	default:
 		break;
@@ -215,33 +215,48 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	return STEP_SERVED;
 }
 
+/* How many segments and nodes a hold of the lock has looked at. */
+static inline void note_looks(struct arena *a)
+{
+	if (__builtin_expect(a->store.looks > a->search_looks_max, 0))
+		a->search_looks_max = a->store.looks;
+}
+
 /* The search, with more tags; and if the index lacks the triple, a step toward adding it. */
 static enum step search_step(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
 	struct btag_chain *tags, struct btag_place *place)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	enum step step;
 
+	a->store.looks = 0;
 	btag_give(&a->store, tags);
 	step = step_of(a, rq, kind, place);
-	if (step == STEP_AGAIN && btag_index_keep(&a->store, &rq->triple))
+	if (step == STEP_AGAIN && btag_index_keep(&a->store, rq))
 		step = step_of(a, rq, kind, place);
-	spin_unlock(&a->lock, irq);
+	note_looks(a);
+	arena_unlock(a, irq);
 	return step;
 }
 
 /* No tags can be had: a segment of just the size takes none. */
 static bool serve_exact(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
-	struct btag_place *place)
+	struct btag_place *place, enum arena_failure *why)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	size_t least = btag_round_up(&a->store, rq->size);
-	struct btag *f = least ? btag_fit_exact(&a->store, least) : NULL;
-	bool serves = f && btag_place_in(&a->store, rq, f, 0, place) && tags_to_carve(place) == 0;
+	struct btag *f;
+	bool serves;
 
+	a->store.looks = 0;
+	f = least ? btag_fit_exact(&a->store, least) : NULL;
+	serves = f && btag_place_in(&a->store, rq, f, 0, place) && tags_to_carve(place) == 0;
 	if (serves)
 		held_carve(a, rq, kind, place);
-	spin_unlock(&a->lock, irq);
+	else
+		*why = ARENA_FAILURE_TAGS;
+	note_looks(a);
+	arena_unlock(a, irq);
 	return serves;
 }
 
@@ -252,7 +267,7 @@ static void poke(struct arena *a)
 }
 
 bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
-	struct btag_place *place)
+	struct btag_place *place, enum arena_failure *why)
 {
 	struct btag_chain tags = {NULL, 0};
 	enum step step;
@@ -264,23 +279,26 @@ bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags
 		if (step == STEP_TAGS) {
 			arena_tags_fetch(a, &tags, SEARCH_TAGS);
 			if (tags.count == 0)
-				return serve_exact(a, rq, kind, place);
+				return serve_exact(a, rq, kind, place, why);
 		}
-		if (step == STEP_INDEX && (flags & MEM_ATOMIC))
+		if (step == STEP_INDEX && (flags & MEM_ATOMIC)) {
+			*why = ARENA_FAILURE_INDEX;
 			poke(a);
-		if (step == STEP_INDEX && ((flags & MEM_ATOMIC) || !arena_index_build(a)))
 			break;
+		}
+		if (step == STEP_INDEX && !arena_index_build(a)) {
+			*why = ARENA_FAILURE_TAGS;
+			break;
+		}
 	}
 	return step == STEP_SERVED;
 }
 
 void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags)
 {
-	enum btag_fit fit = flags & ARENA_BESTFIT ? BTAG_FIT_BEST :
-			    flags & ARENA_NEXTFIT ? BTAG_FIT_NEXT :
-						    BTAG_FIT_ANY;
+	enum btag_fit fit = arena_fit_of(flags);
 
 	btag_request_plain(rq, &a->store, size, fit);
 	rq->surely = fit == BTAG_FIT_ANY;
-	rq->cursor = &a->next_fit;
+	rq->cursor = &a->store.next_fit;
 }

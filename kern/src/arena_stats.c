@@ -6,6 +6,27 @@
 
 #include "lib/string.h"
 
+/* Of numbers that a thousand would make wrap the last bits don't matter. */
+static uint64_t permille(uint64_t part, uint64_t whole)
+{
+	if (whole > UINT64_MAX / 1000) {
+		part >>= 10;
+		whole >>= 10;
+	}
+	return whole ? 1000 * part / whole : 0;
+}
+
+static void read_reasons(const struct arena *a, struct arena_stats *stats)
+{
+	memcpy(stats->allocs_by, a->allocs_by, sizeof(stats->allocs_by));
+	stats->allocs_by[ARENA_STYLE_INSTANT] = a->allocs;
+	for (int i = ARENA_STYLE_INSTANT + 1; i < ARENA_STYLES; i++)
+		stats->allocs_by[ARENA_STYLE_INSTANT] -= a->allocs_by[i];
+	memcpy(stats->failures_by, a->failures_by, sizeof(stats->failures_by));
+	for (int i = 0; i < ARENA_FAILURES; i++)
+		stats->failures += a->failures_by[i];
+}
+
 void arena_read_stats(struct arena *a, struct arena_stats *stats)
 {
 	const struct btag_store *s = &a->store;
@@ -19,20 +40,25 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->qcache_max = a->qcache_max;
 	stats->total = s->total;
 	stats->used = s->used;
+	stats->used_peak = s->used > s->used_peak ? s->used : s->used_peak;
 	stats->free = s->total - s->used;
 	stats->largest_free = btag_largest_free(s);
+	stats->fragmentation_permille = permille(stats->free - stats->largest_free, stats->free);
 	stats->spans = s->spans;
-	stats->segments_used = s->hash.used;
+	stats->segments_used = btag_hash_used(&s->hash);
 	stats->segments_free = s->segments_free;
 	stats->allocs = a->allocs;
-	stats->frees = a->frees;
-	stats->failures = a->failures;
+	stats->frees = a->allocs - btag_hash_used(&s->hash);
+	read_reasons(a, stats);
 	stats->imports = a->imports;
 	stats->returns = a->returns;
 	stats->waiting = a->queue.count;
 	stats->sleeps = a->queue.sleeps;
 	stats->wakeups = a->queue.wakeups;
 	stats->waits_served = a->queue.served;
+	stats->retained = a->retained;
+	stats->search_looks_max = a->search_looks_max;
+	stats->hold_ns_max = port_ticks_ns(a->hold_ticks_max);
 	stats->tags_spare = s->spare.count;
 	stats->hash_buckets = s->hash.buckets;
 	stats->hash_pages = s->hash.pages_held;
@@ -41,10 +67,10 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 
 void arena_get_stats(struct arena *a, struct arena_stats *stats)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	arena_read_stats(a, stats);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 /* Walks */
@@ -67,31 +93,31 @@ static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
 
 static size_t walk_step(struct arena *a, struct btag_cursor *c, struct arena_segment *step)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	size_t n = 0;
 	uintptr_t start;
 	struct btag *t;
 
 	while (n < ARENA_WALK_STEP && (t = btag_cursor_next(&a->store, c, &start)))
 		step[n++] = segment_of(t, start);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return n;
 }
 
 static void walk_open(struct arena *a, struct btag_cursor *c)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	btag_cursor_open(&a->store, c);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 static void walk_close(struct arena *a, struct btag_cursor *c)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 
 	btag_cursor_close(&a->store, c);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 }
 
 void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void *arg), void *arg)
@@ -108,11 +134,33 @@ void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void 
 	walk_close(a, &c);
 }
 
+/* Histogram */
+
+static bool count_free(const struct arena_segment *s, void *arg)
+{
+	struct arena_free_class *classes = arg, *c;
+
+	if (s->kind == ARENA_SEGMENT_FREE) {
+		c = &classes[63 - __builtin_clzl(s->size)];
+		c->segments++;
+		c->units += s->size;
+	}
+	return true;
+}
+
+void arena_free_histogram(struct arena *a, struct arena_free_class classes[ARENA_FREE_CLASSES])
+{
+	memset(classes, 0, ARENA_FREE_CLASSES * sizeof(classes[0]));
+	arena_walk(a, count_free, classes);
+}
+
+/* One segment */
+
 /* Looks at a few segments; returns whether addr may still lie further on. */
 static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
 	struct arena_segment *segment, bool *found)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	struct btag *t = NULL;
 	uintptr_t start;
 
@@ -124,14 +172,14 @@ static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
 	}
 	if (*found)
 		*segment = segment_of(t, t->start);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return t && t->start <= addr && !*found;
 }
 
 /* From the span on that addr lies in; should that go meanwhile, from the one before. */
 bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *segment)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq = arena_lock(a);
 	struct btag_cursor c;
 	struct btag *span;
 	bool found = false;
@@ -140,7 +188,7 @@ bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *s
 	span = btag_span_below(&a->store, addr);
 	if (span)
 		c.at = span;
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	while (find_step(a, &c, addr, segment, &found))
 		;
 	walk_close(a, &c);

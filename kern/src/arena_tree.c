@@ -73,7 +73,7 @@ unsigned arena_tree_depth(const struct arena *a)
 	return depth;
 }
 
-static void row_fill(struct arena *a, struct arena_stats *row)
+void arena_tree_place(const struct arena *a, struct arena_stats *row)
 {
 	row->depth = arena_tree_depth(a);
 	row->importers = 0;
@@ -90,7 +90,7 @@ size_t arena_tree_stats(struct arena_stats *rows, size_t max)
 		if (n >= max)
 			continue;
 		arena_get_stats(a, &rows[n]);
-		row_fill(a, &rows[n]);
+		arena_tree_place(a, &rows[n]);
 	}
 	qlock_unlock(&arenas_and_slabs_lock);
 	return n;
@@ -102,7 +102,7 @@ void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void 
 		struct arena_stats row;
 
 		arena_read_stats(a, &row);
-		row_fill(a, &row);
+		arena_tree_place(a, &row);
 		fn(&row, arg);
 	}
 }
@@ -126,7 +126,7 @@ static size_t tags_held(const struct arena *a)
 {
 	const struct btag_store *s = &a->store;
 
-	return s->spare.count + s->spans + s->segments_free + s->hash.used;
+	return s->spare.count + s->spans + s->segments_free + btag_hash_used(&s->hash);
 }
 
 bool arena_base_balances(struct arena *base)

@@ -280,6 +280,7 @@ static void set_slow(struct arena *a, bool slow)
 	port_irq_t irq = spin_lock(&a->lock);
 
 	__atomic_store_n(&a->queue.slow, slow, __ATOMIC_RELAXED);
+	a->store.detour = (a->store.detour & ~BTAG_DETOUR_WAITER) | (slow ? BTAG_DETOUR_WAITER : 0);
 	spin_unlock(&a->lock, irq);
 	if (a->front)
 		a->front->set_slow(a->front, slow);

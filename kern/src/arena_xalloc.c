@@ -62,17 +62,19 @@ static bool request_down(
 	return top || a->source->store.quantum % q == 0 || clip_add(&down->triple, q);
 }
 
-static bool tags_for_import(struct arena *a, struct btag_chain *tags)
+static bool tags_for_import(struct arena *a, struct btag_chain *tags, enum arena_failure *why)
 {
 	port_irq_t irq;
 
 	arena_tags_fetch(a, tags, TAGS_PER_XIMPORT);
 	if (tags->count >= TAGS_PER_XIMPORT)
 		return true;
-	irq = spin_lock(&a->lock);
-	if (a->store.spare.count >= TAGS_PER_XIMPORT - tags->count)
+	irq = arena_lock(a);
+	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT - tags->count)
 		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
+	if (tags->count < TAGS_PER_XIMPORT)
+		*why = ARENA_FAILURE_TAGS;
 	return tags->count >= TAGS_PER_XIMPORT;
 }
 
@@ -80,29 +82,30 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags)
 static const char *install(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
 	uintptr_t start, size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
 {
-	port_irq_t irq = spin_lock(&a->lock);
-	const char *refused = arena_span_refused(a, start, got, a->store.quantum);
+	port_irq_t irq = arena_lock(a);
+	struct btag_extent e;
+	const char *refused = arena_span_refused(a, start, got, a->store.quantum, &e);
 
 	if (!refused) {
 		struct btag *f, *t;
 
 		btag_give(&a->store, tags);
-		f = btag_span_import(&a->store, start, got);
+		f = btag_span_import(&a->store, &e);
 		f->prev->by_xalloc = by_xalloc;
 		a->imports++;
 		if (btag_place_in(&a->store, rq, f, 0, place)) {
 			t = btag_carve(&a->store, f, place->start, place->size);
 			t->kind = kind;
-			a->allocs++;
+			arena_count_alloc(a, rq->fit, kind);
 			if (rq->fit == BTAG_FIT_NEXT)
-				arena_next_fit_move(a, t);
+				btag_cursor_move(&a->store.next_fit, t);
 		} else {
 			btag_span_remove(&a->store, f->prev);
 			a->imports--;
 			refused = "is misaligned: what was asked for doesn't fit in it";
 		}
 	}
-	spin_unlock(&a->lock, irq);
+	arena_unlock(a, irq);
 	return refused;
 }
 
@@ -129,16 +132,30 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 }
 
 static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
-	struct btag_place *place);
+	struct btag_place *place, enum arena_failure *why);
+
+/* The source's place for it; one that it refuses, it counts. */
+static bool ask_source(struct arena *a, const struct btag_request *rq, unsigned flags,
+	struct btag_place *span, enum arena_failure *why)
+{
+	enum arena_failure its = ARENA_FAILURE_SHORTAGE;
+
+	if (serve(a->source, rq, flags, false, span, &its))
+		return true;
+	arena_count_failure(a->source, its);
+	if (its != ARENA_FAILURE_SHORTAGE)
+		*why = its;
+	return false;
+}
 
 static bool import_down(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	unsigned flags, bool top, enum btag_kind kind, struct btag_place *place)
+	unsigned flags, bool top, enum btag_kind kind, struct btag_place *place, enum arena_failure *why)
 {
 	struct btag_request down;
 	struct btag_place span;
 	const char *refused;
 
-	if (!request_down(a, rq, top, &down) || !serve(a->source, &down, flags, false, &span))
+	if (!request_down(a, rq, top, &down) || !ask_source(a, &down, flags, &span, why))
 		return false;
 	refused = install(a, tags, rq, span.start, span.size, true, kind, place);
 	if (refused)
@@ -168,17 +185,17 @@ static bool import_covering(struct arena *a, struct btag_chain *tags, const stru
 
 /* From what the arena holds, or its source.  `top`: the request is of this arena's own caller. */
 static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
-	struct btag_place *place)
+	struct btag_place *place, enum arena_failure *why)
 {
 	struct btag_chain tags = {NULL, 0};
 	bool served;
 
-	if (arena_search(a, rq, flags, BTAG_XALLOCATED, place))
+	if (arena_search(a, rq, flags, BTAG_XALLOCATED, place, why))
 		served = true;
-	else if (!a->afunc || !tags_for_import(a, &tags))
+	else if (!a->afunc || !tags_for_import(a, &tags, why))
 		served = false;
 	else if (passes_down(a))
-		served = import_down(a, &tags, rq, flags, top, BTAG_XALLOCATED, place);
+		served = import_down(a, &tags, rq, flags, top, BTAG_XALLOCATED, place, why);
 	else
 		served = import_covering(a, &tags, rq, flags, place);
 	arena_tags_return(a, &tags);
@@ -196,17 +213,17 @@ bool arena_imports_aligned(const struct arena *a)
 {
 	size_t q = a->store.quantum;
 
-	return passes_down(a) && q > a->source->store.quantum && is_power_of_two(q) &&
+	return q > a->source->store.quantum && passes_down(a) && is_power_of_two(q) &&
 	       is_power_of_two(a->source->store.quantum);
 }
 
-bool arena_import_aligned(
-	struct arena *a, const struct btag_request *rq, unsigned flags, uintptr_t *result)
+bool arena_import_aligned(struct arena *a, const struct btag_request *rq, unsigned flags,
+	uintptr_t *result, enum arena_failure *why)
 {
 	struct btag_chain tags = {NULL, 0};
 	struct btag_place place;
-	bool served = tags_for_import(a, &tags) &&
-		      import_down(a, &tags, rq, flags, true, BTAG_USED, &place);
+	bool served = tags_for_import(a, &tags, why) &&
+		      import_down(a, &tags, rq, flags, true, BTAG_USED, &place, why);
 
 	arena_tags_return(a, &tags);
 	if (served)
@@ -269,13 +286,14 @@ struct wish {
 	const struct btag_request *rq;
 	unsigned flags;
 	struct btag_place place;
+	enum arena_failure why; /* it wasn't served */
 };
 
 static bool wish_serve(void *arg)
 {
 	struct wish *w = arg;
 
-	return serve(w->arena, w->rq, w->flags, true, &w->place);
+	return serve(w->arena, w->rq, w->flags, true, &w->place, &w->why);
 }
 
 void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
@@ -285,7 +303,7 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 	struct constraint c = {align, phase, nocross, minaddr, maxaddr};
 	size_t units = btag_round_up(&a->store, size);
 	struct btag_request rq;
-	struct wish w = {a, &rq, flags, {0}};
+	struct wish w = {a, &rq, flags, {0}, ARENA_FAILURE_SHORTAGE};
 	bool possible;
 
 	check_call(a, size, units, &c, flags, caller);
@@ -297,7 +315,10 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 			size, phase, align, minaddr, maxaddr, nocross);
 	if (possible && !arena_queues(a, flags) && wish_serve(&w))
 		return (void *)w.place.at;
-	if (!arena_shortage(a, units, wish_serve, &w, flags & MEM_WAIT ? PORT_FOREVER : 0, caller))
+	if (!possible)
+		w.why = ARENA_FAILURE_IMPOSSIBLE;
+	if (!arena_shortage(
+		    a, units, wish_serve, &w, flags & MEM_WAIT ? PORT_FOREVER : 0, w.why, caller))
 		return NULL;
 	return (void *)w.place.at;
 }

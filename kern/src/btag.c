@@ -20,13 +20,16 @@ void btag_store_init(struct btag_store *s, size_t quantum)
 	s->anchor.kind = BTAG_SPAN;
 	s->anchor.prev = s->anchor.next = &s->anchor;
 	list_init(&s->cursors);
+	s->next_fit.at = &s->anchor;
 	btag_hash_init(&s->hash);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
-void btag_quick_update(struct btag_store *s)
+void btag_detour_update(struct btag_store *s)
 {
-	s->quick = s->shift >= 0 && !s->index.live && list_empty(&s->cursors);
+	bool quick = s->shift >= 0 && !s->index.live && list_empty(&s->cursors);
+
+	s->detour = (s->detour & ~BTAG_DETOUR_STORE) | (quick ? 0 : BTAG_DETOUR_STORE);
 }
 
 /* Tags */
@@ -43,28 +46,14 @@ void btag_take(struct btag_store *s, struct btag_chain *chain, size_t count)
 		btag_chain_push(chain, btag_chain_pop(&s->spare));
 }
 
-/* A tag for [start, start + size), linked in before `next`. */
-static struct btag *tag_insert(
-	struct btag_store *s, struct btag *next, enum btag_kind kind, uintptr_t start, size_t size)
-{
-	struct btag *t = btag_chain_pop(&s->spare);
-
-	t->kind = kind;
-	t->start = start;
-	t->size = size;
-	t->next = next;
-	t->prev = next->prev;
-	next->prev->next = t;
-	next->prev = t;
-	return t;
-}
-
 /* A cursor that stands at a tag that goes falls back to the one before: all of that lies behind the
  * cursor, or, if it has taken over the segment of the one that goes, is passed in part. */
 static void cursors_leave(struct btag_store *s, struct btag *t)
 {
 	struct btag_cursor *c;
 
+	if (s->next_fit.at == t)
+		s->next_fit.at = t->prev;
 	list_for_each_entry (c, &s->cursors, link)
 		if (c->at == t)
 			c->at = t->prev;
@@ -72,8 +61,7 @@ static void cursors_leave(struct btag_store *s, struct btag *t)
 
 static void tag_remove(struct btag_store *s, struct btag *t)
 {
-	if (unlikely(!list_empty(&s->cursors)))
-		cursors_leave(s, t);
+	cursors_leave(s, t);
 	t->prev->next = t->next;
 	t->next->prev = t->prev;
 	btag_chain_push(&s->spare, t);
@@ -106,14 +94,9 @@ static struct btag *coalesce(struct btag_store *s, struct btag *t)
 
 /* Spans */
 
-static inline struct btag *span_of(const struct tree_node *n)
-{
-	return n ? container_of(n, struct btag, span) : NULL;
-}
-
 static bool span_before(const struct tree_node *a, const struct tree_node *b)
 {
-	return span_of(a)->start < span_of(b)->start;
+	return btag_of_span(a)->start < btag_of_span(b)->start;
 }
 
 const struct tree_ops btag_span_order = {.before = span_before};
@@ -123,12 +106,12 @@ struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr)
 	struct tree_node *n = s->span_tree.root, *best = NULL;
 
 	while (n) {
-		bool below = span_of(n)->start <= addr;
+		bool below = btag_of_span(n)->start <= addr;
 
 		best = below ? n : best;
 		n = below ? n->right : n->left;
 	}
-	return span_of(best);
+	return btag_of_span(best);
 }
 
 struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr)
@@ -136,12 +119,12 @@ struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr)
 	struct tree_node *n = s->span_tree.root, *best = NULL;
 
 	while (n) {
-		bool above = span_of(n)->start >= addr;
+		bool above = btag_of_span(n)->start >= addr;
 
 		best = above ? n : best;
 		n = above ? n->left : n->right;
 	}
-	return span_of(best);
+	return btag_of_span(best);
 }
 
 bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size)
@@ -151,35 +134,11 @@ bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size
 	return (below && btag_last(below) >= start) || (above && above->start - start < size);
 }
 
-bool btag_round_inward(
-	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
+struct btag *btag_span_import(struct btag_store *s, const struct btag_extent *e)
 {
-	uintptr_t last = start + (size - 1);
-	size_t units;
+	struct btag *span = btag_span_enter(s, e);
+	struct btag *f = btag_tag_insert(s, span->next, BTAG_FREE, e->first, e->inside);
 
-	*first = btag_round_up(s, start);
-	if (*first == 0 || *first > last)
-		return false;
-	units = last - *first + 1;
-	*inside = units - units % s->quantum;
-	return *inside > 0;
-}
-
-struct btag *btag_span_import(struct btag_store *s, uintptr_t start, size_t size)
-{
-	struct btag *next = btag_span_above(s, start);
-	struct btag *span, *f;
-	uintptr_t first;
-	size_t inside;
-
-	btag_round_inward(s, start, size, &first, &inside);
-	next = next ? next : &s->anchor;
-	span = tag_insert(s, next, BTAG_SPAN, start, size);
-	span->by_xalloc = false;
-	f = tag_insert(s, next, BTAG_FREE, first, inside);
-	tree_insert(&s->span_tree, &span->span, &btag_span_order);
-	s->spans++;
-	s->total += inside;
 	btag_bin_insert(s, f);
 	if (unlikely(s->index.live))
 		btag_index_joined(s, NULL, f, NULL);
@@ -201,9 +160,9 @@ void btag_span_add(struct btag_store *s, uintptr_t start, size_t size)
 	struct btag *next = above ? above : &s->anchor;
 	struct btag *span, *f;
 
-	span = tag_insert(s, next, BTAG_SPAN, start, size);
+	span = btag_tag_insert(s, next, BTAG_SPAN, start, size);
 	span->by_xalloc = false;
-	f = tag_insert(s, next, BTAG_USED, start, size);
+	f = btag_tag_insert(s, next, BTAG_USED, start, size);
 	tree_insert(&s->span_tree, &span->span, &btag_span_order);
 	s->spans++;
 	s->total += size;
@@ -238,12 +197,12 @@ struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, s
 
 	btag_bin_remove(s, f);
 	if (start != f->start) {
-		t = tag_insert(s, f->next, BTAG_USED, start, last - start + 1);
+		t = btag_tag_insert(s, f->next, BTAG_USED, start, last - start + 1);
 		f->size = start - f->start;
 		btag_bin_insert(s, f);
 	}
 	if (t->size != size) {
-		rest = tag_insert(s, t->next, BTAG_FREE, start + size, t->size - size);
+		rest = btag_tag_insert(s, t->next, BTAG_FREE, start + size, t->size - size);
 		t->size = size;
 		btag_bin_insert(s, rest);
 	}
@@ -263,17 +222,31 @@ struct btag *btag_find(const struct btag_store *s, uintptr_t addr)
 struct btag *btag_release(struct btag_store *s, struct btag *t)
 {
 	btag_hash_remove(&s->hash, t);
-	s->used -= t->size;
+	btag_used_shrink(s, t->size);
 	return coalesce(s, t);
 }
 
-void btag_settle(struct btag_store *s, struct btag *f)
+bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined)
 {
-	if (f->kind == BTAG_FREE)
-		btag_bin_move(s, f);
-	if (btag_hash_is_full(&s->hash))
-		btag_hash_grow(&s->hash);
-	btag_hash_thin(&s->hash);
+	struct btag *prev = t->prev, *next = t->next;
+	bool keeps_prev = prev->size >= next->size;
+	struct btag *f = keeps_prev ? prev : next, *gone = keeps_prev ? next : prev;
+	size_t size = f->size + t->size + gone->size;
+
+	btag_bin_unlink(s, gone);
+	s->segments_free--;
+	if (keeps_prev) {
+		f->next = next->next;
+		f->next->prev = f;
+	} else {
+		f->start = prev->start;
+		f->prev = prev->prev;
+		f->prev->next = f;
+	}
+	btag_joined_quick(s, t, f);
+	btag_joined_quick(s, gone, f);
+	*joined = f;
+	return btag_resize(f, size, f->size);
 }
 
 static void bin_replace(struct btag_store *s, struct btag *from, struct btag *to)
@@ -300,6 +273,8 @@ void btag_move(struct btag_store *s, struct btag *from, struct btag *to)
 		btag_hash_replace(&s->hash, from, to);
 	else
 		tree_replace(&s->span_tree, &from->span, &to->span);
+	if (s->next_fit.at == from)
+		s->next_fit.at = to;
 	list_for_each_entry (c, &s->cursors, link)
 		if (c->at == from)
 			c->at = to;
@@ -314,13 +289,13 @@ void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)
 	c->last = 0;
 	c->begun = false;
 	list_add(&s->cursors, &c->link);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
 void btag_cursor_close(struct btag_store *s, struct btag_cursor *c)
 {
 	list_del(&c->link);
-	btag_quick_update(s);
+	btag_detour_update(s);
 }
 
 void btag_cursor_move(struct btag_cursor *c, struct btag *t)

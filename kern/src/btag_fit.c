@@ -40,16 +40,18 @@ size_t btag_bin_from(const struct btag_store *s, size_t b)
 
 struct btag *btag_fit_instant(struct btag_store *s, size_t size)
 {
-	return btag_fit_quick(s, btag_quanta(s, size));
+	return btag_fit_quick(s, btag_quanta(s, size) - 1);
 }
 
 struct btag *btag_fit_exact(struct btag_store *s, size_t size)
 {
 	struct btag *f = s->bins[btag_bin(s, size)];
 
-	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
+	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--) {
+		s->looks++;
 		if (f->size == size)
 			return f;
+	}
 	return NULL;
 }
 

@@ -15,9 +15,12 @@
 
 static void buckets_set(struct btag_hash *h, size_t buckets)
 {
+	size_t used_min = buckets > BTAG_SMALL_BUCKETS ? (buckets + 1) / 2 : 0;
+
+	h->room += (ptrdiff_t)(2 * buckets - h->used_max);
 	h->buckets = buckets;
 	h->used_max = 2 * buckets;
-	h->used_min = buckets > BTAG_SMALL_BUCKETS ? (buckets + 1) / 2 : 0;
+	h->room_max = (ptrdiff_t)(h->used_max - used_min);
 }
 
 void btag_hash_init(struct btag_hash *h)
@@ -246,7 +249,7 @@ static void shrink(struct btag_hash *h)
 void btag_hash_grow(struct btag_hash *h)
 {
 	grow(h);
-	if (h->used > h->used_max)
+	if (btag_hash_is_full(h))
 		grow(h);
 }
 

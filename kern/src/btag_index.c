@@ -11,8 +11,8 @@
  *
  * REPRESENTATION
  *
- * A node for each free segment, in two balanced trees: by address, and by (size, address).  In the tree by
- * address each node holds, for its subtree, the largest request that any segment there can serve: under no
+ * A node for each free segment, in a balanced tree by address and, once a best fit has been asked for, in one by
+ * (size, address), too.  In the tree by address each node holds, for its subtree, the largest request that any segment there can serve: under no
  * constraint (max[0], the largest size), and under each of the triples that are kept (max[1 + i]).  What the
  * node's own segment can serve under a triple is computed once, when the segment changes (own[i]); see
  * btag_triple.c for the formula and why "serves" is monotone in the size.
@@ -24,8 +24,9 @@
  *
  * INVARIANTS (arena_check reports any of them as number 11)
  *
- *  1. While the index is live, the nodes in both trees are those of the free segments that start at or below
- *     `passed`; a segment and its node point at each other.
+ *  1. While the index is live, the nodes in the tree by address are those of the free segments that start at or
+ *     below `passed`; a segment and its node point at each other.  Those that start at or below `sized` are in
+ *     the tree by size, too.
  *  2. own and max are right for every triple that isn't being added; max[0] is always right.
  *  3. While a triple is being added: own is right for the segments at or below its own `passed`, and max is
  *     right in each node whose whole subtree lies there.
@@ -44,6 +45,9 @@
  * above will be met.  Carving the front off a segment at the frontier moves the frontier to what remains: there
  * is nothing free between.  Until the walk is through nobody searches in it.
  *
+ * The tree by size is filled in the same way, by a walk over the tree by address, when the first request needs
+ * it; `sized` is where that stands.
+ *
  * ADDING A TRIPLE.  Its place among the kept is the one used least lately.  From then on own is computed for
  * whatever changes.  A walk over the tree, in steps, computes the rest.  A node's max is right as soon as its
  * whole subtree is: when the walk passes the last segment of a subtree it computes max there, and in each
@@ -54,8 +58,8 @@
  * COST.  A search follows one path down and one up: logarithmic.  A window clips two segments at most, the one
  * that contains its first unit, which is looked at by itself, and the one that contains its last: the
  * first one found that starts above the window's first unit either serves, or is clipped, and then all behind
- * it lie outside.  That nothing serves is known as soon: from the root, or from that path.  A change costs a
- * removal and an insertion by size, and one path by address.
+ * it lie outside.  That nothing serves is known as soon: from the root, or from that path.  A change costs
+ * one path by address, and a removal and an insertion by size if that order is kept.
  */
 #include "btag.h"
 
@@ -140,31 +144,28 @@ static inline __attribute__((always_inline)) bool update_slots(
 	return changed;
 }
 
-/* A function for each number of triples, and one that never lets the way up end early. */
-static bool update_0(struct tree_node *n)
+static inline __attribute__((always_inline)) void update_slots_upward(
+	struct tree_node *n, unsigned slots)
 {
-	return update_slots(n, 1);
+	while (n && update_slots(n, slots))
+		n = tree_parent(n);
 }
 
-static bool update_1(struct tree_node *n)
-{
-	return update_slots(n, 2);
-}
-
-static bool update_2(struct tree_node *n)
-{
-	return update_slots(n, 3);
-}
-
-static bool update_3(struct tree_node *n)
-{
-	return update_slots(n, 4);
-}
-
-static bool update_4(struct tree_node *n)
-{
-	return update_slots(n, 5);
-}
+/* Functions for each number of triples, and those that never let the way up end early. */
+#define UPDATES(slots)                                          \
+	static bool update_##slots(struct tree_node *n)         \
+	{                                                       \
+		return update_slots(n, slots);                  \
+	}                                                       \
+	static void update_##slots##_upward(struct tree_node *n) \
+	{                                                       \
+		update_slots_upward(n, slots);                  \
+	}
+UPDATES(1)
+UPDATES(2)
+UPDATES(3)
+UPDATES(4)
+UPDATES(5)
 
 static bool update_adding(struct tree_node *n)
 {
@@ -173,12 +174,12 @@ static bool update_adding(struct tree_node *n)
 }
 
 static const struct tree_ops address_orders[] = {
-	{address_before, update_0, true},
-	{address_before, update_1, true},
-	{address_before, update_2, true},
-	{address_before, update_3, true},
-	{address_before, update_4, true},
-	{address_before, update_adding, true},
+	{address_before, update_1, true, update_1_upward},
+	{address_before, update_2, true, update_2_upward},
+	{address_before, update_3, true, update_3_upward},
+	{address_before, update_4, true, update_4_upward},
+	{address_before, update_5, true, update_5_upward},
+	{address_before, update_adding, true, NULL},
 };
 _Static_assert(sizeof(address_orders) / sizeof(address_orders[0]) == BTAG_TRIPLES + 2, "one for each");
 
@@ -197,7 +198,7 @@ static void compute_own(const struct btag_index *x, struct btag_node *n)
 
 static size_t segments_of(const struct btag_store *s)
 {
-	return s->segments_free + s->hash.used + s->spans;
+	return s->segments_free + btag_hash_used(&s->hash) + s->spans;
 }
 
 /* What it must hold to be live. */
@@ -286,7 +287,7 @@ void btag_index_drop(struct btag_store *s)
 	x->by_address.root = x->by_size.root = NULL;
 	x->live = x->stands = x->adding = false;
 	x->triples = 0;
-	btag_quick_update(s);
+	btag_detour_update(s);
 	care_update(s);
 }
 
@@ -297,14 +298,26 @@ static inline bool is_indexed(const struct btag_index *x, const struct btag *f)
 	return f->start <= x->passed;
 }
 
-static inline void pass(struct btag_index *x, const struct btag *f)
+/* In the parent link of a node that isn't in the tree by size. */
+#define UNSIZED UINTPTR_MAX
+
+static inline bool is_sized(const struct btag_node *n)
 {
-	if (f->start > x->passed)
-		x->passed = f->start;
+	return n->by_size.parent != UNSIZED;
+}
+
+/* The other end of f becomes a segment by itself: where f stands before a frontier it does, too, for between
+ * them is nothing free. */
+static inline void pass(struct btag_index *x, const struct btag *f, const struct btag *rest)
+{
+	if (rest->start > x->passed)
+		x->passed = rest->start;
+	if (rest->start > x->sized && is_sized(f->node))
+		x->sized = rest->start;
 }
 
 /* tree_insert() with the comparison in place: half the cost. */
-static void enter_by_size(struct btag_index *x, struct btag_node *n)
+static void tree_by_size_insert(struct btag_index *x, struct btag_node *n)
 {
 	const struct btag *f = n->tag;
 	struct tree_node *at = x->by_size.root, *parent = NULL;
@@ -320,6 +333,20 @@ static void enter_by_size(struct btag_index *x, struct btag_node *n)
 	tree_insert_at(&x->by_size, parent, right, &n->by_size, &size_order);
 }
 
+static inline void enter_by_size(struct btag_index *x, struct btag_node *n)
+{
+	if (n->tag->start <= x->sized)
+		tree_by_size_insert(x, n);
+	else
+		n->by_size.parent = UNSIZED;
+}
+
+static inline void leave_by_size(struct btag_index *x, struct btag_node *n)
+{
+	if (is_sized(n))
+		tree_remove(&x->by_size, &n->by_size, &size_order);
+}
+
 /* The node goes just behind `before`, or in front of all others. */
 static void enter_by_address(struct btag_index *x, struct btag_node *before, struct btag_node *n)
 {
@@ -333,16 +360,18 @@ static void enter_by_address(struct btag_index *x, struct btag_node *before, str
 }
 
 /* The node with the greatest start at or below addr. */
-static struct btag_node *node_at(const struct btag_index *x, uintptr_t addr)
+static inline struct btag_node *node_at(struct btag_store *s, uintptr_t addr)
 {
-	struct tree_node *n = x->by_address.root, *best = NULL;
+	struct tree_node *n = s->index.by_address.root, *best = NULL;
+	size_t k = 0;
 
-	while (n) {
+	for (; n; k++) {
 		bool below = addressed(n)->tag->start <= addr;
 
 		best = below ? n : best;
 		n = below ? n->right : n->left;
 	}
+	s->looks += k;
 	return addressed(best);
 }
 
@@ -364,7 +393,7 @@ static void take_out(struct btag_store *s, struct btag *f)
 	struct btag_index *x = &s->index;
 	struct btag_node *n = f->node;
 
-	tree_remove(&x->by_size, &n->by_size, &size_order);
+	leave_by_size(x, n);
 	tree_remove(&x->by_address, &n->by_address, address_order(x));
 	btag_chain_push(&x->nodes, (struct btag *)n);
 }
@@ -384,7 +413,7 @@ static void renew(struct btag_store *s, struct btag_node *n, struct btag *f)
 
 static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
 {
-	tree_remove(&s->index.by_size, &n->by_size, &size_order);
+	leave_by_size(&s->index, n);
 	renew(s, n, f);
 }
 
@@ -400,7 +429,7 @@ static void split(struct btag_store *s, struct btag *f, struct btag *rest)
 {
 	size_t part = f->size;
 
-	tree_remove(&s->index.by_size, &f->node->by_size, &size_order);
+	leave_by_size(&s->index, f->node);
 	f->size = btag_last(rest) - f->start + 1;
 	add(s, f->node, rest);
 	f->size = part;
@@ -413,7 +442,7 @@ static void merge(struct btag_store *s, struct btag *f, struct btag *next)
 	struct btag_index *x = &s->index;
 	struct btag_node *n = next->node;
 
-	tree_remove(&x->by_size, &n->by_size, &size_order);
+	leave_by_size(x, n);
 	restate(s, f->node, f);
 	tree_remove(&x->by_address, &n->by_address, address_order(x));
 	btag_chain_push(&x->nodes, (struct btag *)n);
@@ -437,7 +466,7 @@ void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, 
 	if (!is_indexed(x, f))
 		return grown(s);
 	if (rest)
-		pass(x, rest);
+		pass(x, f, rest);
 	if (used == f && rest) {
 		restate(s, f->node, rest);
 	} else if (used == f) {
@@ -462,7 +491,7 @@ void btag_index_joined(
 	} else if (!prev && next && is_indexed(x, next)) {
 		restate(s, next->node, t);
 	} else if (!prev && is_indexed(x, t)) {
-		add(s, node_at(x, t->start), t);
+		add(s, node_at(s, t->start), t);
 	}
 	grown(s);
 }
@@ -487,7 +516,7 @@ static void build_begin(struct btag_store *s)
 	struct btag_index *x = &s->index;
 
 	x->live = true;
-	x->passed = 0;
+	x->passed = x->sized = 0;
 	x->triples = 0;
 	btag_cursor_open(s, &x->build);
 }
@@ -597,9 +626,8 @@ static void kept_pass(struct btag_index *x, struct btag_kept *k, struct btag_nod
 	}
 }
 
-bool btag_index_keep(struct btag_store *s, const struct btag_triple *triple)
+static bool keep_triple(struct btag_index *x, const struct btag_triple *triple)
 {
-	struct btag_index *x = &s->index;
 	struct btag_kept *k = kept_find(x, triple);
 	struct btag_node *n;
 
@@ -617,19 +645,45 @@ bool btag_index_keep(struct btag_store *s, const struct btag_triple *triple)
 	return !k->adding && btag_triple_equal(&k->triple, triple);
 }
 
+/* The tree by size, from the first best fit on */
+
+static bool keep_sizes(struct btag_index *x)
+{
+	for (int i = 0; i < BTAG_SIZE_STEP && x->sized != UINTPTR_MAX; i++) {
+		struct btag_node *n = node_above(x, x->sized);
+
+		x->sized = n ? n->tag->start : UINTPTR_MAX;
+		if (n)
+			enter_by_size(x, n);
+	}
+	return x->sized == UINTPTR_MAX;
+}
+
+static inline bool is_by_size(const struct btag_request *rq)
+{
+	return rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
+}
+
+bool btag_index_keep(struct btag_store *s, const struct btag_request *rq)
+{
+	return is_by_size(rq) ? keep_sizes(&s->index) : keep_triple(&s->index, &rq->triple);
+}
+
 /* Searching */
 
 /* The smallest segment that serves, the lowest among equals. */
-static struct btag *search_best(const struct btag_index *x, size_t size)
+static struct btag *search_best(struct btag_store *s, size_t size)
 {
-	struct tree_node *n = x->by_size.root, *best = NULL;
+	struct tree_node *n = s->index.by_size.root, *best = NULL;
+	size_t k = 0;
 
-	while (n) {
+	for (; n; k++) {
 		bool serves = sized(n)->tag->size >= size;
 
 		best = serves ? n : best;
 		n = serves ? n->left : n->right;
 	}
+	s->looks += k;
 	return best ? sized(best)->tag : NULL;
 }
 
@@ -639,55 +693,61 @@ static inline bool subtree_serves(const struct tree_node *n, unsigned slot, size
 }
 
 /* The lowest node in a subtree that serves, which has one. */
-static struct btag_node *lowest_in(struct tree_node *n, unsigned slot, size_t size)
+static struct btag_node *lowest_in(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
 {
-	for (;;) {
-		if (subtree_serves(n->left, slot, size))
+	for (size_t k = 1;; k++) {
+		if (subtree_serves(n->left, slot, size)) {
 			n = n->left;
-		else if (own_value(addressed(n), slot) >= size)
+		} else if (own_value(addressed(n), slot) >= size) {
+			s->looks += k;
 			return addressed(n);
-		else
+		} else {
 			n = n->right;
+		}
 	}
 }
 
 /* The lowest node above n that serves: in the right subtrees of n, and of those it lies to the left of. */
-static struct btag_node *lowest_behind(struct tree_node *n, unsigned slot, size_t size)
+static struct btag_node *lowest_behind(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
 {
-	for (;;) {
+	for (size_t k = 1;; k++) {
 		struct tree_node *above;
 
-		if (subtree_serves(n->right, slot, size))
-			return lowest_in(n->right, slot, size);
-		while ((above = tree_parent(n)) != NULL && above->right == n)
+		if (subtree_serves(n->right, slot, size)) {
+			s->looks += k;
+			return lowest_in(s, n->right, slot, size);
+		}
+		for (; (above = tree_parent(n)) != NULL && above->right == n; k++)
 			n = above;
-		if (!above)
-			return NULL;
+		if (!above || own_value(addressed(above), slot) >= size) {
+			s->looks += k;
+			return addressed(above);
+		}
 		n = above;
-		if (own_value(addressed(n), slot) >= size)
-			return addressed(n);
 	}
 }
 
 /* The lowest place at or above `lo`. */
-static bool search_lowest(const struct btag_store *s, const struct btag_request *rq, unsigned slot,
+static bool search_lowest(struct btag_store *s, const struct btag_request *rq, unsigned slot,
 	uintptr_t lo, struct btag_place *place)
 {
 	const struct btag_index *x = &s->index;
-	struct btag_node *at = node_at(x, lo), *n;
+	struct btag_node *at = node_at(s, lo), *n;
 
 	if (at && btag_place_in(s, rq, at->tag, lo, place))
 		return true;
 	if (at)
-		n = lowest_behind(&at->by_address, slot, rq->size);
+		n = lowest_behind(s, &at->by_address, slot, rq->size);
 	else if (subtree_serves(x->by_address.root, slot, rq->size))
-		n = lowest_in(x->by_address.root, slot, rq->size);
+		n = lowest_in(s, x->by_address.root, slot, rq->size);
 	else
 		n = NULL;
 	return n && btag_place_in(s, rq, n->tag, lo, place);
 }
 
-static bool search_next(const struct btag_store *s, const struct btag_request *rq, unsigned slot,
+static bool search_next(struct btag_store *s, const struct btag_request *rq, unsigned slot,
 	struct btag_place *place)
 {
 	const struct btag_cursor *c = rq->cursor;
@@ -705,16 +765,19 @@ enum btag_verdict btag_index_search(
 	unsigned slot = 0;
 	bool found;
 
-	if (rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST) {
-		struct btag *f = search_best(x, rq->size);
+	if (is_by_size(rq)) {
+		struct btag *f;
 
+		if (x->sized != UINTPTR_MAX)
+			return BTAG_WANTS_MORE;
+		f = search_best(s, rq->size);
 		return f && btag_place_in(s, rq, f, 0, place) ? BTAG_FOUND : BTAG_NOTHING;
 	}
 	if (!btag_triple_is_plain(s, &rq->triple)) {
 		struct btag_kept *k = kept_find(x, &rq->triple);
 
 		if (!k || k->adding)
-			return BTAG_WANTS_TRIPLE;
+			return BTAG_WANTS_MORE;
 		k->used_at = ++x->clock;
 		slot = 1 + (unsigned)(k - x->kept);
 	}
@@ -738,6 +801,8 @@ const char *btag_index_check_one(const struct btag_store *s, const struct btag *
 		return NULL;
 	if (!f->node || f->node->tag != f)
 		return "a free segment isn't in the index";
+	if (is_sized(f->node) != (f->start <= x->sized))
+		return "a free segment isn't in the tree by size, or shouldn't be";
 	for (unsigned i = 0; i < x->triples; i++) {
 		if (x->kept[i].adding && f->start > x->kept[i].passed)
 			continue;

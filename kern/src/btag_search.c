@@ -80,13 +80,12 @@ static bool place_best(const struct btag_store *s, const struct btag_request *rq
 }
 
 /* Looks at all that are large enough; the best one is that of all, if there were not too many. */
-static enum btag_verdict look_in_bins(
-	const struct btag_store *s, const struct btag_request *rq, struct btag_place *best)
+static enum btag_verdict look_in_bins(const struct btag_store *s, const struct btag_request *rq,
+	int *left, struct btag_place *best)
 {
 	bool by_size = rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
 	size_t least = btag_round_up(s, rq->size);
 	struct btag_place place;
-	int left = BTAG_LOOKS;
 	bool found = false;
 
 	if (least == 0)
@@ -94,9 +93,10 @@ static enum btag_verdict look_in_bins(
 	for (size_t b = btag_bin_from(s, btag_bin(s, least)); b != BTAG_NO_BIN && !(by_size && found);
 		b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
-			if (left-- == 0)
+			if (*left == 0)
 				return found && rq->fit == BTAG_FIT_ANY ? BTAG_FOUND :
 									  BTAG_WANTS_INDEX;
+			--*left;
 			if (!place_best(s, rq, f, &place))
 				continue;
 			if (!found || better(rq, &place, best))
@@ -114,8 +114,9 @@ static enum btag_verdict look_along(const struct btag_store *s, const struct bta
 	for (; t != &s->anchor; t = t->next) {
 		if (t->start > rq->hi)
 			break;
-		if ((*left)-- == 0)
+		if (*left == 0)
 			return BTAG_WANTS_INDEX;
+		--*left;
 		if (t->kind == BTAG_FREE && btag_place_in(s, rq, t, lo, place))
 			return BTAG_FOUND;
 	}
@@ -130,31 +131,30 @@ static struct btag *list_from(const struct btag_store *s, uintptr_t lo)
 }
 
 /* Next fit: from the cursor to the end of the window, then from its beginning. */
-static enum btag_verdict look_next(
-	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+static enum btag_verdict look_next(const struct btag_store *s, const struct btag_request *rq,
+	int *left, struct btag_place *place)
 {
 	const struct btag_cursor *c = rq->cursor;
 	enum btag_verdict v = BTAG_NOTHING;
-	int left = BTAG_LOOKS;
 
 	if (c->begun && c->last >= rq->lo && c->last < rq->hi)
-		v = look_along(s, rq, c->at == &s->anchor ? c->at->next : c->at, c->last + 1, &left, place);
+		v = look_along(s, rq, c->at == &s->anchor ? c->at->next : c->at, c->last + 1, left, place);
 	if (v == BTAG_NOTHING)
-		v = look_along(s, rq, list_from(s, rq->lo), rq->lo, &left, place);
+		v = look_along(s, rq, list_from(s, rq->lo), rq->lo, left, place);
 	return v;
 }
 
-static enum btag_verdict look(
-	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+/* At no more than *left segments, of which it leaves what it didn't look at. */
+static enum btag_verdict look(const struct btag_store *s, const struct btag_request *rq, int *left,
+	struct btag_place *place)
 {
 	bool windowed = rq->lo > 0 || rq->hi < UINTPTR_MAX;
-	int left = BTAG_LOOKS;
 
 	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_NEXT)
-		return look_next(s, rq, place);
+		return look_next(s, rq, left, place);
 	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_LOWEST && windowed)
-		return look_along(s, rq, list_from(s, rq->lo), rq->lo, &left, place);
-	return look_in_bins(s, rq, place);
+		return look_along(s, rq, list_from(s, rq->lo), rq->lo, left, place);
+	return look_in_bins(s, rq, left, place);
 }
 
 /* The request that can't fail: `size` and the way to the first place in a segment. */
@@ -168,6 +168,7 @@ static bool search_surely(
 		return false;
 	size = btag_round_up(s, size);
 	f = size ? btag_fit_instant(s, size) : NULL;
+	s->looks += f != NULL;
 	return f && btag_place_in(s, rq, f, 0, place);
 }
 
@@ -175,10 +176,15 @@ enum btag_verdict btag_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	enum btag_verdict v = s->index.stands ? btag_index_search(s, rq, place) : BTAG_WANTS_INDEX;
+	int left = BTAG_LOOKS;
 
 	if (v == BTAG_FOUND || v == BTAG_NOTHING)
 		return v;
 	if (rq->surely && search_surely(s, rq, place))
 		return BTAG_FOUND;
-	return s->index.stands ? v : look(s, rq, place);
+	if (s->index.stands)
+		return v;
+	v = look(s, rq, &left, place);
+	s->looks += (size_t)(BTAG_LOOKS - left);
+	return v;
 }

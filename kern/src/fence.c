@@ -12,6 +12,7 @@
 #include "physical.h"
 #include "port.h"
 #include "slab.h"
+#include "vmap.h"
 
 /* Arenas that are watched one by one; of those beyond, only the number is. */
 #define WATCHED_MAX 32
@@ -76,6 +77,7 @@ static void reap(void)
 	size_t arenas;
 
 	for (int round = 0; round < 2; round++) {
+		vmap_drain();
 		kmem_reap_all(KMEM_REAP_ALL);
 		arenas = arena_tree_stats(rows, WATCHED_MAX);
 		for (size_t i = count_watched(arenas); i > 0; i--)

@@ -13,17 +13,32 @@
 static struct kmem_cache magazines[MAGAZINE_CLASSES];
 static struct kmem_cache cores;
 
-/* What a magazine may hold of objects, in bytes; and the least and the largest class that a cache starts
+/* What a magazine may hold of objects, in bytes, and the least and the largest class that a cache starts
  * with. */
 #define MAGAZINE_BYTES 8192
 #define CLASS_LEAST 0
 #define CLASS_MOST 3
+/* A quantum cache hands out large objects, and what it lays up is missed by all that its source serves: at
+ * most this share of memory in the two magazines of each core, and no more than is of use. */
+#define QCACHE_SHARE 128
+#define QCACHE_BYTES_MAX ((size_t)256 << 10)
+
+static size_t bytes_max(const struct kmem_cache *c)
+{
+	size_t share;
+
+	if (!(c->flags & KMC_QCACHE))
+		return MAGAZINE_BYTES;
+	share = arena_amt_total(c->source->base) / QCACHE_SHARE / (2 * port_core_max());
+	return share < QCACHE_BYTES_MAX ? share : QCACHE_BYTES_MAX;
+}
 
 static unsigned class_for(const struct kmem_cache *c)
 {
 	unsigned class = CLASS_MOST;
+	size_t max = bytes_max(c);
 
-	while (class > CLASS_LEAST && c->is_memory && MAGAZINE_ROUNDS(class) * c->stride > MAGAZINE_BYTES)
+	while (class > CLASS_LEAST && c->is_memory && MAGAZINE_ROUNDS(class) * c->stride > max)
 		class--;
 	return class;
 }
@@ -47,21 +62,18 @@ static void magazine_free(struct magazine *m)
 	slab_meta_free(&magazines[class], m);
 }
 
-/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as no round is
- * left in it, for giving back may end in a panic. */
+/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as the last
+ * rounds have been copied, for giving them back may end in a panic. */
 static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 {
 	void *rounds[SLAB_STEP];
-	size_t left = m->count, n;
+	size_t left = m->count;
 
-	do {
-		n = left < SLAB_STEP ? left : SLAB_STEP;
-		left -= n;
-		memcpy(rounds, m->round + left, n * sizeof(*rounds));
-		if (left == 0)
-			magazine_free(m);
-		slab_give(c, rounds, n, true, __builtin_return_address(0));
-	} while (left > 0);
+	for (; left > SLAB_STEP; left -= SLAB_STEP)
+		slab_give(c, m->round + left - SLAB_STEP, SLAB_STEP, true, __builtin_return_address(0));
+	memcpy(rounds, m->round, left * sizeof(*rounds));
+	magazine_free(m);
+	slab_give(c, rounds, left, true, __builtin_return_address(0));
 }
 
 /* The depot */
@@ -136,15 +148,15 @@ static __attribute__((noinline)) void deferred_settle(void)
 
 static bool core_is_open(const struct kmem_core *core)
 {
-	return core->stack.bottom != (void **)UINTPTR_MAX;
+	return core->shelf.stack.bottom != (void **)UINTPTR_MAX;
 }
 
 /* Closing comes first: only then does the top stand still. */
 static void core_close(struct kmem_core *core)
 {
-	port_stack_close(&core->stack);
+	port_stack_close(&core->shelf.stack);
 	if (core->loaded)
-		core->loaded->count = (uint32_t)(core->stack.top - core->loaded->round);
+		core->loaded->count = (uint32_t)(core->shelf.stack.top - core->loaded->round);
 }
 
 /* Stays closed, so that the next operation comes here again, if an NMI left something to be done. */
@@ -154,7 +166,7 @@ static void core_open(struct kmem_core *core)
 
 	if (!m)
 		return;
-	port_stack_set(&core->stack, m->round, m->round + m->count, m->round + m->size);
+	port_stack_set(&core->shelf.stack, m->round, m->round + m->count, m->round + m->size);
 	if (unlikely(deferred_waits()))
 		core_close(core);
 }
@@ -274,16 +286,24 @@ static size_t take_constructed(
 	return construct(c, objects, slab_take(c, objects, n), wanted, flags, caller);
 }
 
+/* Objects that are worth taking at a time: no more than fit into a magazine. */
+static size_t step_of(const struct kmem_cache *c)
+{
+	size_t rounds = MAGAZINE_ROUNDS(c->magazine_class);
+
+	return rounds < SLAB_STEP ? rounds : SLAB_STEP;
+}
+
 /* One object from the slab layer, and as many more as fit in what is loaded. */
 static void *fill(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *objects[SLAB_STEP];
 	bool lays_up = kmem_core_self(c)->loaded && !kmem_is_slow(c);
-	size_t n = take_constructed(c, objects, lays_up ? SLAB_STEP : 1, 1, flags, caller), kept;
+	size_t n = take_constructed(c, objects, lays_up ? step_of(c) : 1, 1, flags, caller), kept;
 
 	if (n == 0)
 		return NULL;
-	kept = port_stack_push_many(&kmem_core_self(c)->stack, objects + 1, n - 1);
+	kept = port_stack_push_many(&kmem_core_self(c)->shelf.stack, objects + 1, n - 1);
 	if (1 + kept < n)
 		slab_give(c, objects + 1 + kept, n - 1 - kept, true, caller);
 	return objects[0];
@@ -298,7 +318,7 @@ static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 			deferred_settle();
 		if (!core_change(c, core_refill))
 			break;
-		object = port_stack_pop(&kmem_core_self(c)->stack);
+		object = port_stack_pop(&kmem_core_self(c)->shelf.stack);
 		if (object)
 			return object;
 	} while (!kmem_is_slow(c));
@@ -374,7 +394,7 @@ static size_t bulk_from_magazines(struct kmem_cache *c, void **objects, size_t n
 	while (got < n && core_change(c, core_refill)) {
 		if (unlikely(deferred_waits()))
 			deferred_settle();
-		got += port_stack_pop_many(&kmem_core_self(c)->stack, objects + got, n - got);
+		got += port_stack_pop_many(&kmem_core_self(c)->shelf.stack, objects + got, n - got);
 	}
 	return got;
 }
@@ -418,8 +438,8 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 
 	if (unlikely(!kmem_flags_sound(flags)))
 		kmem_check_flags(c, flags, caller);
-	core->allocs += n;
-	got = port_stack_pop_many(&core->stack, objects, n);
+	core->shelf.allocs += n;
+	got = port_stack_pop_many(&core->shelf.stack, objects, n);
 	if (unlikely(got < n)) {
 		got += bulk_alloc_slow(c, objects + got, n - got, flags, caller);
 		kmem_core_self(c)->failures += n - got;
@@ -464,7 +484,7 @@ void magazine_free_slow(struct kmem_cache *c, void *object, void *caller)
 		if (unlikely(deferred_waits()))
 			deferred_settle();
 		if (core_change(c, core_make_room) &&
-			port_stack_push(&kmem_core_self(c)->stack, object))
+			port_stack_push(&kmem_core_self(c)->shelf.stack, object))
 			return;
 	} while (depot_stock(c));
 	slab_give(c, &object, 1, true, caller);
@@ -485,7 +505,7 @@ static __attribute__((noinline)) void bulk_free_slow(
 		/* An NMI's frees keep the stack closed until they are settled. */
 		if (unlikely(deferred_waits()))
 			deferred_settle();
-		given += port_stack_push_many(&kmem_core_self(c)->stack, objects + given, n - given);
+		given += port_stack_push_many(&kmem_core_self(c)->shelf.stack, objects + given, n - given);
 	}
 	for (; given < n; given += step) {
 		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
@@ -498,8 +518,8 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
-	core->frees += n;
-	given = port_stack_push_many(&core->stack, objects, n);
+	core->shelf.frees += n;
+	given = port_stack_push_many(&core->shelf.stack, objects, n);
 	if (unlikely(given < n)) {
 		void *caller = __builtin_return_address(0);
 
@@ -608,7 +628,7 @@ bool magazine_cores_make(struct kmem_cache *c)
 		return false;
 	memset(c->cores, 0, port_core_max() * sizeof(*c->cores));
 	for (unsigned i = 0; i < port_core_max(); i++)
-		port_stack_close(&c->cores[i].stack);
+		port_stack_close(&c->cores[i].shelf.stack);
 	c->magazine_class = class_for(c);
 	return true;
 }

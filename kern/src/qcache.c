@@ -12,14 +12,12 @@
 #include "lib/panic.h"
 #include "slab_impl.h"
 
-#define unlikely(x) __builtin_expect(!!(x), 0)
-
 struct qcaches {
 	struct arena_front front;
 	struct arena *arena;
-	int shift; /* the quantum is 1 << shift, or -1 */
 	size_t bytes; /* of this, whole pages of the base arena */
 	size_t count;
+	struct arena_shelf **shelves; /* the caches', behind them */
 	struct kmem_cache cache[]; /* the i-th: i + 1 quanta */
 };
 
@@ -28,31 +26,24 @@ static struct qcaches *qcaches_of(struct arena_front *f)
 	return container_of(f, struct qcaches, front);
 }
 
-static inline struct kmem_cache *cache_for(struct arena_front *f, size_t size)
+static struct kmem_cache *cache_for(struct arena_front *f, size_t size)
 {
 	struct qcaches *q = qcaches_of(f);
-	return &q->cache[q->shift >= 0 ? (size - 1) >> q->shift : (size - 1) / q->arena->store.quantum];
+
+	return &q->cache[btag_quanta(&q->arena->store, size - 1)];
 }
 
 static void *front_alloc(struct arena_front *f, size_t size, unsigned flags)
 {
-	struct kmem_cache *c = cache_for(f, size);
-	void *object = kmem_alloc_hot(c);
-
-	if (__builtin_expect(object != NULL, 1))
-		return object;
 	/* Who may wait stands behind those who do. */
 	if (arena_queues(qcaches_of(f)->arena, flags))
 		return NULL;
-	return magazine_alloc_slow(c, MEM_ATOMIC, __builtin_return_address(0));
+	return magazine_alloc_slow(cache_for(f, size), MEM_ATOMIC, __builtin_return_address(0));
 }
 
 static void front_free(struct arena_front *f, void *addr, size_t size, void *caller)
 {
-	struct kmem_cache *c = cache_for(f, size);
-
-	if (unlikely(!kmem_free_hot(c, addr)))
-		magazine_free_slow(c, addr, caller);
+	magazine_free_slow(cache_for(f, size), addr, caller);
 }
 
 static size_t front_drain(struct arena_front *f, bool all)
@@ -132,25 +123,32 @@ static void make_caches(struct qcaches *q, size_t count)
 			    (q->count + 1) * q->arena->store.quantum, 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
 			    NULL, NULL, NULL))
 			break;
+		q->shelves[q->count] = &q->cache[q->count].cores->shelf;
 	}
 }
 
 static struct arena_front *front_create(struct arena *a)
 {
 	size_t count = a->qcache_max / a->store.quantum;
-	size_t bytes = sizeof(struct qcaches) + count * sizeof(struct kmem_cache);
+	size_t bytes = sizeof(struct qcaches) +
+		       count * (sizeof(struct kmem_cache) + sizeof(struct arena_shelf *));
+	struct arena_shelf **shelves;
+	size_t product;
 	struct qcaches *q;
 
+	if (__builtin_mul_overflow(a->qcache_max, a->store.quantum, &product))
+		return NULL;
 	bytes = (bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 	q = base_alloc(a, bytes, MEM_ATOMIC);
 	if (!q)
 		return NULL;
+	shelves = (struct arena_shelf **)&q->cache[count];
 	*q = (struct qcaches){
-		.front = {front_alloc, front_free, front_drain, front_set_slow,
+		.front = {shelves, front_alloc, front_free, front_drain, front_set_slow,
 			front_may_serve, front_usage, front_destroy, count},
 		.arena = a,
-		.shift = a->store.shift,
 		.bytes = bytes,
+		.shelves = shelves,
 	};
 	make_caches(q, count);
 	if (q->count == count)

@@ -88,27 +88,36 @@
 
 /* Places */
 
-static inline unsigned place_of(const struct kmem_cache *c, uint32_t free)
+static void slab_move(struct kmem_cache *c, struct slab *s, unsigned place)
 {
-	if (free == 0)
-		return SLAB_FULL;
-	if (free == c->slab_objects)
-		return SLAB_EMPTY;
-	return 1 + (unsigned)((uint64_t)free * c->place_scale >> 16);
-}
-
-/* Puts the slab where it belongs now.  Lock held. */
-static inline void slab_place(struct kmem_cache *c, struct slab *s)
-{
-	unsigned place = place_of(c, s->free);
-
-	if (place == s->place)
-		return;
 	list_del(&s->link);
 	if (place != SLAB_FULL)
 		list_add(&c->partial[place], &s->link);
-	c->slabs_empty += (place == SLAB_EMPTY) - (s->place == SLAB_EMPTY);
 	s->place = (uint16_t)place;
+}
+
+/* Puts a slab of which more is free than fits its place where it belongs.  Lock held. */
+static __attribute__((noinline)) void slab_rise(struct kmem_cache *c, struct slab *s)
+{
+	unsigned place = s->place;
+
+	do
+		place++;
+	while (s->free > c->place_last[place]);
+	c->slabs_empty += place == SLAB_EMPTY;
+	slab_move(c, s, place);
+}
+
+/* The same where less is free.  Lock held. */
+static void slab_sink(struct kmem_cache *c, struct slab *s)
+{
+	unsigned place = s->place;
+
+	c->slabs_empty -= place == SLAB_EMPTY;
+	do
+		place--;
+	while (place > SLAB_FULL && s->free <= c->place_last[place - 1]);
+	slab_move(c, s, place);
 }
 
 /* The fullest slab that has a free object, or NULL.  Lock held. */
@@ -130,7 +139,7 @@ static size_t pages_of(const struct kmem_cache *c)
 /* Whoever waits does so in slab_wait.c, not here. */
 static void *source_alloc(struct kmem_cache *c)
 {
-	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size, MEM_ATOMIC) :
+	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
 				       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
 }
 
@@ -231,7 +240,7 @@ static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory 
 	c->slabs++;
 	free_add(c, c->slab_objects);
 	c->grows++;
-	slab_place(c, s);
+	slab_rise(c, s);
 }
 
 /* The reverse, for an empty slab.  Lock held. */
@@ -262,37 +271,61 @@ static void memory_return(struct kmem_cache *c, const struct slab_memory *memory
 
 /* Taking objects */
 
+/* Takes up to n objects off a word of a slab's map, a run of set bits at a time; `first` is where its bit 0
+ * stands for.  A run of 64 counts as 63. */
+static inline size_t take_word(
+	uint64_t *map, uintptr_t first, size_t stride, void **objects, size_t n)
+{
+	uint64_t word = *map;
+	size_t left = n;
+
+	while (word && left > 0) {
+		size_t start = (size_t)__builtin_ctzll(word);
+		size_t run = (size_t)__builtin_ctzll(~(word >> start) | (uint64_t)1 << 63);
+		uintptr_t object = first + start * stride;
+
+		if (run > left)
+			run = left;
+		word &= (uint64_t)-2 << (start + run - 1);
+		left -= run;
+		objects += run;
+		for (size_t i = -run; i != 0; i++, object += stride)
+			objects[i] = (void *)object;
+	}
+	*map = word;
+	return n - left;
+}
+
 /* Takes up to n objects off a slab that has some.  Lock held. */
 static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, size_t n)
 {
-	size_t taken = 0, w = s->hint;
+	size_t stride = c->stride, left, w = s->hint;
 
 	if (n > s->free)
 		n = s->free;
-	for (;; w++) {
-		uintptr_t first = s->base + w * 64 * c->stride;
-		uint64_t word = s->map[w];
-
-		for (; word && taken < n; word &= word - 1)
-			objects[taken++] =
-				(void *)(first + (size_t)__builtin_ctzll(word) * c->stride);
-		s->map[w] = word;
-		if (taken == n)
+	for (left = n;; w++) {
+		left -= take_word(&s->map[w], s->base + w * 64 * stride, stride, objects + n - left, left);
+		if (left == 0)
 			break;
 	}
 	s->hint = (uint16_t)w;
 	s->free -= (uint32_t)n;
 	free_add(c, -n);
-	slab_place(c, s);
+	if (s->free <= c->place_last[s->place - 1])
+		slab_sink(c, s);
 	return n;
 }
 
 size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 {
-	port_irq_t irq = spin_lock(&c->lock);
 	size_t taken = 0;
+	port_irq_t irq;
 	struct slab *s;
 
+	/* Relaxed: what comes back just now counts as coming later. */
+	if (__atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) == 0)
+		return 0;
+	irq = spin_lock(&c->lock);
 	while (taken < n && (s = slab_pick(c)))
 		taken += take_from(c, s, objects + taken, n - taken);
 	spin_unlock(&c->lock, irq);
@@ -344,39 +377,46 @@ bool slab_grow_to(struct kmem_cache *c, size_t n)
 
 /* Taking back */
 
-/* Where an object lies. */
-struct locus {
-	struct slab *slab;
-	size_t index;
-};
-
 enum mistake { NO_MISTAKE, NO_SLAB, OTHER_CACHE, INSIDE, FREE };
 
-struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
+static inline struct slab *find_in_frames(uintptr_t addr)
 {
-	uintptr_t entry;
+	uintptr_t entry = frames_get(addr);
 
-	if (!c->is_frames)
-		return slab_hash_find(&c->hash, addr, c->slab_size);
-	entry = frames_get(addr);
 	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
 }
 
-static inline enum mistake locate(struct kmem_cache *c, const void *object, struct locus *at)
+struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
 {
-	struct slab *s = slab_find(c, (uintptr_t)object);
-	size_t offset;
+	return c->is_frames ? find_in_frames(addr) : slab_hash_find(&c->hash, addr, c->slab_size);
+}
 
-	at->slab = s;
-	if (unlikely(!s))
+/* Which object of its slab that is, or a number beyond the last one. */
+static inline __attribute__((always_inline)) size_t index_of(
+	const struct kmem_cache *c, const struct slab *s, uintptr_t object, bool is_shift)
+{
+	size_t offset = object - s->base, index;
+
+	/* Turned around: what isn't a multiple of the stride is too large as well. */
+	if (is_shift)
+		return offset >> c->stride_shift | offset << (-c->stride_shift & 63);
+	index = slab_index(c, offset);
+	return index * c->stride == offset ? index : SIZE_MAX;
+}
+
+/* Why slab s, the one found for it, can't take an object back.  Lock held. */
+static enum mistake mistake_of(const struct kmem_cache *c, const struct slab *s, uintptr_t object)
+{
+	size_t index;
+
+	if (!s)
 		return NO_SLAB;
-	if (unlikely(s->cache != c))
+	if (s->cache != c)
 		return OTHER_CACHE;
-	offset = (uintptr_t)object - s->base;
-	at->index = slab_index(c, offset);
-	if (unlikely(at->index * c->stride != offset || at->index >= c->slab_objects))
+	index = index_of(c, s, object, c->stride_shift >= 0);
+	if (index >= c->slab_objects)
 		return INSIDE;
-	return NO_MISTAKE;
+	return bitmap_test(s->map, index) ? FREE : NO_MISTAKE;
 }
 
 static __attribute__((noreturn, cold)) void bad_free(
@@ -397,47 +437,108 @@ static __attribute__((noreturn, cold)) void bad_free(
 	}
 }
 
-/* Marks an object free; false if it was.  Lock held. */
-static inline bool put_back(struct kmem_cache *c, const struct locus *at)
+/* Marks an object free; false if that would be a mistake.  Lock held. */
+static inline __attribute__((always_inline)) bool put_back(
+	struct kmem_cache *c, uintptr_t object, size_t slab_size, size_t slab_objects, bool is_frames,
+	bool is_shift)
 {
-	struct slab *s = at->slab;
-	size_t w = at->index / 64;
-	uint64_t bit = (uint64_t)1 << at->index % 64;
+	struct slab *s = is_frames ? find_in_frames(object) :
+				     slab_hash_find(&c->hash, object, slab_size);
+	size_t index, w;
+	uint64_t word;
 
-	if (unlikely(s->map[w] & bit))
+	/* The hash has no other cache's. */
+	if (unlikely(!s || (is_frames && s->cache != c)))
 		return false;
-	s->map[w] |= bit;
+	index = index_of(c, s, object, is_shift);
+	if (unlikely(index >= slab_objects))
+		return false;
+	w = index / 64;
+	word = s->map[w];
+	if (unlikely(word >> index % 64 & 1))
+		return false;
+	s->map[w] = word | (uint64_t)1 << index % 64;
 	if (w < s->hint)
 		s->hint = (uint16_t)w;
-	s->free++;
-	free_add(c, 1);
-	slab_place(c, s);
+	if (unlikely(++s->free > c->place_last[s->place]))
+		slab_rise(c, s);
 	return true;
 }
 
-/* Finds every object, without the lock where the frame table does it: whoever holds an object keeps its
- * slab from going. */
-static enum mistake locate_all(
-	struct kmem_cache *c, void *const *objects, size_t n, struct locus *at, bool destructs, size_t *bad)
+/* What of those that come back is left to be done without the lock. */
+struct remainder {
+	size_t strays; /* objects of a quantum cache that the arena handed out itself */
+	void *stray[SLAB_STEP];
+	enum mistake mistake; /* the first one */
+	const void *object;
+	const struct slab *slab;
+};
+
+/* One that isn't put back.  Lock held. */
+static __attribute__((noinline)) void set_aside(struct kmem_cache *c, struct remainder *r, void *object)
+{
+	const struct slab *s = slab_find(c, (uintptr_t)object);
+	enum mistake m = mistake_of(c, s, (uintptr_t)object);
+
+	if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
+		r->stray[r->strays++] = object;
+	} else if (r->mistake == NO_MISTAKE) {
+		r->mistake = m;
+		r->object = object;
+		r->slab = s;
+	}
+}
+
+/* Inlined for each kind of cache, so that it isn't asked for each object.  Lock held. */
+static inline __attribute__((always_inline)) void put_back_all(struct kmem_cache *c,
+	void *const *objects, size_t n, struct remainder *r, bool is_frames, bool is_shift)
+{
+	const size_t slab_size = c->slab_size, slab_objects = c->slab_objects;
+	size_t aside = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (unlikely(!put_back(c, (uintptr_t)objects[i], slab_size, slab_objects, is_frames,
+			    is_shift))) {
+			set_aside(c, r, objects[i]);
+			aside++;
+		}
+	}
+	free_add(c, n - aside);
+}
+
+static void put_back_by_kind(
+	struct kmem_cache *c, void *const *objects, size_t n, struct remainder *r)
+{
+	bool is_shift = c->stride_shift >= 0;
+
+	if (c->is_frames && is_shift)
+		put_back_all(c, objects, n, r, true, true);
+	else if (c->is_frames)
+		put_back_all(c, objects, n, r, true, false);
+	else if (is_shift)
+		put_back_all(c, objects, n, r, false, true);
+	else
+		put_back_all(c, objects, n, r, false, false);
+}
+
+/* Objects are looked at first, so that the destructor sees none that isn't one. */
+static __attribute__((noinline)) void destruct(
+	struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	enum mistake m = NO_MISTAKE;
-	bool locks = !c->is_frames || destructs;
-	port_irq_t irq = 0;
+	const struct slab *s = NULL;
+	size_t looked = 0;
+	port_irq_t irq = spin_lock(&c->lock);
 
-	if (locks)
-		irq = spin_lock(&c->lock);
-	for (size_t i = 0; i < n && m == NO_MISTAKE; i++) {
-		m = locate(c, objects[i], &at[i]);
-		/* Found here, before the destructor sees it; else by put_back(). */
-		if (destructs && m == NO_MISTAKE && bitmap_test(at[i].slab->map, at[i].index))
-			m = FREE;
-		if (unlikely(m == NO_SLAB && (c->flags & KMC_QCACHE)))
-			m = NO_MISTAKE;
-		*bad = i;
+	for (; looked < n && m == NO_MISTAKE; looked++) {
+		s = slab_find(c, (uintptr_t)objects[looked]);
+		m = mistake_of(c, s, (uintptr_t)objects[looked]);
 	}
-	if (locks)
-		spin_unlock(&c->lock, irq);
-	return m;
+	spin_unlock(&c->lock, irq);
+	if (unlikely(m != NO_MISTAKE))
+		bad_free(c, m, objects[looked - 1], s, caller);
+	for (size_t i = 0; i < n; i++)
+		c->dtor(objects[i], c->priv);
 }
 
 /* Somebody waits for an object, or for memory beneath.  Empty slabs are kept for nobody, but for those who
@@ -460,40 +561,24 @@ static bool has_surplus(const struct kmem_cache *c)
 
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
 {
-	struct locus at[SLAB_STEP];
-	size_t bad = 0, strays = 0;
-	bool destructs = constructed && c->dtor;
-	enum mistake m = locate_all(c, objects, n, at, destructs, &bad);
+	struct remainder r;
 	bool surplus;
 	port_irq_t irq;
 
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(c, m, objects[bad], at[bad].slab, caller);
-	if (destructs)
-		for (size_t i = 0; i < n; i++)
-			c->dtor(objects[i], c->priv);
+	if (constructed && c->dtor)
+		destruct(c, objects, n, caller);
+	r.strays = 0;
+	r.mistake = NO_MISTAKE;
 
 	irq = spin_lock(&c->lock);
-	for (size_t i = 0; i < n; i++) {
-		if (unlikely(!at[i].slab)) {
-			strays++;
-		} else if (unlikely(!put_back(c, &at[i]))) {
-			m = FREE;
-			bad = i;
-		}
-	}
+	put_back_by_kind(c, objects, n, &r);
 	surplus = has_surplus(c);
 	spin_unlock(&c->lock, irq);
 
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(c, m, objects[bad], at[bad].slab, caller);
-	/* What a quantum cache has no slab of, the arena handed out itself. */
-	for (size_t i = 0; strays > 0; i++) {
-		if (at[i].slab)
-			continue;
-		strays--;
-		arena_segment_free(c->source, objects[i], c->stride, caller);
-	}
+	if (unlikely(r.mistake != NO_MISTAKE))
+		bad_free(c, r.mistake, r.object, r.slab, caller);
+	while (unlikely(r.strays > 0))
+		arena_segment_free(c->source, r.stray[--r.strays], c->stride, caller);
 	if (unlikely(kmem_is_slow(c)))
 		give_slowly(c, n);
 	else if (unlikely(surplus))

@@ -35,13 +35,14 @@ static uint64_t version_of(const struct kmem_cache *c)
 	return c->grows * 0x10001 + c->shrinks * 0x101 + c->objects_free;
 }
 
+/* Of the partly free, each place has a quarter of what can be free. */
 static unsigned place_wanted(const struct kmem_cache *c, const struct slab *s)
 {
-	if (s->free == 0)
-		return SLAB_FULL;
+	size_t most = c->slab_objects - 1;
+
 	if (s->free == c->slab_objects)
 		return SLAB_EMPTY;
-	return 1 + (unsigned)((uint64_t)s->free * c->place_scale >> 16);
+	return s->free == 0 ? SLAB_FULL : (unsigned)((s->free * (size_t)SLAB_PARTIALS + most - 1) / most);
 }
 
 static void check_map(struct check *c, const struct slab *s)

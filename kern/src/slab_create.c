@@ -15,7 +15,7 @@
 #define SLAB_OBJECTS_FIRST 8
 #define SLAB_UNITS_FIRST 8
 #define SLAB_OBJECTS_ABSTRACT 64
-#define QCACHE_QUANTA 32
+#define QCACHE_QUANTA 64
 #define QCACHE_OBJECTS_MIN 4
 
 struct kmem_cache slab_headers;
@@ -125,7 +125,9 @@ static void lay_out(struct kmem_cache *c)
 	c->slab_size = l.slab_size;
 	c->slab_objects = (uint32_t)l.objects;
 	c->is_inside = l.is_inside;
-	c->place_scale = (uint32_t)((SLAB_PARTIALS << 16) / l.objects);
+	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)
+		c->place_last[place] = (uint32_t)((l.objects - 1) * place / SLAB_PARTIALS);
+	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
 	c->stride_shift = shift_of(c->stride);
 	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
 	slab_hash_init(&c->hash, c->slab_size);

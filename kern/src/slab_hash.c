@@ -8,15 +8,14 @@
  * segments, each twice as large as the one before; one that can't be had makes chains longer and is asked
  * for again by the next slab.
  */
-#include "lib/hash.h"
 #include "slab_impl.h"
 
 #define PAGE_BUCKETS (PORT_PAGE_SIZE / sizeof(struct slab_link *))
 
 /* Entries for each bucket at which the table grows, and buckets for each entry at which it shrinks: far
  * enough apart that it doesn't go to and fro. */
-#define LOAD_MAX 2
-#define LOAD_MIN_INVERSE 2
+#define LOAD_MAX 1
+#define LOAD_MIN_INVERSE 4
 /* A slab brings two entries, so this keeps up; and takes two along, from a table that began to shrink
  * when it had a quarter of the entries it grew for. */
 #define SPLITS 2
@@ -53,11 +52,19 @@ static struct slab_link **bucket_at(const struct slab_hash *h, size_t b)
 	return &h->segments[p.segment][p.offset];
 }
 
+static size_t bucket_masked(const struct slab_hash *h, size_t masked)
+{
+	return masked < h->buckets ? masked : masked & (h->mask >> 1);
+}
+
 static size_t bucket_index(const struct slab_hash *h, uintptr_t block)
 {
-	size_t hash = hash_u64(block), b = hash & h->mask;
+	return bucket_masked(h, hash_u64_wide(block) & h->mask);
+}
 
-	return b < h->buckets ? b : b & (h->mask >> 1);
+struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked)
+{
+	return *bucket_at(h, bucket_masked(h, masked));
 }
 
 /* The block an entry of a slab stands for. */
@@ -232,13 +239,4 @@ bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory)
 		*memory = segment_close(h);
 	}
 	return true;
-}
-
-struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
-{
-	const struct slab_link *l = *bucket_at(h, bucket_index(h, addr >> h->block_shift));
-
-	while (l && addr - l->slab->base >= slab_size)
-		l = l->next;
-	return l ? l->slab : NULL;
 }

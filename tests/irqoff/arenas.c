@@ -38,7 +38,9 @@ static void ignore_row(const struct arena_stats *row, void *arg)
 static void inspect(void)
 {
 	static struct arena_stats rows[IMPORTERS];
+	static struct arena_free_class classes[ARENA_FREE_CLASSES];
 
+	arena_free_histogram(base_arena, classes);
 	arena_tree_stats(rows, IMPORTERS);
 	arena_tree_peek(ignore_row, NULL);
 	print_arena_stats(NULL, &null_sink);

@@ -120,3 +120,19 @@ TEST("table: one with too many columns is refused")
 
 	CHECK_PANICS(begin(&t, &huge, false), "column_count");
 }
+
+TEST("table: a time has the unit that leaves it below a thousand, cut to a tenth")
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} times[] = {{0, "-"}, {1, "1 ns"}, {999, "999 ns"}, {1000, "1.0 us"}, {1999, "1.9 us"},
+		{999999, "999.9 us"}, {1000000, "1.0 ms"}, {12345678, "12.3 ms"}, {1000000000, "1.0 s"},
+		{3600000000000, "3600.0 s"}, {UINT64_MAX, "18446744073.7 s"}};
+	char cell[TABLE_CELL_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+		table_format(cell, TABLE_TIME, times[i].ns);
+		CHECK_STR(cell, times[i].text);
+	}
+}

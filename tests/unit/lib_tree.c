@@ -68,9 +68,9 @@ static bool update_shape(struct tree_node *n)
 	return item->shape != was;
 }
 
-static const struct tree_ops plain_ops = {before, NULL, false};
-static const struct tree_ops max_ops = {before, update_max, true};
-static const struct tree_ops shape_ops = {before, update_shape, false};
+static const struct tree_ops plain_ops = {before, NULL, false, NULL};
+static const struct tree_ops max_ops = {before, update_max, true, NULL};
+static const struct tree_ops shape_ops = {before, update_shape, false, NULL};
 
 static void reset(void)
 {
@@ -299,7 +299,7 @@ static bool count_update(struct tree_node *n)
 
 TEST("tree: an update that changes nothing above stops there")
 {
-	static const struct tree_ops counting = {before, count_update, false};
+	static const struct tree_ops counting = {before, count_update, false, NULL};
 
 	reset();
 	for (size_t i = 0; i < ITEMS; i++) {

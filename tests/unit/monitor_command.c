@@ -214,20 +214,74 @@ TEST("arena tree: what is no memory is counted, not measured in bytes")
 
 	check_says("arena tree", "\ntest-ids ");
 	CHECK(strstr(strstr(said, "\ntest-ids "), " 4096 ") != NULL);
-	check_says("arena show test-ids", "total                    4096\n");
+	check_says("arena show test-ids", "\ntotal                4096 ");
 	check_says("arena segs test-ids", "\n  used   ");
 	check_says("arena segs -k test-ids", "segment kind=free start=0x2 end=0x1001 size=4095\n");
 	arena_free(ids, id, 1);
 	CHECK_EQ(arena_destroy(ids), 0);
 }
 
-TEST("arena show: -v adds the machinery, -k makes one line of it")
+TEST("arena show: -v adds the machinery, -k makes one line of it and one of each class of free segments")
 {
-	check_says("arena show kpages", "source                   base\n");
+	check_says("arena show kpages", "arena kpages, source base\n");
 	CHECK(strstr(said, "hash buckets") == NULL);
 	check_says("arena show kpages -v", "hash buckets");
 	check_says("arena show -k kpages", "arena name=kpages source=base quantum=4096 ");
-	CHECK(strchr(said, '\n') == strrchr(said, '\n'));
+	for (const char *line = strchr(said, '\n'); line[1]; line = strchr(line + 1, '\n'))
+		CHECK(str_starts(line, "\nfree name=kpages from="));
+}
+
+/* Whether no line of what was said is wider than `columns`. */
+static bool fits_in(size_t columns)
+{
+	const char *line = said, *end;
+
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		if ((size_t)(end - line) > columns)
+			return false;
+	return true;
+}
+
+TEST("arena show: everything an arena counts, in 80 columns, and a bar for each size that is free")
+{
+	struct arena *ids = arena_create("test-ids", (void *)1, 127, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	void *a = arena_alloc(ids, 1, MEM_WAIT | ARENA_BESTFIT), *b = arena_alloc(ids, 1, MEM_WAIT);
+	void *c = arena_xalloc(ids, 28, 64, 36, 0, 0, 0, MEM_WAIT), *d = arena_alloc(ids, 64, MEM_ATOMIC);
+
+	CHECK_EQ((uintptr_t)c, 36);
+	CHECK_EQ((uintptr_t)d, 64);
+	arena_free(ids, d, 64);
+	CHECK(!arena_alloc(ids, 65, MEM_ATOMIC));
+	arena_free(ids, a, 1);
+	check_says("arena show -k test-ids", " total=127 used=29 ");
+	CHECK_EQ(number("name=test-ids ", " peak="), 94);
+	CHECK_EQ(number("name=test-ids ", " free="), 98);
+	CHECK_EQ(number("name=test-ids ", " largest_free="), 64);
+	CHECK_EQ(number("name=test-ids ", " fragmentation="), 346);
+	CHECK_EQ(number("name=test-ids ", " best="), 1);
+	CHECK_EQ(number("name=test-ids ", " constrained="), 1);
+	CHECK_EQ(number("name=test-ids ", " fails_shortage="), 1);
+	check_says("arena show -k test-ids", "\nfree name=test-ids from=1 segments=1 units=1\n");
+	check_says("arena show -k test-ids", "\nfree name=test-ids from=32 segments=1 units=33\n");
+	check_says("arena show -k test-ids", "\nfree name=test-ids from=64 segments=1 units=64\n");
+	check_says("arena show test-ids -v", "fragmentation       34.6%");
+	CHECK(strstr(said, "\n            32          1         33 ####") != NULL);
+	CHECK(fits_in(80));
+	arena_free(ids, b, 1);
+	arena_xfree(ids, c, 28);
+	CHECK_EQ(arena_destroy(ids), 0);
+}
+
+TEST("print_arena_stats: one arena with its machinery, or all")
+{
+	struct buffer_sink sink;
+
+	buffer_sink_init(&sink, said, sizeof(said));
+	print_arena_stats(base_arena, &sink.sink);
+	CHECK(strstr(said, "arena base, source -\n") && strstr(said, "hash buckets"));
+	buffer_sink_init(&sink, said, sizeof(said));
+	print_arena_stats(NULL, &sink.sink);
+	CHECK(str_starts(said, "arena ") && strstr(said, "\nbase ") && strstr(said, "\n  kpages "));
 }
 
 TEST("arena check: all hold, by name or for all")

@@ -128,6 +128,25 @@ TEST("slab: a double free is named when the slab layer sees it")
 	destroy(c);
 }
 
+TEST("slab: what comes back with a mistake is taken all the same, and found again once")
+{
+	struct kmem_cache *c = make(64);
+	char *objects[40];
+
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		objects[i] = kmem_cache_alloc(c, MEM_ATOMIC);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).out, ARRAY_SIZE(objects));
+	objects[7] += 8;
+	CHECK_PANICS((kmem_cache_free_bulk(c, (void **)objects, 14), kmem_cache_reap(c, KMEM_REAP_ALL)),
+		"inside an object");
+	CHECK_EQ(stats(c).out, ARRAY_SIZE(objects) - 13);
+	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	kmem_cache_free(c, objects[7] - 8);
+	kmem_cache_free_bulk(c, (void **)objects + 14, ARRAY_SIZE(objects) - 14);
+	destroy(c);
+}
+
 TEST("slab: a free to the wrong cache, inside an object, or of nothing of ours is named")
 {
 	struct kmem_cache *c = make(64), *other = make(64);
@@ -561,5 +580,64 @@ TEST("qcache: when no slab can be had the arena serves by itself, and takes it b
 	CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC), 0);
 	for (int i = 0; i < 50; i++)
 		arena_free(a, (void *)id[i], 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* Live objects of the cache of that name. */
+static uint64_t live_of(const char *name)
+{
+	uint64_t live = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		if (strcmp(stats(c).name, name) == 0)
+			live += stats(c).live;
+	return live;
+}
+
+static void check_fronted(struct arena *a, size_t quantum, size_t size)
+{
+	char name[KMEM_NAME_MAX];
+	void *p = arena_alloc(a, size, MEM_ATOMIC), *q;
+
+	CHECK(p);
+	ksnprintf(name, sizeof(name), "odd-%zu", (size + quantum - 1) / quantum);
+	CHECK_EQ(live_of(name), 1);
+	arena_free(a, p, size);
+	CHECK_EQ(live_of(name), 0);
+	/* What was laid up serves whatever rounds up to the same. */
+	q = arena_alloc(a, (size + quantum - 1) / quantum * quantum, MEM_ATOMIC);
+	CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+	arena_free(a, q, size);
+}
+
+TEST("slab: a front serves a size from the cache of as many quanta, whatever the quantum")
+{
+	static const size_t quanta[] = {1, 2, 3, 7, 24, 4096, 36864, 1000003, 1 << 30, 1717986917};
+
+	for (size_t i = 0; i < ARRAY_SIZE(quanta); i++) {
+		size_t quantum = quanta[i];
+		struct arena *a = arena_create("odd", (void *)quantum, 1000 * quantum, quantum, NULL, NULL, NULL,
+			5 * quantum, MEM_WAIT);
+
+		CHECK(a);
+		for (size_t n = 1; n <= 5; n++) {
+			check_fronted(a, quantum, n * quantum);
+			check_fronted(a, quantum, (n - 1) * quantum + 1);
+			check_fronted(a, quantum, n * quantum - quantum / 2);
+		}
+		CHECK_EQ(arena_destroy(a), 0);
+	}
+}
+
+TEST("slab: an arena of quanta too large for a front goes without")
+{
+	const size_t quantum = (size_t)1 << 40;
+	struct arena *a = arena_create("odd", (void *)quantum, 100 * quantum, quantum, NULL, NULL, NULL,
+		2 * quantum, MEM_WAIT);
+	void *p = arena_alloc(a, quantum + 1, MEM_WAIT), *q = arena_alloc(a, 1, MEM_WAIT);
+
+	arena_free(a, p, quantum + 1);
+	arena_free(a, q, 1);
+	CHECK_EQ(arena_amt_free(a), 100 * quantum);
 	CHECK_EQ(arena_destroy(a), 0);
 }

@@ -5,6 +5,7 @@
 #include "vmap.h"
 
 #include "lib/string.h"
+#include "machine.h"
 #include "port.h"
 #include "test.h"
 #include "threads.h"
@@ -43,16 +44,52 @@ TEST("vmap: pages that lie anywhere stand one behind the other, and are the same
 	give_pages(pages);
 }
 
-TEST("vmap: addresses are used again as late as can be")
+#define ROUNDS 640
+#define RESTS 32 /* mappings at least, of n pages, before an address is used again */
+
+/* Nothing that was unmapped in the last RESTS rounds is mapped again, and so one flush of all cores serves as
+ * many. */
+static void check_rest(size_t n)
 {
-	void *pages[PAGES], *first, *second;
+	uintptr_t recent[RESTS] = {0};
+	uint64_t flushes = machine_shootdowns();
+	void *pages[PAGES];
 
 	take_pages(pages);
-	first = vmap(pages, PAGES, MEM_WAIT);
-	vunmap(first, PAGES);
-	second = vmap(pages, PAGES, MEM_WAIT);
-	CHECK_NE((uintptr_t)second, (uintptr_t)first);
-	vunmap(second, PAGES);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		void *at = vmap(pages, n, MEM_WAIT);
+
+		for (size_t i = 0; i < RESTS; i++)
+			CHECK_NE((uintptr_t)at, recent[i]);
+		recent[round % RESTS] = (uintptr_t)at;
+		vunmap(at, n);
+	}
+	CHECK_LE(machine_shootdowns() - flushes, ROUNDS / RESTS);
+	give_pages(pages);
+}
+
+TEST("vmap: addresses rest before they are used again, and one flush serves many")
+{
+	check_rest(1);
+	check_rest(PAGES);
+}
+
+TEST("vmap: draining gives the addresses that rest back")
+{
+	size_t idle;
+	void *pages[PAGES], *at;
+
+	take_pages(pages);
+	vmap_drain();
+	arena_reap(vaddr_arena, SIZE_MAX);
+	idle = arena_amt_free(vaddr_arena);
+	at = vmap(pages, PAGES, MEM_WAIT);
+	vunmap(at, PAGES);
+	arena_reap(vaddr_arena, SIZE_MAX);
+	CHECK_NE(arena_amt_free(vaddr_arena), idle);
+	vmap_drain();
+	arena_reap(vaddr_arena, SIZE_MAX);
+	CHECK_EQ(arena_amt_free(vaddr_arena), idle);
 	give_pages(pages);
 }
 

@@ -96,6 +96,11 @@ static inline bool port_irq_enabled(void)
 	return !host_self()->irq_off;
 }
 
+static inline bool port_irq_were_enabled(port_irq_t saved)
+{
+	return !saved;
+}
+
 static inline bool port_in_irq(void)
 {
 	return host_self()->irq_depth > 0;
@@ -109,6 +114,12 @@ static inline bool port_in_nmi(void)
 static inline void port_pause(void)
 {
 	host_pause();
+}
+
+static inline void port_pause_until(const uint32_t *word, uint32_t value)
+{
+	while (__builtin_expect(__atomic_load_n(word, __ATOMIC_ACQUIRE) != value, 0))
+		port_pause();
 }
 
 #if defined(__x86_64__)

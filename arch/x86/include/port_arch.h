@@ -128,9 +128,25 @@ static inline bool port_irq_enabled(void)
 	return flags & PORT_FLAGS_IRQ;
 }
 
+static inline bool port_irq_were_enabled(port_irq_t saved)
+{
+	return saved & PORT_FLAGS_IRQ;
+}
+
 static inline void port_pause(void)
 {
 	__asm__ volatile("pause" : : : "memory");
+}
+
+/* A load is an acquire here.  In a loop of the compiler's the address would cost a register. */
+static inline __attribute__((always_inline)) void port_pause_until(const uint32_t *word, uint32_t value)
+{
+	__asm__ volatile("1:\tcmpl %[value], %[word]\n\t"
+			 "je 2f\n\t"
+			 "pause\n\t"
+			 "jmp 1b\n"
+			 "2:"
+			 : : [word] "m"(*word), [value] "r"(value) : "memory", "cc");
 }
 
 static inline uint64_t port_ticks(void)
@@ -149,8 +165,8 @@ typedef struct ktask port_thread_t;
  * Each sequence reads, decides and copies first and commits with its last instruction, which moves
  * `top`.  Whatever interrupts it before that has the trap return path (restart.c) go back to its
  * first instruction; so no instruction may change an input, and nothing it stores before the commit
- * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end.
- * Comparisons are unsigned: a closed stack fails them.
+ * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end or
+ * away.  Comparisons are unsigned: a closed stack fails them.
  */
 struct port_stack {
 	void **top, **bottom, **limit;
@@ -183,32 +199,32 @@ static inline void *port_stack_pop(struct port_stack *s)
 	return empty ? (void *)0 : p;
 }
 
-/* Adding 8 by subtracting -8 borrows, like the comparison with a limit above. */
+/* No output, so a jump can be the answer; top is in r11. */
 static inline bool port_stack_push(struct port_stack *s, void *p)
 {
-	void **top;
-	bool room;
-
-	__asm__ volatile("1:\tmovq %c[at_top](%[s]), %[top]\n\t"
-			 "cmpq %c[at_limit](%[s]), %[top]\n\t"
-			 "jae 2f\n\t"
-			 "movq %[p], (%[top])\n\t"
-			 "subq $-8, %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE(5)
-			 : [top] "=&r"(top), "=@ccb"(room)
-			 : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
-			 [at_limit] "i"(offsetof(struct port_stack, limit))
-			 : "memory");
-	return room;
+	__asm__ volatile goto("1:\tmovq %c[at_top](%[s]), %%r11\n\t"
+			      "cmpq %c[at_limit](%[s]), %%r11\n\t"
+			      "jae %l[full]\n\t"
+			      "movq %[p], (%%r11)\n\t"
+			      "addq $8, %c[at_top](%[s])\n"
+			      "2:\n\t" PORT_SEQUENCE(5)
+			      :
+			      : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
+			      [at_limit] "i"(offsetof(struct port_stack, limit))
+			      : "memory", "cc", "r11"
+			      : full);
+	return true;
+full:
+	return false;
 }
 
+/* The copies' index runs from -moved up to 0. */
 static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
 {
-	void **from, *p;
+	void **from, **end, *p;
 	size_t moved, i;
 
-	__asm__ volatile("1:\txorl %k[i], %k[i]\n\t"
-			 "xorl %k[moved], %k[moved]\n\t"
+	__asm__ volatile("1:\txorl %k[moved], %k[moved]\n\t"
 			 "movq %c[at_top](%[s]), %[from]\n\t"
 			 "cmpq %c[at_bottom](%[s]), %[from]\n\t"
 			 "jbe 2f\n\t"
@@ -217,17 +233,19 @@ static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t
 			 "shrq $3, %[moved]\n\t"
 			 "cmpq %[n], %[moved]\n\t"
 			 "cmovaq %[n], %[moved]\n\t"
-			 "leaq (, %[moved], 8), %[p]\n\t"
-			 "subq %[p], %[from]\n"
-			 "3:\tcmpq %[moved], %[i]\n\t"
-			 "jae 4f\n\t"
-			 "movq (%[from], %[i], 8), %[p]\n\t"
-			 "movq %[p], (%[to], %[i], 8)\n\t"
+			 "leaq (%[to], %[moved], 8), %[end]\n\t"
+			 "movq %[moved], %[i]\n\t"
+			 "negq %[i]\n\t"
+			 "je 2f\n"
+			 "3:\tmovq (%[from], %[i], 8), %[p]\n\t"
+			 "movq %[p], (%[end], %[i], 8)\n\t"
 			 "incq %[i]\n\t"
-			 "jmp 3b\n"
-			 "4:\tmovq %[from], %c[at_top](%[s])\n"
+			 "jne 3b\n\t"
+			 "leaq (, %[moved], 8), %[p]\n\t"
+			 "subq %[p], %c[at_top](%[s])\n"
 			 "2:\n\t" PORT_SEQUENCE(19)
-			 : [from] "=&r"(from), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
+			 : [from] "=&r"(from), [end] "=&r"(end), [p] "=&r"(p), [moved] "=&r"(moved),
+			 [i] "=&r"(i)
 			 : [s] "r"(s), [to] "r"(to), [n] "r"(n),
 			 [at_top] "i"(offsetof(struct port_stack, top)),
 			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
@@ -237,11 +255,10 @@ static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t
 
 static inline size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
 {
-	void **top, *p;
+	void **top, **end, *p;
 	size_t moved, i;
 
-	__asm__ volatile("1:\txorl %k[i], %k[i]\n\t"
-			 "xorl %k[moved], %k[moved]\n\t"
+	__asm__ volatile("1:\txorl %k[moved], %k[moved]\n\t"
 			 "movq %c[at_top](%[s]), %[top]\n\t"
 			 "cmpq %c[at_limit](%[s]), %[top]\n\t"
 			 "jae 2f\n\t"
@@ -249,17 +266,20 @@ static inline size_t port_stack_push_many(struct port_stack *s, void *const *fro
 			 "subq %[top], %[moved]\n\t"
 			 "shrq $3, %[moved]\n\t"
 			 "cmpq %[n], %[moved]\n\t"
-			 "cmovaq %[n], %[moved]\n"
-			 "3:\tcmpq %[moved], %[i]\n\t"
-			 "jae 4f\n\t"
-			 "movq (%[from], %[i], 8), %[p]\n\t"
+			 "cmovaq %[n], %[moved]\n\t"
+			 "leaq (%[from], %[moved], 8), %[end]\n\t"
+			 "leaq (%[top], %[moved], 8), %[top]\n\t"
+			 "movq %[moved], %[i]\n\t"
+			 "negq %[i]\n\t"
+			 "je 2f\n"
+			 "3:\tmovq (%[end], %[i], 8), %[p]\n\t"
 			 "movq %[p], (%[top], %[i], 8)\n\t"
 			 "incq %[i]\n\t"
-			 "jmp 3b\n"
-			 "4:\tleaq (%[top], %[moved], 8), %[p]\n\t"
-			 "movq %[p], %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE(18)
-			 : [top] "=&r"(top), [p] "=&r"(p), [moved] "=&r"(moved), [i] "=&r"(i)
+			 "jne 3b\n\t"
+			 "movq %[top], %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE(19)
+			 : [top] "=&r"(top), [end] "=&r"(end), [p] "=&r"(p), [moved] "=&r"(moved),
+			 [i] "=&r"(i)
 			 : [s] "r"(s), [from] "r"(from), [n] "r"(n),
 			 [at_top] "i"(offsetof(struct port_stack, top)),
 			 [at_limit] "i"(offsetof(struct port_stack, limit))

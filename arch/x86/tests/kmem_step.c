@@ -79,6 +79,16 @@ static void step_kmalloc(void)
 	kfree(kmalloc(SIZE, MEM_ATOMIC));
 }
 
+static void step_page_alloc(void)
+{
+	hold(arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT));
+}
+
+static void step_page_free(void)
+{
+	arena_free(kpages_arena, let_go(), PORT_PAGE_SIZE);
+}
+
 /* Interference.  What it takes it keeps apart, and gives back when the step has ended. */
 
 static void *taken[2 * BULK];
@@ -108,6 +118,16 @@ static void pairs(void)
 static void many(void)
 {
 	taken_count += kmem_cache_alloc_bulk(cache, taken + taken_count, BULK, MEM_ATOMIC);
+}
+
+/* The other way round, so that what was on top isn't. */
+static void pages(void)
+{
+	void *a = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+	void *b = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+
+	arena_free(kpages_arena, a, PORT_PAGE_SIZE);
+	arena_free(kpages_arena, b, PORT_PAGE_SIZE);
 }
 
 static void settle(void)
@@ -186,4 +206,27 @@ TEST("kmalloc: interrupted at any instruction of the hot path it loses and doubl
 {
 	try_step(step_kmalloc, (uintptr_t)kmalloc);
 	try_step(step_kmalloc, (uintptr_t)kfree);
+}
+
+/* Some are in hand and some laid up, so that what is popped twice shows. */
+TEST("arena: a front's pages interrupted at any instruction of the hot path aren't lost or doubled")
+{
+	bool more = true;
+	size_t at;
+
+	step_forget();
+	for (int i = 0; i < 8; i++)
+		step_page_alloc();
+	for (int i = 0; i < 4; i++)
+		step_page_free();
+	for (at = 0; more; at++) {
+		more = step_interfere(step_page_alloc, at, pages);
+		more |= step_interfere(step_page_free, at, pages);
+	}
+	CHECK_LT(1, at);
+	CHECK_EQ(held_count, 4);
+	while (held_count > 0)
+		step_page_free();
+	CHECK_EQ(step_missed((uintptr_t)arena_alloc), 0);
+	CHECK_EQ(step_missed((uintptr_t)arena_free), 0);
 }

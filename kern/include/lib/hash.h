@@ -16,6 +16,13 @@ static inline uint32_t hash_u64(uint64_t x)
 	return (uint32_t)(x >> 32) ^ (uint32_t)(x >> 49);
 }
 
+/* The same with the bytes of the product turned around, which is cheaper: the best ones, those that every bit
+ * of x reaches, come first. */
+static inline uint64_t hash_u64_wide(uint64_t x)
+{
+	return __builtin_bswap64(x * 0x9e3779b97f4a7c15u);
+}
+
 /* FNV-1a over n bytes. */
 uint64_t hash_bytes(const void *bytes, size_t n);
 

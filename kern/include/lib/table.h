@@ -28,7 +28,8 @@
 #include "lib/sink.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define TABLE_COLUMNS_MAX 24
+#define TABLE_COLUMNS_MAX 40
+#define TABLE_CELL_MAX 32 /* bytes of a number as text, its end included */
 
 enum table_kind {
 	TABLE_STRING,  /* const char *; NULL shows as `-`; a space in it becomes _ under -k */
@@ -36,7 +37,8 @@ enum table_kind {
 	TABLE_NUMBER,  /* uint64_t that names something: zero is shown as 0 */
 	TABLE_BYTES,   /* uint64_t, IEC units for people */
 	TABLE_HEX,     /* uint64_t, 0x... */
-	TABLE_PERMILLE /* uint64_t, 123 as 12.3% for people, plain under -k */
+	TABLE_PERMILLE, /* uint64_t, 123 as 12.3% for people, plain under -k */
+	TABLE_TIME	/* uint64_t, nanoseconds, 1234 as 1.2 us for people, plain under -k */
 };
 
 #define TABLE_TOTAL (1u << 0)	    /* sum this column into the last line */
@@ -75,6 +77,8 @@ struct table_printer {
 void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys);
 /* Prints one row; a value wider than its column pushes the rest of the line, nothing is cut. */
 void table_row(struct table_printer *t, const void *row);
+/* A number as a cell for people shows it. */
+void table_format(char cell[TABLE_CELL_MAX], enum table_kind kind, uint64_t value);
 /* Prints the totals if a column asks for them and there were at least two rows (never under keys). */
 void table_end(struct table_printer *t);
 

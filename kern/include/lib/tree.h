@@ -39,9 +39,18 @@ struct tree_ops {
 	/* The value depends on which nodes the subtree has and not on its shape: no rotation changes one
 	 * above it, and none is recomputed. */
 	bool shapeless;
+	/* NULL, or what does the same as update for n, its parent and so on until one finds nothing to
+	 * change. */
+	void (*update_upward)(struct tree_node *n);
 };
 
-struct tree_node *tree_parent(const struct tree_node *n);
+/* The low bits of `parent` that hold the balance. */
+#define TREE_BALANCE_MASK ((uintptr_t)3)
+
+static inline struct tree_node *tree_parent(const struct tree_node *n)
+{
+	return (struct tree_node *)(n->parent & ~TREE_BALANCE_MASK);
+}
 
 void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
 /* The same where the caller knows the place: `node` becomes a child of `parent`, which has none on that side

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas as text.
+ */
+#include "arena_print.h"
+
+#include "arena_impl.h"
+#include "lib/string.h"
+
+void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool is_memory)
+{
+	table_format(text, is_memory ? TABLE_BYTES : TABLE_COUNT, amount);
+}
+
+/* The tree */
+
+#define INDENT 2
+#define NAME_MAX (ARENA_NAME_MAX + 8 * INDENT)
+
+enum { QUANTUM, TOTAL, USED, FREE, LARGEST, AMOUNTS };
+
+struct tree_row {
+	struct arena_tree_line line;
+	const char *indented;
+	const char *text[AMOUNTS];
+};
+
+/* An amount is a cell of text for people and a number for scripts. */
+#define AMOUNT(index, member, title, key, width)                                                   \
+	TABLE_COLUMN(                                                                              \
+		struct tree_row, text[index], title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY), \
+		TABLE_COLUMN(struct tree_row, line.member, title, key, width, TABLE_COUNT,         \
+			TABLE_KEY_ONLY)
+
+static const struct table_column tree_columns[] = {
+	TABLE_COLUMN(
+		struct tree_row, indented, "arena", "name", -16, TABLE_STRING, TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct tree_row, line.name, "arena", "name", -16, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(
+		struct tree_row, line.source, "source", "source", -16, TABLE_STRING, TABLE_KEY_ONLY),
+	AMOUNT(QUANTUM, quantum, "quantum", "quantum", 8),
+	AMOUNT(TOTAL, total, "total", "total", 10),
+	AMOUNT(USED, used, "used", "used", 10),
+	AMOUNT(FREE, free, "free", "free", 10),
+	AMOUNT(LARGEST, largest_free, "largest free", "largest_free", 12),
+	TABLE_COLUMN(struct tree_row, line.spans, "spans", "spans", 6, TABLE_COUNT, 0),
+	TABLE_COLUMN(struct tree_row, line.allocs, "allocs", "allocs", 10, TABLE_COUNT, 0),
+	TABLE_COLUMN(struct tree_row, line.failures, "fails", "fails", 6, TABLE_COUNT, 0),
+};
+static const struct table tree_table = {"arena", tree_columns, ARRAY_SIZE(tree_columns)};
+
+void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys)
+{
+	table_begin(printer, &tree_table, sink, keys);
+}
+
+void arena_tree_line(const struct arena_tree_line *line, struct table_printer *printer)
+{
+	const uint64_t amounts[AMOUNTS] = {
+		line->quantum, line->total, line->used, line->free, line->largest_free};
+	char text[AMOUNTS][TABLE_CELL_MAX], indented[NAME_MAX];
+	struct tree_row row = {.line = *line, .indented = indented};
+
+	ksnprintf(indented, sizeof(indented), "%*s%s", (int)line->depth * INDENT, "", line->name);
+	for (size_t i = 0; i < AMOUNTS; i++) {
+		arena_format_amount(text[i], amounts[i], line->is_memory);
+		row.text[i] = text[i];
+	}
+	table_row(printer, &row);
+}
+
+void arena_tree_row(const struct arena_stats *s, void *printer)
+{
+	struct arena_tree_line line = {s->name, s->source, s->depth, s->is_memory, s->quantum, s->total,
+		s->used, s->free, s->largest_free, s->spans, s->allocs, s->failures};
+
+	arena_tree_line(&line, printer);
+}
+
+/* The rows are taken before they are printed, for the sink may do anything; memory for them before that, which
+ * may bring an arena more into sight.  False: there was none. */
+static bool tree_rows(struct table_printer *printer)
+{
+	size_t count = arena_tree_stats(NULL, 0), fit;
+	struct arena_stats *rows;
+
+	do {
+		fit = count;
+		rows = base_alloc(NULL, fit * sizeof(*rows), MEM_ERROR);
+		if (!rows)
+			return false;
+		count = arena_tree_stats(rows, fit);
+		for (size_t i = 0; count <= fit && i < count; i++)
+			arena_tree_row(&rows[i], printer);
+		base_free(NULL, rows, fit * sizeof(*rows));
+	} while (count > fit);
+	return true;
+}
+
+static void print_tree(struct sink *sink)
+{
+	struct table_printer printer;
+
+	arena_tree_begin(&printer, sink, false);
+	if (!tree_rows(&printer))
+		arena_tree_peek(arena_tree_row, &printer);
+	table_end(&printer);
+}
+
+/* One arena */
+
+struct show_row {
+	const char *name, *source;
+	struct arena_stats stats;
+};
+
+enum {
+	SHOW_NAME,
+	SHOW_SOURCE,
+	SHOW_QUANTUM,
+	SHOW_TOTAL,
+	SHOW_USED,
+	SHOW_PEAK,
+	SHOW_FREE,
+	SHOW_LARGEST,
+	SHOW_FRAGMENTATION,
+	SHOW_SPANS,
+	SHOW_IMPORTS,
+	SHOW_RETURNS,
+	SHOW_RETAINED,
+	SHOW_SEGMENTS_USED,
+	SHOW_SEGMENTS_FREE,
+	SHOW_ALLOCS,
+	SHOW_INSTANT,
+	SHOW_BEST,
+	SHOW_NEXT,
+	SHOW_CONSTRAINED,
+	SHOW_FREES,
+	SHOW_FAILS,
+	SHOW_SHORTAGE,
+	SHOW_IMPOSSIBLE,
+	SHOW_INDEX,
+	SHOW_TAGS,
+	SHOW_DEADLINE,
+	SHOW_WAITING,
+	SHOW_SLEEPS,
+	SHOW_WAKEUPS,
+	SHOW_SERVED,
+	SHOW_IMPORTERS,
+	SHOW_QCACHE,
+	SHOW_LOOKS,
+	SHOW_HOLD,
+	SHOW_BRIEF, /* so many without an arena's machinery */
+	SHOW_SPARE = SHOW_BRIEF,
+	SHOW_BUCKETS,
+	SHOW_HASH_PAGES,
+	SHOW_TAG_PAGES,
+	SHOW_COLUMNS
+};
+
+#define SHOW(member, title, key, kind)                                                             \
+	TABLE_COLUMN(struct show_row, stats.member, title, key, 0, kind, 0)
+
+/* TABLE_BYTES: an amount, bytes only for memory. */
+static const struct table_column show_columns[] = {
+	[SHOW_NAME] = TABLE_COLUMN(struct show_row, name, "arena", "name", 0, TABLE_STRING, 0),
+	[SHOW_SOURCE] = TABLE_COLUMN(struct show_row, source, "source", "source", 0, TABLE_STRING, 0),
+	[SHOW_QUANTUM] = SHOW(quantum, "quantum", "quantum", TABLE_BYTES),
+	[SHOW_TOTAL] = SHOW(total, "total", "total", TABLE_BYTES),
+	[SHOW_USED] = SHOW(used, "used", "used", TABLE_BYTES),
+	[SHOW_PEAK] = SHOW(used_peak, "  at its peak", "peak", TABLE_BYTES),
+	[SHOW_FREE] = SHOW(free, "free", "free", TABLE_BYTES),
+	[SHOW_LARGEST] = SHOW(largest_free, "  in one piece", "largest_free", TABLE_BYTES),
+	[SHOW_FRAGMENTATION] =
+		SHOW(fragmentation_permille, "fragmentation", "fragmentation", TABLE_PERMILLE),
+	[SHOW_SPANS] = SHOW(spans, "spans", "spans", TABLE_COUNT),
+	[SHOW_IMPORTS] = SHOW(imports, "  imported", "imports", TABLE_COUNT),
+	[SHOW_RETURNS] = SHOW(returns, "  returned", "returns", TABLE_COUNT),
+	[SHOW_RETAINED] = SHOW(retained, "  retained", "retained", TABLE_BYTES),
+	[SHOW_SEGMENTS_USED] = SHOW(segments_used, "segments used", "segments_used", TABLE_COUNT),
+	[SHOW_SEGMENTS_FREE] = SHOW(segments_free, "segments free", "segments_free", TABLE_COUNT),
+	[SHOW_ALLOCS] = SHOW(allocs, "allocs", "allocs", TABLE_COUNT),
+	[SHOW_INSTANT] = SHOW(allocs_by[ARENA_STYLE_INSTANT], "  instant fit", "instant", TABLE_COUNT),
+	[SHOW_BEST] = SHOW(allocs_by[ARENA_STYLE_BEST], "  best fit", "best", TABLE_COUNT),
+	[SHOW_NEXT] = SHOW(allocs_by[ARENA_STYLE_NEXT], "  next fit", "next", TABLE_COUNT),
+	[SHOW_CONSTRAINED] =
+		SHOW(allocs_by[ARENA_STYLE_CONSTRAINED], "  constrained", "constrained", TABLE_COUNT),
+	[SHOW_FREES] = SHOW(frees, "frees", "frees", TABLE_COUNT),
+	[SHOW_FAILS] = SHOW(failures, "fails", "fails", TABLE_COUNT),
+	[SHOW_SHORTAGE] =
+		SHOW(failures_by[ARENA_FAILURE_SHORTAGE], "  shortage", "fails_shortage", TABLE_COUNT),
+	[SHOW_IMPOSSIBLE] = SHOW(
+		failures_by[ARENA_FAILURE_IMPOSSIBLE], "  impossible", "fails_impossible", TABLE_COUNT),
+	[SHOW_INDEX] = SHOW(failures_by[ARENA_FAILURE_INDEX], "  no index", "fails_index", TABLE_COUNT),
+	[SHOW_TAGS] = SHOW(failures_by[ARENA_FAILURE_TAGS], "  no tags", "fails_tags", TABLE_COUNT),
+	[SHOW_DEADLINE] =
+		SHOW(failures_by[ARENA_FAILURE_DEADLINE], "  deadline", "fails_deadline", TABLE_COUNT),
+	[SHOW_WAITING] = SHOW(waiting, "waiting", "waiting", TABLE_COUNT),
+	[SHOW_SLEEPS] = SHOW(sleeps, "  slept", "sleeps", TABLE_COUNT),
+	[SHOW_WAKEUPS] = SHOW(wakeups, "  woken", "wakeups", TABLE_COUNT),
+	[SHOW_SERVED] = SHOW(waits_served, "  served", "served", TABLE_COUNT),
+	[SHOW_IMPORTERS] = SHOW(importers, "importers", "importers", TABLE_COUNT),
+	[SHOW_QCACHE] = SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES),
+	[SHOW_LOOKS] = SHOW(search_looks_max, "longest search", "search_looks", TABLE_COUNT),
+	[SHOW_HOLD] = SHOW(hold_ns_max, "longest hold", "hold_ns", TABLE_TIME),
+	[SHOW_SPARE] = SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT),
+	[SHOW_BUCKETS] = SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT),
+	[SHOW_HASH_PAGES] = SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT),
+	[SHOW_TAG_PAGES] = SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT),
+};
+_Static_assert(ARRAY_SIZE(show_columns) == SHOW_COLUMNS, "each is described");
+
+static const struct table show_brief = {"arena", show_columns, SHOW_BRIEF};
+static const struct table show_full = {"arena", show_columns, SHOW_COLUMNS};
+
+/* For people: three fields a line; SHOW_NAME: none. */
+#define FIELDS_A_LINE 3
+static const uint8_t show_lines[][FIELDS_A_LINE] = {
+	{SHOW_QUANTUM, SHOW_SPANS, SHOW_ALLOCS},
+	{SHOW_TOTAL, SHOW_IMPORTS, SHOW_INSTANT},
+	{SHOW_USED, SHOW_RETURNS, SHOW_BEST},
+	{SHOW_PEAK, SHOW_RETAINED, SHOW_NEXT},
+	{SHOW_FREE, SHOW_SEGMENTS_USED, SHOW_CONSTRAINED},
+	{SHOW_LARGEST, SHOW_SEGMENTS_FREE, SHOW_FREES},
+	{SHOW_FRAGMENTATION, SHOW_WAITING, SHOW_FAILS},
+	{SHOW_QCACHE, SHOW_SLEEPS, SHOW_SHORTAGE},
+	{SHOW_IMPORTERS, SHOW_WAKEUPS, SHOW_IMPOSSIBLE},
+	{SHOW_LOOKS, SHOW_SERVED, SHOW_INDEX},
+	{SHOW_HOLD, SHOW_NAME, SHOW_TAGS},
+	{SHOW_NAME, SHOW_NAME, SHOW_DEADLINE},
+	/* From here on only in full. */
+	{SHOW_NAME, SHOW_NAME, SHOW_NAME},
+	{SHOW_SPARE, SHOW_BUCKETS, SHOW_TAG_PAGES},
+	{SHOW_NAME, SHOW_HASH_PAGES, SHOW_NAME},
+};
+#define LINES_FULL ARRAY_SIZE(show_lines)
+#define LINES_BRIEF (LINES_FULL - 3)
+
+/* Of a field; and between two. */
+#define LABEL_WIDTH 14
+#define VALUE_WIDTH 10
+#define FIELD_GAP 2
+
+static void show_field(struct sink *sink, const struct show_row *row, const struct table_column *c, int gap)
+{
+	uint64_t value = *(const uint64_t *)((const char *)row + c->offset);
+	char text[TABLE_CELL_MAX];
+
+	if (c->kind == TABLE_BYTES)
+		arena_format_amount(text, value, row->stats.is_memory);
+	else
+		table_format(text, c->kind, value);
+	sink_fill(sink, ' ', (size_t)gap);
+	sink_printf(sink, "%-*s %*s", LABEL_WIDTH, c->title, VALUE_WIDTH, text);
+}
+
+static void show_line(struct sink *sink, const struct show_row *row, const uint8_t *fields)
+{
+	int gap = 0;
+
+	for (int i = 0; i < FIELDS_A_LINE; i++, gap += FIELD_GAP) {
+		if (fields[i] == SHOW_NAME) {
+			gap += LABEL_WIDTH + 1 + VALUE_WIDTH;
+			continue;
+		}
+		show_field(sink, row, &show_columns[fields[i]], gap);
+		gap = 0;
+	}
+	sink_puts(sink, "\n");
+}
+
+static void show_for_people(struct sink *sink, const struct show_row *row, bool full)
+{
+	sink_printf(sink, "arena %s, source %s\n", row->name, row->source);
+	for (size_t i = 0; i < (full ? LINES_FULL : LINES_BRIEF); i++)
+		show_line(sink, row, show_lines[i]);
+}
+
+static void show_for_scripts(struct sink *sink, const struct show_row *row, bool full)
+{
+	struct table_printer printer;
+
+	table_begin(&printer, full ? &show_full : &show_brief, sink, true);
+	table_row(&printer, row);
+	table_end(&printer);
+}
+
+/* The free segments of one arena by size */
+
+struct class_row {
+	const char *name, *from_text, *units_text, *bar;
+	uint64_t from, segments, units;
+};
+
+static const struct table_column class_columns[] = {
+	TABLE_COLUMN(struct class_row, name, "arena", "name", 0, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct class_row, from_text, "free pieces of", "from", 14, TABLE_STRING,
+		TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct class_row, from, "from", "from", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct class_row, segments, "segments", "segments", 10, TABLE_COUNT, 0),
+	TABLE_COLUMN(
+		struct class_row, units_text, "in all", "units", 10, TABLE_STRING, TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct class_row, units, "units", "units", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct class_row, bar, "", "bar", -40, TABLE_STRING, TABLE_PEOPLE_ONLY),
+};
+static const struct table class_table = {"free", class_columns, ARRAY_SIZE(class_columns)};
+
+#define BAR_MAX 40
+static const char bar[] = "########################################";
+_Static_assert(sizeof(bar) == BAR_MAX + 1, "the longest bar");
+
+static void class_print(struct table_printer *printer, const struct show_row *show, unsigned class,
+	const struct arena_free_class *c, uint64_t most)
+{
+	char from[TABLE_CELL_MAX], units[TABLE_CELL_MAX];
+	uint64_t length = 1 + c->segments * (BAR_MAX - 1) / most;
+	struct class_row row = {show->name, from, units, bar + BAR_MAX - length,
+		(uint64_t)1 << class, c->segments, c->units};
+
+	arena_format_amount(from, row.from, show->stats.is_memory);
+	arena_format_amount(units, row.units, show->stats.is_memory);
+	table_row(printer, &row);
+}
+
+static void show_classes(
+	struct arena *a, const struct show_row *row, bool keys, struct sink *sink)
+{
+	struct arena_free_class classes[ARENA_FREE_CLASSES];
+	struct table_printer printer;
+	uint64_t most = 0;
+
+	arena_free_histogram(a, classes);
+	for (unsigned i = 0; i < ARENA_FREE_CLASSES; i++)
+		most = classes[i].segments > most ? classes[i].segments : most;
+	if (most == 0)
+		return;
+	if (!keys)
+		sink_puts(sink, "\n");
+	table_begin(&printer, &class_table, sink, keys);
+	for (unsigned i = 0; i < ARENA_FREE_CLASSES; i++)
+		if (classes[i].segments > 0)
+			class_print(&printer, row, i, &classes[i], most);
+	table_end(&printer);
+}
+
+void arena_show(struct arena *a, bool full, bool keys, struct sink *sink)
+{
+	struct show_row row;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	arena_get_stats(a, &row.stats);
+	arena_tree_place(a, &row.stats);
+	qlock_unlock(&arenas_and_slabs_lock);
+	row.name = row.stats.name;
+	row.source = row.stats.source;
+	(keys ? show_for_scripts : show_for_people)(sink, &row, full);
+	show_classes(a, &row, keys, sink);
+}
+
+void print_arena_stats(struct arena *arena, struct sink *sink)
+{
+	if (arena)
+		arena_show(arena, true, false, sink);
+	else
+		print_tree(sink);
+}

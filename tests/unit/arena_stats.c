@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What arenas tell of themselves: counts, peaks and histograms against a model, and how much a search looks at.
+ */
+#include "model.h"
+
+#include "arena.h"
+#include "btag.h"
+#include "lib/string.h"
+#include "port.h"
+#include "test.h"
+
+#define START ((uintptr_t)1 << 20)
+
+static struct arena_stats stats(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s;
+}
+
+static struct arena *ids(uintptr_t first, size_t count)
+{
+	return arena_create("ids", (void *)first, count, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+}
+
+static void destroy(struct arena *a)
+{
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* Counts against a model */
+
+/* What was asked of an arena, counted by who asked. */
+struct tally {
+	uint64_t allocs_by[ARENA_STYLES], frees, failures;
+	size_t used, used_peak;
+};
+
+static void check_tally(struct arena *a, const struct tally *t)
+{
+	struct arena_stats s = stats(a);
+	uint64_t allocs = 0;
+
+	for (int i = 0; i < ARENA_STYLES; i++) {
+		CHECK_EQ(s.allocs_by[i], t->allocs_by[i]);
+		allocs += t->allocs_by[i];
+	}
+	CHECK_EQ(s.allocs, allocs);
+	CHECK_EQ(s.frees, t->frees);
+	CHECK_EQ(s.failures, t->failures);
+	CHECK_EQ(s.failures_by[ARENA_FAILURE_SHORTAGE], t->failures);
+	CHECK_EQ(s.used, t->used);
+	CHECK_EQ(s.used_peak, t->used_peak);
+}
+
+/* The free segments of a model of one span, sorted into classes, and the largest. */
+static size_t classes_of(const struct model *m, struct arena_free_class *classes)
+{
+	const struct interval *span = &m->spans.at[0];
+	uintptr_t at = span->start;
+	size_t largest = 0;
+
+	memset(classes, 0, ARENA_FREE_CLASSES * sizeof(*classes));
+	for (size_t i = 0; i <= m->used.count; i++) {
+		uintptr_t end = i < m->used.count ? m->used.at[i].start : span->start + span->size;
+		size_t gap = end - at, class = 0;
+
+		while (class < 63 && gap >> (class + 1))
+			class++;
+		classes[class].segments += gap > 0;
+		classes[class].units += gap;
+		largest = gap > largest ? gap : largest;
+		at = i < m->used.count ? end + m->used.at[i].size : end;
+	}
+	return largest;
+}
+
+static void check_free(struct arena *a, const struct model *m)
+{
+	struct arena_free_class got[ARENA_FREE_CLASSES], wanted[ARENA_FREE_CLASSES];
+	struct arena_stats s = stats(a);
+	size_t largest = classes_of(m, wanted);
+
+	arena_free_histogram(a, got);
+	CHECK_EQ(memcmp(got, wanted, sizeof(got)), 0);
+	CHECK_EQ(s.free, m->spans.at[0].size - model_amount(&m->used));
+	CHECK_LE(s.largest_free, largest);
+	CHECK_LE(largest - largest / 9, s.largest_free);
+	CHECK_EQ(s.fragmentation_permille, s.free ? 1000 * (s.free - s.largest_free) / s.free : 0);
+}
+
+#define QUANTUM 3
+#define QUANTA 2000
+
+static void random_alloc(struct arena *a, struct model *m, struct tally *t)
+{
+	static const unsigned fits[] = {ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT};
+	enum arena_style style = (enum arena_style)test_random_below(ARENA_STYLES);
+	size_t size = QUANTUM * (1 + test_random_below(test_random_below(8) ? 20 : 150));
+	uintptr_t p = style == ARENA_STYLE_CONSTRAINED ?
+			      (uintptr_t)arena_xalloc(a, size, 0, 0, 0, 1, 0, MEM_ERROR) :
+			      (uintptr_t)arena_alloc(a, size, MEM_ERROR | fits[style]);
+
+	if (p == 0) {
+		t->failures++;
+		return;
+	}
+	model_alloc(m, p, size)->xallocated = style == ARENA_STYLE_CONSTRAINED;
+	t->allocs_by[style]++;
+	t->used += size;
+	t->used_peak = t->used > t->used_peak ? t->used : t->used_peak;
+}
+
+static void random_free(struct arena *a, struct model *m, struct tally *t)
+{
+	struct interval i = m->used.at[test_random_below(m->used.count)];
+
+	model_free(m, i.start, i.size);
+	if (i.xallocated)
+		arena_xfree(a, (void *)i.start, i.size);
+	else
+		arena_free(a, (void *)i.start, i.size);
+	t->frees++;
+	t->used -= i.size;
+}
+
+TEST("statistics: allocations by style, frees, failures, peak, fragmentation and histogram are the model's")
+{
+	struct model *m = model_create(QUANTUM);
+	struct arena *a = arena_create("thirds", (void *)QUANTUM, QUANTUM * QUANTA, QUANTUM, NULL, NULL, NULL,
+		0, MEM_WAIT);
+	struct tally t = {.used = 0};
+
+	model_add_span(m, QUANTUM, QUANTUM * QUANTA, true);
+	for (size_t ops = test_ops(20000), i = 0; i < ops; i++) {
+		/* Tides: each reaches a level of its own. */
+		bool ebb = test_random_below(100) < (i / 500 % 2 ? 70 : 30);
+
+		if (ebb && m->used.count > 0)
+			random_free(a, m, &t);
+		else
+			random_alloc(a, m, &t);
+		check_tally(a, &t);
+		if (i % 64 == 0)
+			check_free(a, m);
+	}
+	while (m->used.count > 0)
+		random_free(a, m, &t);
+	check_tally(a, &t);
+	check_free(a, m);
+	destroy(a);
+	model_destroy(m);
+}
+
+TEST("statistics: the peak of used units is kept by the quick paths, without an index, too")
+{
+	struct arena *a = ids(1, 1000);
+	void *p[10];
+
+	CHECK_EQ(stats(a).used_peak, 0);
+	for (size_t peak = 1; peak <= 10; peak++) {
+		for (size_t i = 0; i < peak; i++)
+			p[i] = arena_alloc(a, 7, MEM_ATOMIC);
+		CHECK_EQ(stats(a).used_peak, 7 * peak);
+		for (size_t i = 0; i < peak; i++)
+			arena_free(a, p[i], 7);
+		CHECK_EQ(stats(a).used, 0);
+		CHECK_EQ(stats(a).used_peak, 7 * peak);
+	}
+	destroy(a);
+}
+
+TEST("statistics: fragmentation is the share of what is free that lies outside the largest segment")
+{
+	static const size_t sizes[] = {30, 20, 10, 20};
+	struct arena *a = ids(100, sizes[0]);
+	void *p;
+
+	CHECK_EQ(stats(a).fragmentation_permille, 0);
+	for (int i = 1; i < 4; i++)
+		CHECK_EQ(arena_add(a, (void *)(uintptr_t)(100 + 100 * i), sizes[i], MEM_WAIT), 0);
+	CHECK_EQ(stats(a).fragmentation_permille, 625);
+	p = arena_alloc(a, 30, MEM_ATOMIC);
+	CHECK_EQ(stats(a).fragmentation_permille, 600);
+	arena_free(a, p, 30);
+	destroy(a);
+	/* All the integers there are, and half of them. */
+	a = ids(1, SIZE_MAX);
+	p = arena_xalloc(a, 1, 0, 0, 0, SIZE_MAX / 2, 0, MEM_WAIT);
+	CHECK_LE(499, stats(a).fragmentation_permille);
+	CHECK_LE(stats(a).fragmentation_permille, 500);
+	arena_xfree(a, p, 1);
+	p = arena_alloc(a, SIZE_MAX, MEM_ATOMIC);
+	CHECK_EQ((uintptr_t)p, 1);
+	CHECK_EQ(stats(a).fragmentation_permille, 0);
+	arena_free(a, p, SIZE_MAX);
+	destroy(a);
+}
+
+/* Spans that move, counted by the pair of functions that moves them. */
+
+static uint64_t moved_in, moved_out;
+
+static void *move_in(struct arena *source, size_t size, unsigned flags)
+{
+	void *p = arena_alloc(source, size, flags);
+
+	moved_in += p != NULL;
+	return p;
+}
+
+static void move_out(struct arena *source, void *addr, size_t size)
+{
+	moved_out++;
+	arena_free(source, addr, size);
+}
+
+TEST("statistics: imports and returns are the spans that moved, retained those that are free and stayed")
+{
+	struct arena *a = ids(1, 1000);
+	struct arena *b =
+		arena_create("importer", NULL, 0, 1, move_in, move_out, a, 0, MEM_WAIT);
+	uintptr_t p[64];
+	size_t n = 0;
+
+	moved_in = moved_out = 0;
+	for (size_t ops = test_ops(20000), i = 0; i < ops; i++) {
+		if (n < 64 && test_random_below(2)) {
+			p[n] = (uintptr_t)arena_alloc(b, 10, MEM_ATOMIC);
+			n += p[n] != 0;
+		} else if (n > 0) {
+			size_t k = test_random_below(n);
+
+			arena_free(b, (void *)p[k], 10);
+			p[k] = p[--n];
+		}
+		CHECK_EQ(stats(b).imports, moved_in);
+		CHECK_EQ(stats(b).returns, moved_out);
+		/* A span is one request's here, or free. */
+		CHECK_EQ(stats(b).retained, stats(b).total - 10 * n);
+		CHECK_EQ(stats(a).used, stats(b).total);
+	}
+	while (n > 0)
+		arena_free(b, (void *)p[--n], 10);
+	arena_reap(b, SIZE_MAX);
+	CHECK_EQ(stats(b).imports, stats(b).returns);
+	CHECK_EQ(stats(b).retained, 0);
+	destroy(b);
+	destroy(a);
+}
+
+/* Failures by reason */
+
+/* That `why` has been the reason `n` times, and no other ever. */
+static void check_failed(struct arena *a, enum arena_failure why, uint64_t n)
+{
+	struct arena_stats s = stats(a);
+
+	CHECK_EQ(s.failures_by[why], n);
+	CHECK_EQ(s.failures, n);
+}
+
+TEST("statistics: what fails for shortage, and what no address could serve, is told apart")
+{
+	struct arena *a = ids(1, 100);
+
+	CHECK_EQ((uintptr_t)arena_alloc(a, 101, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(a, 101, MEM_ERROR | ARENA_BESTFIT), 0);
+	CHECK_EQ((uintptr_t)arena_xalloc(a, 1, 0, 0, 0, 101, 0, MEM_ATOMIC), 0);
+	check_failed(a, ARENA_FAILURE_SHORTAGE, 3);
+	CHECK_EQ((uintptr_t)arena_xalloc(a, 10, 0, 0, 0, 50, 55, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)arena_xalloc(a, 10, 0, 0, 0, 50, 55, MEM_ERROR), 0);
+	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_IMPOSSIBLE], 2);
+	CHECK_EQ(stats(a).failures, 5);
+	destroy(a);
+}
+
+TEST("statistics: a deadline that passes is a failure of its own kind")
+{
+	struct arena *a = ids(1, 1);
+	void *p = arena_alloc(a, 1, MEM_WAIT);
+
+	CHECK_EQ((uintptr_t)arena_alloc_timeout(a, 1, MEM_ERROR, port_ns() + 1000000), 0);
+	check_failed(a, ARENA_FAILURE_DEADLINE, 1);
+	CHECK_EQ(stats(a).sleeps, 1);
+	CHECK_EQ(stats(a).waits_served, 0);
+	arena_free(a, p, 1);
+	destroy(a);
+}
+
+TEST("statistics: what a source refuses is counted once in each, constraints or not")
+{
+	struct arena *a = ids(1, 100);
+	struct arena *b = arena_create("importer", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+
+	CHECK_EQ((uintptr_t)arena_alloc(b, 101, MEM_ATOMIC), 0);
+	check_failed(a, ARENA_FAILURE_SHORTAGE, 1);
+	check_failed(b, ARENA_FAILURE_SHORTAGE, 1);
+	CHECK_EQ((uintptr_t)arena_xalloc(b, 10, 0, 0, 0, 95, 0, MEM_ATOMIC), 0);
+	check_failed(a, ARENA_FAILURE_SHORTAGE, 2);
+	check_failed(b, ARENA_FAILURE_SHORTAGE, 2);
+	CHECK_EQ(stats(a).allocs + stats(b).allocs, 0);
+	destroy(b);
+	destroy(a);
+}
+
+TEST("statistics: a request that a front and its arena can't serve is one failure")
+{
+	struct arena *a =
+		arena_create("fronted", (void *)1, 64, 1, NULL, NULL, NULL, 4, MEM_WAIT);
+	uintptr_t p[65];
+	size_t n = 0;
+
+	while ((p[n] = (uintptr_t)arena_alloc(a, 1, MEM_ATOMIC)))
+		n++;
+	CHECK_EQ(n, 64);
+	check_failed(a, ARENA_FAILURE_SHORTAGE, 1);
+	while (n > 0)
+		arena_free(a, (void *)p[--n], 1);
+	destroy(a);
+}
+
+#define BASE_PAGES 64
+
+/* Free units are held, but the base has no page for the tags to cut them. */
+TEST("statistics: what fails for want of boundary tags says so")
+{
+	char *memory = base_alloc(NULL, BASE_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
+	struct arena *base = arena_create_base("small base", memory, BASE_PAGES * PORT_PAGE_SIZE);
+	struct arena *a = arena_create("user", NULL, 0, 1, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	uintptr_t pages[BASE_PAGES], p[1000];
+	size_t n = 0, taken = 0;
+
+	arena_free(a, arena_alloc(a, 8 * PORT_PAGE_SIZE, MEM_ATOMIC), 8 * PORT_PAGE_SIZE);
+	while ((pages[n] = (uintptr_t)arena_alloc(base, PORT_PAGE_SIZE, MEM_ATOMIC)))
+		n++;
+	while (taken < 1000 && (p[taken] = (uintptr_t)arena_alloc(a, 1, MEM_ATOMIC)))
+		taken++;
+	CHECK_LT(taken, 1000);
+	CHECK_LT(0, stats(a).free);
+	check_failed(a, ARENA_FAILURE_TAGS, 1);
+	while (taken > 0)
+		arena_free(a, (void *)p[--taken], 1);
+	while (n > 0)
+		arena_free(base, (void *)pages[--n], PORT_PAGE_SIZE);
+	destroy(a);
+	CHECK_EQ(arena_destroy(base), 0);
+	base_free(NULL, memory, BASE_PAGES * PORT_PAGE_SIZE);
+}
+
+/*
+ * How much a search looks at, in layouts that fail every request by a little in all holes but the last: holes
+ * stand between walls, and the rest of the span is used.
+ */
+
+struct layout {
+	const char *name;
+	size_t (*size_of)(size_t i, size_t n); /* of hole i of n */
+	size_t wall;
+	size_t size, size_fail; /* served by the last hole, and by none */
+	size_t align, phase, nocross;
+	unsigned fit;
+	bool windowed; /* to what lies between the first hole and the last */
+};
+
+/* All of one bin. */
+static size_t mixed_holes(size_t i, size_t n)
+{
+	return i == n - 1 ? 143 : 128 + i * 7 % 15;
+}
+
+static size_t short_holes(size_t i, size_t n)
+{
+	return i == n - 1 ? 64 : 63;
+}
+
+/* On multiples of 64, with walls of 33. */
+static size_t misaligned_holes(size_t i, size_t n)
+{
+	return i == n - 1 ? 64 : 31;
+}
+
+/* Across multiples of 64, with walls of 33. */
+static size_t crossing_holes(size_t i, size_t n)
+{
+	return i == 0 ? 15 : i == n - 1 ? 36 : 31;
+}
+
+static size_t window_holes(size_t i, size_t n)
+{
+	return i == 0 || i == n - 1 ? 4096 : i == n - 2 ? 64 : 63;
+}
+
+static const struct layout layouts[] = {
+	{"instant fit", mixed_holes, 1, 143, 144, 0, 0, 0, ARENA_INSTANTFIT, false},
+	{"best fit", mixed_holes, 1, 143, 144, 0, 0, 0, ARENA_BESTFIT, false},
+	{"next fit", short_holes, 1, 64, 65, 0, 0, 0, ARENA_NEXTFIT, false},
+	{"align", misaligned_holes, 33, 32, 33, 64, 32, 0, ARENA_INSTANTFIT, false},
+	{"nocross", crossing_holes, 33, 20, 21, 0, 0, 64, ARENA_INSTANTFIT, false},
+	{"window", window_holes, 1, 64, 65, 0, 0, 0, ARENA_INSTANTFIT, true},
+	{"next fit in a window", window_holes, 1, 64, 65, 0, 0, 0, ARENA_NEXTFIT, true},
+};
+#define LAYOUTS (sizeof(layouts) / sizeof(layouts[0]))
+
+/* Where hole i of the layout begins. */
+static uintptr_t hole_at(const struct layout *l, size_t n, size_t i)
+{
+	uintptr_t at = START;
+
+	for (size_t k = 0; k < i; k++)
+		at += l->size_of(k, n) + l->wall;
+	return at;
+}
+
+static struct arena *layout_make(const struct layout *l, size_t n)
+{
+	size_t units = hole_at(l, n, n);
+	struct arena *a = ids(START, units - START);
+	uintptr_t at = START;
+
+	for (size_t i = 0; i < n; i++) {
+		CHECK(arena_alloc(a, l->size_of(i, n), MEM_ATOMIC));
+		CHECK(arena_alloc(a, l->wall, MEM_ATOMIC));
+	}
+	CHECK_EQ(stats(a).free, 0);
+	for (size_t i = 0; i < n; i++) {
+		arena_free(a, (void *)at, l->size_of(i, n));
+		at += l->size_of(i, n) + l->wall;
+	}
+	CHECK_EQ(stats(a).segments_free, n);
+	return a;
+}
+
+static void layout_end(const struct layout *l, struct arena *a, size_t n)
+{
+	uintptr_t at = START;
+
+	arena_reap(a, SIZE_MAX);
+	for (size_t i = 0; i < n; i++) {
+		at += l->size_of(i, n);
+		arena_free(a, (void *)at, l->wall);
+		at += l->wall;
+	}
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+static bool is_plain(const struct layout *l)
+{
+	return !l->align && !l->nocross && !l->windowed;
+}
+
+/* Asks for `size`, gives it back if it came, and says whether it did. */
+static bool ask(struct arena *a, const struct layout *l, size_t n, size_t size, unsigned mem)
+{
+	uintptr_t lo = l->windowed ? hole_at(l, n, 1) : 0, hi = l->windowed ? hole_at(l, n, n - 1) : 0;
+	void *p;
+
+	if (is_plain(l)) {
+		p = arena_alloc(a, size, mem | l->fit);
+		if (p)
+			arena_free(a, p, size);
+	} else {
+		p = arena_xalloc(a, size, l->align, l->phase, l->nocross, lo, hi, mem | l->fit);
+		if (p)
+			arena_xfree(a, p, size);
+	}
+	return p != NULL;
+}
+
+static size_t log2_up(size_t n)
+{
+	return n > 1 ? 64 - (size_t)__builtin_clzl(n - 1) : 0;
+}
+
+/* A search goes down the tree by address, up and down again, and next fit does so twice; its height is at most
+ * 1.44 log2(n + 2) (tree.c). */
+static size_t looks_bound(size_t n)
+{
+	return 6 * (log2_up(n + 2) * 144 / 100 + 1);
+}
+
+static void check_looks(const struct layout *l, size_t n)
+{
+	struct arena *a = layout_make(l, n);
+
+	/* Without the index; one that is missed is never built for it. */
+	ask(a, l, n, l->size, MEM_ATOMIC);
+	ask(a, l, n, l->size_fail, MEM_ATOMIC);
+	CHECK_LT(0, stats(a).search_looks_max);
+	CHECK_LE(stats(a).search_looks_max, BTAG_LOOKS);
+	/* With it, from the first to the last step. */
+	for (int i = 0; i < 4; i++) {
+		CHECK(ask(a, l, n, l->size, MEM_ERROR));
+		CHECK(!ask(a, l, n, l->size_fail, MEM_ERROR));
+	}
+	if (stats(a).search_looks_max > looks_bound(n))
+		test_fail(__FILE__, __LINE__, "%s: a search looked at %zu of %zu, more than %zu", l->name,
+			(size_t)stats(a).search_looks_max, n, looks_bound(n));
+	layout_end(l, a, n);
+}
+
+TEST("statistics: no search looks at more than BTAG_LOOKS segments, or a few times their logarithm with the index")
+{
+	static const size_t sizes[] = {100, 1000, 10000, 100000};
+	size_t max = test_ops(sizes[3]);
+
+	for (size_t k = 0; k < LAYOUTS; k++)
+		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && (i == 0 || sizes[i] <= max); i++)
+			check_looks(&layouts[k], sizes[i]);
+}
+
+TEST("statistics: what an atomic request misses for want of an index is told apart, the source's too")
+{
+	const struct layout *l = &layouts[1];
+	struct arena *a = layout_make(l, 500);
+	struct arena *b = arena_create("importer", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+
+	CHECK(!ask(a, l, 500, l->size_fail - 1, MEM_ATOMIC));
+	check_failed(a, ARENA_FAILURE_INDEX, 1);
+	CHECK_EQ((uintptr_t)arena_xalloc(b, l->size, 0, 0, 0, START, 0, MEM_ATOMIC), 0);
+	check_failed(a, ARENA_FAILURE_INDEX, 2);
+	check_failed(b, ARENA_FAILURE_INDEX, 1);
+	CHECK(ask(a, l, 500, l->size, MEM_ERROR));
+	CHECK(ask(a, l, 500, l->size, MEM_ATOMIC));
+	CHECK(!ask(a, l, 500, l->size_fail, MEM_ATOMIC));
+	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_INDEX], 2);
+	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_SHORTAGE], 1);
+	destroy(b);
+	layout_end(l, a, 500);
+}
+
+/* Time */
+
+TEST("statistics: the longest hold of the lock is no longer than the time there was")
+{
+	uint64_t before = port_ns(), longest;
+	struct arena *a = layout_make(&layouts[1], 500);
+
+	CHECK(ask(a, &layouts[1], 500, layouts[1].size, MEM_ERROR));
+	longest = stats(a).hold_ns_max;
+	CHECK_LT(0, longest);
+	CHECK_LE(longest, (port_ns() - before) * 11 / 10);
+	layout_end(&layouts[1], a, 500);
+}
+
+#define MS 1000000ull /* nanoseconds */
+
+TEST("port: ticks are turned into nanoseconds of its clock")
+{
+	uint64_t outer = port_ns(), ticks = port_ticks(), inner = port_ns(), ns;
+
+	while (port_ns() - inner < 20 * MS)
+		port_pause();
+	inner = port_ns() - inner;
+	ns = port_ticks_ns(port_ticks() - ticks);
+	outer = port_ns() - outer;
+	CHECK_LE(inner * 9 / 10, ns);
+	CHECK_LE(ns, outer * 11 / 10);
+	CHECK_EQ(port_ticks_ns(0), 0);
+}
