@@ -167,3 +167,70 @@ TEST("wait: spans that the arena retains itself don't keep a larger request asle
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 }
+
+#define LITTLE_PAGES 64
+#define PIECE 64
+
+/* All of an arena, piece by piece, in a chain through the pieces. */
+static void **take_pieces(struct arena *a, size_t size)
+{
+	void **head = NULL, **p;
+
+	while ((p = arena_alloc(a, size, MEM_ATOMIC))) {
+		*p = head;
+		head = p;
+	}
+	return head;
+}
+
+static void give_pieces(struct arena *a, void **head, size_t size)
+{
+	for (void **next; head; head = next) {
+		next = *head;
+		arena_free(a, head, size);
+	}
+}
+
+static void piece_run(void *arg)
+{
+	struct sleeper *s = arg;
+
+	s->got = arena_alloc(s->arena, PIECE, MEM_WAIT);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+}
+
+/* The importer has room, but every page of its base arena is taken, so there is no tag to cut with. */
+TEST("wait: who is short of nothing but a boundary tag is served when a page of the base comes free")
+{
+	void *memory = base_alloc(NULL, LITTLE_PAGES * PAGE, MEM_WAIT);
+	struct arena *base = arena_create_base("little", memory, LITTLE_PAGES * PAGE);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	void **pages, **pieces, *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	struct sleeper s = {.arena = a};
+	struct ktask *t;
+	size_t before;
+	bool served;
+
+	/* The span stays. */
+	arena_free(a, p, 16 * PAGE);
+	pages = take_pieces(base, PAGE);
+	pieces = take_pieces(a, PIECE);
+	before = arena_amt_free(a);
+	CHECK_LE(4 * PIECE, before);
+	t = ktask("sleeper", piece_run, &s);
+	await_waiting(a, 1);
+	CHECK_EQ(waiting(a), 1);
+	p = pages;
+	pages = *pages;
+	arena_free(base, p, PAGE);
+	served = is_served(&s);
+	give_pieces(base, pages, PAGE);
+	ktask_join(t);
+	CHECK_EQ(arena_amt_free(a), before - PIECE);
+	arena_free(a, s.got, PIECE);
+	give_pieces(a, pieces, PIECE);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK_EQ(arena_destroy(base), 0);
+	base_free(NULL, memory, LITTLE_PAGES * PAGE);
+	CHECK(served);
+}

@@ -24,7 +24,7 @@ static void run(void *arg)
 /* Keeps its core from looking for other work. */
 static void stay_until_run(void)
 {
-	while (!__atomic_load_n(&has_run, __ATOMIC_ACQUIRE) && port_ns() < deadline)
+	while (!__atomic_load_n(&has_run, __ATOMIC_ACQUIRE) && port_ns() < __atomic_load_n(&deadline, __ATOMIC_RELAXED))
 		port_pause();
 }
 
@@ -41,7 +41,7 @@ static void wake(size_t round)
 {
 	struct ktask *t;
 
-	deadline = port_ns() + PATIENCE;
+	__atomic_store_n(&deadline, port_ns() + PATIENCE, __ATOMIC_RELAXED);
 	__atomic_store_n(&has_run, false, __ATOMIC_RELAXED);
 	sem_up(&go, 1);
 	/* Sooner or later in what core 0 does when it is woken. */
