@@ -140,7 +140,7 @@ struct btag_cursor {
  * to be whole quanta of every arena between: a segment counts only as far as it is, when it is rounded
  * inward to the clip quanta, the last one first.
  */
-#define BTAG_CLIPS 2
+#define BTAG_CLIPS 4
 struct btag_triple {
 	uintptr_t first;	 /* the least number of the progression */
 	size_t step;		 /* between its numbers; 0: there is one only below 2^64 */

@@ -251,11 +251,18 @@ static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
 
 /* Imports */
 
-size_t arena_import_size(const struct arena *a, size_t size)
+static inline size_t import_size(const struct arena *a, size_t size)
 {
 	size_t wanted = size + a->import_slack;
 
+	if (__builtin_expect(a->store.quantum == a->source->store.quantum, 1))
+		return size;
 	return wanted < size ? 0 : btag_round_up(&a->source->store, wanted);
+}
+
+size_t arena_import_size(const struct arena *a, size_t size)
+{
+	return import_size(a, size);
 }
 
 static inline __attribute__((always_inline)) const char *span_refused(
@@ -283,6 +290,13 @@ static __attribute__((noinline)) struct btag *span_put_indexed(
 	return btag_carve(&a->store, btag_span_import(&a->store, e), e->first, size);
 }
 
+static __attribute__((noinline)) void span_install_fit(struct arena *a, struct btag *t, unsigned flags)
+{
+	arena_count_alloc(a, arena_fit_of(flags), BTAG_USED);
+	if (flags & ARENA_NEXTFIT)
+		btag_cursor_move(&a->store.next_fit, t);
+}
+
 /* Puts the span in and carves the request out of it, with the tags that are held for that. */
 static inline __attribute__((always_inline)) const char *span_install(
 	struct arena *a, uintptr_t start, size_t got, size_t size, unsigned flags, uintptr_t *result)
@@ -298,9 +312,10 @@ static inline __attribute__((always_inline)) const char *span_install(
 
 		*result = e.first;
 		a->imports++;
-		arena_count_alloc(a, arena_fit_of(flags), BTAG_USED);
-		if (unlikely(flags & ARENA_NEXTFIT))
-			btag_cursor_move(&a->store.next_fit, t);
+		if (unlikely(flags & ARENA_FITS))
+			span_install_fit(a, t, flags);
+		else
+			a->allocs++;
 	}
 	spin_unlock(&a->lock, irq);
 	return refused;
@@ -365,7 +380,7 @@ void arena_span_return(struct arena *a, const struct arena_span *span)
 static inline __attribute__((always_inline)) uintptr_t serve_import(
 	struct arena *a, size_t size, unsigned flags)
 {
-	size_t got = arena_import_size(a, size);
+	size_t got = import_size(a, size);
 	const char *refused;
 	uintptr_t start, result = 0;
 
@@ -900,11 +915,14 @@ static __attribute__((noinline)) void *alloc_settle(
 static __attribute__((noinline)) void *alloc_imported(
 	struct arena *a, size_t units, unsigned flags, void *caller)
 {
-	uintptr_t result = serve_import(a, units, flags);
+	uintptr_t result = serve_import(a, units, ARENA_INSTANTFIT);
 
 	if (unlikely(result == 0))
 		return alloc_from(a, units, flags, caller);
-	return alloc_end(a, result);
+	/* An index that came to be meanwhile is seen to by whoever meets it. */
+	if (unlikely(btag_hash_needs_care(&a->store.hash)))
+		arena_care(a);
+	return (void *)result;
 }
 
 /* Nothing held serves: the tags for a span are held from the moment that showed it, and no search is needed. */

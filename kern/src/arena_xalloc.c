@@ -34,19 +34,25 @@ static size_t gcd(size_t a, size_t b)
 	return a;
 }
 
-/* One more clip quantum, behind the others.  Where there is no room for it, the last becomes a multiple
- * of both, which may miss a place but finds no wrong one; false if there is no such multiple. */
+/* One more clip quantum, to be rounded to before the others.  Of two in a row of which one divides the other,
+ * the larger says all.  Where there is no room for one, the last becomes a multiple of both, which may miss a
+ * place but finds no wrong one; false if there is no such multiple. */
 static bool clip_add(struct btag_triple *t, size_t q)
 {
-	size_t *last = &t->clip[BTAG_CLIPS - 1];
+	size_t n = 0, *last;
 
-	for (int i = 0; i < BTAG_CLIPS; i++) {
-		if (t->clip[i] == 0) {
-			t->clip[i] = q;
-			return true;
-		}
-	}
-	return !__builtin_mul_overflow(*last / gcd(*last, q), q, last);
+	while (n < BTAG_CLIPS && t->clip[n] != 0)
+		n++;
+	last = n > 0 ? &t->clip[n - 1] : NULL;
+	if (last && *last % q == 0)
+		return true;
+	if (last && q % *last == 0)
+		*last = q;
+	else if (n < BTAG_CLIPS)
+		t->clip[n] = q;
+	else
+		return !__builtin_mul_overflow(*last / gcd(*last, q), q, last);
+	return true;
 }
 
 /* The request as the source of `a` gets it.  Segments of the source are whole quanta of a's if the source's

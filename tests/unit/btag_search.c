@@ -7,7 +7,7 @@
  * triples, in steps, with changes between them.
  */
 #include "arena.h"
-#include "btag.h"
+#include "btag_quick.h"
 #include "lib/string.h"
 #include "test.h"
 
@@ -206,6 +206,14 @@ static void region_remove(size_t r)
 	mark((struct piece){r, 0, QUANTA}, ABSENT);
 }
 
+static void span_import(uintptr_t start, size_t size)
+{
+	struct btag_extent e;
+
+	CHECK(btag_extent_find(&rig.store, start, size, &e));
+	btag_span_import(&rig.store, &e);
+}
+
 /* A region comes as a span, or half by half, which become one; and it goes when it is all free. */
 static void random_span(void)
 {
@@ -216,7 +224,7 @@ static void random_span(void)
 		region_remove(r);
 	} else if (is_all(r, 0, QUANTA, ABSENT) && test_random_below(2)) {
 		p = (struct piece){r, 0, QUANTA};
-		btag_span_import(&rig.store, address(r, 0), QUANTA * rig.quantum);
+		span_import(address(r, 0), QUANTA * rig.quantum);
 		mark(p, FREE);
 	} else if (is_all(r, half, QUANTA / 2, ABSENT)) {
 		btag_span_add(&rig.store, address(r, half), QUANTA / 2 * rig.quantum);
@@ -238,16 +246,18 @@ static void random_move(void)
 	btag_chain_push(&rig.idle, t);
 }
 
-/* One step of its coming into being, of a triple's, or its end. */
+/* One step of its coming into being, of a triple's or the order by size, or its end. */
 static void random_index(void)
 {
 	struct btag_index *x = &rig.store.index;
+	struct btag_request rq = {.fit = test_random_below(TRIPLES + 1) ? BTAG_FIT_LOWEST : BTAG_FIT_BEST};
 	struct btag_chain some = {NULL, 0};
 
 	if (test_random_below(400) == 0)
 		btag_index_drop(&rig.store);
 	if (x->stands) {
-		btag_index_keep(&rig.store, &rig.constraints[test_random_below(TRIPLES)].triple);
+		rq.triple = rig.constraints[test_random_below(TRIPLES)].triple;
+		btag_index_keep(&rig.store, &rq);
 	} else if (x->dead.root) {
 		btag_index_take(&rig.store, &rig.nodes);
 	} else {
@@ -409,7 +419,7 @@ static void check_open(enum btag_verdict v, const struct constraint *c)
 		CHECK_LT(BTAG_LOOKS, free_count());
 		return;
 	}
-	CHECK_EQ(v, BTAG_WANTS_TRIPLE);
+	CHECK_EQ(v, BTAG_WANTS_MORE);
 	CHECK(rig.store.index.stands);
 	CHECK(!btag_triple_is_plain(&rig.store, &c->triple));
 }
@@ -469,10 +479,10 @@ static void search_constrained(struct constraint *c)
 	rq.hi = window.last;
 	rq.surely = rq.lo == 0 && rq.hi == UINTPTR_MAX && rq.fit == BTAG_FIT_LOWEST && test_random_below(2);
 	v = search(c, &rq);
-	if (v != BTAG_WANTS_TRIPLE || test_random_below(4))
+	if (v != BTAG_WANTS_MORE || test_random_below(4))
 		return;
 	/* Kept, it is told. */
-	for (size_t n = 0; !btag_index_keep(&rig.store, &c->triple); n++)
+	for (size_t n = 0; !btag_index_keep(&rig.store, &rq); n++)
 		CHECK_LT(n, BTAG_TRIPLES * USED_MAX);
 	v = search(c, &rq);
 	CHECK(v == BTAG_FOUND || v == BTAG_NOTHING);
@@ -492,12 +502,20 @@ static void search_plain(enum btag_fit fit)
 	none.triple = rq.triple;
 	if (fit == BTAG_FIT_LOWEST || fit == BTAG_FIT_NEXT) {
 		v = search(&none, &rq);
-		CHECK(v != BTAG_WANTS_TRIPLE);
+		CHECK(v != BTAG_WANTS_MORE);
 		return;
 	}
 	v = btag_search(&rig.store, &rq, &place);
 	if (v == BTAG_WANTS_INDEX)
 		return check_open(v, &none);
+	if (v == BTAG_WANTS_MORE) {
+		CHECK_NE(rig.store.index.sized, UINTPTR_MAX);
+		if (test_random_below(4))
+			return;
+		for (size_t n = 0; !btag_index_keep(&rig.store, &rq); n++)
+			CHECK_LT(n, USED_MAX);
+		v = btag_search(&rig.store, &rq, &place);
+	}
 	CHECK_EQ(v == BTAG_FOUND, model_best(size, &best));
 	if (v != BTAG_FOUND)
 		return;
@@ -575,7 +593,7 @@ static void rig_make(size_t quantum)
 	btag_index_begin(&rig.store);
 	for (size_t i = 0; i < REGIONS; i++) {
 		tags_fill();
-		btag_span_import(&rig.store, rig.regions[i].start, QUANTA * quantum);
+		span_import(rig.regions[i].start, QUANTA * quantum);
 		mark((struct piece){i, 0, QUANTA}, FREE);
 	}
 }
