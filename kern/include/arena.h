@@ -261,10 +261,12 @@ struct arena_stats {
 	/* The most free segments, or nodes of the index, that one search looked at, under one hold of the lock:
 	 * BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm with it. */
 	uint64_t search_looks_max;
-	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Only allocations and
-	 * frees that need neither search nor index, whose time under the lock is constant, aren't timed, nor is
-	 * who just reads or counts.  What stops a core meanwhile counts: NMIs, and whatever stands above the
-	 * kernel, a hypervisor or the host's scheduler. */
+	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is all that
+	 * searches, walks, builds, changes an index or gives back, in short steps; a free that the index makes
+	 * slow from where that shows, a few instructions late.  Not timed are allocations and frees that
+	 * need neither search nor index, whose holds are constant, or logarithmic in spans where one comes or
+	 * goes, those who queue and wake (arena_wait.c), and who just reads or writes a field.  What stops a core
+	 * meanwhile counts: NMIs, and whatever stands above the kernel, a hypervisor or the host's scheduler. */
 	uint64_t hold_ns_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;

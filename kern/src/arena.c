@@ -287,7 +287,12 @@ const char *arena_span_refused(
 static __attribute__((noinline)) struct btag *span_put_indexed(
 	struct arena *a, const struct btag_extent *e, size_t size)
 {
-	return btag_carve(&a->store, btag_span_import(&a->store, e), e->first, size);
+	struct btag *t;
+
+	arena_hold_begin(a);
+	t = btag_carve(&a->store, btag_span_import(&a->store, e), e->first, size);
+	arena_hold_end(a);
+	return t;
 }
 
 static __attribute__((noinline)) void span_install_fit(struct arena *a, struct btag *t, unsigned flags)

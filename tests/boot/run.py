@@ -361,7 +361,7 @@ def _():
 
 def check_report(text, first_line):
     assert re.search(rf"(?m)^panic: {first_line}", text), text
-    assert re.search(r"(?m)^ *#\d+ 0x[0-9a-f]+ monitor_run_line\+0x", text), text
+    assert re.search(r"(?m)^ *#\d+ 0x[0-9a-f]+ command_run_line\+0x", text), text
     assert re.search(r"(?m)^base ", text), text
 
 
