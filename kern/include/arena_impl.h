@@ -28,17 +28,18 @@ struct arena_shelf {
 
 /*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
- * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta.  No lock is held around these.
+ * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta; its class is
+ * (size - 1) / quantum.  No lock is held around these.
  */
 struct arena_front {
-	/* Core 0's shelf of each multiple of the quantum. */
+	/* Core 0's shelf of each class. */
 	struct arena_shelf *const *shelves;
 	/* When the shelf had nothing.  Never sleeps; NULL: nothing is cached and none could be had, the arena
 	 * looks itself. */
-	void *(*alloc)(struct arena_front *f, size_t size, unsigned flags);
+	void *(*alloc)(struct arena_front *f, size_t class, unsigned flags);
 	/* When the shelf had no room.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
 	 * reports. */
-	void (*free)(struct arena_front *f, void *addr, size_t size, void *caller);
+	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
 	 * then, interrupts on).  Returns the units that went back. */
 	size_t (*drain)(struct arena_front *f, bool all);
@@ -55,7 +56,7 @@ struct arena_front {
 };
 
 /* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max times the
- * quantum isn't below 2^64 (as shelf_of() in arena.c wants it), and the arena goes without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+ * quantum isn't below 2^64 (as class_of() in arena.c wants it), and the arena goes without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 /*
@@ -111,7 +112,7 @@ struct arena {
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
 	struct arena_shelf *const *shelves; /* the front's */
-	uint64_t quantum_share;	   /* (2^64 - 1) / quantum: sizes times it, in 2^64ths, tell which */
+	uint64_t quantum_share;	   /* (2^64 - 1) / quantum: class_of() in arena.c */
 	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;

@@ -757,40 +757,45 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
-/* This core's shelf of a size that the front takes, rounded up. */
-static inline struct arena_shelf *shelf_of(const struct arena *a, size_t size)
+/* (size - 1) / quantum, of a size that the front takes.  The share is too small by less than one, so what is
+ * too little in the product is less than size * quantum / 2^64, less than one, quantumths: a multiple of the
+ * quantum falls just short of its number of quanta, and nothing else short of a whole one. */
+static inline size_t class_of(const struct arena *a, size_t size)
 {
-	/* (size - 1) / quantum: the share is too small by less than one, so what is too little in the product
-	 * is less than size * quantum / 2^64, less than one, quantumths: a multiple of the quantum falls just
-	 * short of its number of quanta, and nothing else short of a whole one. */
-	size_t i = (size_t)((unsigned __int128)size * a->quantum_share >> 64);
+	return (size_t)((unsigned __int128)size * a->quantum_share >> 64);
+}
 
-	return (struct arena_shelf *)((char *)a->shelves[i] + port_core_id() * ARENA_SHELF_STRIDE);
+/* This core's. */
+static inline struct arena_shelf *shelf_of(const struct arena *a, size_t class)
+{
+	return (struct arena_shelf *)((char *)a->shelves[class] + port_core_id() * ARENA_SHELF_STRIDE);
 }
 
 /* NULL: the shelf has nothing. */
-static inline void *shelf_take(const struct arena *a, size_t size)
+static inline void *shelf_take(const struct arena *a, size_t class)
 {
-	struct arena_shelf *shelf = shelf_of(a, size);
+	struct arena_shelf *shelf = shelf_of(a, class);
 
 	shelf->allocs++;
 	return port_stack_pop(&shelf->stack);
 }
 
-/* false: the shelf has no room. */
-static inline bool shelf_put(const struct arena *a, void *addr, size_t size)
-{
-	struct arena_shelf *shelf = shelf_of(a, size);
-
-	shelf->frees++;
-	return port_stack_push(&shelf->stack, addr);
-}
-
 static void *front_alloc(struct arena *a, size_t size, unsigned flags)
 {
-	void *cached = shelf_take(a, size);
+	size_t class = class_of(a, size);
+	void *cached = shelf_take(a, class);
 
-	return cached ? cached : a->front->alloc(a->front, size, flags);
+	return cached ? cached : a->front->alloc(a->front, class, flags);
+}
+
+static inline void front_free(struct arena *a, void *addr, size_t size, void *caller)
+{
+	size_t class = class_of(a, size);
+	struct arena_shelf *shelf = shelf_of(a, class);
+
+	shelf->frees++;
+	if (unlikely(!port_stack_push(&shelf->stack, addr)))
+		a->front->free(a->front, addr, class, caller);
 }
 
 static bool request_serve(void *arg)
@@ -878,7 +883,7 @@ static __attribute__((noinline)) void *alloc_missed(
 	void *cached;
 
 	arena_check_flags(a, flags, caller);
-	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, size, flags)))
+	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, class_of(a, size), flags)))
 		return cached;
 	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
 		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
@@ -1027,10 +1032,10 @@ static void free_to(struct arena *a, void *addr, size_t size, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
 
-	if (!is_fronted(a, units))
+	if (is_fronted(a, units))
+		front_free(a, addr, units, caller);
+	else
 		arena_segment_free(a, addr, size, caller);
-	else if (!shelf_put(a, addr, units))
-		a->front->free(a->front, addr, units, caller);
 }
 
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
@@ -1039,7 +1044,7 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 
 	if (!is_fronted(a, size))
 		return alloc_instant(a, size, flags, __builtin_return_address(0));
-	if (flags_plain(flags, port_irq_enabled()) && (cached = shelf_take(a, size)))
+	if (flags_plain(flags, port_irq_enabled()) && (cached = shelf_take(a, class_of(a, size))))
 		return cached;
 	return alloc_missed(a, size, flags, __builtin_return_address(0));
 }
@@ -1058,8 +1063,8 @@ void arena_free(struct arena *a, void *addr, size_t size)
 {
 	if (!is_fronted(a, size))
 		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
-	else if (unlikely(!shelf_put(a, addr, size)))
-		a->front->free(a->front, addr, size, __builtin_return_address(0));
+	else
+		front_free(a, addr, size, __builtin_return_address(0));
 }
 
 size_t arena_amt_free(struct arena *a)

@@ -40,7 +40,7 @@ static bool hash_step(struct arena *a, void **page)
 	bool more = true;
 
 	for (int i = 0; i < REAP_SHRINKS && more; i++)
-		more = btag_hash_shrink(&a->store.hash);
+		more = btag_hash_trim(&a->store.hash);
 	*page = btag_hash_take_page(&a->store.hash, 0);
 	arena_unlock(a, irq);
 	return more || *page;

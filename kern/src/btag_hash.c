@@ -260,9 +260,9 @@ void btag_hash_insert(struct btag_hash *h, struct btag *t)
 		btag_hash_grow(h);
 }
 
-bool btag_hash_shrink(struct btag_hash *h)
+bool btag_hash_trim(struct btag_hash *h)
 {
-	if (!btag_hash_is_sparse(h))
+	if (h->buckets == BTAG_SMALL_BUCKETS || btag_hash_used(h) > 2 * (h->buckets - 1))
 		return false;
 	shrink(h);
 	return true;
@@ -271,8 +271,8 @@ bool btag_hash_shrink(struct btag_hash *h)
 /* Two buckets a removal: at load 1/2 every segment that goes takes two along, down to the last. */
 void btag_hash_thin(struct btag_hash *h)
 {
-	if (btag_hash_shrink(h))
-		btag_hash_shrink(h);
+	for (int i = 0; i < 2 && btag_hash_is_sparse(h); i++)
+		shrink(h);
 }
 
 void btag_hash_remove(struct btag_hash *h, struct btag *t)

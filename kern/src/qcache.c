@@ -2,6 +2,9 @@
 /*
  * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to qcache_max.
  *
+ * What their cores have loaded are the arena's shelves: it pops and pushes there itself, and comes here when
+ * one has nothing or no room.
+ *
  * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is taken once for
  * a slab's worth.  They are asked atomically: when no slab can be had, the arena serves the request itself,
  * and a free whose address lies in no slab goes to the arena, which knows it or panics (slab.c).  Objects are
@@ -26,24 +29,19 @@ static struct qcaches *qcaches_of(struct arena_front *f)
 	return container_of(f, struct qcaches, front);
 }
 
-static struct kmem_cache *cache_for(struct arena_front *f, size_t size)
+static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
 {
 	struct qcaches *q = qcaches_of(f);
 
-	return &q->cache[btag_quanta(&q->arena->store, size - 1)];
-}
-
-static void *front_alloc(struct arena_front *f, size_t size, unsigned flags)
-{
 	/* Who may wait stands behind those who do. */
-	if (arena_queues(qcaches_of(f)->arena, flags))
+	if (arena_queues(q->arena, flags))
 		return NULL;
-	return magazine_alloc_slow(cache_for(f, size), MEM_ATOMIC, __builtin_return_address(0));
+	return magazine_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }
 
-static void front_free(struct arena_front *f, void *addr, size_t size, void *caller)
+static void front_free(struct arena_front *f, void *addr, size_t class, void *caller)
 {
-	magazine_free_slow(cache_for(f, size), addr, caller);
+	magazine_free_slow(&qcaches_of(f)->cache[class], addr, caller);
 }
 
 static size_t front_drain(struct arena_front *f, bool all)
@@ -66,7 +64,8 @@ static void front_set_slow(struct arena_front *f, bool slow)
 
 static bool front_may_serve(const struct arena_front *f, size_t size)
 {
-	const struct kmem_cache *c = cache_for((struct arena_front *)f, size);
+	struct qcaches *q = qcaches_of((struct arena_front *)f);
+	const struct kmem_cache *c = &q->cache[btag_quanta(&q->arena->store, size - 1)];
 
 	return __atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) > 0;
 }

@@ -61,7 +61,7 @@
  * COST
  *
  * Hot: a dozen instructions and a half each way, interrupts left on.  A depot trip is one lock for a
- * magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: a bitmap word at a
+ * magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: a run of bits at a
  * time out, a bit each in.  A slab is made and unmade with no lock held, in time linear in its pages and its
  * map; it wastes a sixteenth at most (slab_create.c).
  *

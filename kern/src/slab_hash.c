@@ -4,9 +4,9 @@
  *
  * A slab of any size at any place touches at most two blocks, since a block (a power of two units) is no
  * smaller than a slab; it is entered under each.  An address has one block, so a lookup walks one chain.
- * The table is a linear hash (Litwin, VLDB 1980): it grows and shrinks by single buckets.  Buckets lie in
- * segments, each twice as large as the one before; one that can't be had makes chains longer and is asked
- * for again by the next slab.
+ * The table is a linear hash (Litwin, VLDB 1980): it grows and shrinks by single buckets.  The first lie in
+ * the cache itself, and no others are needed for a few dozen slabs; the rest lie in segments, each twice as
+ * large as the one before; one that can't be had makes chains longer and is asked for again by the next slab.
  */
 #include "slab_impl.h"
 
