@@ -457,7 +457,7 @@ struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i);
 size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr);
 /* Has `to` take the place of `from`, which starts where it does. */
 void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to);
-/* Shrinks it by a bucket, down to what its segments need; false if it has no more. */
+/* Shrinks it by a bucket, to a load of 4 at most; false if there is none to spare. */
 bool btag_hash_trim(struct btag_hash *h);
 /* Gives it a page it wanted; takes one that it has beyond `keep` spare ones, or NULL. */
 void btag_hash_give_page(struct btag_hash *h, void *page);

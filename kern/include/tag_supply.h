@@ -62,6 +62,10 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
 
 /* Takes out a page of which every tag is idle, or NULL.  Lock held. */
 void *tag_supply_take_page(struct tag_supply *s);
+/* A page of which one tag alone is in use, if that is all there is idle; or NULL. */
+void *tag_supply_page_but_one(const struct tag_supply *s);
+/* Whether tag t lies in that page. */
+bool tag_supply_holds(const void *page, const struct btag *t);
 
 /* Whether tag `a`, which was just taken, lies in a fuller page than tag `b`.  Lock held. */
 bool tag_supply_is_denser(const struct btag *a, const struct btag *b);

@@ -6,7 +6,8 @@
  * index; pages of its hash; spare tags.  Then pages of tags go back to the base arena.  A page goes only when none of
  * its tags is in use, and a single tag that happens to lie there would keep it; so tags move: from emptier
  * pages to fuller ones, a few at a time, while there are idle tags enough to fill a page.  Those of all
- * arenas over the base do, for whosever a tag is, it keeps its page.
+ * arenas over the base do, for whosever a tag is, it keeps its page.  The last page may hold one tag that is in
+ * use because the page is: it goes, too.
  */
 #include "arena_impl.h"
 
@@ -144,7 +145,7 @@ static size_t compact_step(struct arena *a, struct btag_cursor *c, bool *more)
 	uintptr_t start;
 	size_t moved = 0;
 
-	*more = a->supply->idle >= TAG_PAGE_TAGS;
+	*more = a->supply->idle >= TAG_PAGE_TAGS - 1;
 	for (int i = 0; i < REAP_MOVES && *more; i++) {
 		t = btag_cursor_next(&a->store, c, &start);
 		*more = t != NULL;
@@ -206,6 +207,56 @@ static size_t pages_reap(struct arena *base, struct tag_supply *supply)
 	}
 }
 
+/* Gives those tags in a base's hand that lie in `page` back to the supply.  Both locks held. */
+static void hand_leave(struct arena *base, const void *page)
+{
+	struct btag_chain hand = base->store.spare;
+
+	base->store.spare = (struct btag_chain){NULL, 0};
+	while (hand.count > 0) {
+		struct btag *t = btag_chain_pop(&hand);
+
+		if (tag_supply_holds(page, t))
+			tag_drop(base->supply, t);
+		else
+			btag_chain_push(&base->store.spare, t);
+	}
+}
+
+static bool is_free_in(const void *page, const struct btag *t)
+{
+	return t->kind == BTAG_FREE && tag_supply_holds(page, t);
+}
+
+/* The same for a page that one tag keeps which going spares: the tag of its own segment, or of one that this
+ * joins, or a tag in hand.  Segments that join give a tag back, so the reserve stays. */
+static bool own_page_reap(struct arena *base)
+{
+	struct tag_supply *supply = base->supply;
+	port_irq_t irq = spin_lock(&supply->lock), inner = arena_lock(base);
+	void *page = tag_supply_page_but_one(supply);
+	struct btag *t = page ? btag_find(&base->store, (uintptr_t)page) : NULL, *f;
+	bool goes = t && (t->prev->kind == BTAG_FREE || t->next->kind == BTAG_FREE) &&
+		    (tag_supply_holds(page, t) || is_free_in(page, t->prev) || is_free_in(page, t->next) ||
+			    tag_supply_holds(page, base->store.spare.head));
+
+	if (goes) {
+		f = btag_release(&base->store, t);
+		if (tag_supply_holds(page, f)) {
+			btag_move(&base->store, f, btag_chain_pop(&base->store.spare));
+			tag_drop(supply, f);
+		} else {
+			hand_leave(base, page);
+		}
+		tag_supply_take_page(supply);
+	}
+	arena_unlock(base, inner);
+	spin_unlock(&supply->lock, irq);
+	if (goes)
+		arena_freed(base);
+	return goes;
+}
+
 /* An index is dropped whole: it comes again when it is needed. */
 static size_t index_reap(struct arena *a)
 {
@@ -223,7 +274,7 @@ static size_t tag_pages_reap(struct arena *a)
 	do {
 		tags_reap(a);
 		tags_reap(a->base);
-		gained = pages_reap(a->base, a->supply) + hash_reap(a->base);
+		gained = pages_reap(a->base, a->supply) + own_page_reap(a->base) + hash_reap(a->base);
 		moved = compact_all(a->base);
 		pages += gained;
 	} while (moved + gained > 0);

@@ -8,7 +8,7 @@
  * buckets, so none handles more than five chains.
  *
  * Load, in segments per bucket: it grows above 2 and shrinks below 1/2, so that a bucket just made
- * isn't unmade at once.  Where it wants to grow and has no page for it, it says so and stays as it is:
+ * isn't unmade at once.  Where memory is wanted back it is trimmed to 4, and grows again as it is used.  Where it wants to grow and has no page for it, it says so and stays as it is:
  * chains get longer, nothing fails.
  */
 #include "btag_quick.h"
@@ -262,7 +262,7 @@ void btag_hash_insert(struct btag_hash *h, struct btag *t)
 
 bool btag_hash_trim(struct btag_hash *h)
 {
-	if (h->buckets == BTAG_SMALL_BUCKETS || btag_hash_used(h) > 2 * (h->buckets - 1))
+	if (h->buckets == BTAG_SMALL_BUCKETS || btag_hash_used(h) > 4 * (h->buckets - 1))
 		return false;
 	shrink(h);
 	return true;

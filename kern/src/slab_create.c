@@ -15,7 +15,7 @@
 #define SLAB_OBJECTS_FIRST 8
 #define SLAB_UNITS_FIRST 8
 #define SLAB_OBJECTS_ABSTRACT 64
-#define QCACHE_QUANTA 32
+#define QCACHE_QUANTA 64
 #define QCACHE_OBJECTS_MIN 4
 
 struct kmem_cache slab_headers;

@@ -112,6 +112,19 @@ void *tag_supply_take_page(struct tag_supply *s)
 	return page;
 }
 
+void *tag_supply_page_but_one(const struct tag_supply *s)
+{
+	size_t all_but_one = tag_page_tags(s->unit) - 1;
+	struct tag_page *page = s->idle == all_but_one ? fullest(s) : NULL;
+
+	return page && page_idle(page) == all_but_one ? page : NULL;
+}
+
+bool tag_supply_holds(const void *page, const struct btag *t)
+{
+	return page_of(t) == page;
+}
+
 bool tag_supply_is_denser(const struct btag *a, const struct btag *b)
 {
 	return page_of(a) != page_of(b) && page_idle(page_of(a)) < page_idle(page_of(b));
