@@ -17,14 +17,14 @@ struct arena;
 
 /*
  * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and arena_free()
- * go by themselves.  The core's next size lies elsewhere, the size's next core ARENA_SHELF_STRIDE behind; what
+ * go by themselves.  The core's next size lies elsewhere, the size's next core ARENA_ROUNDS_STRIDE behind; what
  * lies between is the front's.
  */
-struct arena_shelf {
+struct arena_rounds {
 	struct port_stack stack; /* closed while there is none, or the front looks */
 	uint64_t allocs, frees;	 /* tried */
 };
-#define ARENA_SHELF_STRIDE (2 * PORT_LINE_SIZE)
+#define ARENA_ROUNDS_STRIDE (2 * PORT_LINE_SIZE)
 
 /*
  * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
@@ -32,12 +32,12 @@ struct arena_shelf {
  * (size - 1) / quantum.  No lock is held around these.
  */
 struct arena_front {
-	/* Core 0's shelf of each class. */
-	struct arena_shelf *const *shelves;
-	/* When the shelf had nothing.  Never sleeps; NULL: nothing is cached and none could be had, the arena
+	/* Core 0's of each class. */
+	struct arena_rounds *const *rounds;
+	/* When this core has no round of it.  Never sleeps; NULL: nothing is cached and none could be had, the arena
 	 * looks itself. */
 	void *(*alloc)(struct arena_front *f, size_t class, unsigned flags);
-	/* When the shelf had no room.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
+	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
 	 * reports. */
 	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
 	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
@@ -111,7 +111,7 @@ struct arena {
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
 	size_t qcache_max;
 	struct arena_front *front; /* NULL: none */
-	struct arena_shelf *const *shelves; /* the front's */
+	struct arena_rounds *const *rounds; /* the front's */
 	uint64_t quantum_share;	   /* (2^64 - 1) / quantum: class_of() in arena.c */
 	size_t front_max;	   /* sizes up to it go to the front: qcache_max, 0 without one */
 	bool owns_storage; /* made by arena_create() */

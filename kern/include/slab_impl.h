@@ -31,12 +31,12 @@ struct magazine {
 /* What one core has of a cache.  Only that core touches it, or the one that stopped it at a safe point;
  * the counters may be read from anywhere. */
 struct kmem_core {
-	struct arena_shelf shelf; /* the rounds of `loaded`; first, as in a quantum cache the arena finds it */
+	struct arena_rounds rounds; /* the rounds of `loaded`; first, as in a quantum cache the arena finds it */
 	struct magazine *loaded, *previous; /* previous is full or empty */
 	uint64_t alloc_misses, free_misses, failures, depot_trips;
-} __attribute__((aligned(ARENA_SHELF_STRIDE)));
-_Static_assert(sizeof(struct kmem_core) == ARENA_SHELF_STRIDE, "finding a core's is a shift");
-_Static_assert(offsetof(struct kmem_core, shelf) == 0, "an arena finds it where it finds the core's");
+} __attribute__((aligned(ARENA_ROUNDS_STRIDE)));
+_Static_assert(sizeof(struct kmem_core) == ARENA_ROUNDS_STRIDE, "finding a core's is a shift");
+_Static_assert(offsetof(struct kmem_core, rounds) == 0, "an arena finds it where it finds the core's");
 
 struct magazine_list {
 	struct magazine *head;
@@ -277,8 +277,8 @@ static inline void *kmem_alloc_hot(struct kmem_cache *c)
 {
 	struct kmem_core *core = kmem_core_self(c);
 
-	core->shelf.allocs++;
-	return port_stack_pop(&core->shelf.stack);
+	core->rounds.allocs++;
+	return port_stack_pop(&core->rounds.stack);
 }
 
 /* false: go the slow way. */
@@ -286,8 +286,8 @@ static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
 {
 	struct kmem_core *core = kmem_core_self(c);
 
-	core->shelf.frees++;
-	return port_stack_push(&core->shelf.stack, object);
+	core->rounds.frees++;
+	return port_stack_push(&core->rounds.stack, object);
 }
 
 #endif

@@ -766,24 +766,24 @@ static inline size_t class_of(const struct arena *a, size_t size)
 }
 
 /* This core's. */
-static inline struct arena_shelf *shelf_of(const struct arena *a, size_t class)
+static inline struct arena_rounds *rounds_of(const struct arena *a, size_t class)
 {
-	return (struct arena_shelf *)((char *)a->shelves[class] + port_core_id() * ARENA_SHELF_STRIDE);
+	return (struct arena_rounds *)((char *)a->rounds[class] + port_core_id() * ARENA_ROUNDS_STRIDE);
 }
 
-/* NULL: the shelf has nothing. */
-static inline void *shelf_take(const struct arena *a, size_t class)
+/* NULL: this core has none laid up. */
+static inline void *round_take(const struct arena *a, size_t class)
 {
-	struct arena_shelf *shelf = shelf_of(a, class);
+	struct arena_rounds *r = rounds_of(a, class);
 
-	shelf->allocs++;
-	return port_stack_pop(&shelf->stack);
+	r->allocs++;
+	return port_stack_pop(&r->stack);
 }
 
 static void *front_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	size_t class = class_of(a, size);
-	void *cached = shelf_take(a, class);
+	void *cached = round_take(a, class);
 
 	return cached ? cached : a->front->alloc(a->front, class, flags);
 }
@@ -791,10 +791,10 @@ static void *front_alloc(struct arena *a, size_t size, unsigned flags)
 static inline void front_free(struct arena *a, void *addr, size_t size, void *caller)
 {
 	size_t class = class_of(a, size);
-	struct arena_shelf *shelf = shelf_of(a, class);
+	struct arena_rounds *r = rounds_of(a, class);
 
-	shelf->frees++;
-	if (unlikely(!port_stack_push(&shelf->stack, addr)))
+	r->frees++;
+	if (unlikely(!port_stack_push(&r->stack, addr)))
 		a->front->free(a->front, addr, class, caller);
 }
 
@@ -876,7 +876,7 @@ static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, voi
 	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
-/* The shelf had nothing, or the flags aren't plain. */
+/* No round is laid up, or the flags aren't plain. */
 static __attribute__((noinline)) void *alloc_missed(
 	struct arena *a, size_t size, unsigned flags, void *caller)
 {
@@ -1044,7 +1044,7 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 
 	if (!is_fronted(a, size))
 		return alloc_instant(a, size, flags, __builtin_return_address(0));
-	if (flags_plain(flags, port_irq_enabled()) && (cached = shelf_take(a, class_of(a, size))))
+	if (flags_plain(flags, port_irq_enabled()) && (cached = round_take(a, class_of(a, size))))
 		return cached;
 	return alloc_missed(a, size, flags, __builtin_return_address(0));
 }

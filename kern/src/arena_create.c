@@ -45,7 +45,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 void arena_set_front(struct arena *a, struct arena_front *front)
 {
 	a->front = front;
-	a->shelves = front ? front->shelves : NULL;
+	a->rounds = front ? front->rounds : NULL;
 	a->quantum_share = UINT64_MAX / a->store.quantum;
 	a->front_max = front ? a->qcache_max : 0;
 }

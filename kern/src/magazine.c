@@ -159,15 +159,15 @@ static __attribute__((noinline)) void deferred_settle(void)
 
 static bool core_is_open(const struct kmem_core *core)
 {
-	return core->shelf.stack.bottom != (void **)UINTPTR_MAX;
+	return core->rounds.stack.bottom != (void **)UINTPTR_MAX;
 }
 
 /* Closing comes first: only then does the top stand still. */
 static void core_close(struct kmem_core *core)
 {
-	port_stack_close(&core->shelf.stack);
+	port_stack_close(&core->rounds.stack);
 	if (core->loaded)
-		core->loaded->count = (uint32_t)(core->shelf.stack.top - core->loaded->round);
+		core->loaded->count = (uint32_t)(core->rounds.stack.top - core->loaded->round);
 }
 
 /* Stays closed, so that the next operation comes here again, if an NMI left something to be done. */
@@ -177,7 +177,7 @@ static void core_open(struct kmem_core *core)
 
 	if (!m)
 		return;
-	port_stack_set(&core->shelf.stack, m->round, m->round + m->count, m->round + m->size);
+	port_stack_set(&core->rounds.stack, m->round, m->round + m->count, m->round + m->size);
 	if (unlikely(deferred_waits()))
 		core_close(core);
 }
@@ -314,7 +314,7 @@ static void *fill(struct kmem_cache *c, unsigned flags, void *caller)
 
 	if (n == 0)
 		return NULL;
-	kept = port_stack_push_many(&kmem_core_self(c)->shelf.stack, objects + 1, n - 1);
+	kept = port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + 1, n - 1);
 	if (1 + kept < n)
 		slab_give(c, objects + 1 + kept, n - 1 - kept, true, caller);
 	return objects[0];
@@ -329,7 +329,7 @@ static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 			deferred_settle();
 		if (!core_change(c, core_refill))
 			break;
-		object = port_stack_pop(&kmem_core_self(c)->shelf.stack);
+		object = port_stack_pop(&kmem_core_self(c)->rounds.stack);
 		if (object)
 			return object;
 	} while (!kmem_is_slow(c));
@@ -405,7 +405,7 @@ static size_t bulk_from_magazines(struct kmem_cache *c, void **objects, size_t n
 	while (got < n && core_change(c, core_refill)) {
 		if (unlikely(deferred_waits()))
 			deferred_settle();
-		got += port_stack_pop_many(&kmem_core_self(c)->shelf.stack, objects + got, n - got);
+		got += port_stack_pop_many(&kmem_core_self(c)->rounds.stack, objects + got, n - got);
 	}
 	return got;
 }
@@ -449,8 +449,8 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 
 	if (unlikely(!kmem_flags_sound(flags)))
 		kmem_check_flags(c, flags, caller);
-	core->shelf.allocs += n;
-	got = port_stack_pop_many(&core->shelf.stack, objects, n);
+	core->rounds.allocs += n;
+	got = port_stack_pop_many(&core->rounds.stack, objects, n);
 	if (unlikely(got < n)) {
 		got += bulk_alloc_slow(c, objects + got, n - got, flags, caller);
 		kmem_core_self(c)->failures += n - got;
@@ -495,7 +495,7 @@ void magazine_free_slow(struct kmem_cache *c, void *object, void *caller)
 		if (unlikely(deferred_waits()))
 			deferred_settle();
 		if (core_change(c, core_make_room) &&
-			port_stack_push(&kmem_core_self(c)->shelf.stack, object))
+			port_stack_push(&kmem_core_self(c)->rounds.stack, object))
 			return;
 	} while (depot_stock(c));
 	slab_give(c, &object, 1, true, caller);
@@ -516,7 +516,7 @@ static __attribute__((noinline)) void bulk_free_slow(
 		/* An NMI's frees keep the stack closed until they are settled. */
 		if (unlikely(deferred_waits()))
 			deferred_settle();
-		given += port_stack_push_many(&kmem_core_self(c)->shelf.stack, objects + given, n - given);
+		given += port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + given, n - given);
 	}
 	for (; given < n; given += step) {
 		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
@@ -529,8 +529,8 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
-	core->shelf.frees += n;
-	given = port_stack_push_many(&core->shelf.stack, objects, n);
+	core->rounds.frees += n;
+	given = port_stack_push_many(&core->rounds.stack, objects, n);
 	if (unlikely(given < n)) {
 		void *caller = __builtin_return_address(0);
 
@@ -639,7 +639,7 @@ bool magazine_cores_make(struct kmem_cache *c)
 		return false;
 	memset(c->cores, 0, port_core_max() * sizeof(*c->cores));
 	for (unsigned i = 0; i < port_core_max(); i++)
-		port_stack_close(&c->cores[i].shelf.stack);
+		port_stack_close(&c->cores[i].rounds.stack);
 	c->magazine_class = class_for(c);
 	return true;
 }

@@ -2,7 +2,7 @@
 /*
  * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to qcache_max.
  *
- * What their cores have loaded are the arena's shelves: it pops and pushes there itself, and comes here when
+ * What their cores have loaded are the arena's rounds: it pops and pushes there itself, and comes here when
  * one has nothing or no room.
  *
  * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is taken once for
@@ -20,7 +20,7 @@ struct qcaches {
 	struct arena *arena;
 	size_t bytes; /* of this, whole pages of the base arena */
 	size_t count;
-	struct arena_shelf **shelves; /* the caches', behind them */
+	struct arena_rounds **rounds; /* the caches', behind them */
 	struct kmem_cache cache[]; /* the i-th: i + 1 quanta */
 };
 
@@ -122,7 +122,7 @@ static void make_caches(struct qcaches *q, size_t count)
 			    (q->count + 1) * q->arena->store.quantum, 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
 			    NULL, NULL, NULL))
 			break;
-		q->shelves[q->count] = &q->cache[q->count].cores->shelf;
+		q->rounds[q->count] = &q->cache[q->count].cores->rounds;
 	}
 }
 
@@ -130,8 +130,8 @@ static struct arena_front *front_create(struct arena *a)
 {
 	size_t count = a->qcache_max / a->store.quantum;
 	size_t bytes = sizeof(struct qcaches) +
-		       count * (sizeof(struct kmem_cache) + sizeof(struct arena_shelf *));
-	struct arena_shelf **shelves;
+		       count * (sizeof(struct kmem_cache) + sizeof(struct arena_rounds *));
+	struct arena_rounds **rounds;
 	size_t product;
 	struct qcaches *q;
 
@@ -141,13 +141,13 @@ static struct arena_front *front_create(struct arena *a)
 	q = base_alloc(a, bytes, MEM_ATOMIC);
 	if (!q)
 		return NULL;
-	shelves = (struct arena_shelf **)&q->cache[count];
+	rounds = (struct arena_rounds **)&q->cache[count];
 	*q = (struct qcaches){
-		.front = {shelves, front_alloc, front_free, front_drain, front_set_slow,
+		.front = {rounds, front_alloc, front_free, front_drain, front_set_slow,
 			front_may_serve, front_usage, front_destroy, count},
 		.arena = a,
 		.bytes = bytes,
-		.shelves = shelves,
+		.rounds = rounds,
 	};
 	make_caches(q, count);
 	if (q->count == count)

@@ -104,8 +104,8 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	for (unsigned i = 0; c->cores && i < port_core_count(); i++) {
 		const struct kmem_core *core = &c->cores[i];
 
-		s->allocs += core->shelf.allocs;
-		s->frees += core->shelf.frees;
+		s->allocs += core->rounds.allocs;
+		s->frees += core->rounds.frees;
 		s->alloc_misses += core->alloc_misses;
 		s->free_misses += core->free_misses;
 		s->failures += core->failures;
