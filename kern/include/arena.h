@@ -259,7 +259,8 @@ struct arena_stats {
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at, under one hold of the lock:
-	 * BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm with it. */
+	 * BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm with it; 64 segments of any kind
+	 * where there is no memory for one. */
 	uint64_t search_looks_max;
 	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is all that
 	 * searches, walks, builds, changes an index or gives back, in short steps; a free that the index makes

@@ -296,6 +296,13 @@ size_t arena_spans_reap(struct arena *a, size_t wanted);
  * the segment.  Sets *why if it fails for another reason than that nothing held serves.  No lock held. */
 bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
 	struct btag_place *place, enum arena_failure *why);
+/* The same when no memory can be had for tags, or for an index: by a walk, in steps.  Context: may take long. */
+bool arena_search_steps(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
+	struct btag_place *place, enum arena_failure *why);
+/* How many tags it takes to cut a place out of its segment; and cuts it, with those in hand.  Lock held. */
+size_t arena_tags_to_carve(const struct btag_place *p);
+void arena_place_carve(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
+	const struct btag_place *p);
 /* The request for `size` by the fit in `flags`, without constraints. */
 void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags);
 

@@ -177,12 +177,12 @@ bool arena_sources_build(struct arena *a)
 
 enum step { STEP_SERVED, STEP_NOTHING, STEP_TAGS, STEP_INDEX, STEP_AGAIN };
 
-static size_t tags_to_carve(const struct btag_place *p)
+size_t arena_tags_to_carve(const struct btag_place *p)
 {
 	return (p->start != p->f->start) + (p->start + (p->size - 1) != btag_last(p->f));
 }
 
-static void held_carve(
+void arena_place_carve(
 	struct arena *a, const struct btag_request *rq, enum btag_kind kind, const struct btag_place *p)
 {
 	struct btag *t;
@@ -209,9 +209,9 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	default:
 		break;
 	}
-	if (a->store.spare.count < a->tag_reserve + tags_to_carve(place))
+	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place))
 		return STEP_TAGS;
-	held_carve(a, rq, kind, place);
+	arena_place_carve(a, rq, kind, place);
 	return STEP_SERVED;
 }
 
@@ -250,9 +250,9 @@ static bool serve_exact(struct arena *a, const struct btag_request *rq, enum bta
 
 	a->store.looks = 0;
 	f = least ? btag_fit_exact(&a->store, least) : NULL;
-	serves = f && btag_place_in(&a->store, rq, f, 0, place) && tags_to_carve(place) == 0;
+	serves = f && btag_place_in(&a->store, rq, f, 0, place) && arena_tags_to_carve(place) == 0;
 	if (serves)
-		held_carve(a, rq, kind, place);
+		arena_place_carve(a, rq, kind, place);
 	else
 		*why = ARENA_FAILURE_TAGS;
 	note_looks(a);
@@ -279,17 +279,16 @@ bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags
 		if (step == STEP_TAGS) {
 			arena_tags_fetch(a, &tags, SEARCH_TAGS);
 			if (tags.count == 0)
-				return serve_exact(a, rq, kind, place, why);
+				return flags & MEM_ATOMIC ? serve_exact(a, rq, kind, place, why) :
+							    arena_search_steps(a, rq, kind, place, why);
 		}
 		if (step == STEP_INDEX && (flags & MEM_ATOMIC)) {
 			*why = ARENA_FAILURE_INDEX;
 			poke(a);
 			break;
 		}
-		if (step == STEP_INDEX && !arena_index_build(a)) {
-			*why = ARENA_FAILURE_TAGS;
-			break;
-		}
+		if (step == STEP_INDEX && !arena_index_build(a))
+			return arena_search_steps(a, rq, kind, place, why);
 	}
 	return step == STEP_SERVED;
 }
