@@ -105,7 +105,6 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	size_t tag_reserve;  /* tags in hand that nobody may take but who reserved them */
 	size_t retain_max;   /* units in wholly free spans that stay for the next request */
 	bool imports_aligned; /* arena_imports_aligned() */
 	size_t import_slack; /* what an import asks for beyond its need, to find whole quanta in it */
@@ -133,6 +132,7 @@ struct arena {
 	uint64_t held_since;	  /* port_ticks() when arena_lock() took the lock */
 	uint64_t hold_ticks_max;  /* the longest such hold */
 	uint64_t search_looks_max; /* the most that store.looks came to in one */
+	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, THE TAG RESERVE */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct arena_queue queue;
 	struct btag_store store;

@@ -38,8 +38,11 @@
  * from what any arena does later but for where the first tags came from.
  *
  * An arena that is asked for more than a size, the smallest segment that serves, the next, the lowest under
- * constraints, comes to have an index of its free segments: two trees of nodes that lie apart from the tags
+ * constraints, comes to have an index of its free segments: trees of nodes that lie apart from the tags
  * (btag_index.c).  Most arenas never need one.
+ *
+ * The segment store is in btag.c (order, spans), btag_fit.c (bins), btag_hash.c, btag_index.c with
+ * btag_search.c and btag_triple.c (what the index is for); btag_quick.h has the paths that most calls take.
  *
  * HOW A CONSTRAINED REQUEST IS SERVED
  *
@@ -54,7 +57,13 @@
  *     then 1 applies.
  *  4. Else BTAG_LOOKS segments are looked at, which settles it in a small arena.
  *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC request doesn't
- *     do that: it pokes, and misses.
+ *     do that: it pokes, and misses.  If there is no memory for an index, the segments are walked over, a few
+ *     a hold (arena_steps.c).
+ *
+ * For example, 16 at phase 48 of 64, in an arena of quantum 1 with free segments [64, 95), [128, 159) and so
+ * on, a million of them, and at the end [64000064, 64000128).  The progression is 48, 112, 176 ...; under
+ * it each of the million serves 0 and the last 16.  So in the index every node has 0, and only those above the
+ * last one 16: twenty steps down.  A request for 17 fails at the root.
  *
  * If nothing held serves, and the arena imports by arena_alloc(), the same request, progression and window and
  * all, goes to the source, which does as above with its own segments, and cuts out the whole quanta of its own
@@ -63,7 +72,18 @@
  * so the request carries the quanta of those it passed, and a segment counts only as far as it is whole in
  * each.  The span remembers that it came by arena_xalloc() and goes back by arena_xfree().
  *
- * Best fit and next fit are the same search, without constraints.
+ *	an arena of quantum 2 MiB wants 4 MiB below 4 GiB, holds nothing
+ *	  |                       passes down: below 4 GiB, 4 MiB, at multiples of 2 MiB
+ *	kpages   quantum 4 KiB    holds nothing that serves
+ *	  |                       passes down the same: base's segments are whole pages, no clip quantum needed
+ *	base     quantum 4 KiB    finds it in its index: cuts out 4 MiB
+ *
+ * and on the way back each arena puts the span in and carves what the one above asked for.  No step is linear:
+ * going down is one search for each arena, coming back one place in a tree of spans; what is linear, building
+ * an index or adding a triple, happens once and not under one hold of a lock.
+ *
+ * Best fit and next fit are the same search, without constraints: best fit in a tree by size that the index has
+ * from the first one on, next fit in constant time while the segment behind the last one serves.
  *
  * INVARIANTS (arena_check names the one that fails)
  *
@@ -92,8 +112,9 @@
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
  * and the supply's lock lets one core at a time into its last step.  So a base arena needs one tag that
- * nobody else may take: tag_reserve is 1 there, 0 elsewhere.  tag_page_fetch takes it and puts back one
- * of the tags it gained, in the same hold of the base's lock.
+ * nobody else may take: tag_reserve is 1 there.  tag_page_fetch takes it and puts back one of the tags it
+ * gained, in the same hold of the base's lock.  Elsewhere tag_reserve is what imports under way have set aside:
+ * TAGS_PER_IMPORT each, between the hold that found that nothing serves and the one that puts the span in.
  *
  * Nodes of an index are reserved by a bound instead of one by one: of n segments in a row at most (n + 1) / 2
  * can be free, so freeing never needs more than (segments + spans) / 2, and that many are held.  Making
@@ -101,8 +122,8 @@
  * (arena_care), from a second supply whose pages the base gives as it gives any page; its own index pays for
  * that cut out of its own margin.  When the margin ends because memory has, so does the index.
  *
- * When tags can't be had, because the base has no page left, a request is still served from a segment
- * of exactly its size, which takes none.
+ * When tags can't be had, because the base has no page left, a request is still served by what can be cut with
+ * those in hand: a segment of exactly its size takes none.
  *
  * LOCKING
  *
@@ -121,7 +142,9 @@
  *
  * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.  What
  * it cuts off gets a tag of its own, so that the rest keeps its place in its bin while its size does; a free
- * that joins keeps the neighbour's (btag_quick.h).  So either touches one hash chain and a few tags, and calls nothing.
+ * that joins keeps the neighbour's (btag_quick.h).  So either touches one hash chain and a few tags, and calls
+ * nothing.  Whatever else may be the matter, an index to keep, a cursor, somebody who waits, is one word to test
+ * (`detour`), and then the general way is taken.  A front's rounds don't even take the lock.
  * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
  * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  Spans are
  * found in logarithmic time, which imports and additions pay.  Every other search is logarithmic in free
@@ -139,9 +162,8 @@
  *
  * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling, where
  * vmem has one.  An instant fit that fails searches on before it imports or fails.  Constraints are searched
- * for in an index, and go down to the source.  Tags belong to a
- * base arena rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't
- * retried.  Spans are kept in order.
+ * for in an index, and go down to the source.  Tags belong to a base arena rather than to a system-wide pool.
+ * The hash grows a bucket at a time.  The import isn't retried.  Spans are kept in order.
  */
 #include "arena_impl.h"
 
