@@ -75,6 +75,7 @@ struct arena_waiter {
 	struct list client_link;
 	size_t size;
 	uint64_t served_before; /* how many the queue had served when it came */
+	uint64_t tried, tried_least; /* what was freed when it last tried in vain; and the least of its subtree */
 	port_thread_t *thread;
 	bool is_up;  /* it may try: it has the baton, or an object was freed for it */
 	bool missed; /* another was, while it was up */

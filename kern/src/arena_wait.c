@@ -14,6 +14,10 @@
  * is woken who can't be served as far as can be told, so wake-ups in vain come only from atomic requests
  * that were quicker, and from requests whose constraints the amount free says nothing about.
  *
+ * A request may ask for more than an amount, and what was freed be enough and yet not serve it.  So who tried in
+ * vain isn't woken again before something else is freed, and whoever comes next in the queue, or waits beside
+ * it in another importer, has his turn.
+ *
  * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the cache's
  * clients: a free of an object wakes one of those, whoever has the baton.
  *
@@ -32,6 +36,7 @@
  *  2. A waiter without the baton that could be served has a free, an addition or a waiter that has the
  *     baton still to come, which will consider it: a free reads `slow` under the lock under which it frees,
  *     and a waiter tries once after it has entered.
+ *  3. A waiter's `tried` is below `freed` iff something was freed since it began its last try in vain.
  *
  * LOCKING
  *
@@ -45,7 +50,8 @@
  * COST
  *
  * Logarithmic in the waiters; a free without waiters pays one flag.  A free with waiters looks at one
- * request of each arena that is short and hangs on it, until one can be served.
+ * request of each arena that is short and hangs on it, until one can be served.  Each waiter tries in vain once
+ * for each free at most.
  */
 #include "arena_impl.h"
 
@@ -55,6 +61,15 @@
 #define PASSED_MAX 64
 
 static struct qlock shortage_lock = QLOCK_INIT(shortage_lock);
+
+/* How often something was freed that somebody may have waited for, in any arena. */
+static uint64_t freed = 1;
+
+/* Acquire: what was freed is there for whoever tries then. */
+static uint64_t freed_now(void)
+{
+	return __atomic_load_n(&freed, __ATOMIC_ACQUIRE);
+}
 
 /* The queue.  The arena's lock is held. */
 
@@ -68,7 +83,24 @@ static bool waiter_before(const struct tree_node *a, const struct tree_node *b)
 	return waiter_of(a)->size < waiter_of(b)->size;
 }
 
-static const struct tree_ops waiter_order = {.before = waiter_before};
+static inline uint64_t least_of(const struct tree_node *n)
+{
+	return n ? waiter_of(n)->tried_least : UINT64_MAX;
+}
+
+static bool waiter_update(struct tree_node *n)
+{
+	struct arena_waiter *w = waiter_of(n);
+	uint64_t least = w->tried, was = w->tried_least;
+
+	least = least_of(n->left) < least ? least_of(n->left) : least;
+	least = least_of(n->right) < least ? least_of(n->right) : least;
+	w->tried_least = least;
+	return least != was;
+}
+
+static const struct tree_ops waiter_order = {
+	.before = waiter_before, .update = waiter_update, .shapeless = true};
 
 void arena_queue_init(struct arena_queue *q)
 {
@@ -78,16 +110,34 @@ void arena_queue_init(struct arena_queue *q)
 	list_init(&q->short_link);
 }
 
+/* The first that hasn't tried in vain since something was freed, or NULL. */
+static struct arena_waiter *first_untried(const struct arena_queue *q, uint64_t now)
+{
+	struct tree_node *n = q->waiters.root;
+
+	if (least_of(n) >= now)
+		return NULL;
+	for (;;) {
+		if (least_of(n->left) < now)
+			n = n->left;
+		else if (waiter_of(n)->tried < now)
+			return waiter_of(n);
+		else
+			n = n->right;
+	}
+}
+
 static struct arena_waiter *next_waiter(const struct arena_queue *q)
 {
+	uint64_t now = freed_now();
 	struct arena_waiter *oldest;
 
 	if (list_empty(&q->by_age))
 		return NULL;
 	oldest = list_first_entry(&q->by_age, struct arena_waiter, by_age);
-	if (q->served - oldest->served_before >= PASSED_MAX)
+	if (q->served - oldest->served_before >= PASSED_MAX && oldest->tried < now)
 		return oldest;
-	return waiter_of(tree_first(&q->waiters));
+	return first_untried(q, now);
 }
 
 /* shortage_lock is held, so neither changes; the list of those above does, while a free moves one to its end. */
@@ -233,7 +283,7 @@ static bool above_wake(const struct reach *r)
 
 /* All that are short when it begins have their turn, whoever else frees meanwhile and moves the list on: one of
  * them may already be at it, so it takes its turn twice. */
-void arena_freed(struct arena *a)
+static void wake_one(struct arena *a)
 {
 	struct arena_queue *q = &a->queue;
 	struct reach r = {a, NULL};
@@ -249,6 +299,13 @@ void arena_freed(struct arena *a)
 		irq = spin_lock(&a->lock);
 	}
 	spin_unlock(&a->lock, irq);
+}
+
+void arena_freed(struct arena *a)
+{
+	/* Release: pairs with freed_now(). */
+	__atomic_fetch_add(&freed, 1, __ATOMIC_RELEASE);
+	wake_one(a);
 }
 
 void arena_clients_wake(struct arena *a, struct arena_clients *clients)
@@ -392,12 +449,12 @@ static void leave(
 			arena_freed(a);
 }
 
-/* It tried in vain.  Stays up if something has come meanwhile. */
-static void lie_down(struct arena *a, struct arena_waiter *w)
+/* It tried in vain what there was when `tried` had been freed.  Stays up if something has come meanwhile.  What woke
+ * it may serve another: the next here, or one beside it. */
+static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq = spin_lock(&a->lock);
-	bool missed = q->baton == w && q->missed;
 
 	if (q->baton == w) {
 		q->baton = NULL;
@@ -405,9 +462,13 @@ static void lie_down(struct arena *a, struct arena_waiter *w)
 	}
 	w->is_up = w->missed;
 	w->missed = false;
+	w->tried = tried;
+	tree_update(&w->by_size, &waiter_order);
 	spin_unlock(&a->lock, irq);
-	if (missed)
-		consider(a);
+	consider(a);
+	for (; a; a = downstream(a))
+		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+			wake_one(a);
 }
 
 static bool is_up(struct arena *a, struct arena_waiter *w)
@@ -434,6 +495,7 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	struct arena_clients *clients)
 {
 	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
+	uint64_t tried;
 	bool served;
 
 	list_init(&w.client_link);
@@ -445,9 +507,10 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline)) {
+		tried = freed_now();
 		served = try(arg);
 		if (!served)
-			lie_down(a, &w);
+			lie_down(a, &w, tried);
 	}
 	leave(a, &w, served, clients);
 	return served;
