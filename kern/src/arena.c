@@ -29,7 +29,7 @@
  *
  * The segment store (btag.h) keeps an arena's tags four ways at once: all in one list in address order;
  * free ones in bins by size, with a bitmap of the bins that hold any; used ones in a hash by start;
- * spans in a balanced tree by start.  It works under the arena's lock with tags that are in its hand
+ * spans in a balanced tree by start.  It works under the arena's lock with tags and nodes that are in its hand
  * (its spare ones) and calls nobody.
  *
  * Tags come from the tag supply of the nearest base arena: pages of the base, each full of tags.  A
@@ -37,65 +37,87 @@
  * tags, among them the tag of the used segment that those pages are: no step of its creation differs
  * from what any arena does later but for where the first tags came from.
  *
- * An arena that is asked for more than a size, the smallest segment that serves, the next, the lowest under
- * constraints, comes to have an index of its free segments: trees of nodes that lie apart from the tags
- * (btag_index.c).  Most arenas never need one.
+ * An arena that is asked for the smallest segment that serves, or the next, or the lowest under constraints, comes
+ * to have an index of its free segments: trees of nodes that lie apart from the tags (btag_index.c).  Most arenas
+ * are only asked for a size, and never need one.
  *
  * The segment store is in btag.c (order, spans), btag_fit.c (bins), btag_hash.c, btag_index.c with
  * btag_search.c and btag_triple.c (what the index is for); btag_quick.h has the paths that most calls take.
  *
+ * Words.  An instant fit takes the first segment that surely serves, in constant time (COST).  A next fit takes
+ * the lowest place above what the last one took.  A hold is what is done between taking an arena's lock and
+ * letting it go.  A poke asks reclaim, a thread of its own, to see to an arena.
+ *
  * HOW A CONSTRAINED REQUEST IS SERVED
  *
- * arena_xalloc() turns align, phase and the quantum into one arithmetic progression of possible starts
- * (btag_triple.c).  Then, in this arena:
+ * arena_xalloc() may ask that the result be equal to `phase` modulo `align`, lie in a window [min, max), and
+ * cross no multiple of `nocross`.  Align, phase and the quantum make one arithmetic progression of possible
+ * starts.  That and nocross, all but size and window, is called a triple (btag_triple.c).  What the largest
+ * request is that one free segment can serve under a triple is a formula, and it serves everything up to that.
+ * So an index of the segments can keep a triple: each node of its tree by address then holds the largest request
+ * that its subtree can serve under it.  It keeps the BTAG_TRIPLES last used.
  *
- *  1. If the index stands and keeps the triple: down one path of the tree by address, guided by the largest
- *     request each subtree can serve under that triple, to the lowest segment that serves; at the ends of a
- *     window one segment each is looked at by itself.  That nothing serves shows on the same path.
- *  2. Else, without a window: an instant fit for size and slack, so large that it can't fail.
- *  3. Else, if the index stands: the triple is added to it, a few segments for each hold of the lock, and
- *     then 1 applies.
+ * In this arena, then:
+ *
+ *  1. If the index stands and keeps the triple: down one path of the tree, guided by those maxima, to the lowest
+ *     segment that serves.  A window cuts at most two segments in part, those at its ends, and these are looked
+ *     at by themselves.  That nothing serves shows on the same path.
+ *  2. Else, without a window: an instant fit for the size and the most that a start can have to move within a
+ *     segment.  What it finds can't fail.
+ *  3. Else, if the index stands: the triple is added to it, a few segments for each hold, and then 1 applies.
  *  4. Else BTAG_LOOKS segments are looked at, which settles it in a small arena.
  *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC request doesn't
- *     do that: it pokes, and misses.  If there is no memory for an index, the segments are walked over, a few
- *     a hold (arena_steps.c).
+ *     do that: it pokes and fails, though something may serve.  If there is no memory for an index, the segments
+ *     are walked over, a few a hold (arena_steps.c).
+ *
+ * Between two holds others may change the arena; changes go into an index as it is built, and every search is
+ * made anew in the hold that carves, that is, cuts the segment.
  *
  * For example, 16 at phase 48 of 64, in an arena of quantum 1 with free segments [64, 95), [128, 159) and so
- * on, a million of them, and at the end [64000064, 64000128).  The progression is 48, 112, 176 ...; under
- * it each of the million serves 0 and the last 16.  So in the index every node has 0, and only those above the
- * last one 16: twenty steps down.  A request for 17 fails at the root.
+ * on, a million of them, and at the end [64000064, 64000128).  The progression is 48, 112, 176 ...; under it
+ * each of the million serves 0, and the last serves 16.  So every node of the index has 0 but the last one and
+ * those on the path to it: twenty steps down.  A request for 17 fails at the root.
  *
- * If nothing held serves, and the arena imports by arena_alloc(), the same request, progression and window and
- * all, goes to the source, which does as above with its own segments, and cuts out the whole quanta of its own
- * around the place it found.  What was cut is the span; it is put in, and the request carved out of it, in one
- * hold of the lock (arena_xalloc.c).  An arena on the way has to get whole quanta of its own out of the span,
- * so the request carries the quanta of those it passed, and a segment counts only as far as it is whole in
- * each.  The span remembers that it came by arena_xalloc() and goes back by arena_xfree().
+ * If nothing held serves, and the arena imports by arena_alloc(), the same request, triple and window and all,
+ * goes to the source, which does as above with its own segments, under the caller's memory flag as far as building
+ * goes, and cuts out the whole quanta of its own around the place it found.  What was cut is the span; it is put
+ * in, and the request carved out of it, in one hold (arena_xalloc.c).  It remembers that it came by
+ * arena_xalloc() and goes back by arena_xfree().
  *
- *	an arena of quantum 2 MiB wants 4 MiB below 4 GiB, holds nothing
- *	  |                       passes down: below 4 GiB, 4 MiB, at multiples of 2 MiB
+ *	yours    quantum 12 KiB   wants 24 KiB at a multiple of 8 KiB below 4 GiB, holds nothing
+ *	  |                       passes that down: starts at 0, 24 KiB, 48 KiB ...
  *	kpages   quantum 4 KiB    holds nothing that serves
- *	  |                       passes down the same: base's segments are whole pages, no clip quantum needed
- *	base     quantum 4 KiB    finds it in its index: cuts out 4 MiB
+ *	  |                       passes down the same
+ *	base     quantum 4 KiB    finds it in its index, cuts out 24 KiB
  *
- * and on the way back each arena puts the span in and carves what the one above asked for.  No step is linear:
- * going down is one search for each arena, coming back one place in a tree of spans; what is linear, building
- * an index or adding a triple, happens once and not under one hold of a lock.
+ * On the way back each arena puts the span in and carves what the one above asked for.  An arena in the middle
+ * whose quantum isn't a divisor of its source's adds it to the request as a clip quantum: the source then counts
+ * a free segment only from its first multiple of that to its last, so that what is cut is whole quanta for
+ * everybody on the way.  (Here none is needed: base's segments are whole pages.)
  *
- * Best fit and next fit are the same search, without constraints: best fit in a tree by size that the index has
- * from the first one on, next fit in constant time while the segment behind the last one serves.
+ * No step is linear.  Going down is one search for each arena, coming back one place in a tree of spans for
+ * each.  What is linear is never done in one hold: building an index, when an arena is first asked or has lost
+ * it, adding a triple, and the walk where memory has run out.  The request that needs it pays.
+ *
+ * Another afunc than arena_alloc() is asked for so much that the result must lie in it; if a window makes that
+ * unknowable, the request fails.
+ *
+ * Best fit and next fit are the same search without constraints: best fit in a tree by size that the index has
+ * from the first one on, next fit in constant time while the segment behind the last one serves.  So is an instant
+ * fit that finds nothing: before it imports or fails, it is a best fit.
  *
  * INVARIANTS (arena_check names the one that fails)
  *
  *  1. A segment starts where the one before it in its span ends; the first and last of a span start
  *     and end where the span's extent, rounded inward to the quantum, does.
  *  2. No two free segments of a span are neighbours.
- *  3. Starts and sizes of segments are multiples of the quantum; no segment is empty or contains 0.
+ *  3. Starts and sizes of segments are multiples of the quantum; no segment is empty, nor contains 0, which is
+ *     what failure looks like.
  *  4. A free segment is in the bin of its size, and a bin's bit is set iff it holds one.
  *  5. A used segment is in the hash, in the bucket of its start, and the hash holds nothing else.
  *  6. Spans ascend, do not overlap, and the tree of spans holds each of them.
  *  7. total, used and the counts are the sums over the list.
- *  8. The imported spans without a used segment amount to `retained`, which is at most retain_max.
+ *  8. The imported spans without a used segment amount to `retained` (as the source counts), at most retain_max.
  *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
  * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none, and the
  *     counts are the sums.
@@ -130,13 +152,14 @@
  *	arenas_and_slabs_lock (sleeps) -> tag supply -> arena
  *	arenas_and_slabs_lock (sleeps) -> node supply
  *
- * Each arena has its own lock; no arena's lock is held while another's is taken, nor while afunc, ffunc
- * or anybody else's code runs.  An imported span is put in and carved for the request that asked for it
+ * Each arena has its own lock; no arena's lock is held while another's is taken (but see below), nor while
+ * afunc, ffunc or anybody else's code runs.  A page of nodes is cut out of the base before the node supply's lock
+ * is taken.  An imported span is put in and carved for the request that asked for it
  * in one hold of the lock, so nobody can take it in between and there is nothing to retry.  A caller's
  * bug is found under the lock and reported after it was released.
  *
  * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.  How it sleeps, and who wakes
- * it, is in arena_wait.c, which alone takes one arena's lock under another's.
+ * it, is in arena_wait.c, which alone takes one arena's lock under another's, an importer's under its source's.
  *
  * COST
  *
@@ -148,8 +171,7 @@
  * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
  * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  Spans are
  * found in logarithmic time, which imports and additions pay.  Every other search is logarithmic in free
- * segments once the index stands and keeps the triple.  What is linear, building the index and adding a
- * triple, is done in steps of a fixed number of segments with the lock dropped between them.
+ * segments once the index stands and keeps the triple.
  *
  * QUESTIONS
  *
