@@ -7,7 +7,9 @@
 #include "kmalloc.h"
 #include "lib/string.h"
 #include "lib/table.h"
+#include "slab.h"
 #include "test.h"
+#include "threads.h"
 
 #define SIZE_MIN (2 * PORT_PAGE_SIZE)
 #define SIZE_END ((size_t)4 << 20)
@@ -140,6 +142,87 @@ TEST("kmalloc: timer interrupts take large ones in the middle of the same")
 	alarm_cancel(&r.alarm);
 	CHECK(!r.is_wrong);
 	arena_reap(kpages_arena, SIZE_MAX);
+	CHECK_LE(pages_used(), before);
+}
+
+/* On several cores */
+
+#define THREADS 4
+#define HELD 16
+
+/* What a thread holds; the first and the last word are its stamp. */
+struct stamped {
+	uint64_t *at;
+	size_t words;
+	uint64_t stamp;
+};
+
+static struct stamped take(uint64_t stamp)
+{
+	size_t size = KMALLOC_CACHED_MAX + 1 + test_random_below((size_t)1 << test_random_below(18));
+	size_t align = PORT_PAGE_SIZE << test_random_below(5);
+	struct stamped s = {.stamp = stamp};
+
+	switch (test_random_below(3)) {
+	case 0:
+		s.at = kmalloc(size, MEM_ATOMIC);
+		align = 1;
+		break;
+	case 1:
+		s.at = kmalloc_align(size, align, MEM_ATOMIC);
+		break;
+	default:
+		size = align *= 2;
+		s.at = kmalloc(size, MEM_ATOMIC);
+	}
+	CHECK(s.at);
+	CHECK_EQ((uintptr_t)s.at % align, 0);
+	s.words = size / sizeof(uint64_t);
+	s.at[0] = s.at[s.words - 1] = stamp;
+	return s;
+}
+
+static void let_go(const struct stamped *s)
+{
+	CHECK_EQ(s->at[0], s->stamp);
+	CHECK_EQ(s->at[s->words - 1], s->stamp);
+	s->at[0] = s->at[s->words - 1] = 0;
+	kfree(s->at);
+}
+
+static void take_and_let_go(unsigned i, void *arg)
+{
+	struct stamped held[HELD];
+	size_t rounds = test_ops(20000);
+
+	for (size_t n = 0; n < HELD; n++)
+		held[n] = take((uint64_t)i << 32 | n);
+	for (size_t n = 0; n < rounds; n++) {
+		size_t k = test_random_below(HELD);
+
+		let_go(&held[k]);
+		held[k] = take((uint64_t)i << 32 | (HELD + n));
+	}
+	for (size_t n = 0; n < HELD; n++)
+		let_go(&held[n]);
+}
+
+/* The stacks of threads that ended are pages, too. */
+static void give_idle_back(void)
+{
+	kmem_reap_all(KMEM_REAP_ALL);
+	arena_reap(kpages_arena, SIZE_MAX);
+}
+
+TEST("kmalloc: large ones on several cores don't overlap, and all of them come back")
+{
+	size_t before;
+
+	give_idle_back();
+	before = pages_used();
+	threads_run(THREADS_FREE, THREADS, take_and_let_go, NULL);
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+	give_idle_back();
 	CHECK_LE(pages_used(), before);
 }
 
