@@ -29,12 +29,14 @@ static inline struct kmem_cache *cache_for(size_t size)
 }
 
 /*
- * Larger: the frame-table entry of the first page says how many pages the segment has and how many of them
- * lie before this one, for the sake of alignment.
+ * Larger: whole pages, and the frame-table entry of the first says how to give them back: how many there are,
+ * whether arena_xalloc() handed them out, and how many lie before this one.  That many do when the alignment
+ * was made by taking more than was asked for.
  */
 #define LARGE_TAG FRAMES_LARGE
-#define LARGE_LEAD_SHIFT 2
-#define LARGE_PAGES_SHIFT 32
+#define LARGE_XALLOCATED 4
+#define LARGE_LEAD_SHIFT 3
+#define LARGE_PAGES_SHIFT 33
 #define LARGE_PAGES_MAX (((uintptr_t)1 << 30) - 1)
 
 static inline bool is_large(uintptr_t entry)
@@ -52,31 +54,60 @@ static size_t large_total(uintptr_t entry)
 	return (entry >> LARGE_PAGES_SHIFT) * PORT_PAGE_SIZE;
 }
 
-/* A segment with room for `size` bytes on a multiple of `align`, wherever it starts. */
+static void large_give(uintptr_t p, uintptr_t entry)
+{
+	void *start = (void *)(p - large_lead(entry));
+
+	if (entry & LARGE_XALLOCATED)
+		arena_xfree(kpages_arena, start, large_total(entry));
+	else
+		arena_free(kpages_arena, start, large_total(entry));
+}
+
+/* With `slack` more than `size`, both whole pages, there is a multiple of `align` wherever it starts. */
+static uintptr_t large_take(
+	size_t size, size_t slack, size_t align, unsigned flags, uintptr_t *entry)
+{
+	uintptr_t start = (uintptr_t)arena_alloc(kpages_arena, size + slack, flags), p;
+
+	p = slack ? (start + (align - 1)) & -align : start;
+	*entry = (size + slack) / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT |
+		 (p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT | LARGE_TAG;
+	return start ? p : 0;
+}
+
+/* Just the size; but what the arena would need an index for, and may not build it now, or tags that can't be
+ * had, the plain request may do without. */
+static uintptr_t large_take_aligned(
+	size_t size, size_t slack, size_t align, unsigned flags, uintptr_t *entry)
+{
+	uintptr_t p = (uintptr_t)arena_xalloc(kpages_arena, size, align, 0, 0, 0, 0, flags);
+
+	*entry = size / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT | LARGE_XALLOCATED | LARGE_TAG;
+	return p ? p : large_take(size, slack, align, flags, entry);
+}
+
 static __attribute__((noinline)) void *large_alloc(size_t size, size_t align, unsigned flags)
 {
 	size_t slack = align > PORT_PAGE_SIZE ? align - PORT_PAGE_SIZE : 0;
-	size_t pages = (size + slack) / PORT_PAGE_SIZE + (size % PORT_PAGE_SIZE != 0);
-	uintptr_t start, p, entry;
+	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
+	uintptr_t p, entry;
 
-	if (size + slack < size || pages > LARGE_PAGES_MAX)
+	if (pages + slack / PORT_PAGE_SIZE > LARGE_PAGES_MAX)
 		return NULL;
-	start = (uintptr_t)arena_alloc(kpages_arena, pages * PORT_PAGE_SIZE, flags);
-	if (!start)
-		return NULL;
-	p = slack ? (start + (align - 1)) & -align : start;
-	entry = (uintptr_t)pages << LARGE_PAGES_SHIFT |
-		(p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT | LARGE_TAG;
-	if (frames_set(p, 1, entry, flags))
+	size = pages * PORT_PAGE_SIZE;
+	p = slack ? large_take_aligned(size, slack, align, flags, &entry) :
+		    large_take(size, 0, align, flags, &entry);
+	if (!p || frames_set(p, 1, entry, flags))
 		return (void *)p;
-	arena_free(kpages_arena, (void *)start, pages * PORT_PAGE_SIZE);
+	large_give(p, entry);
 	return NULL;
 }
 
 static void large_free(void *p, uintptr_t entry)
 {
 	frames_clear((uintptr_t)p, 1);
-	arena_free(kpages_arena, (char *)p - large_lead(entry), large_total(entry));
+	large_give((uintptr_t)p, entry);
 }
 
 static bool is_power_of_two(size_t n)

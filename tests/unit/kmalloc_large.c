@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What kmalloc takes beyond its classes: how many pages, where, and that they come back.
+ */
+#include "alarm.h"
+#include "arena_impl.h"
+#include "kmalloc.h"
+#include "lib/string.h"
+#include "lib/table.h"
+#include "slab.h"
+#include "test.h"
+#include "threads.h"
+
+#define SIZE_MIN (2 * PORT_PAGE_SIZE)
+#define SIZE_END ((size_t)4 << 20)
+
+static size_t pages_used(void)
+{
+	struct arena_stats s;
+
+	arena_get_stats(kpages_arena, &s);
+	return s.used / PORT_PAGE_SIZE;
+}
+
+static size_t pages_for(size_t size)
+{
+	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+}
+
+TEST("kmalloc: a power of two above a page takes just its pages, and all of them come back")
+{
+	size_t before = pages_used(), n = 0;
+	unsigned char *p[32];
+
+	for (size_t size = SIZE_MIN; size < SIZE_END; size *= 2, n += 2) {
+		size_t used = pages_used();
+
+		CHECK((p[n] = kmalloc(size, MEM_ATOMIC)));
+		CHECK((p[n + 1] = kmalloc(size, MEM_WAIT)));
+		CHECK_EQ(pages_used() - used, 2 * pages_for(size));
+		for (size_t i = n; i < n + 2; i++) {
+			CHECK_EQ((uintptr_t)p[i] % size, 0);
+			CHECK_EQ(ksize(p[i]), size);
+			memset(p[i], (int)i, size);
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (size_t b = 0; b < SIZE_MIN << i / 2; b += 512)
+			CHECK_EQ(p[i][b], i);
+		kfree(p[i]);
+	}
+	CHECK_EQ(pages_used(), before);
+}
+
+TEST("kmalloc: an alignment above a page takes no more pages than the size")
+{
+	size_t before = pages_used();
+
+	for (size_t align = 2 * PORT_PAGE_SIZE; align <= (size_t)1 << 20; align *= 4)
+		for (size_t size = 0; size < SIZE_END; size = size * 5 + PORT_PAGE_SIZE - 1) {
+			size_t pages = pages_for(size ? size : 1);
+			char *p = kmalloc_align(size, align, MEM_ATOMIC);
+
+			CHECK(p && (uintptr_t)p % align == 0);
+			CHECK_EQ(pages_used() - before, pages);
+			CHECK_EQ(ksize(p), pages * PORT_PAGE_SIZE);
+			kfree(p);
+			CHECK_EQ(pages_used(), before);
+		}
+}
+
+TEST("kmalloc: a size or an alignment beyond all memory is a NULL, even to who would wait")
+{
+	CHECK_EQ((uintptr_t)kmalloc_align(1, (size_t)1 << 63, MEM_WAIT), 0);
+	CHECK_EQ((uintptr_t)kmalloc_align(SIZE_MAX / 2, (size_t)1 << 62, MEM_WAIT), 0);
+	CHECK_EQ((uintptr_t)kmalloc((size_t)1 << 63, MEM_WAIT), 0);
+	CHECK_EQ((uintptr_t)kmalloc(SIZE_MAX, MEM_WAIT), 0);
+}
+
+TEST("kmalloc: what it holds moves whole between large sizes, powers of two or not")
+{
+	static const size_t sizes[] = {5000, 8192, 70000, 1 << 17, 300000, 1 << 16, 9000};
+	size_t has = sizes[0];
+	unsigned char *p = kmalloc(has, MEM_ATOMIC);
+
+	CHECK(p);
+	memset(p, 7, has);
+	for (size_t i = 1; i < ARRAY_SIZE(sizes); i++) {
+		size_t kept = has < sizes[i] ? has : sizes[i];
+
+		CHECK((p = krealloc(p, sizes[i], MEM_ATOMIC)));
+		has = ksize(p);
+		CHECK_LE(sizes[i], has);
+		for (size_t b = 0; b < kept; b++)
+			CHECK_EQ(p[b], 7);
+		memset(p, 7, has);
+	}
+	kfree(p);
+}
+
+/* In interrupts */
+
+struct ringer {
+	struct alarm alarm;
+	unsigned rings;
+	bool over, is_wrong;
+};
+
+static void ring(struct alarm *a)
+{
+	struct ringer *r = container_of(a, struct ringer, alarm);
+	size_t size = SIZE_MIN << r->rings % 4;
+	unsigned char *p = kmalloc(size, MEM_ATOMIC), *q = kmalloc(size + 1, MEM_ATOMIC);
+
+	r->is_wrong |= !p || !q || (uintptr_t)p % size || ksize(p) != size || ksize(q) <= size;
+	kfree(p);
+	kfree(q);
+	__atomic_fetch_add(&r->rings, 1, __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&r->over, __ATOMIC_RELAXED))
+		alarm_set(a, port_ns() + 20000);
+}
+
+TEST("kmalloc: timer interrupts take large ones in the middle of the same")
+{
+	struct ringer r = {.rings = 0};
+	size_t before = pages_used(), size;
+
+	alarm_init(&r.alarm, ring);
+	alarm_set(&r.alarm, port_ns());
+	for (unsigned n = 0; n < 100 || __atomic_load_n(&r.rings, __ATOMIC_RELAXED) < 20; n++) {
+		unsigned char *p;
+
+		size = SIZE_MIN << n % 5;
+		CHECK((p = kmalloc(size, MEM_ATOMIC)));
+		memset(p, (int)n, size);
+		CHECK_EQ((uintptr_t)p % size, 0);
+		for (size_t b = 0; b < size; b += 512)
+			CHECK_EQ(p[b], (unsigned char)n);
+		kfree(p);
+	}
+	__atomic_store_n(&r.over, true, __ATOMIC_RELAXED);
+	alarm_cancel(&r.alarm);
+	CHECK(!r.is_wrong);
+	arena_reap(kpages_arena, SIZE_MAX);
+	CHECK_LE(pages_used(), before);
+}
+
+/* On several cores */
+
+#define THREADS 4
+#define HELD 16
+
+/* What a thread holds; the first and the last word are its stamp. */
+struct stamped {
+	uint64_t *at;
+	size_t words;
+	uint64_t stamp;
+};
+
+static struct stamped take(uint64_t stamp)
+{
+	size_t size = KMALLOC_CACHED_MAX + 1 + test_random_below((size_t)1 << test_random_below(18));
+	size_t align = PORT_PAGE_SIZE << test_random_below(5);
+	struct stamped s = {.stamp = stamp};
+
+	switch (test_random_below(3)) {
+	case 0:
+		s.at = kmalloc(size, MEM_ATOMIC);
+		align = 1;
+		break;
+	case 1:
+		s.at = kmalloc_align(size, align, MEM_ATOMIC);
+		break;
+	default:
+		size = align *= 2;
+		s.at = kmalloc(size, MEM_ATOMIC);
+	}
+	CHECK(s.at);
+	CHECK_EQ((uintptr_t)s.at % align, 0);
+	s.words = size / sizeof(uint64_t);
+	s.at[0] = s.at[s.words - 1] = stamp;
+	return s;
+}
+
+static void let_go(const struct stamped *s)
+{
+	CHECK_EQ(s->at[0], s->stamp);
+	CHECK_EQ(s->at[s->words - 1], s->stamp);
+	s->at[0] = s->at[s->words - 1] = 0;
+	kfree(s->at);
+}
+
+static void take_and_let_go(unsigned i, void *arg)
+{
+	struct stamped held[HELD];
+	size_t rounds = test_ops(20000);
+
+	for (size_t n = 0; n < HELD; n++)
+		held[n] = take((uint64_t)i << 32 | n);
+	for (size_t n = 0; n < rounds; n++) {
+		size_t k = test_random_below(HELD);
+
+		let_go(&held[k]);
+		held[k] = take((uint64_t)i << 32 | (HELD + n));
+	}
+	for (size_t n = 0; n < HELD; n++)
+		let_go(&held[n]);
+}
+
+/* The stacks of threads that ended are pages, too. */
+static void give_idle_back(void)
+{
+	kmem_reap_all(KMEM_REAP_ALL);
+	arena_reap(kpages_arena, SIZE_MAX);
+}
+
+TEST("kmalloc: large ones on several cores don't overlap, and all of them come back")
+{
+	size_t before;
+
+	give_idle_back();
+	before = pages_used();
+	threads_run(THREADS_FREE, THREADS, take_and_let_go, NULL);
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+	give_idle_back();
+	CHECK_LE(pages_used(), before);
+}
+
+/*
+ * Short of memory: all that is free is holes of 32 pages without an aligned 32, and one of 63, which has them
+ * but lies in a bin of which not every segment would do.
+ */
+
+#define HOLES (2 * BTAG_LOOKS)
+#define HOLE_BYTES (32 * PORT_PAGE_SIZE)
+#define GOOD_HOLE_BYTES (63 * PORT_PAGE_SIZE)
+
+/* What is taken is linked through itself. */
+struct taken {
+	struct taken *next;
+	size_t size;
+};
+
+static struct taken *take_the_rest(void)
+{
+	struct taken *taken = NULL, *t;
+
+	for (size_t size = (size_t)64 << 20; size >= PORT_PAGE_SIZE; size /= 2)
+		while ((t = arena_alloc(kpages_arena, size, MEM_ERROR | ARENA_BESTFIT))) {
+			*t = (struct taken){taken, size};
+			taken = t;
+		}
+	return taken;
+}
+
+static void give_back(struct taken *taken)
+{
+	for (struct taken *t; (t = taken);) {
+		taken = t->next;
+		arena_free(kpages_arena, t, t->size);
+	}
+}
+
+/* One page behind a multiple of 64, so that no two are neighbours. */
+static void *hole_take(size_t size)
+{
+	void *hole = arena_xalloc(base_arena, size, 2 * HOLE_BYTES, PORT_PAGE_SIZE, 0, 0, 0, MEM_ERROR);
+
+	CHECK(hole);
+	return hole;
+}
+
+TEST("kmalloc: an atomic one is served where its alignment would take an index to find")
+{
+	void *holes[HOLES], *good, *refused, *p;
+	struct taken *taken;
+	size_t size;
+
+	arena_reap(kpages_arena, SIZE_MAX);
+	for (size_t i = 0; i < HOLES; i++)
+		holes[i] = hole_take(HOLE_BYTES);
+	good = hole_take(GOOD_HOLE_BYTES);
+	taken = take_the_rest();
+	arena_xfree(base_arena, good, GOOD_HOLE_BYTES);
+	for (size_t i = 0; i < HOLES; i++)
+		arena_xfree(base_arena, holes[i], HOLE_BYTES);
+	arena_index_drop(kpages_arena);
+	arena_index_drop(base_arena);
+
+	/* What was seen is checked when there is memory again. */
+	refused = arena_xalloc(kpages_arena, HOLE_BYTES, HOLE_BYTES, 0, 0, 0, 0, MEM_ATOMIC);
+	p = kmalloc(HOLE_BYTES, MEM_ATOMIC);
+	size = p ? ksize(p) : 0;
+	kfree(p);
+	give_back(taken);
+	arena_reap(kpages_arena, SIZE_MAX);
+	CHECK_EQ((uintptr_t)refused, 0);
+	CHECK(p);
+	CHECK_EQ((uintptr_t)p % HOLE_BYTES, 0);
+	CHECK_LE(HOLE_BYTES, size);
+}
