@@ -594,13 +594,20 @@ static __attribute__((noinline)) void release_kept(
 	spin_unlock(&a->lock, irq);
 }
 
+/* Whether a span and its segment can go with nothing left to be done: the tags of both stay in hand, and the
+ * hash needn't shrink. */
+static inline bool span_goes_quick(const struct arena *a)
+{
+	return a->store.spare.count + 2 <= TAGS_SPARE_MAX && a->store.hash.room < a->store.hash.room_max;
+}
+
 /* The end of a free in an imported span, which may be wholly free then. */
 static __attribute__((noinline)) void release_imported(
 	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
 {
 	struct btag *span = btag_span_whole(t);
 
-	if (span && !span_stays(a, span))
+	if (span && !span_stays(a, span) && __builtin_expect(span_goes_quick(a), 1))
 		release_span(a, link, span, irq);
 	else
 		release_kept(a, link, t, irq);
