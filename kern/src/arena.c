@@ -890,8 +890,12 @@ static __attribute__((noinline)) void *alloc_missed(
 	void *cached;
 
 	arena_check_flags(a, flags, caller);
-	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, class_of(a, size), flags)))
-		return cached;
+	if (!(flags & ARENA_FITS)) {
+		cached = a->front->alloc(a->front, class_of(a, size), flags);
+		/* An NMI may have landed where this core holds the lock. */
+		if (cached || port_in_nmi())
+			return cached;
+	}
 	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
 		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
