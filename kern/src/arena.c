@@ -1053,6 +1053,9 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	void *cached;
 
+	/* What the quick ways leave out. */
+	if (SPANDREL_DEBUG && (flags & MEM_WAIT))
+		arena_check_flags(a, flags, __builtin_return_address(0));
 	if (!is_fronted(a, size))
 		return alloc_instant(a, size, flags, __builtin_return_address(0));
 	if (flags_plain(flags, port_irq_enabled()) && (cached = round_take(a, class_of(a, size))))
