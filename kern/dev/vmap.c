@@ -8,7 +8,9 @@
  * RESTING small ranges unmapped on it; a range goes back to the arena when the ring has come around, and
  * a flush is due once in RESTING mappings at most.  Larger ranges rest by next fit.
  *
- * A ring is only touched by its core, with interrupts off.
+ * A ring is only touched by its core, with interrupts off.  While somebody waits for addresses none rest: what is
+ * unmapped goes to the arena at once.  Who is about to wait counts himself first and empties the rings then,
+ * and a ring's core looks for that count before it lays anything up there, so nothing is left behind.
  */
 #include "vmap.h"
 
@@ -28,6 +30,7 @@ struct ring {
 struct arena *vaddr_arena;
 
 static struct ring *rings; /* a core's each */
+static unsigned waiting;   /* callers who found no addresses, and may sleep until there are some */
 
 static size_t pages_of(size_t size)
 {
@@ -45,14 +48,20 @@ void vmap_init(void)
 	rings = base_zalloc(NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
 }
 
-/* Puts a range into this core's ring and returns what it takes the place of. */
+/* Puts a range into this core's ring and returns what it takes the place of; or, if somebody waits, itself. */
 static uintptr_t rest(uintptr_t range)
 {
 	port_irq_t irq = port_irq_save();
 	struct ring *r = &rings[port_core_id()];
-	uintptr_t *slot = &r->range[r->next++ % RESTING], rested = *slot;
+	uintptr_t rested = range;
 
-	*slot = range;
+	/* Relaxed: who waits has counted himself before this core runs ring_empty() for him. */
+	if (__builtin_expect(__atomic_load_n(&waiting, __ATOMIC_RELAXED) == 0, 1)) {
+		uintptr_t *slot = &r->range[r->next++ % RESTING];
+
+		rested = *slot;
+		*slot = range;
+	}
 	port_irq_restore(irq);
 	return rested;
 }
@@ -92,8 +101,11 @@ static void *range_alloc(size_t n, unsigned flags)
 
 	if (__builtin_expect(at != NULL, 1))
 		return at;
+	__atomic_fetch_add(&waiting, 1, __ATOMIC_SEQ_CST);
 	vmap_drain();
-	return arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, flags | fit);
+	at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, flags | fit);
+	__atomic_fetch_sub(&waiting, 1, __ATOMIC_RELAXED);
+	return at;
 }
 
 static void range_free(void *at, size_t n)

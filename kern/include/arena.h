@@ -117,11 +117,13 @@ const char *arena_add_strerror(int error);
  * Hands out `size` units, rounded up to the quantum: an integer r, a multiple of the quantum, such
  * that [r, r + size) is the caller's until arena_free(arena, r, size).
  *
- * Context: by flag.  Cost: constant (instant fit that hits); else logarithmic in free segments, once the
- * arena has an index of them, which the first call that needs it builds, in bounded steps with the lock
- * dropped between; an import costs what the source does.  Returns NULL on shortage, by flag.  A request that
- * could be served from what the arena holds is served; only a MEM_ATOMIC call that needs the index before it
- * stands looks at BTAG_LOOKS segments (btag.h) and may miss what there is.
+ * Context: by flag; in an NMI only sizes up to qcache_max, without a fit, of an arena that has its caches,
+ * and of those only what this core has laid up, else NULL.  Cost: constant (instant fit that hits); else
+ * logarithmic in free segments, once the arena has an index of them, which the first call that needs it
+ * builds, in bounded steps with the lock dropped between; an import costs what the source does.  Returns
+ * NULL on shortage, by flag.  A request that could be served from what the arena holds is served; only a
+ * MEM_ATOMIC call that needs the index before it stands looks at BTAG_LOOKS segments (btag.h) and may miss
+ * what there is.
  * Panics on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and
  * MEM_WAIT with interrupts off.
  */
@@ -142,9 +144,9 @@ void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint
  * imported span that is wholly free goes back to its source, but for a few that are retained (32 of the
  * source's quanta at most) until arena_reap() wants them.
  *
- * Context: any (if ffunc may run there).  Cost: constant; giving a span back costs what the source
- * does.  Never needs memory.  Panics, naming arena, address, size and caller, on what isn't
- * allocated, was freed before, or has another size.
+ * Context: any (if ffunc may run there); in an NMI only sizes up to qcache_max of an arena that has its
+ * caches.  Cost: constant; giving a span back costs what the source does.  Never needs memory.  Panics,
+ * naming arena, address, size and caller, on what isn't allocated, was freed before, or has another size.
  */
 void arena_free(struct arena *arena, void *addr, size_t size);
 

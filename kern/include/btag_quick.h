@@ -437,13 +437,12 @@ static inline __attribute__((always_inline)) struct btag *btag_span_import_used(
 	return t;
 }
 
-/* Takes a span out, and the used segment that is the whole of it, to which *link points in the hash: they
- * remain what they were, in the caller's hand, until btag_span_end_quick() makes them spare tags. */
+/* Takes a span out, and the used segment that is the whole of it, to which *link points in the hash, which isn't
+ * to shrink for that: they remain what they were, in the caller's hand, until btag_span_end_quick() makes them
+ * spare tags. */
 static inline void btag_span_unlink_quick(struct btag_store *s, struct btag **link, struct btag *span)
 {
 	btag_hash_leave(&s->hash, link, span->next);
-	if (btag_hash_is_sparse(&s->hash))
-		btag_hash_thin(&s->hash);
 	tree_remove(&s->span_tree, &span->span, &btag_span_order);
 }
 

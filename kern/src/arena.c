@@ -638,13 +638,20 @@ static __attribute__((noinline)) void release_kept(
 	spin_unlock(&a->lock, irq);
 }
 
+/* Whether a span and its segment can go with nothing left to be done: the tags of both stay in hand, and the
+ * hash needn't shrink. */
+static inline bool span_goes_quick(const struct arena *a)
+{
+	return a->store.spare.count + 2 <= TAGS_SPARE_MAX && a->store.hash.room < a->store.hash.room_max;
+}
+
 /* The end of a free in an imported span, which may be wholly free then. */
 static __attribute__((noinline)) void release_imported(
 	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
 {
 	struct btag *span = btag_span_whole(t);
 
-	if (span && !span_stays(a, span))
+	if (span && !span_stays(a, span) && __builtin_expect(span_goes_quick(a), 1))
 		release_span(a, link, span, irq);
 	else
 		release_kept(a, link, t, irq);
@@ -927,8 +934,12 @@ static __attribute__((noinline)) void *alloc_missed(
 	void *cached;
 
 	arena_check_flags(a, flags, caller);
-	if (!(flags & ARENA_FITS) && (cached = a->front->alloc(a->front, class_of(a, size), flags)))
-		return cached;
+	if (!(flags & ARENA_FITS)) {
+		cached = a->front->alloc(a->front, class_of(a, size), flags);
+		/* An NMI may have landed where this core holds the lock. */
+		if (cached || port_in_nmi())
+			return cached;
+	}
 	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
 		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
@@ -1086,6 +1097,9 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	void *cached;
 
+	/* What the quick ways leave out. */
+	if (SPANDREL_DEBUG && (flags & MEM_WAIT))
+		arena_check_flags(a, flags, __builtin_return_address(0));
 	if (!is_fronted(a, size))
 		return alloc_instant(a, size, flags, __builtin_return_address(0));
 	if (flags_plain(flags, port_irq_enabled()) && (cached = round_take(a, class_of(a, size))))

@@ -12,7 +12,8 @@
  * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its place
  * kept; served, it leaves and passes the baton on; not served, it puts the baton down and sleeps.  Nobody
  * is woken who can't be served as far as can be told, so wake-ups in vain come only from atomic requests
- * that were quicker, and from requests whose constraints the amount free says nothing about.
+ * that were quicker, from requests whose constraints the amount free says nothing about, and from an afunc of
+ * which nothing is known, as that of an arena which makes its own spans.
  *
  * A request may ask for more than an amount, and what was freed be enough and yet not serve it.  So who tried in
  * vain isn't woken again before something else is freed, and whoever comes next in the queue, or waits beside
@@ -164,10 +165,11 @@ static void baton_give(struct arena_queue *q, struct arena_waiter *w)
 
 /* Who can be served */
 
-/* What an arena has to import to serve `size`; 0 if it imports nothing, or more than there is. */
+/* What an arena has to import, or make itself, to serve `size`; 0 if it does neither, or that is more than there
+ * is. */
 static size_t import_need(const struct arena *a, size_t size)
 {
-	return a->afunc && a->source != a ? arena_import_size(a, size) : 0;
+	return a->afunc ? arena_import_size(a, size) : 0;
 }
 
 /* Whether what it or its front holds may serve `size`.  Lock held. */
@@ -231,8 +233,11 @@ struct reach {
 static bool reach_may_serve(const struct reach *r, size_t size)
 {
 	while (size && !holds_for(r->arena, size)) {
-		/* Below the first arena nothing was freed; and what only tags come from gives no segments. */
-		if (!r->below || (r->arena->source != r->below->arena && r->arena->source != r->arena))
+		/* A span that was unmade may be made again.  Else, below the first arena nothing was freed; and what
+		 * only tags come from gives no segments. */
+		if (r->arena->source == r->arena)
+			return true;
+		if (!r->below || r->arena->source != r->below->arena)
 			return false;
 		if (r->arena->afunc != arena_alloc)
 			return true;

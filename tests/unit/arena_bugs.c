@@ -257,3 +257,17 @@ TEST("arena: a bad free that a front's magazine took is told of when it is drain
 	CHECK_PANICS((arena_free(a, (void *)0x1000, 1), arena_reap(a, SIZE_MAX)), "0x1000");
 	CHECK_EQ(arena_destroy(a), 0);
 }
+
+#if SPANDREL_DEBUG
+TEST("arena: MEM_WAIT under arenas_and_slabs_lock is told of, however little it takes to serve")
+{
+	struct arena *a = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
+
+	arena_free(a, arena_alloc(a, 1, MEM_WAIT), 1);
+	qlock_lock(&arenas_and_slabs_lock);
+	CHECK_PANICS(arena_alloc(a, 1, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(arena_alloc(a, 9, MEM_WAIT), "under arenas_and_slabs_lock");
+	qlock_unlock(&arenas_and_slabs_lock);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+#endif

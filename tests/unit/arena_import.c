@@ -74,6 +74,30 @@ TEST("import: spans of 32 of the source's quanta are retained, what comes to mor
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* Segments that are spans by themselves, far more than are retained. */
+#define MANY 4000
+#define SPARE_MAX (64 + 2) /* tags that an arena keeps in hand, one span's more while it gives some back */
+
+TEST("import: an arena that gives its spans back keeps neither their tags nor pages of its hash")
+{
+	static void *p[MANY];
+	struct arena *a = root(16, MANY), *b = importer("importer", a, 16);
+
+	for (int i = 0; i < MANY; i++) {
+		p[i] = arena_alloc(b, 16, MEM_ATOMIC);
+		CHECK_NE((uintptr_t)p[i], 0);
+	}
+	CHECK_LE(4, stats(b).hash_pages);
+	for (int i = 0; i < MANY; i++)
+		arena_free(b, p[i], 16);
+	CHECK_EQ(stats(b).returns, MANY - 32);
+	CHECK_LE(stats(b).tags_spare, SPARE_MAX);
+	CHECK_LE(stats(b).hash_pages, BTAG_HASH_SPARE_MAX);
+	CHECK_EQ(arena_check(b, &console_sink), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 TEST("import: neighbouring imported spans do not coalesce")
 {
 	struct arena *a = root(16, 2), *b = importer("importer", a, 1);

@@ -266,6 +266,36 @@ TEST("wait: a free finds the one it can serve among many who wait at all levels 
 	destroy(source);
 }
 
+/* A self-sourced arena that can make itself one span at a time. */
+static bool span_out;
+
+static void *span_make(struct arena *self, size_t size, unsigned flags)
+{
+	return __atomic_exchange_n(&span_out, true, __ATOMIC_ACQ_REL) ? NULL : (void *)4096;
+}
+
+static void span_unmake(struct arena *self, void *addr, size_t size)
+{
+	__atomic_store_n(&span_out, false, __ATOMIC_RELEASE);
+}
+
+TEST("wait: a span that a self-sourced arena unmakes serves who waits for one it may make")
+{
+	struct arena *a = arena_create(
+		"self", NULL, 0, 16, span_make, span_unmake, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	void *p = arena_alloc(a, 16, MEM_ATOMIC);
+	struct sleeper s;
+
+	CHECK_NE((uintptr_t)p, 0);
+	sleeper_start(&s, a, 32, 1);
+	arena_free(a, p, 16);
+	for (int ms = 0; ms < 1000 && turn_of(&s) == 0; ms++)
+		kthread_usleep(1000);
+	CHECK_EQ(turn_of(&s), 1);
+	sleeper_end(&s);
+	destroy(a);
+}
+
 TEST("wait: what is added serves who sleeps")
 {
 	struct arena *a = full(1);

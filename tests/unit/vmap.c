@@ -93,6 +93,89 @@ TEST("vmap: draining gives the addresses that rest back")
 	give_pages(pages);
 }
 
+#define PIECES_MAX 512
+#define MAPPED_MAX 512
+
+struct piece {
+	void *at;
+	size_t size;
+};
+
+/* All addresses, the largest pieces first; returns how many pieces. */
+static size_t addresses_take(struct piece *pieces)
+{
+	size_t n = 0;
+
+	for (size_t size = (size_t)1 << 62; size >= PORT_PAGE_SIZE; size /= 2) {
+		void *at;
+
+		while (n < PIECES_MAX && (at = arena_alloc(vaddr_arena, size, MEM_ATOMIC | ARENA_BESTFIT)))
+			pieces[n++] = (struct piece){at, size};
+	}
+	return n;
+}
+
+static struct sleeper {
+	void *page, *at;
+	bool goes, served;
+} sleeper;
+
+static void sleeper_run(void *arg)
+{
+	threads_await(&sleeper.goes);
+	sleeper.at = vmap(&sleeper.page, 1, MEM_WAIT);
+	__atomic_store_n(&sleeper.served, true, __ATOMIC_RELEASE);
+}
+
+static bool is_waited(void)
+{
+	struct arena_stats s;
+
+	arena_get_stats(vaddr_arena, &s);
+	return s.waiting > 0;
+}
+
+TEST("vmap: who waits for addresses gets those that are unmapped, which don't rest then")
+{
+	static struct piece pieces[PIECES_MAX];
+	static void *mapped[MAPPED_MAX];
+	struct ktask *task;
+	void *pages[PAGES];
+	size_t n, m = 0;
+	bool served;
+
+	take_pages(pages);
+	/* Its stack takes addresses. */
+	sleeper = (struct sleeper){.page = pages[1]};
+	task = ktask("sleeper", sleeper_run, NULL);
+	vmap_drain();
+	arena_reap(vaddr_arena, SIZE_MAX);
+	mapped[m++] = vmap(pages, 1, MEM_WAIT);
+	n = addresses_take(pieces);
+	CHECK_LT(n, PIECES_MAX);
+	/* What the front has got is laid up there. */
+	while (m < MAPPED_MAX && (mapped[m] = vmap(pages, 1, MEM_ATOMIC)))
+		m++;
+	CHECK_LT(m, MAPPED_MAX);
+	__atomic_store_n(&sleeper.goes, true, __ATOMIC_RELEASE);
+	while (!is_waited())
+		kthread_usleep(100);
+	vunmap(mapped[--m], 1);
+	for (int ms = 0; ms < 1000 && !__atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE); ms++)
+		kthread_usleep(1000);
+	served = __atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE);
+	vmap_drain();
+	ktask_join(task);
+	CHECK(served);
+	CHECK_NE((uintptr_t)sleeper.at, 0);
+	vunmap(sleeper.at, 1);
+	while (m-- > 0)
+		vunmap(mapped[m], 1);
+	while (n-- > 0)
+		arena_free(vaddr_arena, pieces[n].at, pieces[n].size);
+	give_pages(pages);
+}
+
 TEST("vmalloc: memory in one piece, of single pages, all of which go back")
 {
 	size_t size = 300 * PORT_PAGE_SIZE + 1;

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas in NMIs: one that lands while its core holds an arena's lock gets and frees what the front has laid up
+ * there, and no more.
+ */
+#include "../core.h"
+#include "arena.h"
+#include "arena_impl.h"
+#include "port.h"
+#include "test.h"
+
+#include "../apic.h"
+#include "../trap.h"
+
+#define QUANTUM 16
+#define ASKED 200 /* more than one core has laid up */
+
+static struct arena *arena;
+static void *got[ASKED];
+static size_t taken;
+static bool has_come; /* the NMI */
+
+static void take_all(void)
+{
+	while (taken < ASKED && (got[taken] = arena_alloc(arena, QUANTUM, MEM_ATOMIC)))
+		taken++;
+	arena_free(arena, got[--taken], QUANTUM);
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+}
+
+static void nmi_under_lock(void)
+{
+	port_irq_t irq = spin_lock(&arena->lock);
+
+	__atomic_store_n(&has_come, false, __ATOMIC_RELAXED);
+	trap_nmi_hook = take_all;
+	apic_send_nmi(cores[port_core_id()]->apic);
+	while (!__atomic_load_n(&has_come, __ATOMIC_ACQUIRE))
+		port_pause();
+	trap_nmi_hook = NULL;
+	spin_unlock(&arena->lock, irq);
+}
+
+TEST("arena: in an NMI what a core has laid up is had, and nothing behind it, whoever holds the lock")
+{
+	void *first[2 * QUANTUM];
+
+	arena = arena_create("in NMIs", (void *)QUANTUM, 1000 * QUANTUM, QUANTUM, NULL, NULL, NULL, QUANTUM,
+		MEM_WAIT);
+	taken = 0;
+	for (size_t i = 0; i < 2 * QUANTUM; i++)
+		first[i] = arena_alloc(arena, QUANTUM, MEM_ATOMIC);
+	for (size_t i = 0; i < 2 * QUANTUM; i++)
+		arena_free(arena, first[i], QUANTUM);
+	nmi_under_lock();
+	CHECK_LT(1, taken);
+	CHECK_LT(taken, ASKED - 1);
+	while (taken > 0)
+		arena_free(arena, got[--taken], QUANTUM);
+	CHECK_EQ(arena_check(arena, &console_sink), 0);
+	CHECK_EQ(arena_destroy(arena), 0);
+}
