@@ -42,8 +42,8 @@ static void flush_held(void)
 	pending_length = 0;
 }
 
-/* One call at a time.  Whoever held it when the kernel panicked is frozen, so after a while it is taken by
- * force. */
+/* One call at a time.  Whoever held it when the kernel panicked is frozen, so after a while it is
+ * taken by force. */
 static void console_lock(void)
 {
 	for (unsigned tries = 0; __atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE); tries++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores: a thread each.  Interrupts are cooperative: others set bits in a core's `pending`, and the core
- * handles them where it turns interrupts on, pauses with them on, halts or idles.  A core that halts sleeps
- * in the kernel (of Linux) on `pending` itself, with a bit that says so.
+ * Cores: a thread each.  Interrupts are cooperative: others set bits in a core's `pending`, and the
+ * core handles them where it turns interrupts on, pauses with them on, halts or idles.  A core that
+ * halts sleeps in the kernel (of Linux) on `pending` itself, with a bit that says so.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -159,8 +159,8 @@ static long futex(uint32_t *word, int operation, uint32_t value)
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
-/* Sequentially consistent, so that what was done before is seen by the handler, and a core that goes to
- * sleep is seen to. */
+/* Sequentially consistent, so that what was done before is seen by the handler, and a core that
+ * goes to sleep is seen to. */
 void host_raise(unsigned core, uint32_t interrupt)
 {
 	uint32_t *pending = &cores[core].host.pending;

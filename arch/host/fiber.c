@@ -199,8 +199,8 @@ __asm__(".text\n"
 	".size host_fiber_entry, . - host_fiber_entry\n");
 #endif
 
-/* The frame is built so that the entry finds the stack aligned to 16 bytes; the words above it are 0, where
- * a backtrace ends. */
+/* The frame is built so that the entry finds the stack aligned to 16 bytes; the words above it are
+ * 0, where a backtrace ends. */
 void machine_fiber_init(
 	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg)
 {

@@ -28,8 +28,8 @@ void host_keeper_start(unsigned cores);
 /* There is no input now: has HOST_INPUT raised on core 0 when some comes. */
 void host_input_await(void);
 
-/* Maps `size` bytes of RAM, whole pages, and reserves the kernel's virtual addresses.  Returns where, or
- * NULL. */
+/* Maps `size` bytes of RAM, whole pages, and reserves the kernel's virtual addresses.  Returns
+ * where, or NULL. */
 void *host_ram_map(size_t size);
 
 /* Puts a terminal on standard input into raw mode, so that the monitor sees every key; from here on

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The keeper: a thread that raises each core's timer at its deadline, and input when there is some.  It is no
- * core; all it does to one is host_raise().
+ * The keeper: a thread that raises each core's timer at its deadline, and input when there is some.
+ * It is no core; all it does to one is host_raise().
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -30,8 +30,8 @@ static void have_looked_at(void)
 		return;
 }
 
-/* Sequentially consistent here and in next_deadline(): either the keeper sees the deadline or it is seen to
- * wake too late. */
+/* Sequentially consistent here and in next_deadline(): either the keeper sees the deadline or it is
+ * seen to wake too late. */
 void machine_timer_set(uint64_t deadline)
 {
 	__atomic_store_n(&deadlines[port_core_id()], deadline, __ATOMIC_SEQ_CST);
@@ -45,8 +45,8 @@ void host_input_await(void)
 		have_looked_at();
 }
 
-/* Raises the core's timer if it is due; returns when it is to be looked at again.  One that is set anew at
- * this very moment stays set. */
+/* Raises the core's timer if it is due; returns when it is to be looked at again.  One that is set
+ * anew at this very moment stays set. */
 static uint64_t look_at(unsigned core, uint64_t now)
 {
 	uint64_t deadline = __atomic_load_n(&deadlines[core], __ATOMIC_SEQ_CST);

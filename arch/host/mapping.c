@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * RAM and mappings.  RAM is a file in memory, mapped once as a whole; a mapping of a page is one more mapping
- * of its part of the file, in a range of addresses set aside for that.
+ * RAM and mappings.  RAM is a file in memory, mapped once as a whole; a mapping of a page is one
+ * more mapping of its part of the file, in a range of addresses set aside for that.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -15,8 +15,9 @@
 #include "machine.h"
 #include "port.h"
 
-/* The same addresses in every run, and with them whatever hangs on a seed: the first place that is free.
- * AddressSanitizer's shadow covers the second, ThreadSanitizer allows neither the first nor much else. */
+/* The same addresses in every run, and with them whatever hangs on a seed: the first place that is
+ * free.  AddressSanitizer's shadow covers the second, ThreadSanitizer allows neither the first nor
+ * much else. */
 static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 #define VA_SIZE ((size_t)16 << 30)
 #define RAM_PHYSICAL ((uintptr_t)1 << 20)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  All cores see
- * their own at one address.
+ * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  All cores
+ * see their own at one address.
  */
 #include "apic.h"
 

@@ -2,9 +2,10 @@
 /*
  * Finds the ACPI tables and keeps what they say.
  *
- * Tables may lie anywhere, in RAM or out of it, so each is mapped to be read: first its header, which
- * tells the length, then that many bytes.  The next one takes its place.  lib/acpi.c knows what the
- * bytes mean and doubts them; whoever refuses says so in one line and the machine runs with less.
+ * Tables may lie anywhere, in RAM or out of it, so each is mapped to be read: first its header,
+ * which tells the length, then that many bytes.  The next one takes its place.  lib/acpi.c knows
+ * what the bytes mean and doubts them; whoever refuses says so in one line and the machine runs
+ * with less.
  */
 #include "firmware.h"
 

@@ -42,8 +42,8 @@ struct firmware {
 };
 extern struct firmware firmware;
 
-/* Reads the tables, from the root pointer at `rsdp` or, if that is 0, from where the PC's firmware puts
- * it.  What is refused gets one line.  Call once, when paging stands. */
+/* Reads the tables, from the root pointer at `rsdp` or, if that is 0, from where the PC's firmware
+ * puts it.  What is refused gets one line.  Call once, when paging stands. */
 void firmware_init(uint64_t rsdp);
 
 #endif

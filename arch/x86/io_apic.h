@@ -11,8 +11,9 @@
 /* Maps those the firmware lists and masks every input.  Call once. */
 void io_apic_init(void);
 
-/* Has ISA interrupt `irq`, 0 to 15, raise `vector` on the core with local APIC `apic`, and says in the
- * monitor's list of vectors where it comes from.  Returns false if no I/O APIC has such an input. */
+/* Has ISA interrupt `irq`, 0 to 15, raise `vector` on the core with local APIC `apic`, and says in
+ * the monitor's list of vectors where it comes from.  Returns false if no I/O APIC has such an
+ * input. */
 bool io_apic_route_isa(unsigned irq, unsigned vector, unsigned apic);
 
 #endif

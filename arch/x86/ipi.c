@@ -2,14 +2,14 @@
 /*
  * Interrupts between cores.
  *
- * Functions to run.  A request lies on its caller's stack and in a list of the core it is for, which
- * any core pushes to and only the owner empties, all at once.  The caller waits with interrupts on and
- * so serves others meanwhile: two cores that ask each other both get on.
+ * Functions to run.  A request lies on its caller's stack and in a list of the core it is for,
+ * which any core pushes to and only the owner empties, all at once.  The caller waits with
+ * interrupts on and so serves others meanwhile: two cores that ask each other both get on.
  *
- * Flushes.  They are numbered.  One core at a time flushes: it takes the next number, interrupts all
- * others, and waits until each has written down that number.  What was unmapped before a flush began is
- * in no TLB when it has ended.  Whoever comes second waits for his turn with interrupts on, and has
- * nothing left to do if the flush he needs has ended meanwhile.
+ * Flushes.  They are numbered.  One core at a time flushes: it takes the next number, interrupts
+ * all others, and waits until each has written down that number.  What was unmapped before a flush
+ * began is in no TLB when it has ended.  Whoever comes second waits for his turn with interrupts
+ * on, and has nothing left to do if the flush he needs has ended meanwhile.
  *
  * Freeze.  NMIs, since a core may hang with interrupts off.
  */

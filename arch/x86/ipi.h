@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores that interrupt one another: pokes, functions run elsewhere, TLB flushes, and the freeze of a panic.
+ * Cores that interrupt one another: pokes, functions run elsewhere, TLB flushes, and the freeze of
+ * a panic.
  */
 #ifndef SPANDREL_X86_IPI_H
 #define SPANDREL_X86_IPI_H
@@ -16,8 +17,8 @@ bool ipi_init(void);
 /* The number of the first flush that will begin after this call. */
 uint64_t ipi_next_flush(void);
 
-/* Returns when flush `number` has ended, which is at most the next one; flushes if it must.  Context:
- * interrupts on. */
+/* Returns when flush `number` has ended, which is at most the next one; flushes if it must.
+ * Context: interrupts on. */
 void ipi_flush_until(uint64_t number);
 
 /* What a core does that has just come to count. */

@@ -6,10 +6,11 @@
  * GiB that is RAM throughout is one page where the processor can do that, any other has a page
  * directory with the 2 MiB pages that touch RAM.
  *
- * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot: PML4,
- * PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for each 512 GiB
- * that have RAM, then a PD for each GiB that has.  Which one is told by rank: the first GiB with RAM has the first PD, however far out it
- * lies, so holes in memory cost nothing.  Only what the image needs is written at boot.
+ * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot:
+ * PML4, PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for
+ * each 512 GiB that have RAM, then a PD for each GiB that has.  Which one is told by rank: the
+ * first GiB with RAM has the first PD, however far out it lies, so holes in memory cost nothing.
+ * Only what the image needs is written at boot.
  *
  * Invariants.
  *  1. A page of the block is reachable from the PML4 only after its entries were written.

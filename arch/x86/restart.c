@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Restartable sequences (Bershad, Redell and Ellis, "Fast Mutual Exclusion for Uniprocessors", ASPLOS
- * 1992): a core's own steps need no lock and no atomic instruction, if what interrupts one makes it
- * begin again.
+ * Restartable sequences (Bershad, Redell and Ellis, "Fast Mutual Exclusion for Uniprocessors",
+ * ASPLOS 1992): a core's own steps need no lock and no atomic instruction, if what interrupts one
+ * makes it begin again.
  */
 #include "restart.h"
 

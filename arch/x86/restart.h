@@ -22,8 +22,8 @@ void restart_init(void);
 /* Every sequence of the image, in ascending order; inlined ones count wherever they are. */
 const struct port_sequence *restart_sequences(size_t *count);
 
-/* If `frame` stands within a sequence, has it go on at its start.  For the way back from what may have
- * used a stack.  Interrupts off.  Cost: logarithmic in sequences. */
+/* If `frame` stands within a sequence, has it go on at its start.  For the way back from what may
+ * have used a stack.  Interrupts off.  Cost: logarithmic in sequences. */
 void restart_rewind(struct trap_frame *frame);
 
 #endif

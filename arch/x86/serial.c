@@ -2,21 +2,22 @@
 /*
  * The console on a 16550.
  *
- * Concepts.  Output goes into a ring, which the device's interrupts empty; a writer sends what the device
- * takes at once by itself.  Input comes into a ring by interrupts; a reader sleeps.  Until there are
- * interrupts, whoever writes or reads polls.  They come through the I/O APIC, or the 8259 without one.
+ * Concepts.  Output goes into a ring, which the device's interrupts empty; a writer sends what the
+ * device takes at once by itself.  Input comes into a ring by interrupts; a reader sleeps.  Until
+ * there are interrupts, whoever writes or reads polls.  They come through the I/O APIC, or the 8259
+ * without one.
  *
- * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Above it, `turn` is a
- * writer's for one whole call, interrupts staying as they are, so that texts of two cores don't mix.  It
- * is a courtesy: who has waited TURN_NS, or interrupts the writer's own core, writes without it, since the
- * writer may be waiting for something he holds.
+ * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Above it, `turn`
+ * is a writer's for one whole call, interrupts staying as they are, so that texts of two cores
+ * don't mix.  It is a courtesy: who has waited TURN_NS, or interrupts the writer's own core, writes
+ * without it, since the writer may be waiting for something he holds.
  *
- * NMIs and panics.  Above the lock `polling` is theirs, for one text at a time.  The lock's holder may be whom
- * the NMI interrupted, or frozen: it is tried for a bounded time, shorter than what one waits for `polling`.
- * Without it an NMI sends its own text past the ring; a panic takes all over.
+ * NMIs and panics.  Above the lock `polling` is theirs, for one text at a time.  The lock's holder
+ * may be whom the NMI interrupted, or frozen: it is tried for a bounded time, shorter than what one
+ * waits for `polling`.  Without it an NMI sends its own text past the ring; a panic takes all over.
  *
- * An interrupt is one edge.  After each, and to begin with, the device's interrupts are turned off and on,
- * which raises a new one if there is still something to do.
+ * An interrupt is one edge.  After each, and to begin with, the device's interrupts are turned off
+ * and on, which raises a new one if there is still something to do.
  */
 #include "serial.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The serial line the console runs on: a 16550 at 0x3f8.  Polled at first and in a panic, by interrupts
- * in between.
+ * The serial line the console runs on: a 16550 at 0x3f8.  Polled at first and in a panic, by
+ * interrupts in between.
  */
 #ifndef SPANDREL_X86_SERIAL_H
 #define SPANDREL_X86_SERIAL_H

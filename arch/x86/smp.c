@@ -2,10 +2,11 @@
 /*
  * Starting the other cores, one after the other.
  *
- * All are stopped first by INIT, at once, which then takes one delay in all; each is then told where to
- * begin, and waited for.  What a core needs is laid out before it is told and found by it under its local APIC's
- * number, from where it takes it by an exchange.  So does the starter when it gives the core up, and stops it
- * again: a core that comes late all the same finds nothing, and halts.
+ * All are stopped first by INIT, at once, which then takes one delay in all; each is then told
+ * where to begin, and waited for.  What a core needs is laid out before it is told and found by it
+ * under its local APIC's number, from where it takes it by an exchange.  So does the starter when
+ * it gives the core up, and stops it again: a core that comes late all the same finds nothing, and
+ * halts.
  */
 #include "smp.h"
 

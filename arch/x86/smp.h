@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* Learns which cores there can be, from the firmware and from whether there is a page below 1 MiB for them
- * to begin in, at `page` (0: there is none).  Call once, before the kernel is entered. */
+/* Learns which cores there can be, from the firmware and from whether there is a page below 1 MiB
+ * for them to begin in, at `page` (0: there is none).  Call once, before the kernel is entered. */
 void smp_init(uint64_t page);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Deadlines on the clock by a timer that counts down from 32 bits: it may ring early, is then set again,
- * and the kernel hears of it when the deadline is there.
+ * Deadlines on the clock by a timer that counts down from 32 bits: it may ring early, is then set
+ * again, and the kernel hears of it when the deadline is there.
  */
 #include "timer.h"
 

@@ -4,8 +4,8 @@
  *
  * A page fault in the part of the direct map that isn't filled yet is served; every other exception
  * is a panic.  An NMI nobody asked for is told in one line.  Interrupts go to those who have their
- * vector (irq.h); others are counted as spurious.  On the way back from an interrupt a sequence that was
- * interrupted begins again (restart.h).
+ * vector (irq.h); others are counted as spurious.  On the way back from an interrupt a sequence
+ * that was interrupted begins again (restart.h).
  */
 #include "trap.h"
 
@@ -169,9 +169,9 @@ static __attribute__((noreturn)) void report_page_fault(
 		(void *)frame->rip);
 }
 
-/* Whether the fault is a stack's, which ends in the guard page `address` lies in, and whose.  A push
- * onto a full stack faults, and so does the page fault's own first push: a double fault.  What reaches
- * below a stack that isn't full is a page fault. */
+/* Whether the fault is a stack's, which ends in the guard page `address` lies in, and whose.  A
+ * push onto a full stack faults, and so does the page fault's own first push: a double fault.  What
+ * reaches below a stack that isn't full is a page fault. */
 static bool is_overflow(
 	const struct trap_frame *frame, uintptr_t address, char *owner, size_t size)
 {

@@ -21,9 +21,9 @@ void trap_init(void);
 /* Loads it on another core. */
 void trap_enter(void);
 
-/* For tests.  The first is called for each single step (rflags.TF) and says whether it did something a
- * sequence must begin again for; without it a step is a panic.  The second takes an NMI instead of the
- * line that tells of it. */
+/* For tests.  The first is called for each single step (rflags.TF) and says whether it did
+ * something a sequence must begin again for; without it a step is a panic.  The second takes an NMI
+ * instead of the line that tells of it. */
 extern bool (*trap_step_hook)(struct trap_frame *frame);
 extern void (*trap_nmi_hook)(void);
 

@@ -3,19 +3,21 @@
  * The window of kernel addresses that is mapped page by page.
  *
  * Representation.  Tables come from the base arena when an address first needs them and stay.  An
- * entry that isn't present is 0 if no TLB can hold anything for it, or else, shifted past the bit that
- * says present, the number of the first flush of all TLBs that began after its page was unmapped.
+ * entry that isn't present is 0 if no TLB can hold anything for it, or else, shifted past the bit
+ * that says present, the number of the first flush of all TLBs that began after its page was
+ * unmapped.
  *
  * Invariants.
  *  1. Once the flush of an entry's number has ended, no TLB holds what was mapped there.
  *  2. Nothing here is global, so a flush is one write to CR3.
  *
- * Locking.  None: an address belongs to who got it from the arena of addresses, and tables are put in
- * place by compare and exchange.
+ * Locking.  None: an address belongs to who got it from the arena of addresses, and tables are put
+ * in place by compare and exchange.
  *
- * Cost.  Unmapping writes an entry and clears it from the own TLB.  Mapping writes one, and waits for a
- * flush of all only if the address was unmapped since the last one began: one flush serves all that were
- * unmapped before it, which is most of them if addresses rest before they are used again.
+ * Cost.  Unmapping writes an entry and clears it from the own TLB.  Mapping writes one, and waits
+ * for a flush of all only if the address was unmapped since the last one began: one flush serves
+ * all that were unmapped before it, which is most of them if addresses rest before they are used
+ * again.
  */
 #include "window.h"
 

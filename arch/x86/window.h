@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Maps fresh pages of the base arena at [address, address + size), where nothing was ever mapped; false
- * if there is no memory, what could be mapped staying.  Context: boot. */
+/* Maps fresh pages of the base arena at [address, address + size), where nothing was ever mapped;
+ * false if there is no memory, what could be mapped staying.  Context: boot. */
 bool window_map_fresh(uintptr_t address, size_t size);
 
 #endif

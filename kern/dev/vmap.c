@@ -2,15 +2,17 @@
 /*
  * Mappings: a range of virtual addresses, page by page.
  *
- * Small ranges come from the caches that front the arena of addresses, which hand out first what came back
- * last.  But an address that was just unmapped should rest: mapping it anew costs a flush of every core's
- * TLB, which then serves all that were unmapped before (machine_map).  So each core has a ring of the last
- * RESTING small ranges unmapped on it; a range goes back to the arena when the ring has come around, and
- * a flush is due once in RESTING mappings at most.  Larger ranges rest by next fit.
+ * Small ranges come from the caches that front the arena of addresses, which hand out first what
+ * came back last.  But an address that was just unmapped should rest: mapping it anew costs a flush
+ * of every core's TLB, which then serves all that were unmapped before (machine_map).  So each core
+ * has a ring of the last RESTING small ranges unmapped on it; a range goes back to the arena when
+ * the ring has come around, and a flush is due once in RESTING mappings at most.  Larger ranges
+ * rest by next fit.
  *
- * A ring is only touched by its core, with interrupts off.  While somebody waits for addresses none rest: what is
- * unmapped goes to the arena at once.  Who is about to wait counts himself first and empties the rings then,
- * and a ring's core looks for that count before it lays anything up there, so nothing is left behind.
+ * A ring is only touched by its core, with interrupts off.  While somebody waits for addresses none
+ * rest: what is unmapped goes to the arena at once.  Who is about to wait counts himself first and
+ * empties the rings then, and a ring's core looks for that count before it lays anything up there,
+ * so nothing is left behind.
  */
 #include "vmap.h"
 

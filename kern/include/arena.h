@@ -13,7 +13,8 @@
  * kern/src/arena.c opens with the theory and the differences.
  *
  * Integers are passed as `void *`, since most of them are addresses.  0 is never handed out: it is
- * what failure looks like.  Sizes are in units (bytes, for memory), rounded up to the arena's quantum.
+ * what failure looks like.  Sizes are in units (bytes, for memory), rounded up to the arena's
+ * quantum.
  */
 #ifndef SPANDREL_ARENA_H
 #define SPANDREL_ARENA_H
@@ -32,8 +33,9 @@ struct arena;
  * Memory flags: exactly one of
  *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context
  *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts and under a
- *               spinlock, which is checked at entry.  While nothing else runs that could free (boot, the kernel
- *               before it has threads) no sleep could end, and the shortage is a panic
+ *               spinlock, which is checked at entry.  While nothing else runs that could free
+ *               (boot, the kernel before it has threads) no sleep could end, and the shortage is a
+ *               panic
  *   MEM_ERROR   may sleep while that can help; NULL when it can't
  * or'd with at most one fit:
  *   ARENA_INSTANTFIT  any segment that surely serves, in constant time; failing that, best fit
@@ -67,11 +69,11 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
 /*
  * Makes an arena and returns it; it lives until arena_destroy().
  *
- * name: for people, copied.  base, size: the first span; size 0: none.  quantum: every allocation is
- * a multiple of it and starts on one; any positive integer, powers of two are fast.  afunc, ffunc,
- * source: where spans are imported from, all three or none; with them size is 0.  qcache_max: sizes
- * up to it are to be cached, a multiple of quantum, 0 for none; none are if the two multiply to 2^64 or
- * more.
+ * name: for people, copied.  base, size: the first span; size 0: none.  quantum: every allocation
+ * is a multiple of it and starts on one; any positive integer, powers of two are fast.  afunc,
+ * ffunc, source: where spans are imported from, all three or none; with them size is 0.
+ * qcache_max: sizes up to it are to be cached, a multiple of quantum, 0 for none; none are if the
+ * two multiply to 2^64 or more.
  *
  * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
  * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
@@ -90,8 +92,8 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 
 /*
  * Makes a base arena over memory: [start, start + size), whole pages, readable and writable.
- * Nothing lies beneath it: the arena itself, its tags and the tags of all arenas over it live in its
- * own pages.  Quantum PORT_PAGE_SIZE.  More memory comes by arena_add(), and need not have been
+ * Nothing lies beneath it: the arena itself, its tags and the tags of all arenas over it live in
+ * its own pages.  Quantum PORT_PAGE_SIZE.  More memory comes by arena_add(), and need not have been
  * touched; only pages that are handed out or hold tags ever are.
  *
  * Context: any.  Cost: constant.  Returns NULL if the memory is smaller than
@@ -117,36 +119,36 @@ const char *arena_add_strerror(int error);
  * Hands out `size` units, rounded up to the quantum: an integer r, a multiple of the quantum, such
  * that [r, r + size) is the caller's until arena_free(arena, r, size).
  *
- * Context: by flag; in an NMI only sizes up to qcache_max, without a fit, of an arena that has its caches,
- * and of those only what this core has laid up, else NULL.  Cost: constant (instant fit that hits); else
- * logarithmic in free segments, once the arena has an index of them, which the first call that needs it
- * builds, in bounded steps with the lock dropped between; an import costs what the source does.  Returns
- * NULL on shortage, by flag.  A request that could be served from what the arena holds is served; only a
- * MEM_ATOMIC call that needs the index before it stands looks at BTAG_LOOKS segments (btag.h) and may miss
- * what there is.
- * Panics on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and
- * MEM_WAIT with interrupts off.
+ * Context: by flag; in an NMI only sizes up to qcache_max, without a fit, of an arena that has its
+ * caches, and of those only what this core has laid up, else NULL.  Cost: constant (instant fit
+ * that hits); else logarithmic in free segments, once the arena has an index of them, which the
+ * first call that needs it builds, in bounded steps with the lock dropped between; an import costs
+ * what the source does.  Returns NULL on shortage, by flag.  A request that could be served from
+ * what the arena holds is served; only a MEM_ATOMIC call that needs the index before it stands
+ * looks at BTAG_LOOKS segments (btag.h) and may miss what there is.  Panics on size 0, a size that
+ * wraps when rounded, not exactly one memory flag, two fits, and MEM_WAIT with interrupts off.
  */
 void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
- * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of port_ns();
- * then NULL.  Who sleeps is served smallest first, but nobody sees 64 others served before him; a free in
- * the arena, or in a source it imports from, wakes who can be served.
+ * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
+ * port_ns(); then NULL.  Who sleeps is served smallest first, but nobody sees 64 others served
+ * before him; a free in the arena, or in a source it imports from, wakes who can be served.
  *
- * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in those who wait.  Panics as
- * arena_alloc() does, on another memory flag, and where it may not sleep.
+ * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in those who wait.  Panics
+ * as arena_alloc() does, on another memory flag, and where it may not sleep.
  */
 void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint64_t deadline);
 
 /*
  * Takes back what arena_alloc(arena, size, ...) returned.  Coalesces with free neighbours; an
- * imported span that is wholly free goes back to its source, but for a few that are retained (32 of the
- * source's quanta at most) until arena_reap() wants them.
+ * imported span that is wholly free goes back to its source, but for a few that are retained (32 of
+ * the source's quanta at most) until arena_reap() wants them.
  *
- * Context: any (if ffunc may run there); in an NMI only sizes up to qcache_max of an arena that has its
- * caches.  Cost: constant; giving a span back costs what the source does.  Never needs memory.  Panics,
- * naming arena, address, size and caller, on what isn't allocated, was freed before, or has another size.
+ * Context: any (if ffunc may run there); in an NMI only sizes up to qcache_max of an arena that has
+ * its caches.  Cost: constant; giving a span back costs what the source does.  Never needs memory.
+ * Panics, naming arena, address, size and caller, on what isn't allocated, was freed before, or has
+ * another size.
  */
 void arena_free(struct arena *arena, void *addr, size_t size);
 
@@ -155,31 +157,33 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  *   r % align == phase                          align is a power of two, phase < align; 0, 0: any
  *   [r, r + size) crosses no multiple of nocross   a power of two, at least size; 0: it may
  *   minaddr <= r, and r + size <= maxaddr       0: no bound
- * is the caller's until arena_xfree(arena, r, size).  Starting on a multiple of nocross is no crossing, nor is
- * ending on one.  size counts as rounded up to the quantum.
+ * is the caller's until arena_xfree(arena, r, size).  Starting on a multiple of nocross is no
+ * crossing, nor is ending on one.  size counts as rounded up to the quantum.
  *
- * The lowest r is taken that can serve; with ARENA_NEXTFIT the lowest above what the last next fit handed
- * out, then the lowest.  Two exceptions: without any constraint the fits are those of arena_alloc(); and where
- * only align, phase and nocross are given, by instant fit, an arena that has no index of its free segments, or
- * doesn't keep this triple in it, first takes, in constant time, any segment so large that it surely serves.
+ * The lowest r is taken that can serve; with ARENA_NEXTFIT the lowest above what the last next fit
+ * handed out, then the lowest.  Two exceptions: without any constraint the fits are those of
+ * arena_alloc(); and where only align, phase and nocross are given, by instant fit, an arena that
+ * has no index of its free segments, or doesn't keep this triple in it, first takes, in constant
+ * time, any segment so large that it surely serves.
  *
- * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, and the span
- * goes back by arena_xfree(); another afunc is asked for so much that r must exist in it, and within a window,
- * where that can't be known, the answer is NULL.
+ * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, and
+ * the span goes back by arena_xfree(); another afunc is asked for so much that r must exist in it,
+ * and within a window, where that can't be known, the answer is NULL.
  *
- * Context: by flag.  Cost: logarithmic in free segments, once the index stands and keeps the triple; it keeps
- * the BTAG_TRIPLES last used.  The first call that needs the index builds it, and the first with a triple adds
- * that, linear in segments, in bounded steps with the lock dropped between.  Before the index stands, a
- * MEM_ATOMIC call that can't do without looks at BTAG_LOOKS segments, and may return NULL.  Returns NULL
- * on shortage, by flag; at once if no address can satisfy the constraints.  Panics as arena_alloc() does; on
- * align or nocross that is no power of two, phase >= align, nocross < size, minaddr > maxaddr; and with
- * MEM_WAIT on constraints that no address satisfies.
+ * Context: by flag.  Cost: logarithmic in free segments, once the index stands and keeps the
+ * triple; it keeps the BTAG_TRIPLES last used.  The first call that needs the index builds it, and
+ * the first with a triple adds that, linear in segments, in bounded steps with the lock dropped
+ * between.  Before the index stands, a MEM_ATOMIC call that can't do without looks at BTAG_LOOKS
+ * segments, and may return NULL.  Returns NULL on shortage, by flag; at once if no address can
+ * satisfy the constraints.  Panics as arena_alloc() does; on align or nocross that is no power of
+ * two, phase >= align, nocross < size, minaddr > maxaddr; and with MEM_WAIT on constraints that no
+ * address satisfies.
  */
 void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase, size_t nocross,
 	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags);
 
-/* Takes back what arena_xalloc(arena, size, ...) returned; as arena_free() in all else, which panics on such a
- * segment, as this does on any other. */
+/* Takes back what arena_xalloc(arena, size, ...) returned; as arena_free() in all else, which
+ * panics on such a segment, as this does on any other. */
 void arena_xfree(struct arena *arena, void *addr, size_t size);
 
 /* Units free and units in all spans, now.  Any context; constant. */
@@ -187,12 +191,12 @@ size_t arena_amt_free(struct arena *arena);
 size_t arena_amt_total(struct arena *arena);
 
 /*
- * Gives back what the arena has and doesn't use, until that comes to `amount` (SIZE_MAX: all of it): what
- * its front holds idle and the spans it retains go to its source, in units; pages of its hash and of idle
- * boundary tags to the nearest base arena, in bytes.  Returns what it came to.
+ * Gives back what the arena has and doesn't use, until that comes to `amount` (SIZE_MAX: all of
+ * it): what its front holds idle and the spans it retains go to its source, in units; pages of its
+ * hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what it came to.
  *
- * Context: may sleep.  Cost: linear in its spans and, if pages of tags can be gained, in the segments of
- * all arenas over its base; locks are held for a few dozen of them at a time.
+ * Context: may sleep.  Cost: linear in its spans and, if pages of tags can be gained, in the
+ * segments of all arenas over its base; locks are held for a few dozen of them at a time.
  */
 size_t arena_reap(struct arena *arena, size_t amount);
 
@@ -232,9 +236,10 @@ enum arena_failure {
 /*
  * What an arena is and has done, at one moment.  Amounts in units.
  *
- * Allocations, frees and failures are those of its segments: what a front hands out from what it holds isn't
- * among them, nor what its caches ask for in vain, since the arena then serves by itself.  Importers are callers
- * like others: spans they get and are refused count here, too, once for each time they ask.
+ * Allocations, frees and failures are those of its segments: what a front hands out from what it
+ * holds isn't among them, nor what its caches ask for in vain, since the arena then serves by
+ * itself.  Importers are callers like others: spans they get and are refused count here, too, once
+ * for each time they ask.
  */
 struct arena_stats {
 	const struct arena *arena;
@@ -260,16 +265,17 @@ struct arena_stats {
 	uint64_t waits_served;	     /* that were served after sleeping */
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
-	/* The most free segments, or nodes of the index, that one search looked at, under one hold of the lock:
-	 * BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm with it; 64 segments of any kind
-	 * where there is no memory for one. */
+	/* The most free segments, or nodes of the index, that one search looked at, under one hold
+	 * of the lock: BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm
+	 * with it; 64 segments of any kind where there is no memory for one. */
 	uint64_t search_looks_max;
-	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is all that
-	 * searches, walks, builds, changes an index or gives back, in short steps; a free that the index makes
-	 * slow from where that shows, a few instructions late.  Not timed are allocations and frees that
-	 * need neither search nor index, whose holds are constant, or logarithmic in spans where one comes or
-	 * goes, those who queue and wake (arena_wait.c), and who just reads or writes a field.  What stops a core
-	 * meanwhile counts: NMIs, and whatever stands above the kernel, a hypervisor or the host's scheduler. */
+	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is
+	 * all that searches, walks, builds, changes an index or gives back, in short steps; a free
+	 * that the index makes slow from where that shows, a few instructions late.  Not timed are
+	 * allocations and frees that need neither search nor index, whose holds are constant, or
+	 * logarithmic in spans where one comes or goes, those who queue and wake (arena_wait.c),
+	 * and who just reads or writes a field.  What stops a core meanwhile counts: NMIs, and
+	 * whatever stands above the kernel, a hypervisor or the host's scheduler. */
 	uint64_t hold_ns_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;
@@ -283,8 +289,8 @@ void arena_get_stats(struct arena *arena, struct arena_stats *stats);
  * Context: not in an interrupt.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
-/* The same for a panic, when nobody runs and a lock may be held for good: fn sees every arena, each after
- * its source, without a lock.  What it shows may be halfway through a change. */
+/* The same for a panic, when nobody runs and a lock may be held for good: fn sees every arena, each
+ * after its source, without a lock.  What it shows may be halfway through a change. */
 void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
 
 enum arena_segment_kind {
@@ -314,13 +320,13 @@ struct arena_free_class {
 	uint64_t units; /* in all of them */
 };
 
-/* Counts the arena's free segments into all of classes[].  Context: any.  Cost: linear in segments, used ones
- * included, in steps as arena_walk() takes, with what may change between them. */
+/* Counts the arena's free segments into all of classes[].  Context: any.  Cost: linear in segments,
+ * used ones included, in steps as arena_walk() takes, with what may change between them. */
 void arena_free_histogram(
 	struct arena *arena, struct arena_free_class classes[ARENA_FREE_CLASSES]);
 
-/* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost: linear in the
- * segments of one span, in steps as arena_walk() takes. */
+/* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost:
+ * linear in the segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
 
 /* The arena of that name, or NULL.  Context: not in an interrupt. */
@@ -328,17 +334,18 @@ struct arena *arena_find(const char *name);
 
 /* Checks every invariant of arena.c's theory statement.  Returns 0, or the number of the first one
  * that fails, having said on `sink` (may be NULL) where.  Context: any; needs no memory.  Cost:
- * linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared only
- * if nothing changed meanwhile (it tries again a few times). */
+ * linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared
+ * only if nothing changed meanwhile (it tries again a few times). */
 int arena_check(struct arena *arena, struct sink *sink);
 
-/* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand of an
- * arena over it, none lost.  Meaningful while nobody else uses those arenas.  Context: not in an
- * interrupt.  Cost: linear in arenas. */
+/* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand
+ * of an arena over it, none lost.  Meaningful while nobody else uses those arenas.  Context: not in
+ * an interrupt.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
-/* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a tree, if `arena`
- * is NULL.  Context: a thread, and as the sink's.  Cost: as arena_free_histogram(), or arena_tree_stats(). */
+/* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a
+ * tree, if `arena` is NULL.  Context: a thread, and as the sink's.  Cost: as
+ * arena_free_histogram(), or arena_tree_stats(). */
 void print_arena_stats(struct arena *arena, struct sink *sink);
 
 /* Destroy */
@@ -346,9 +353,9 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
 /*
  * Ends an arena: its spans go back to the source, its tags and storage to the base arena.  An arena
  * with live allocations or importers is left exactly as it was, the console says which, and the
- * answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's again.
- * Context: not in an interrupt; nobody else may use the arena any more.  Cost: linear in spans.
- * __arena_destroy is for what __arena_create made.
+ * answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's
+ * again.  Context: not in an interrupt; nobody else may use the arena any more.  Cost: linear in
+ * spans.  __arena_destroy is for what __arena_create made.
  */
 int arena_destroy(struct arena *arena);
 int __arena_destroy(struct arena *arena);

@@ -16,9 +16,9 @@
 struct arena;
 
 /*
- * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and arena_free()
- * go by themselves.  The core's next size lies elsewhere, the size's next core ARENA_ROUNDS_STRIDE behind; what
- * lies between is the front's.
+ * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and
+ * arena_free() go by themselves.  The core's next size lies elsewhere, the size's next core
+ * ARENA_ROUNDS_STRIDE behind; what lies between is the front's.
  */
 struct arena_rounds {
 	struct port_stack stack; /* closed while there is none, or the front looks */
@@ -27,24 +27,24 @@ struct arena_rounds {
 #define ARENA_ROUNDS_STRIDE (2 * PORT_LINE_SIZE)
 
 /*
- * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows what
- * they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta; its class is
- * (size - 1) / quantum.  No lock is held around these.
+ * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows
+ * what they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta;
+ * its class is (size - 1) / quantum.  No lock is held around these.
  */
 struct arena_front {
 	/* Core 0's of each class. */
 	struct arena_rounds *const *rounds;
-	/* When this core has no round of it.  Never sleeps; NULL: nothing is cached and none could be had, the arena
-	 * looks itself. */
+	/* When this core has no round of it.  Never sleeps; NULL: nothing is cached and none could
+	 * be had, the arena looks itself. */
 	void *(*alloc)(struct arena_front *f, size_t class, unsigned flags);
-	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed out.  `caller` is for
-	 * reports. */
+	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed
+	 * out.  `caller` is for reports. */
 	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
-	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an interrupt
-	 * then, interrupts on).  Returns the units that went back. */
+	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an
+	 * interrupt then, interrupts on).  Returns the units that went back. */
 	size_t (*drain)(struct arena_front *f, bool all);
-	/* While slow, everything passes magazines by: what is freed on any core reaches the arena at once.
-	 * In a thread, interrupts on. */
+	/* While slow, everything passes magazines by: what is freed on any core reaches the arena
+	 * at once.  In a thread, interrupts on. */
 	void (*set_slow)(struct arena_front *f, bool slow);
 	/* Whether what it holds idle may serve `size`.  The arena's lock is held. */
 	bool (*may_serve)(const struct arena_front *f, size_t size);
@@ -55,13 +55,14 @@ struct arena_front {
 	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
 
-/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max times the
- * quantum isn't below 2^64 (as class_of() in arena.c wants it), and the arena goes without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max
+ * times the quantum isn't below 2^64 (as class_of() in arena.c wants it), and the arena goes
+ * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 /*
- * Waiters in an arena's queue who may be served without the arena, too: those for an object of a cache, by
- * one that is freed.  What serves them is marked slow while there are any.
+ * Waiters in an arena's queue who may be served without the arena, too: those for an object of a
+ * cache, by one that is freed.  What serves them is marked slow while there are any.
  */
 struct arena_clients {
 	struct list waiters; /* by client_link; guarded by the arena's lock */
@@ -145,9 +146,9 @@ static inline bool arena_is_base(const struct arena *a)
 }
 
 /*
- * The lock of an arena, the time that it is held noted.  Who takes it for a few
- * instructions, on paths where two readings of a clock would show, takes it by spin_lock(): the constant-time
- * paths of allocation and freeing, and reading a field.
+ * The lock of an arena, the time that it is held noted.  Who takes it for a few instructions, on
+ * paths where two readings of a clock would show, takes it by spin_lock(): the constant-time paths
+ * of allocation and freeing, and reading a field.
  */
 static inline void arena_hold_begin(struct arena *a)
 {
@@ -212,20 +213,20 @@ void arena_count_failure(struct arena *a, enum arena_failure why);
 #define arena_bug(arena, caller, fmt, ...)                                                         \
 	panic("arena %s: " fmt " (called from %pS)", (arena)->name, __VA_ARGS__, caller)
 
-/* The import tree and the list of all arenas, and everything in them that links them.  It sleeps, so it
- * comes before every spinlock; nobody allocates with MEM_WAIT under it. */
+/* The import tree and the list of all arenas, and everything in them that links them.  It sleeps,
+ * so it comes before every spinlock; nobody allocates with MEM_WAIT under it. */
 extern struct qlock arenas_and_slabs_lock;
 
-/* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first one
- * for NULL.  Lock held. */
+/* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first
+ * one for NULL.  Lock held. */
 struct arena *arena_tree_next(const struct arena *a);
 /* How many sources lie above it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
 /* Fills in depth and importers.  Lock held. */
 void arena_tree_place(const struct arena *a, struct arena_stats *row);
 
-/* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free() in
- * all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */
+/* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free()
+ * in all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */
 void *arena_segment_alloc(struct arena *a, size_t size);
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
@@ -240,10 +241,10 @@ size_t arena_import_size(const struct arena *a, size_t size);
 void arena_queue_init(struct arena_queue *q);
 
 /*
- * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until `deadline`
- * (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at least, from the arena or its source.
- * `clients`: NULL, or those it is one of.  Returns what try did last.  Context: a thread, interrupts on, no
- * lock held.
+ * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until
+ * `deadline` (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at
+ * least, from the arena or its source.  `clients`: NULL, or those it is one of.  Returns what try
+ * did last.  Context: a thread, interrupts on, no lock held.
  */
 bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	struct arena_clients *clients);
@@ -251,8 +252,9 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 /* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
 void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 
-/* What is left of an allocation that can't be served at once, for the reason `why`: counts the failure and
- * returns false if `deadline` is 0, else waits.  `size` and `try` as for arena_wait(). */
+/* What is left of an allocation that can't be served at once, for the reason `why`: counts the
+ * failure and returns false if `deadline` is 0, else waits.  `size` and `try` as for
+ * arena_wait(). */
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	enum arena_failure why, void *caller);
 
@@ -263,8 +265,8 @@ static inline bool arena_queues(const struct arena *a, unsigned flags)
 	       (flags & MEM_WAIT);
 }
 
-/* To be called, without a lock, when something was freed in a slow arena, or in its front.  Context: any but
- * an NMI. */
+/* To be called, without a lock, when something was freed in a slow arena, or in its front.
+ * Context: any but an NMI. */
 void arena_freed(struct arena *a);
 
 /* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
@@ -287,14 +289,15 @@ struct arena_span {
 	bool by_xalloc;
 };
 
-/* Takes a span out of which nothing is used, the first that starts at `from` or above; false if there is
- * none.  The caller gives it back to the source.  No lock held. */
+/* Takes a span out of which nothing is used, the first that starts at `from` or above; false if
+ * there is none.  The caller gives it back to the source.  No lock held. */
 bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span);
 /* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
 size_t arena_spans_reap(struct arena *a, size_t wanted);
-/* Has a held segment serve, whatever search that takes, or returns false.  A search that needs the index
- * builds it, unless `flags` says MEM_ATOMIC: then it asks for that, and fails.  `kind` is what becomes of
- * the segment.  Sets *why if it fails for another reason than that nothing held serves.  No lock held. */
+/* Has a held segment serve, whatever search that takes, or returns false.  A search that needs the
+ * index builds it, unless `flags` says MEM_ATOMIC: then it asks for that, and fails.  `kind` is
+ * what becomes of the segment.  Sets *why if it fails for another reason than that nothing held
+ * serves.  No lock held. */
 bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
 	struct btag_place *place, enum arena_failure *why);
 /* The same when no memory can be had for tags, or for an index: by a walk, in steps.  Context: may take long. */
@@ -307,8 +310,8 @@ void arena_place_carve(struct arena *a, const struct btag_request *rq, enum btag
 /* The request for `size` by the fit in `flags`, without constraints. */
 void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags);
 
-/* Builds the index; false if there is no memory for it.  Ends it, and gives its memory back.  Both in
- * bounded steps; no lock held.  Context: thread, or reclaim. */
+/* Builds the index; false if there is no memory for it.  Ends it, and gives its memory back.  Both
+ * in bounded steps; no lock held.  Context: thread, or reclaim. */
 bool arena_index_build(struct arena *a);
 void arena_index_drop(struct arena *a);
 /* Builds those that atomic requests missed in a's sources; returns whether there was one. */
@@ -316,13 +319,13 @@ bool arena_sources_build(struct arena *a);
 /* One bounded step to give the index the nodes it is short of, or take those it has too many. */
 void arena_index_care(struct arena *a);
 
-/* Asks reclaim to see to an arena: it is short of memory, or an atomic request missed its index.  Set by
- * reclaim, NULL before.  Context: any; no lock held. */
+/* Asks reclaim to see to an arena: it is short of memory, or an atomic request missed its index.
+ * Set by reclaim, NULL before.  Context: any; no lock held. */
 extern void (*arena_poke)(struct arena *a);
 
-/* Whether a's quantum is a larger power of two than its source's, whose integers are its own: what it imports
- * is then asked for aligned, rather than large enough that it holds what is.  And such an import for a request
- * that nothing held serves, carved for it.  No lock held. */
+/* Whether a's quantum is a larger power of two than its source's, whose integers are its own: what
+ * it imports is then asked for aligned, rather than large enough that it holds what is.  And such
+ * an import for a request that nothing held serves, carved for it.  No lock held. */
 bool arena_imports_aligned(const struct arena *a);
 bool arena_import_aligned(struct arena *a, const struct btag_request *rq, unsigned flags,
 	uintptr_t *result, enum arena_failure *why);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas as text: the tree as a table, and all about one.  For the monitor, which adds caches to the tree.
+ * Arenas as text: the tree as a table, and all about one.  For the monitor, which adds caches to
+ * the tree.
  *
  *	struct table_printer printer;
  *	arena_tree_begin(&printer, sink, false);
@@ -33,8 +34,8 @@ void arena_tree_line(const struct arena_tree_line *line, struct table_printer *p
 /* The line of an arena; an arena_tree_peek() function, `printer` being a table_printer. */
 void arena_tree_row(const struct arena_stats *row, void *printer);
 
-/* All about one arena; its boundary tags and hash only if `full`.  Not in an interrupt.  Cost: that of
- * arena_free_histogram(). */
+/* All about one arena; its boundary tags and hash only if `full`.  Not in an interrupt.  Cost: that
+ * of arena_free_histogram(). */
 void arena_show(struct arena *arena, bool full, bool keys, struct sink *sink);
 
 /* Amounts of memory read as bytes, those of anything else as plain numbers. */

@@ -9,10 +9,11 @@
  *		bench_row("arena_pair", 1000, bench_per(port_ticks() - start, operations), "instr");
  *	}
  *
- * A benchmark is a function of its own; the macro links it into the image's set of them, from whatever
- * file of tests/bench it stands in.  port_ticks() counts instructions under scripts/qemu --icount; elsewhere
- * what it counts is time, and the rows are good for comparing only.  One that is meant for that,
- * BENCH_CLOCK("arena_pair"), prints the same rows again and again, in unit ticks; it runs only when asked for.
+ * A benchmark is a function of its own; the macro links it into the image's set of them, from
+ * whatever file of tests/bench it stands in.  port_ticks() counts instructions under scripts/qemu
+ * --icount; elsewhere what it counts is time, and the rows are good for comparing only.  One that
+ * is meant for that, BENCH_CLOCK("arena_pair"), prints the same rows again and again, in unit
+ * ticks; it runs only when asked for.
  */
 #ifndef SPANDREL_BENCH_H
 #define SPANDREL_BENCH_H
@@ -50,8 +51,8 @@ static inline uint64_t bench_per(uint64_t total, uint64_t count)
 	return (total + count / 2) / count;
 }
 
-/* Runs the benchmarks whose names contain `filter` (NULL or "": all), those by the clock or the others; returns
- * how many.  Context: a thread, interrupts on. */
+/* Runs the benchmarks whose names contain `filter` (NULL or "": all), those by the clock or the
+ * others; returns how many.  Context: a thread, interrupts on. */
 unsigned bench_run(const char *filter, bool by_clock, struct sink *sink);
 
 #endif

@@ -2,14 +2,15 @@
 /*
  * The segment store: the boundary tags of one arena.
  *
- * Half of arena.c's representation, apart so that it can be read and tested alone.  It keeps segments
- * in address order, free ones in bins by size, used ones in a hash by address, spans in a tree.  It
- * takes no lock, allocates nothing and never fails: tags and hash pages are put in the caller's hand
- * beforehand (btag_give, btag_hash_give_page), and each function says how many tags it may take.
+ * Half of arena.c's representation, apart so that it can be read and tested alone.  It keeps
+ * segments in address order, free ones in bins by size, used ones in a hash by address, spans in a
+ * tree.  It takes no lock, allocates nothing and never fails: tags and hash pages are put in the
+ * caller's hand beforehand (btag_give, btag_hash_give_page), and each function says how many tags
+ * it may take.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
- * spans, which are what the source gave.  A segment may end at 2^64, so ends are not computed; lasts
- * (start + size - 1) are.
+ * spans, which are what the source gave.  A segment may end at 2^64, so ends are not computed;
+ * lasts (start + size - 1) are.
  *
  * Context: whoever holds the arena's lock.
  */
@@ -104,8 +105,8 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 
 /*
  * The hash of used segments: linear hashing (Litwin, "Linear Hashing: A New Tool for File and Table
- * Addressing", VLDB 1980), so that it grows and shrinks a bucket at a time.  Buckets live in a radix
- * tree of pages, so that it never wants two pages in a row; the first few live in the store.
+ * Addressing", VLDB 1980), so that it grows and shrinks a bucket at a time.  Buckets live in a
+ * radix tree of pages, so that it never wants two pages in a row; the first few live in the store.
  */
 #define BTAG_SMALL_BUCKETS 16
 #define BTAG_PAGE_SLOTS (PORT_PAGE_SIZE / sizeof(void *))
@@ -135,10 +136,10 @@ struct btag_cursor {
 
 /*
  * Constraints on where a request may start, the triple (align, phase, nocross) in solved form: the
- * numbers that are multiples of a quantum and equal to phase modulo align form a progression.  For a
- * request that an importer hands down to its source, the quantum is the importer's, and what is cut has
- * to be whole quanta of every arena between: a segment counts only as far as it is, when it is rounded
- * inward to the clip quanta, the last one first.
+ * numbers that are multiples of a quantum and equal to phase modulo align form a progression.  For
+ * a request that an importer hands down to its source, the quantum is the importer's, and what is
+ * cut has to be whole quanta of every arena between: a segment counts only as far as it is, when it
+ * is rounded inward to the clip quanta, the last one first.
  */
 #define BTAG_CLIPS 4
 struct btag_triple {
@@ -152,24 +153,24 @@ struct btag_triple {
 bool btag_triple_make(
 	struct btag_triple *t, size_t quantum, size_t align, size_t phase, size_t nocross);
 bool btag_triple_equal(const struct btag_triple *a, const struct btag_triple *b);
-/* The lowest r in [lo, hi] such that [r, r + size) lies there and in segment [start, last], and satisfies
- * the triple. */
+/* The lowest r in [lo, hi] such that [r, r + size) lies there and in segment [start, last], and
+ * satisfies the triple. */
 bool btag_triple_place(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
 	uintptr_t hi, size_t size, uintptr_t *r);
 /* The largest request that segment [start, last] can serve: it serves all up to that and none above. */
 size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
-/* How far above the start of a segment, a multiple of `grid`, the lowest place for a request can lie
- * at most; SIZE_MAX: that has no bound.  `grid` divides first and step. */
+/* How far above the start of a segment, a multiple of `grid`, the lowest place for a request can
+ * lie at most; SIZE_MAX: that has no bound.  `grid` divides first and step. */
 size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 
 /* The index of free segments; btag_index.c explains it. */
 #define BTAG_TRIPLES 4
-/* Nodes an index has in hand beyond its need, so that they can be fetched after the fact; and how many it
- * may have before it gives some back. */
+/* Nodes an index has in hand beyond its need, so that they can be fetched after the fact; and how
+ * many it may have before it gives some back. */
 #define BTAG_NODES_MARGIN 32
 #define BTAG_NODES_SPARE_MAX 128
-/* Free segments that one step of adding a triple handles, and one of building or dropping the index; and
- * tags that the latter passes. */
+/* Free segments that one step of adding a triple handles, and one of building or dropping the
+ * index; and tags that the latter passes. */
 #define BTAG_KEEP_STEP 2
 #define BTAG_SIZE_STEP 6
 #define BTAG_BUILD_STEP 3
@@ -257,8 +258,8 @@ static inline size_t btag_round_down(const struct btag_store *s, size_t n)
 	return s->shift >= 0 ? n & -s->quantum : n - n % s->quantum;
 }
 
-/* The first segment and how much there is of the multiples of the quantum inside an extent; false if there
- * are none. */
+/* The first segment and how much there is of the multiples of the quantum inside an extent; false
+ * if there are none. */
 static inline bool btag_round_inward(
 	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
 {
@@ -295,8 +296,8 @@ struct btag_extent {
 	struct btag *below, *above; /* the spans around it, or NULL */
 };
 
-/* Adds an extent that holds whole quanta as a span with one free segment, those, and returns that.  Takes 2
- * tags. */
+/* Adds an extent that holds whole quanta as a span with one free segment, those, and returns that.
+ * Takes 2 tags. */
 struct btag *btag_span_import(struct btag_store *s, const struct btag_extent *e);
 /* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
 void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
@@ -316,8 +317,8 @@ struct btag *btag_fit_instant(struct btag_store *s, size_t size);
 struct btag *btag_fit_exact(struct btag_store *s, size_t size);
 /* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
 bool btag_may_serve(const struct btag_store *s, size_t size);
-/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so many, less
- * than a ninth smaller.  Constant. */
+/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so
+ * many, less than a ninth smaller.  Constant. */
 size_t btag_largest_free(const struct btag_store *s);
 
 /* Searches */
@@ -367,8 +368,8 @@ bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *
 
 /* Segments */
 
-/* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag for
- * each end of f that stays free. */
+/* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag
+ * for each end of f that stays free. */
 struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, size_t size);
 /* The used segment that starts at addr, or NULL. */
 struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
@@ -398,8 +399,8 @@ void btag_index_end(struct btag_store *s);
 /* How many nodes it takes for the index to begin, beyond those in hand. */
 size_t btag_index_lacks(const struct btag_store *s);
 void btag_index_give(struct btag_store *s, struct btag_chain *nodes);
-/* Takes back some of what it holds beyond its need (which is nothing, if there is no index): at most
- * BTAG_DROP_STEP. */
+/* Takes back some of what it holds beyond its need (which is nothing, if there is no index): at
+ * most BTAG_DROP_STEP. */
 void btag_index_take(struct btag_store *s, struct btag_chain *nodes);
 /* One bounded step toward an index that stands; there are nodes enough, and none to be taken apart.
  * Returns whether it stands now. */

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The segment store's constant-time paths, to be compiled into whoever runs them once per allocation: bins,
- * hash chains, and those that arenas live on, cutting a segment out of a free one and making it free again,
- * while nothing in `detour` is against it: the quantum is a power of two, and neither an index nor an open
- * cursor is there.  (Next fit's is: it follows along.)
+ * The segment store's constant-time paths, to be compiled into whoever runs them once per
+ * allocation: bins, hash chains, and those that arenas live on, cutting a segment out of a free one
+ * and making it free again, while nothing in `detour` is against it: the quantum is a power of two,
+ * and neither an index nor an open cursor is there.  (Next fit's is: it follows along.)
  *
- * What either leaves to be done once in a while, a change of bin, a step of the hash, is btag_rebin() and the like, so
- * that nothing is called from within them and no register need survive a call.
+ * What either leaves to be done once in a while, a change of bin, a step of the hash, is
+ * btag_rebin() and the like, so that nothing is called from within them and no register need
+ * survive a call.
  *
- * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place there: what
- * is cut off gets the new tag, what is joined gives up its own.
+ * A segment that shrinks or grows keeps its tag and, while its size stays in its bin, its place
+ * there: what is cut off gets the new tag, what is joined gives up its own.
  */
 #ifndef SPANDREL_BTAG_QUICK_H
 #define SPANDREL_BTAG_QUICK_H
@@ -60,9 +61,10 @@ static inline size_t btag_bin_from_quick(const struct btag_store *s, size_t b)
 }
 
 /*
- * A free segment of more than b quanta, or NULL: the head of the first bin in which everything has.  That is
- * the bin behind that of b: the bin of b + 1 itself if that is the smallest the bin can hold, else the next.
- * What may still serve when those are empty is in the bin of b + 1, for a search.
+ * A free segment of more than b quanta, or NULL: the head of the first bin in which everything has.
+ * That is the bin behind that of b: the bin of b + 1 itself if that is the smallest the bin can
+ * hold, else the next.  What may still serve when those are empty is in the bin of b + 1, for a
+ * search.
  */
 static inline struct btag *btag_fit_quick(const struct btag_store *s, size_t b)
 {
@@ -120,9 +122,9 @@ static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
 		s->bin_summary &= ~((uint64_t)1 << (b / 64));
 }
 
-/* Gives free segment f another size; whether that may be one of another bin.  `least` is the smaller of the
- * two sizes.  If they differ only below its four highest bits they are of one bin; up to BTAG_EXACT quanta
- * the bound is a quantum at most, and no two sizes are. */
+/* Gives free segment f another size; whether that may be one of another bin.  `least` is the
+ * smaller of the two sizes.  If they differ only below its four highest bits they are of one bin;
+ * up to BTAG_EXACT quanta the bound is a quantum at most, and no two sizes are. */
 static inline bool btag_resize(struct btag *f, size_t size, size_t least)
 {
 	size_t differs = f->size ^ size, bound = least >> BTAG_EXACT_SHIFT;
@@ -228,8 +230,8 @@ static inline struct btag *btag_tag_insert(
 	return t;
 }
 
-/* What the paths below leave undone: f, if it is free, may be in the wrong bin, and the hash too small or too
- * large by a step. */
+/* What the paths below leave undone: f, if it is free, may be in the wrong bin, and the hash too
+ * small or too large by a step. */
 static inline void btag_rebin(struct btag_store *s, struct btag *f)
 {
 	size_t b;
@@ -240,8 +242,8 @@ static inline void btag_rebin(struct btag_store *s, struct btag *f)
 	}
 }
 
-/* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none, all.
- * Returns whether something is left undone; *used is the new segment. */
+/* Cuts [f->start, f->start + size) off free segment f, under a new tag: the front or, taking none,
+ * all.  Returns whether something is left undone; *used is the new segment. */
 static inline __attribute__((always_inline)) bool btag_carve_quick(
 	struct btag_store *s, struct btag *f, size_t size, struct btag **used)
 {
@@ -271,8 +273,8 @@ static inline __attribute__((always_inline)) bool btag_carve_quick(
 	return (rest > 0 && btag_resize(f, rest, rest)) || btag_hash_is_full(&s->hash);
 }
 
-/* Where next fit goes on at once: *start, in the free segment returned, which is the lowest place behind the
- * cursor and has room for `size` there; or NULL. */
+/* Where next fit goes on at once: *start, in the free segment returned, which is the lowest place
+ * behind the cursor and has room for `size` there; or NULL. */
 static inline struct btag *btag_next_quick(const struct btag_store *s, size_t size, uintptr_t *start)
 {
 	const struct btag_cursor *c = &s->next_fit;
@@ -286,8 +288,8 @@ static inline struct btag *btag_next_quick(const struct btag_store *s, size_t si
 	return btag_last(f) - *start >= size - 1 ? f : NULL;
 }
 
-/* Cuts [start, start + size) out of free segment f for next fit, taking two tags at most.  Returns whether
- * something is left undone. */
+/* Cuts [start, start + size) out of free segment f for next fit, taking two tags at most.  Returns
+ * whether something is left undone. */
 static inline bool btag_carve_next_quick(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
 {
@@ -323,12 +325,13 @@ static inline void btag_joined_quick(struct btag_store *s, struct btag *t, struc
 	btag_chain_push(&s->spare, t);
 }
 
-/* Joins used segment t with its neighbours, which are both free: the larger one, which is returned in *joined,
- * keeps its tag, and mostly its bin.  Returns whether it may be in the wrong one now. */
+/* Joins used segment t with its neighbours, which are both free: the larger one, which is returned
+ * in *joined, keeps its tag, and mostly its bin.  Returns whether it may be in the wrong one
+ * now. */
 bool btag_join_both(struct btag_store *s, struct btag *t, struct btag **joined);
 
-/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.  Returns whether
- * that may be in the wrong bin now. */
+/* Joins free segment t of `size`, which is in no bin, with its free neighbours, into *joined.
+ * Returns whether that may be in the wrong bin now. */
 static inline __attribute__((always_inline)) bool btag_join_quick(
 	struct btag_store *s, struct btag *t, size_t size, struct btag **joined)
 {
@@ -366,8 +369,8 @@ static inline void btag_used_shrink(struct btag_store *s, size_t size)
 	s->used -= size;
 }
 
-/* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.  Returns
- * whether something is left undone. */
+/* Makes used segment t, to which *link points, free; *joined is the free segment it became part of.
+ * Returns whether something is left undone. */
 static inline __attribute__((always_inline)) bool btag_release_quick(
 	struct btag_store *s, struct btag **link, struct btag *t, struct btag **joined)
 {
@@ -421,8 +424,8 @@ static inline struct btag *btag_span_enter(struct btag_store *s, const struct bt
 	return span;
 }
 
-/* btag_span_import(), and makes the first `size` units of the segment a used one, which is returned.  Takes 3
- * tags.  No index is live. */
+/* btag_span_import(), and makes the first `size` units of the segment a used one, which is
+ * returned.  Takes 3 tags.  No index is live. */
 static inline __attribute__((always_inline)) struct btag *btag_span_import_used(struct btag_store *s, const struct btag_extent *e, size_t size)
 {
 	struct btag *span = btag_span_enter(s, e), *next = span->next;
@@ -437,9 +440,9 @@ static inline __attribute__((always_inline)) struct btag *btag_span_import_used(
 	return t;
 }
 
-/* Takes a span out, and the used segment that is the whole of it, to which *link points in the hash, which isn't
- * to shrink for that: they remain what they were, in the caller's hand, until btag_span_end_quick() makes them
- * spare tags. */
+/* Takes a span out, and the used segment that is the whole of it, to which *link points in the
+ * hash, which isn't to shrink for that: they remain what they were, in the caller's hand, until
+ * btag_span_end_quick() makes them spare tags. */
 static inline void btag_span_unlink_quick(struct btag_store *s, struct btag **link, struct btag *span)
 {
 	btag_hash_leave(&s->hash, link, span->next);

@@ -7,10 +7,10 @@
 
 #include "test.h"
 
-/* Has caches give back what they have laid up, then counts what is in use in each arena (less what base
- * arenas keep for tags), how many arenas and caches there are and how many objects are out of them; at the
- * end all of it must be the same, and neither arena_check() nor kmem_cache_check() must find anything.
- * Allocates nothing. */
+/* Has caches give back what they have laid up, then counts what is in use in each arena (less what
+ * base arenas keep for tags), how many arenas and caches there are and how many objects are out of
+ * them; at the end all of it must be the same, and neither arena_check() nor kmem_cache_check()
+ * must find anything.  Allocates nothing. */
 extern const struct test_fence arena_fence;
 
 #endif

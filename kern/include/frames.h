@@ -7,13 +7,14 @@
  *	frames_clear(start, pages);
  *
  * Two levels: a root with a pointer for each leaf's worth of addresses (2 MiB with pages of 4 KiB),
- * between the lowest and the highest address of the base arena; and leaves, one page of entries each,
- * taken from the base arena as they are needed.  Where there is none, the root points to one leaf of
- * zeros that all share, so that looking up asks no question.
+ * between the lowest and the highest address of the base arena; and leaves, one page of entries
+ * each, taken from the base arena as they are needed.  Where there is none, the root points to one
+ * leaf of zeros that all share, so that looking up asks no question.
  *
- * An entry is 0 (nobody), the address of a slab's header, or (FRAMES_LARGE) a large kmalloc's size; those
- * of kmalloc's slabs are marked, so that kfree() asks one question.  Entries of different owners never share a page, so
- * they are stored without a lock; a lock guards which leaves there are.  Looking up takes none.
+ * An entry is 0 (nobody), the address of a slab's header, or (FRAMES_LARGE) a large kmalloc's size;
+ * those of kmalloc's slabs are marked, so that kfree() asks one question.  Entries of different
+ * owners never share a page, so they are stored without a lock; a lock guards which leaves there
+ * are.  Looking up takes none.
  */
 #ifndef SPANDREL_FRAMES_H
 #define SPANDREL_FRAMES_H
@@ -38,15 +39,16 @@ struct frames {
 };
 extern struct frames frames;
 
-/* Readies the table for the addresses [first, last] of RAM.  Context: boot, once, when base_arena stands.
- * Cost: a store for each FRAMES_LEAF_BYTES.  Panics if there is no memory for the root. */
+/* Readies the table for the addresses [first, last] of RAM.  Context: boot, once, when base_arena
+ * stands.  Cost: a store for each FRAMES_LEAF_BYTES.  Panics if there is no memory for the root. */
 void frames_init(uintptr_t first, uintptr_t last);
 
 /* Whether the table stands for all of [start, start + size). */
 bool frames_cover(uintptr_t start, size_t size);
 
-/* Sets the entries of `pages` pages from `start` on, which nobody has set, to `entry` (not 0).  Context:
- * by flag.  Cost: linear in pages.  Returns false, nothing changed, if there is no memory for a leaf. */
+/* Sets the entries of `pages` pages from `start` on, which nobody has set, to `entry` (not 0).
+ * Context: by flag.  Cost: linear in pages.  Returns false, nothing changed, if there is no memory
+ * for a leaf. */
 bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags);
 
 /* Makes them 0 again.  Never needs memory; leaves without an entry stay until frames_trim(). */
@@ -65,8 +67,8 @@ static inline uintptr_t frames_get(uintptr_t addr)
 	return __atomic_load_n(&leaf[addr / PORT_PAGE_SIZE % FRAMES_LEAF_SLOTS], __ATOMIC_ACQUIRE);
 }
 
-/* Gives leaves without an entry back to the base arena; returns how many.  Cost: a bit for each leaf
- * there can be. */
+/* Gives leaves without an entry back to the base arena; returns how many.  Cost: a bit for each
+ * leaf there can be. */
 size_t frames_trim(void);
 
 /* Pages of the base arena that the table takes now, its root among them. */

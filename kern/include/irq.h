@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupt vectors: who has which, what is called when one comes, and how often that was, on each core.
+ * Interrupt vectors: who has which, what is called when one comes, and how often that was, on each
+ * core.
  *
  *	unsigned vector = irq_alloc("disk", disk_interrupt, disk);
  *	...
@@ -16,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes the arena and the counters of every core there can be.  Context: boot, once, when base_arena
- * stands. */
+/* Makes the arena and the counters of every core there can be.  Context: boot, once, when
+ * base_arena stands. */
 void irq_init(void);
 
 /*
@@ -38,8 +39,9 @@ struct irq_request {
 	void *arg;
 };
 
-/* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below n, as
- * devices with several messages want them (PCI, MSI).  As irq_alloc() in all else; cost: linear in n. */
+/* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below
+ * n, as devices with several messages want them (PCI, MSI).  As irq_alloc() in all else; cost:
+ * linear in n. */
 unsigned irq_alloc_block(const struct irq_request *requests, size_t n);
 
 /* Takes back a block, whole.  As irq_free(). */

@@ -5,9 +5,9 @@
  *	char *text = kmalloc(length + 1, MEM_WAIT);
  *	kfree(text);
  *
- * Up to KMALLOC_CACHED_MAX bytes come from slab caches, four sizes to a doubling; larger ones straight from
- * kpages_arena.  What kfree() needs to know is in the page frame table.  Any core, any context by flag
- * (arena.h); shortage is NULL by flag, never a panic.
+ * Up to KMALLOC_CACHED_MAX bytes come from slab caches, four sizes to a doubling; larger ones
+ * straight from kpages_arena.  What kfree() needs to know is in the page frame table.  Any core,
+ * any context by flag (arena.h); shortage is NULL by flag, never a panic.
  */
 #ifndef SPANDREL_KMALLOC_H
 #define SPANDREL_KMALLOC_H
@@ -18,32 +18,33 @@
 
 #define KMALLOC_CACHED_MAX PORT_PAGE_SIZE /* bytes */
 
-/* Memory of `size` bytes, aligned to 8, and to its size where that is a power of two.  0 bytes are as good
- * as 1: an address of the caller's own.  Cost: kmem_cache_alloc() and a table lookup; a larger one takes its
- * pages and no more, by arena_alloc(), a power of two by arena_xalloc(), and an entry for the first of them.
- * Only where that takes an index that can't be had (an atomic call's, which may not build one), it takes up to
- * its size more, as arena_alloc(), rather than fail. */
+/* Memory of `size` bytes, aligned to 8, and to its size where that is a power of two.  0 bytes are
+ * as good as 1: an address of the caller's own.  Cost: kmem_cache_alloc() and a table lookup; a
+ * larger one takes its pages and no more, by arena_alloc(), a power of two by arena_xalloc(), and
+ * an entry for the first of them.  Only where that takes an index that can't be had (an atomic
+ * call's, which may not build one), it takes up to its size more, as arena_alloc(), rather than
+ * fail. */
 void *kmalloc(size_t size, unsigned flags) __attribute__((malloc));
 
-/* The same with every byte 0; for n things of `size` bytes, NULL if that is too many to count, even under
- * MEM_WAIT. */
+/* The same with every byte 0; for n things of `size` bytes, NULL if that is too many to count, even
+ * under MEM_WAIT. */
 void *kzalloc(size_t size, unsigned flags) __attribute__((malloc));
 void *kmalloc_array(size_t n, size_t size, unsigned flags) __attribute__((malloc));
 
-/* The same, aligned to `align`, a power of two; above a page, by arena_xalloc(), too, and then it may take up to
- * `align` more.  Panics if it is none. */
+/* The same, aligned to `align`, a power of two; above a page, by arena_xalloc(), too, and then it
+ * may take up to `align` more.  Panics if it is none. */
 void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((malloc));
 
-/* Memory of `size` bytes that begins with what p held, as much of it as fits; p (NULL: nothing) is no longer
- * the caller's, unless the answer is NULL.  Stays in place where the size it has is good for the new one.
- * Size 0 is kfree(). */
+/* Memory of `size` bytes that begins with what p held, as much of it as fits; p (NULL: nothing) is
+ * no longer the caller's, unless the answer is NULL.  Stays in place where the size it has is good
+ * for the new one.  Size 0 is kfree(). */
 void *krealloc(void *p, size_t size, unsigned flags);
 
 /* How many bytes the caller may use of what p is: at least what was asked for. */
 size_t ksize(const void *p);
 
-/* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: at the latest
- * when the slab layer sees it. */
+/* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: at the
+ * latest when the slab layer sees it. */
 void kfree(void *p);
 
 /* Readies slab caches, quantum caches and kmalloc, and fronts the arenas made before that want it.

@@ -6,10 +6,10 @@
  *	...
  *	ktask_join(t);
  *
- * A ktask has a stack of its own, with a guard page below it, and runs until it sleeps (sync.h), yields
- * or ends: it is never preempted, and changes cores nowhere else.  Ready ktasks stand in their core's
- * queue, first come, first run; a core that has nothing to do takes those of others, but never a pinned
- * one.  Interrupts run on the stack of whatever ktask they interrupt.
+ * A ktask has a stack of its own, with a guard page below it, and runs until it sleeps (sync.h),
+ * yields or ends: it is never preempted, and changes cores nowhere else.  Ready ktasks stand in
+ * their core's queue, first come, first run; a core that has nothing to do takes those of others,
+ * but never a pinned one.  Interrupts run on the stack of whatever ktask they interrupt.
  *
  * Context, where nothing else is said: a thread, interrupts on, no spinlock held.
  */
@@ -28,16 +28,16 @@ struct sink;
 
 /* Create */
 
-/* Starts a ktask that runs fn(arg), and ends when that returns.  Somebody must ktask_join() it.  The name
- * is copied.  Returns NULL if there is no memory for it.  Cost: constant with a stack kept for reuse, else
- * linear in a stack's pages. */
+/* Starts a ktask that runs fn(arg), and ends when that returns.  Somebody must ktask_join() it.
+ * The name is copied.  Returns NULL if there is no memory for it.  Cost: constant with a stack kept
+ * for reuse, else linear in a stack's pages. */
 struct ktask *ktask(const char *name, void (*fn)(void *arg), void *arg);
 
 /* The same on core `core` (less than port_core_count()) for good. */
 struct ktask *ktask_pinned(const char *name, void (*fn)(void *arg), void *arg, unsigned core);
 
-/* The same, on any core; nobody joins it, and all of it goes when it ends.  Returns whether there was
- * memory for it. */
+/* The same, on any core; nobody joins it, and all of it goes when it ends.  Returns whether there
+ * was memory for it. */
 bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg);
 
 /* The general form. */
@@ -51,8 +51,8 @@ struct ktask_plan {
 };
 struct ktask *ktask_create(const struct ktask_plan *plan); /* not to be used afterward if detached */
 
-/* Waits until t has ended and lets go of all of it.  Once for each t that isn't detached.  Panics if t is
- * the caller. */
+/* Waits until t has ended and lets go of all of it.  Once for each t that isn't detached.  Panics
+ * if t is the caller. */
 void ktask_join(struct ktask *t);
 
 /* Run */
@@ -84,9 +84,9 @@ struct ktask_stats {
 	uint64_t stack_size;
 };
 
-/* Fills rows[0 .. max) with ktasks in order of id, those with an id of at least `from`; returns how many
- * it filled.  What it shows may be of different moments.  Context: any but an NMI.  Cost: linear in max;
- * a lock is held for at most KTASK_STATS_STEP of them at a time. */
+/* Fills rows[0 .. max) with ktasks in order of id, those with an id of at least `from`; returns how
+ * many it filled.  What it shows may be of different moments.  Context: any but an NMI.  Cost:
+ * linear in max; a lock is held for at most KTASK_STATS_STEP of them at a time. */
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What this kernel asks of a machine beyond the port: cores to start, stacks to switch, a timer, mappings.
+ * What this kernel asks of a machine beyond the port: cores to start, stacks to switch, a timer,
+ * mappings.
  *
  * The subsystem alone (libspandrel.a) needs none of it: kthread.c, init.c and kern/dev are its only
  * users, and arch/x86 and arch/host supply it.
@@ -24,8 +25,8 @@
 
 /* Switching */
 
-/* Readies `f` to run fn(arg) on the stack [stack, stack + size) when it is first switched to; fn must
- * not return. */
+/* Readies `f` to run fn(arg) on the stack [stack, stack + size) when it is first switched to; fn
+ * must not return. */
 void machine_fiber_init(struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg);
 
 /* Makes `f` stand for what runs now: a core's first thread of execution. */
@@ -46,10 +47,11 @@ void machine_set_current(struct ktask *t);
 /* Cores */
 
 /*
- * Starts every other core, one after the other in the order of the firmware's table.  Each gets a stack
- * of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out), unless the machine
- * has stacks of its own for cores, and calls kernel_core_main() on it with interrupts on.  A core that
- * doesn't come up is left out with one plain line.  Returns how many run.  Context: boot, once.
+ * Starts every other core, one after the other in the order of the firmware's table.  Each gets a
+ * stack of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out),
+ * unless the machine has stacks of its own for cores, and calls kernel_core_main() on it with
+ * interrupts on.  A core that doesn't come up is left out with one plain line.  Returns how many
+ * run.  Context: boot, once.
  */
 unsigned machine_cores_start(void *(*stack_alloc)(void));
 
@@ -67,12 +69,13 @@ void machine_core_info(unsigned core, struct machine_core_info *info);
 size_t machine_node_count(void);
 unsigned machine_node_distance(size_t from, size_t to);
 
-/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.  port_core_id()
- * is right, port_core_count() has it. */
+/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.
+ * port_core_id() is right, port_core_count() has it. */
 void kernel_core_main(void) __attribute__((noreturn));
 
-/* Halts until an interrupt or a poke if *idle is still true, without a gap between looking and halting
- * in which one could be missed.  Interrupts are off when it is called and on when it returns. */
+/* Halts until an interrupt or a poke if *idle is still true, without a gap between looking and
+ * halting in which one could be missed.  Interrupts are off when it is called and on when it
+ * returns. */
 void machine_idle(const bool *idle);
 
 /* The timer */
@@ -84,9 +87,9 @@ void kernel_timer(void); /* what the kernel supplies */
 
 /* The console */
 
-/* What the kernel supplies, called as an interrupt: there may be input that port_console_getc(false) hasn't
- * seen, or the input has closed.  It is called at least once after each time that was answered with
- * PORT_CONSOLE_NONE and input came. */
+/* What the kernel supplies, called as an interrupt: there may be input that
+ * port_console_getc(false) hasn't seen, or the input has closed.  It is called at least once after
+ * each time that was answered with PORT_CONSOLE_NONE and input came. */
 void kernel_input(void);
 
 /* Physical memory */
@@ -99,14 +102,14 @@ uintptr_t machine_direct_base(void);
 /* The range machine_map() works on: whole pages, nothing mapped. */
 void machine_va_range(uintptr_t *start, size_t *size);
 
-/* Maps `page`, a page of RAM by its direct-map address, at `va`, readable and writable, for all cores.
- * What an earlier mapping there may have left in any core's TLB is gone when it returns: shootdowns are
- * put off until then, and one clears all that are due.  Takes page tables from the base arena.  Returns
- * 0 or -ENOMEM, nothing mapped.  Context: interrupts on. */
+/* Maps `page`, a page of RAM by its direct-map address, at `va`, readable and writable, for all
+ * cores.  What an earlier mapping there may have left in any core's TLB is gone when it returns:
+ * shootdowns are put off until then, and one clears all that are due.  Takes page tables from the
+ * base arena.  Returns 0 or -ENOMEM, nothing mapped.  Context: interrupts on. */
 int machine_map(uintptr_t va, void *page);
 
-/* Ends the mapping at `va` and returns the page that was mapped there, NULL if none.  Cores may see the
- * page until the next machine_map() at the same place.  Context: any but an NMI. */
+/* Ends the mapping at `va` and returns the page that was mapped there, NULL if none.  Cores may see
+ * the page until the next machine_map() at the same place.  Context: any but an NMI. */
 void *machine_unmap(uintptr_t va);
 
 /* Pages of the base arena that hold page tables: they come as mappings need them, and stay. */
@@ -117,8 +120,8 @@ uint64_t machine_shootdowns(void);
 
 /* Reports */
 
-/* What the kernel supplies: whether `address` lies in the guard page of a ktask's stack, and then whose
- * it is, in words.  Reads without a lock. */
+/* What the kernel supplies: whether `address` lies in the guard page of a ktask's stack, and then
+ * whose it is, in words.  Reads without a lock. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size);
 
 #endif

@@ -43,8 +43,8 @@ struct command {
 	/* Returns NULL, or one plain line that says what was wrong with the call. */
 	const char *(*run)(const struct command_call *call);
 	unsigned flags;
-	/* Offers words for completion of an argument: calls offer() for each that could stand there.
-	 * NULL: none. */
+	/* Offers words for completion of an argument: calls offer() for each that could stand
+	 * there.  NULL: none. */
 	void (*complete)(void (*offer)(void *arg, const char *word), void *arg);
 };
 
@@ -59,8 +59,9 @@ struct command_table {
 /* Adds a table; it stays the caller's and must outlive the monitor. */
 void monitor_add_commands(struct command_table *table);
 
-/* Runs a line: commands separated by `;`.  Prints what they print to the console, and one plain line
- * for what can't be run.  Returns whether every command was run and found its arguments right. */
+/* Runs a line: commands separated by `;`.  Prints what they print to the console, and one plain
+ * line for what can't be run.  Returns whether every command was run and found its arguments
+ * right. */
 bool monitor_run_line(const char *line);
 
 /* Reads and runs lines until input is closed.  It sleeps while there is none. */

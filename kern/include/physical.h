@@ -15,15 +15,15 @@
 
 #include "arena.h"
 
-/* Memory below 4 GiB and below 16 MiB, direct-map addresses, in cache lines: for devices that can't reach
- * more, and no line is shared with what a device doesn't write. */
+/* Memory below 4 GiB and below 16 MiB, direct-map addresses, in cache lines: for devices that can't
+ * reach more, and no line is shared with what a device doesn't write. */
 extern struct arena *dma32_arena, *dma24_arena;
 
 /* Pages by their physical addresses. */
 extern struct arena *phys_arena;
 
-/* Memory in pieces of 2 MiB that start on a multiple of it in physical memory too, so that the direct map's
- * largest common pages cover it. */
+/* Memory in pieces of 2 MiB that start on a multiple of it in physical memory too, so that the
+ * direct map's largest common pages cover it. */
 extern struct arena *large_arena;
 #define LARGE_PAGE_SIZE ((size_t)2 << 20)
 

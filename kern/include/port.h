@@ -7,8 +7,8 @@
  * as `static inline`, and the rest out of line.  It has two halves: the machine, and threads.
  *
  * True for every function here: it may be called in any context (interrupts included) unless its
- * comment says otherwise, it never allocates, never takes a lock the subsystem knows of, and costs a
- * bounded number of instructions.
+ * comment says otherwise, it never allocates, never takes a lock the subsystem knows of, and costs
+ * a bounded number of instructions.
  *
  * Addresses are `uintptr_t`, the port is 64 bits wide, and byte order is little endian.
  */
@@ -63,8 +63,8 @@ void port_irq_restore(port_irq_t saved);
 /* Whether they were on before the port_irq_save() that returned this. */
 bool port_irq_were_enabled(port_irq_t saved);
 
-/* Whether interrupts are on here.  They are off in every interrupt handler and under every spinlock,
- * so this is also whether the caller may sleep. */
+/* Whether interrupts are on here.  They are off in every interrupt handler and under every
+ * spinlock, so this is also whether the caller may sleep. */
 bool port_irq_enabled(void);
 
 /* Whether this core is handling an interrupt (true inside an NMI too), or an NMI. */
@@ -76,12 +76,12 @@ bool port_in_nmi(void);
  *
  *	struct port_stack { void **top, **bottom, **limit; };
  *
- * The pointers are those in [bottom, top); there is room in [top, limit).  port_arch.h defines it and
- * four inlines.  Each is one step to whatever else runs on that core, interrupt handlers and NMIs
- * included: either all of it has happened or nothing has.  A port does it by restarting a sequence that
- * was interrupted (x86: the trap return path goes back to its first instruction), or else by turning
- * interrupts off and on.  Nobody but the stack's core may call them, or look inside, unless that core is
- * stopped at a safe point (port_core_run).
+ * The pointers are those in [bottom, top); there is room in [top, limit).  port_arch.h defines it
+ * and four inlines.  Each is one step to whatever else runs on that core, interrupt handlers and
+ * NMIs included: either all of it has happened or nothing has.  A port does it by restarting a
+ * sequence that was interrupted (x86: the trap return path goes back to its first instruction), or
+ * else by turning interrupts off and on.  Nobody but the stack's core may call them, or look
+ * inside, unless that core is stopped at a safe point (port_core_run).
  *
  *	void *port_stack_pop(struct port_stack *s)          the top one; NULL if there is none
  *	bool port_stack_push(struct port_stack *s, void *p) false if there is no room
@@ -89,9 +89,9 @@ bool port_in_nmi(void);
  *	size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
  *	                     how many it moved: all that were there, or that there was room for, up to n
  *
- * A closed stack, bottom the highest address and limit 0, is empty and full at once: every step on it
- * fails.  With interrupts off, port_stack_close() makes it so, whatever lands in the middle (an NMI), and
- * port_stack_set() lets it stand for other memory, closing it on the way.
+ * A closed stack, bottom the highest address and limit 0, is empty and full at once: every step on
+ * it fails.  With interrupts off, port_stack_close() makes it so, whatever lands in the middle (an
+ * NMI), and port_stack_set() lets it stand for other memory, closing it on the way.
  *
  *	void port_stack_close(struct port_stack *s)
  *	void port_stack_set(struct port_stack *s, void **bottom, void **top, void **limit)
@@ -105,12 +105,13 @@ uint64_t port_stack_restarts(unsigned core);
 /* One turn of a loop that waits for another core. */
 void port_pause(void);
 
-/* Waits with port_pause() until *word is `value`, which another core makes it, and acquires what that core
- * released with it. */
+/* Waits with port_pause() until *word is `value`, which another core makes it, and acquires what
+ * that core released with it. */
 void port_pause_until(const uint32_t *word, uint32_t value);
 
 /* Waits until the next interrupt or poke.  Context: not in an interrupt, not under a spinlock.  It
- * may return early, so it stands in a loop.  Where no interrupt is ever enabled it is a port_pause(). */
+ * may return early, so it stands in a loop.  Where no interrupt is ever enabled it is a
+ * port_pause(). */
 void port_halt(void);
 
 /* Nanoseconds since the kernel was entered; never runs backward on a core. */
@@ -162,26 +163,26 @@ void port_stop(int code) __attribute__((noreturn));
 void port_reboot(void) __attribute__((noreturn));
 
 /*
- * Threads.  sync.c makes every sleeping lock of these five; kthread.c supplies them for this kernel,
- * another kernel supplies its own.
+ * Threads.  sync.c makes every sleeping lock of these five; kthread.c supplies them for this
+ * kernel, another kernel supplies its own.
  */
 
 /* The running thread; in an interrupt, the interrupted one.  NULL while there are no threads yet. */
 port_thread_t *port_thread_self(void);
 
-/* Sleeps until another core, thread or interrupt has called port_thread_unblock() on this thread since
- * its last port_thread_block() returned, or until port_ns() reaches `deadline` (PORT_FOREVER: never).
- * It may return early, so it stands in a loop that looks at what it waits for.  Context: a thread,
- * interrupts on, no spinlock held. */
+/* Sleeps until another core, thread or interrupt has called port_thread_unblock() on this thread
+ * since its last port_thread_block() returned, or until port_ns() reaches `deadline` (PORT_FOREVER:
+ * never).  It may return early, so it stands in a loop that looks at what it waits for.  Context: a
+ * thread, interrupts on, no spinlock held. */
 #define PORT_FOREVER UINT64_MAX
 void port_thread_block(uint64_t deadline);
 
-/* Ends the next or the current port_thread_block() of `thread`, which must still exist.  Calls don't
- * add up.  Context: any but an NMI; spinlocks may be held. */
+/* Ends the next or the current port_thread_block() of `thread`, which must still exist.  Calls
+ * don't add up.  Context: any but an NMI; spinlocks may be held. */
 void port_thread_unblock(port_thread_t *thread);
 
-/* Starts a thread that runs fn(arg) and ends when that returns.  The name is copied.  Returns false if
- * there is no memory for it.  Context: a thread, interrupts on. */
+/* Starts a thread that runs fn(arg) and ends when that returns.  The name is copied.  Returns false
+ * if there is no memory for it.  Context: a thread, interrupts on. */
 bool port_thread_spawn(const char *name, void (*fn)(void *arg), void *arg);
 
 /* Words each thread keeps for the subsystem, 0 at first.  While there are no threads, the boot core's. */

@@ -5,8 +5,8 @@
 #ifndef SPANDREL_QCACHE_H
 #define SPANDREL_QCACHE_H
 
-/* Has arenas fronted by quantum caches from now on, and those that stand and want it too.  Context: boot,
- * once, when slab caches work. */
+/* Has arenas fronted by quantum caches from now on, and those that stand and want it too.  Context:
+ * boot, once, when slab caches work. */
 void qcache_init(void);
 
 #endif

@@ -7,11 +7,11 @@
  *	kmem_cache_free(files, f);
  *	kmem_cache_destroy(files);
  *
- * Any core may use any cache at once.  What is hot takes no lock and leaves interrupts on: each core has
- * two magazines of objects for each cache.  Behind them stand the depot, with full and empty magazines, and
- * the slab layer, which cuts objects out of slabs it takes from the cache's source arena.  Nothing is ever
- * written into free objects, so objects need not be memory: IDs and address ranges work alike.
- * kern/src/slab.c opens with the theory.
+ * Any core may use any cache at once.  What is hot takes no lock and leaves interrupts on: each
+ * core has two magazines of objects for each cache.  Behind them stand the depot, with full and
+ * empty magazines, and the slab layer, which cuts objects out of slabs it takes from the cache's
+ * source arena.  Nothing is ever written into free objects, so objects need not be memory: IDs and
+ * address ranges work alike.  kern/src/slab.c opens with the theory.
  */
 #ifndef SPANDREL_SLAB_H
 #define SPANDREL_SLAB_H
@@ -24,8 +24,9 @@
 
 struct kmem_cache;
 
-/* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.  `flags` are
- * MEM_ATOMIC for objects that are only being laid up in a magazine.  Called with no lock held. */
+/* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.
+ * `flags` are MEM_ATOMIC for objects that are only being laid up in a magazine.  Called with no
+ * lock held. */
 typedef int (*kmem_ctor_fn)(void *object, void *priv, unsigned flags);
 /* Undoes it when the object goes back to the slab layer.  Must not sleep. */
 typedef void (*kmem_dtor_fn)(void *object, void *priv);
@@ -47,17 +48,18 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 
 /*
  * Makes a cache of objects of `obj_size` units (bytes, for memory), each starting on a multiple of
- * `align`, a power of two that divides the source's quantum (0: 8 for memory, 1 for all else).  Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
+ * `align`, a power of two that divides the source's quantum (0: 8 for memory, 1 for all else).
+ * Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
  *
- * Context: not in an interrupt; may sleep.  Cost: linear in the cores there can be.  Returns NULL if there
- * is no memory for it.  Panics on an obj_size of 0, an align that is no power of two or that the source
- * can't meet, and an unknown flag.
+ * Context: not in an interrupt; may sleep.  Cost: linear in the cores there can be.  Returns NULL
+ * if there is no memory for it.  Panics on an obj_size of 0, an align that is no power of two or
+ * that the source can't meet, and an unknown flag.
  */
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
-/* The same in storage of the caller's, which stays his: sizeof(struct kmem_cache) bytes (slab_impl.h) that
- * need not be cleared, and end with __kmem_cache_destroy(). */
+/* The same in storage of the caller's, which stays his: sizeof(struct kmem_cache) bytes
+ * (slab_impl.h) that need not be cleared, and end with __kmem_cache_destroy(). */
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *cache, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
@@ -66,11 +68,11 @@ struct kmem_cache *__kmem_cache_create(struct kmem_cache *cache, const char *nam
 /*
  * Hands out an object, constructed.
  *
- * Context: by flag (arena.h), any fit left out; in an NMI only what this core's magazine holds, else
- * NULL.  Cost: a few instructions; every few dozen allocations a lock or two, and a slab's worth of the
- * source's time when a slab is needed.  Returns NULL on shortage, by flag, or if the constructor failed.
- * Panics on not exactly one memory flag, on MEM_WAIT where sleeping is illegal, and on a constructor that
- * fails under MEM_WAIT.
+ * Context: by flag (arena.h), any fit left out; in an NMI only what this core's magazine holds,
+ * else NULL.  Cost: a few instructions; every few dozen allocations a lock or two, and a slab's
+ * worth of the source's time when a slab is needed.  Returns NULL on shortage, by flag, or if the
+ * constructor failed.  Panics on not exactly one memory flag, on MEM_WAIT where sleeping is
+ * illegal, and on a constructor that fails under MEM_WAIT.
  */
 void *kmem_cache_alloc(struct kmem_cache *cache, unsigned flags);
 
@@ -78,16 +80,17 @@ void *kmem_cache_alloc(struct kmem_cache *cache, unsigned flags);
 void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 
 /*
- * Takes back an object, which must be as constructed.  Context: any, NMIs included: there, beyond the
- * hot path, the object waits (up to KMEM_DEFERRED_MAX do, for each core) until that core uses the cache
- * again.  Cost: as kmem_cache_alloc().  Never needs memory.  Panics, naming cache, address and caller, on
- * what isn't an object of this cache, and on what is free: at the latest when the slab layer sees it.
+ * Takes back an object, which must be as constructed.  Context: any, NMIs included: there, beyond
+ * the hot path, the object waits (up to KMEM_DEFERRED_MAX do, for each core) until that core uses
+ * the cache again.  Cost: as kmem_cache_alloc().  Never needs memory.  Panics, naming cache,
+ * address and caller, on what isn't an object of this cache, and on what is free: at the latest
+ * when the slab layer sees it.
  */
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 #define KMEM_DEFERRED_MAX 64
 
-/* Fills objects[0 .. n) and returns how many it could: all of them, or fewer only on shortage (never
- * under MEM_WAIT).  Cheaper for each than one by one.  As kmem_cache_alloc() in all else. */
+/* Fills objects[0 .. n) and returns how many it could: all of them, or fewer only on shortage
+ * (never under MEM_WAIT).  Cheaper for each than one by one.  As kmem_cache_alloc() in all else. */
 size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, void **objects, size_t n, unsigned flags);
 
 /* Takes back objects[0 .. n).  As kmem_cache_free() in all else. */
@@ -96,9 +99,10 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, void *const *objects, size_t
 /* Keep and give back */
 
 /*
- * Has the cache keep slabs for at least n objects, live ones included, from now on: as long as no more are
- * out, in callers' hands and other cores' magazines together, no allocation asks the source.  0 lifts it.
- * Context: by flag.  Returns 0, or -ENOMEM, nothing reserved then and what was before lifted.
+ * Has the cache keep slabs for at least n objects, live ones included, from now on: as long as no
+ * more are out, in callers' hands and other cores' magazines together, no allocation asks the
+ * source.  0 lifts it.  Context: by flag.  Returns 0, or -ENOMEM, nothing reserved then and what
+ * was before lifted.
  */
 int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 
@@ -115,8 +119,9 @@ enum kmem_pressure {
 	KMEM_REAP_ALL,	 /* and those of all cores, each taken at a safe point */
 };
 
-/* Asks the owner, then gives idle objects back to the slab layer and empty slabs back to the source.
- * Returns how many units went back to the source.  Context: not in an interrupt, interrupts on. */
+/* Asks the owner, then gives idle objects back to the slab layer and empty slabs back to the
+ * source.  Returns how many units went back to the source.  Context: not in an interrupt,
+ * interrupts on. */
 size_t kmem_cache_reap(struct kmem_cache *cache, enum kmem_pressure pressure);
 
 /* kmem_cache_reap() for every cache, then frame-table leaves that stand empty. */
@@ -153,16 +158,16 @@ struct kmem_cache_stats {
 /* Fills *stats.  Context: not in an interrupt.  Cost: linear in cores. */
 void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *stats);
 
-/* Fills rows[0 .. max) with every cache, in the order of the arena tree, and returns how many there are.
- * Allocates nothing.  Context: not in an interrupt. */
+/* Fills rows[0 .. max) with every cache, in the order of the arena tree, and returns how many there
+ * are.  Allocates nothing.  Context: not in an interrupt. */
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max);
 
 /* The same after a panic, when nobody runs: fn sees every cache of `source`, without a lock. */
 void kmem_cache_peek(const struct arena *source,
 	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg);
 
-/* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed until
- * the next is asked for; who stops early calls kmem_cache_unpin(). */
+/* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed
+ * until the next is asked for; who stops early calls kmem_cache_unpin(). */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *cache);
 void kmem_cache_unpin(struct kmem_cache *cache);
 
@@ -176,25 +181,26 @@ struct kmem_object {
 /* Whether addr lies in a slab of the cache, and then where.  Context: not in an interrupt.  Constant. */
 bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_object *where);
 
-/* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one that
- * fails, having said on `sink` (may be NULL) where.  Context: not in an interrupt; needs no memory.  Cost:
- * linear in slabs; a lock is held for a bounded number of them at a time, so sums are compared only if
- * nothing changed meanwhile. */
+/* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one
+ * that fails, having said on `sink` (may be NULL) where.  Context: not in an interrupt; needs no
+ * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums
+ * are compared only if nothing changed meanwhile. */
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 
 /* Destroy */
 
 /*
- * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live objects, or
- * while kmem_cache_next() stands on it, it is left as it was, the console says what is live, and the
- * answer is -EBUSY; otherwise 0.  Context: not in an interrupt, interrupts on; for 0, nobody else may use
- * the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create made.
+ * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live
+ * objects, or while kmem_cache_next() stands on it, it is left as it was, the console says what is
+ * live, and the answer is -EBUSY; otherwise 0.  Context: not in an interrupt, interrupts on; for 0,
+ * nobody else may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
+ * made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);
 int __kmem_cache_destroy(struct kmem_cache *cache);
 
-/* Links a cache in the list of those that draw slabs from `source`, so that the tree is true; creating and
- * destroying does it. */
+/* Links a cache in the list of those that draw slabs from `source`, so that the tree is true;
+ * creating and destroying does it. */
 void add_importing_slab(struct arena *source, struct kmem_cache *cache);
 void del_importing_slab(struct arena *source, struct kmem_cache *cache);
 

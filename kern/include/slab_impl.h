@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The body of a cache: for those who place one themselves (__kmem_cache_create), for the hot path, and for
- * the files of kern/src that make up the slab module and what stands on it.
+ * The body of a cache: for those who place one themselves (__kmem_cache_create), for the hot path,
+ * and for the files of kern/src that make up the slab module and what stands on it.
  */
 #ifndef SPANDREL_SLAB_IMPL_H
 #define SPANDREL_SLAB_IMPL_H
@@ -28,8 +28,8 @@ struct magazine {
 #define MAGAZINE_CLASSES 5 /* of 14, 30, 62, 126 and 254 rounds: with the header, powers of two bytes */
 #define MAGAZINE_ROUNDS(class) (((size_t)16 << (class)) - 2)
 
-/* What one core has of a cache.  Only that core touches it, or the one that stopped it at a safe point;
- * the counters may be read from anywhere. */
+/* What one core has of a cache.  Only that core touches it, or the one that stopped it at a safe
+ * point; the counters may be read from anywhere. */
 struct kmem_core {
 	struct arena_rounds rounds; /* the rounds of `loaded`; first, as in a quantum cache the arena finds it */
 	struct magazine *loaded, *previous; /* previous is full or empty */
@@ -79,8 +79,9 @@ struct slab_outside {
 #define SLAB_OUTSIDE_OBJECTS (SLAB_OUTSIDE_WORDS * 64)
 #define SLAB_OUTSIDE_SIZE (sizeof(struct slab_outside) + SLAB_OUTSIDE_WORDS * sizeof(uint64_t))
 
-/* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks of a
- * power of two units that are no smaller than a slab, so that a slab touches two of them at most. */
+/* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks
+ * of a power of two units that are no smaller than a slab, so that a slab touches two of them at
+ * most. */
 #define SLAB_HASH_SMALL 64  /* buckets in the cache itself; there are never fewer */
 #define SLAB_HASH_SEGMENTS 40
 struct slab_hash {
@@ -150,8 +151,8 @@ struct kmem_cache {
 size_t slab_take(struct kmem_cache *c, void **objects, size_t n);
 /* The same from slabs there are alone; interrupts may be off. */
 size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n);
-/* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what isn't a
- * used object. */
+/* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what
+ * isn't a used object. */
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller);
 /* Gives slabs beyond what is to be kept back to the source; with `all`, every empty one the reserve
  * doesn't need.  Returns the units that went back. */
@@ -204,8 +205,8 @@ void slab_hash_insert(
 	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory);
 /* Takes it out; returns memory that is no longer needed. */
 struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size);
-/* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no longer
- * needed. */
+/* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no
+ * longer needed. */
 bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
 /* The chain of a hash that, masked, isn't the number of a bucket in the cache itself. */
 struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked);
@@ -233,8 +234,8 @@ void magazine_cores_end(struct kmem_cache *c);
 void magazine_drain_depot(struct kmem_cache *c, bool all);
 /* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
-/* From when this returns until it is undone, no core puts anything into a magazine or takes it out.  What
- * is done several times is to be undone as often. */
+/* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
+ * What is done several times is to be undone as often. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
 
 static inline bool kmem_is_slow(const struct kmem_cache *c)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Fair spinlocks: cores enter in the order they came (ticket locks; Mellor-Crummey and Scott, "Algorithms
- * for Scalable Synchronization", TOCS 9(1), 1991, section 2.2).
+ * Fair spinlocks: cores enter in the order they came (ticket locks; Mellor-Crummey and Scott,
+ * "Algorithms for Scalable Synchronization", TOCS 9(1), 1991, section 2.2).
  *
  *	struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
  *	port_irq_t irq = spin_lock(&lock);
@@ -13,9 +13,9 @@
  * Context: any but an NMI.  Cost: constant, uncontended; each core ahead holds it for one bounded
  * step.
  *
- * In a build with SPANDREL_DEBUG a lock knows its holder and where it was taken, and its class; taking
- * one out of the order of classes, taking one twice and releasing what isn't held are panics that name
- * both places.
+ * In a build with SPANDREL_DEBUG a lock knows its holder and where it was taken, and its class;
+ * taking one out of the order of classes, taking one twice and releasing what isn't held are panics
+ * that name both places.
  */
 #ifndef SPANDREL_SPINLOCK_H
 #define SPANDREL_SPINLOCK_H
@@ -29,8 +29,8 @@
 #define SPANDREL_DEBUG 0
 #endif
 
-/* Classes, in the order in which they may be taken: never one while another of its own class or of one
- * below it here is held. */
+/* Classes, in the order in which they may be taken: never one while another of its own class or of
+ * one below it here is held. */
 enum spin_class {
 	SPIN_DEPOT,	/* a cache's depot */
 	SPIN_SLAB,	/* a cache's slab layer */
@@ -66,8 +66,8 @@ void spin_debug_check(struct spinlock *l);
 void spin_debug_check_nested(struct spinlock *l);
 void spin_debug_taken(struct spinlock *l);
 void spin_debug_released(struct spinlock *l);
-/* Panics if this core holds a spinlock: stands before a call into code of others (afunc, ffunc, ctor,
- * dtor, a front, a callback). */
+/* Panics if this core holds a spinlock: stands before a call into code of others (afunc, ffunc,
+ * ctor, dtor, a front, a callback). */
 void spin_assert_none_held(void);
 #else
 static inline void spin_debug_check(struct spinlock *l)

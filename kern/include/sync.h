@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Locks and signals that sleep: qlocks, semaphores, condition variables, rendez, reader-writer locks.
+ * Locks and signals that sleep: qlocks, semaphores, condition variables, rendez, reader-writer
+ * locks.
  *
  *	static struct qlock lock = QLOCK_INIT(lock);
  *	static struct condvar not_empty = CONDVAR_INIT(not_empty);
@@ -15,11 +16,11 @@
  * overtaken.  A sleeper's record lies on its own stack: sleeping and waking allocate nothing.  Of a
  * wake-up and a deadline that meet, exactly one wins, and nothing that was handed over is lost.
  *
- * Contexts.  What may sleep is for threads, with interrupts on and no spinlock held; that is checked at
- * entry, whether or not it comes to sleeping, and its violation is a panic that names the caller.  While
- * there are no threads yet (boot), it may be called so long as it need not sleep.  What wakes (up,
- * signal, broadcast, wakeup) and what only tries is legal in interrupts and under spinlocks of a class
- * before SPIN_SYNC.  Nothing here is for NMIs.
+ * Contexts.  What may sleep is for threads, with interrupts on and no spinlock held; that is
+ * checked at entry, whether or not it comes to sleeping, and its violation is a panic that names
+ * the caller.  While there are no threads yet (boot), it may be called so long as it need not
+ * sleep.  What wakes (up, signal, broadcast, wakeup) and what only tries is legal in interrupts and
+ * under spinlocks of a class before SPIN_SYNC.  Nothing here is for NMIs.
  *
  * Deadlines are moments of port_ns(); PORT_FOREVER is none; one that has passed makes a try of it.
  * Cost: constant but where said.
@@ -60,8 +61,8 @@ void qlock_lock(struct qlock *q);
 /* Whether it could be taken at once.  Context: a thread; never sleeps. */
 bool qlock_trylock(struct qlock *q);
 
-/* Hands the lock to the first sleeper, who holds it from then on.  Context: the thread that took it.
- * Panics if that isn't the caller. */
+/* Hands the lock to the first sleeper, who holds it from then on.  Context: the thread that took
+ * it.  Panics if that isn't the caller. */
 void qlock_unlock(struct qlock *q);
 
 /* For assertions. */
@@ -77,8 +78,8 @@ struct semaphore {
 
 void sem_init(struct semaphore *s, size_t count);
 
-/* Takes n from the count, together: sleeps until its turn has come and the count has n.  Who wants much
- * isn't starved by those behind who want little.  Context: may sleep. */
+/* Takes n from the count, together: sleeps until its turn has come and the count has n.  Who wants
+ * much isn't starved by those behind who want little.  Context: may sleep. */
 void sem_down(struct semaphore *s, size_t n);
 
 /* The same until the deadline; returns whether it took n. */
@@ -87,8 +88,8 @@ bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline);
 /* Takes n if nobody waits and the count has n now; returns whether it did.  Context: any. */
 bool sem_trydown(struct semaphore *s, size_t n);
 
-/* Adds n to the count and serves sleepers in order.  Context: any.  Cost: linear in those served, in
- * steps of at most SYNC_STEP under the lock. */
+/* Adds n to the count and serves sleepers in order.  Context: any.  Cost: linear in those served,
+ * in steps of at most SYNC_STEP under the lock. */
 void sem_up(struct semaphore *s, size_t n);
 #define SYNC_STEP 16
 
@@ -112,9 +113,9 @@ void cv_wait(struct condvar *cv, struct qlock *q);
 /* The same until the deadline; returns whether it was woken.  The qlock is held either way. */
 bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline);
 
-/* Wakes the first sleeper; every one that sleeps now.  The qlock need not be held, but then what they
- * wait for must have been changed under something the sleepers look at under the qlock.  Context: any.
- * Cost: broadcast is linear in sleepers, in steps of SYNC_STEP. */
+/* Wakes the first sleeper; every one that sleeps now.  The qlock need not be held, but then what
+ * they wait for must have been changed under something the sleepers look at under the qlock.
+ * Context: any.  Cost: broadcast is linear in sleepers, in steps of SYNC_STEP. */
 void cv_signal(struct condvar *cv);
 void cv_broadcast(struct condvar *cv);
 
@@ -127,9 +128,9 @@ struct rendez {
 
 void rendez_init(struct rendez *r);
 
-/* Sleeps until condition(arg) is true.  It is called with no lock held, before sleeping and after each
- * wake-up, and may not sleep.  Who makes it true calls rendez_wakeup() afterward; a wake-up that comes
- * between the look and the sleep isn't missed.  Context: may sleep. */
+/* Sleeps until condition(arg) is true.  It is called with no lock held, before sleeping and after
+ * each wake-up, and may not sleep.  Who makes it true calls rendez_wakeup() afterward; a wake-up
+ * that comes between the look and the sleep isn't missed.  Context: may sleep. */
 void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg);
 
 /* The same until the deadline; returns whether the condition held when last looked at. */
@@ -152,8 +153,8 @@ struct rwlock {
 
 void rwlock_init(struct rwlock *l);
 
-/* A reader may not take it again while it holds it: a writer may have come in between.  Context: may
- * sleep. */
+/* A reader may not take it again while it holds it: a writer may have come in between.  Context:
+ * may sleep. */
 void rwlock_read(struct rwlock *l);
 void rwlock_write(struct rwlock *l);
 
@@ -168,8 +169,8 @@ void rwlock_write_done(struct rwlock *l);
 
 /* For others who make such things */
 
-/* Panics unless the caller may sleep: a thread or boot, interrupts on, not in an interrupt.  `what` is
- * named, and `caller`. */
+/* Panics unless the caller may sleep: a thread or boot, interrupts on, not in an interrupt.  `what`
+ * is named, and `caller`. */
 void sync_check_may_sleep(const char *what, void *caller);
 
 #endif

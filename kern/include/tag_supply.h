@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.  The
- * nodes of indexes (btag_index.c) come from a second one: while idle, a node is a larger tag.
+ * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.
+ * The nodes of indexes (btag_index.c) come from a second one: while idle, a node is a larger tag.
  *
- * It is a pool and nothing more: arena.c puts pages of the base arena in and takes tags out, under the
- * supply's lock.  A tag's page is found by rounding its address down.
+ * It is a pool and nothing more: arena.c puts pages of the base arena in and takes tags out, under
+ * the supply's lock.  A tag's page is found by rounding its address down.
  *
  * Lock order: the supply's lock comes before the base arena's (a page is fetched under it), and is
  * never taken under any arena's.
@@ -27,9 +27,9 @@ struct tag_page {
 _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
 
 /*
- * Pages by idle tags: list i < TAG_SUPPLY_LISTS - 1 has those with 8 * i + 1 to 8 * i + 8, the last one
- * those with nothing but idle tags.  Tags are taken from the fullest page, so that others become idle as a
- * whole and can go back.
+ * Pages by idle tags: list i < TAG_SUPPLY_LISTS - 1 has those with 8 * i + 1 to 8 * i + 8, the last
+ * one those with nothing but idle tags.  Tags are taken from the fullest page, so that others
+ * become idle as a whole and can go back.
  */
 #define TAG_SUPPLY_LISTS (TAG_PAGE_TAGS / 8 + 2)
 

@@ -44,8 +44,8 @@ struct test {
 void test_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, cold, format(printf, 3, 4)));
 
-/* Runs fn(arg) as a part of the running test: to its end, to its first failed check, or to a panic that
- * nobody catches, which fails it.  Every thread that checks something does so inside one
+/* Runs fn(arg) as a part of the running test: to its end, to its first failed check, or to a panic
+ * that nobody catches, which fails it.  Every thread that checks something does so inside one
  * (tests/unit/threads.h).  `number` tells parts' chances apart: 0 is the test's own. */
 void test_run_part(unsigned number, void (*fn)(void *arg), void *arg);
 
@@ -98,8 +98,8 @@ void test_check_contains(
 uint64_t test_random(void);
 uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 
-/* How many operations a randomised test does: `full` of them, or a part, where the run is a slow one
- * (test_divisor= on the command line). */
+/* How many operations a randomised test does: `full` of them, or a part, where the run is a slow
+ * one (test_divisor= on the command line). */
 size_t test_ops(size_t full);
 
 /* What the world sets before it runs tests. */
@@ -109,8 +109,8 @@ struct test_config {
 };
 extern struct test_config test_config;
 
-/* What stands around each test.  `begin` counts what is in use; `end` counts again and returns NULL,
- * or says in one line what leaked or which invariant broke. */
+/* What stands around each test.  `begin` counts what is in use; `end` counts again and returns
+ * NULL, or says in one line what leaked or which invariant broke. */
 struct test_fence {
 	void (*begin)(void);
 	const char *(*end)(void);

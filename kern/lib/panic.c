@@ -87,8 +87,8 @@ static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	port_stop(PORT_STOP_PANIC);
 }
 
-/* Whether this core is to report.  Others that panic at the same time wait for it to freeze them; one
- * that panics while it reports is answered no. */
+/* Whether this core is to report.  Others that panic at the same time wait for it to freeze them;
+ * one that panics while it reports is answered no. */
 static bool claim_report(void)
 {
 	unsigned nobody = NOBODY, me = port_core_id();

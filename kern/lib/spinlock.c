@@ -2,13 +2,13 @@
 /*
  * What debug builds check about spinlocks.
  *
- * The locks a thread of execution holds are a chain, the last one taken first, that hangs off one of
- * the thread's words.  A handler that interrupts the thread uses the same word: while a lock is held no
- * interrupt comes, so the chain is empty then.  A chain descends in the order of classes, so its first
- * lock tells whether another may be taken.
+ * The locks a thread of execution holds are a chain, the last one taken first, that hangs off one
+ * of the thread's words.  A handler that interrupts the thread uses the same word: while a lock is
+ * held no interrupt comes, so the chain is empty then.  A chain descends in the order of classes,
+ * so its first lock tells whether another may be taken.
  *
- * A violation is reported with the chain as it is: the caller of the function that panics still holds
- * what it held.
+ * A violation is reported with the chain as it is: the caller of the function that panics still
+ * holds what it held.
  */
 #include "spinlock.h"
 
@@ -49,8 +49,8 @@ static bool is_mine(struct spinlock *l)
 	return __atomic_load_n(&l->holder, __ATOMIC_RELAXED) == my_word();
 }
 
-/* What was meant to be taken doesn't stay taken: interrupts are as before the panic, for who catches it
- * returns to where the port says. */
+/* What was meant to be taken doesn't stay taken: interrupts are as before the panic, for who
+ * catches it returns to where the port says. */
 static void check(struct spinlock *l, bool nested, void *site)
 {
 	struct spinlock *last = last_taken();

@@ -135,8 +135,8 @@ static void end_fence(void)
 		test_fail(running->file, 0, "afterward: %s", wrong);
 }
 
-/* The seed is mixed with the name, so that a test meets the same chances whichever others run, and with
- * the part's number, so that each has its own. */
+/* The seed is mixed with the name, so that a test meets the same chances whichever others run, and
+ * with the part's number, so that each has its own. */
 static uint64_t seed_of(unsigned number)
 {
 	uint64_t mixed = test_config.seed ^ hash_bytes(running->name, strlen(running->name));

@@ -2,11 +2,12 @@
 /*
  * Alarms: each core's in a balanced tree by deadline, the core's timer set for the first.
  *
- * The timer may ring too early or for nothing, as when the first alarm was cancelled by another core, which
- * can't reach this one's timer; then it is set for the next.  It never stands later than the first alarm.
+ * The timer may ring too early or for nothing, as when the first alarm was cancelled by another
+ * core, which can't reach this one's timer; then it is set for the next.  It never stands later
+ * than the first alarm.
  *
- * A handler runs with no lock held.  While it does, `running` tells cancellers so, who wait; the handler's
- * own core need not wait for itself, since there it could only be the handler that asks.
+ * A handler runs with no lock held.  While it does, `running` tells cancellers so, who wait; the
+ * handler's own core need not wait for itself, since there it could only be the handler that asks.
  */
 #include "alarm.h"
 

@@ -5,84 +5,89 @@
  * CONCEPTS
  *
  * An arena hands out pieces of a set of integers.  The set is a union of spans, half-open intervals
- * [a, b); a span is cut, without gaps, into segments, each free or used; sizes and starts of segments
- * are multiples of the arena's quantum.  To allocate is to cut a used segment out of a free one; to
- * free is to make it free again and join it with its free neighbours.
+ * [a, b); a span is cut, without gaps, into segments, each free or used; sizes and starts of
+ * segments are multiples of the arena's quantum.  To allocate is to cut a used segment out of a
+ * free one; to free is to make it free again and join it with its free neighbours.
  *
  *	     span                                              span
  *	     |  used  | free |    used    | used |     free     |  | free |
  *	-----+--------+------+------------+------+--------------+--+------+-----> integers
  *
- * Spans are either added by hand or imported: an arena with a source takes a span from it, by afunc,
- * when it has nothing that serves, and gives it back, by ffunc, when the span is wholly free.  So
- * arenas form a tree, and memory moves along its edges.  At the root of all memory stands the base
- * arena: its spans are RAM, and beneath it lies nothing.
+ * Spans are either added by hand or imported: an arena with a source takes a span from it, by
+ * afunc, when it has nothing that serves, and gives it back, by ffunc, when the span is wholly
+ * free.  So arenas form a tree, and memory moves along its edges.  At the root of all memory stands
+ * the base arena: its spans are RAM, and beneath it lies nothing.
  *
- * Not quite every span that becomes free goes back at once: an arena retains a few, 32 quanta of its
- * source's together, so that one that is emptied and filled again and again doesn't ask its source each time.
- * arena_reap() takes those, and all else an arena has and doesn't need.
+ * Not quite every span that becomes free goes back at once: an arena retains a few, 32 quanta of
+ * its source's together, so that one that is emptied and filled again and again doesn't ask its
+ * source each time.  arena_reap() takes those, and all else an arena has and doesn't need.
  *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
  * that an arena can hand out what isn't memory, or memory that nobody may touch.
  *
  * REPRESENTATION
  *
- * The segment store (btag.h) keeps an arena's tags four ways at once: all in one list in address order;
- * free ones in bins by size, with a bitmap of the bins that hold any; used ones in a hash by start;
- * spans in a balanced tree by start.  It works under the arena's lock with tags and nodes that are in its hand
- * (its spare ones) and calls nobody.
+ * The segment store (btag.h) keeps an arena's tags four ways at once: all in one list in address
+ * order; free ones in bins by size, with a bitmap of the bins that hold any; used ones in a hash by
+ * start; spans in a balanced tree by start.  It works under the arena's lock with tags and nodes
+ * that are in its hand (its spare ones) and calls nobody.
  *
  * Tags come from the tag supply of the nearest base arena: pages of the base, each full of tags.  A
- * base arena takes its tag pages from itself.  Its first pages hold the arena, the supply and the first
- * tags, among them the tag of the used segment that those pages are: no step of its creation differs
- * from what any arena does later but for where the first tags came from.
+ * base arena takes its tag pages from itself.  Its first pages hold the arena, the supply and the
+ * first tags, among them the tag of the used segment that those pages are: no step of its creation
+ * differs from what any arena does later but for where the first tags came from.
  *
- * An arena that is asked for the smallest segment that serves, or the next, or the lowest under constraints, comes
- * to have an index of its free segments: trees of nodes that lie apart from the tags (btag_index.c).  Most arenas
- * are only asked for a size, and never need one.
+ * An arena that is asked for the smallest segment that serves, or the next, or the lowest under
+ * constraints, comes to have an index of its free segments: trees of nodes that lie apart from the
+ * tags (btag_index.c).  Most arenas are only asked for a size, and never need one.
  *
  * The segment store is in btag.c (order, spans), btag_fit.c (bins), btag_hash.c, btag_index.c with
- * btag_search.c and btag_triple.c (what the index is for); btag_quick.h has the paths that most calls take.
+ * btag_search.c and btag_triple.c (what the index is for); btag_quick.h has the paths that most
+ * calls take.
  *
- * Words.  An instant fit takes the first segment that surely serves, in constant time (COST).  A next fit takes
- * the lowest place above what the last one took.  A hold is what is done between taking an arena's lock and
- * letting it go.  A poke asks reclaim, a thread of its own, to see to an arena.
+ * Words.  An instant fit takes the first segment that surely serves, in constant time (COST).  A
+ * next fit takes the lowest place above what the last one took.  A hold is what is done between
+ * taking an arena's lock and letting it go.  A poke asks reclaim, a thread of its own, to see to an
+ * arena.
  *
  * HOW A CONSTRAINED REQUEST IS SERVED
  *
- * arena_xalloc() may ask that the result be equal to `phase` modulo `align`, lie in a window [min, max), and
- * cross no multiple of `nocross`.  Align, phase and the quantum make one arithmetic progression of possible
- * starts.  That and nocross, all but size and window, is called a triple (btag_triple.c).  What the largest
- * request is that one free segment can serve under a triple is a formula, and it serves everything up to that.
- * So an index of the segments can keep a triple: each node of its tree by address then holds the largest request
- * that its subtree can serve under it.  It keeps the BTAG_TRIPLES last used.
+ * arena_xalloc() may ask that the result be equal to `phase` modulo `align`, lie in a window [min,
+ * max), and cross no multiple of `nocross`.  Align, phase and the quantum make one arithmetic
+ * progression of possible starts.  That and nocross, all but size and window, is called a triple
+ * (btag_triple.c).  What the largest request is that one free segment can serve under a triple is a
+ * formula, and it serves everything up to that.  So an index of the segments can keep a triple:
+ * each node of its tree by address then holds the largest request that its subtree can serve under
+ * it.  It keeps the BTAG_TRIPLES last used.
  *
  * In this arena, then:
  *
- *  1. If the index stands and keeps the triple: down one path of the tree, guided by those maxima, to the lowest
- *     segment that serves.  A window cuts at most two segments in part, those at its ends, and these are looked
- *     at by themselves.  That nothing serves shows on the same path.
- *  2. Else, without a window: an instant fit for the size and the most that a start can have to move within a
- *     segment.  What it finds can't fail.
- *  3. Else, if the index stands: the triple is added to it, a few segments for each hold, and then 1 applies.
+ *  1. If the index stands and keeps the triple: down one path of the tree, guided by those maxima,
+ *     to the lowest segment that serves.  A window cuts at most two segments in part, those at its
+ *     ends, and these are looked at by themselves.  That nothing serves shows on the same path.
+ *  2. Else, without a window: an instant fit for the size and the most that a start can have to
+ *     move within a segment.  What it finds can't fail.
+ *  3. Else, if the index stands: the triple is added to it, a few segments for each hold, and then
+ *     1 applies.
  *  4. Else BTAG_LOOKS segments are looked at, which settles it in a small arena.
- *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC request doesn't
- *     do that: it pokes and fails, though something may serve.  If there is no memory for an index, the segments
- *     are walked over, a few a hold (arena_steps.c).
+ *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC
+ *     request doesn't do that: it pokes and fails, though something may serve.  If there is no
+ *     memory for an index, the segments are walked over, a few a hold (arena_steps.c).
  *
- * Between two holds others may change the arena; changes go into an index as it is built, and every search is
- * made anew in the hold that carves, that is, cuts the segment.
+ * Between two holds others may change the arena; changes go into an index as it is built, and every
+ * search is made anew in the hold that carves, that is, cuts the segment.
  *
- * For example, 16 at phase 48 of 64, in an arena of quantum 1 with free segments [64, 95), [128, 159) and so
- * on, a million of them, and at the end [64000064, 64000128).  The progression is 48, 112, 176 ...; under it
- * each of the million serves 0, and the last serves 16.  So every node of the index has 0 but the last one and
- * those on the path to it: twenty steps down.  A request for 17 fails at the root.
+ * For example, 16 at phase 48 of 64, in an arena of quantum 1 with free segments [64, 95), [128,
+ * 159) and so on, a million of them, and at the end [64000064, 64000128).  The progression is 48,
+ * 112, 176 ...; under it each of the million serves 0, and the last serves 16.  So every node of
+ * the index has 0 but the last one and those on the path to it: twenty steps down.  A request for
+ * 17 fails at the root.
  *
- * If nothing held serves, and the arena imports by arena_alloc(), the same request, triple and window and all,
- * goes to the source, which does as above with its own segments, under the caller's memory flag as far as building
- * goes, and cuts out the whole quanta of its own around the place it found.  What was cut is the span; it is put
- * in, and the request carved out of it, in one hold (arena_xalloc.c).  It remembers that it came by
- * arena_xalloc() and goes back by arena_xfree().
+ * If nothing held serves, and the arena imports by arena_alloc(), the same request, triple and
+ * window and all, goes to the source, which does as above with its own segments, under the caller's
+ * memory flag as far as building goes, and cuts out the whole quanta of its own around the place it
+ * found.  What was cut is the span; it is put in, and the request carved out of it, in one hold
+ * (arena_xalloc.c).  It remembers that it came by arena_xalloc() and goes back by arena_xfree().
  *
  *	yours    quantum 12 KiB   wants 24 KiB at a multiple of 8 KiB below 4 GiB, holds nothing
  *	  |                       passes that down: starts at 0, 24 KiB, 48 KiB ...
@@ -90,102 +95,111 @@
  *	  |                       passes down the same
  *	base     quantum 4 KiB    finds it in its index, cuts out 24 KiB
  *
- * On the way back each arena puts the span in and carves what the one above asked for.  An arena in the middle
- * whose quantum isn't a divisor of its source's adds it to the request as a clip quantum: the source then counts
- * a free segment only from its first multiple of that to its last, so that what is cut is whole quanta for
- * everybody on the way.  (Here none is needed: base's segments are whole pages.)
+ * On the way back each arena puts the span in and carves what the one above asked for.  An arena in
+ * the middle whose quantum isn't a divisor of its source's adds it to the request as a clip
+ * quantum: the source then counts a free segment only from its first multiple of that to its last,
+ * so that what is cut is whole quanta for everybody on the way.  (Here none is needed: base's
+ * segments are whole pages.)
  *
- * No step is linear.  Going down is one search for each arena, coming back one place in a tree of spans for
- * each.  What is linear is never done in one hold: building an index, when an arena is first asked or has lost
- * it, adding a triple, and the walk where memory has run out.  The request that needs it pays.
+ * No step is linear.  Going down is one search for each arena, coming back one place in a tree of
+ * spans for each.  What is linear is never done in one hold: building an index, when an arena is
+ * first asked or has lost it, adding a triple, and the walk where memory has run out.  The request
+ * that needs it pays.
  *
- * Another afunc than arena_alloc() is asked for so much that the result must lie in it; if a window makes that
- * unknowable, the request fails.
+ * Another afunc than arena_alloc() is asked for so much that the result must lie in it; if a window
+ * makes that unknowable, the request fails.
  *
- * Best fit and next fit are the same search without constraints: best fit in a tree by size that the index has
- * from the first one on, next fit in constant time while the segment behind the last one serves.  So is an instant
- * fit that finds nothing: before it imports or fails, it is a best fit.
+ * Best fit and next fit are the same search without constraints: best fit in a tree by size that
+ * the index has from the first one on, next fit in constant time while the segment behind the last
+ * one serves.  So is an instant fit that finds nothing: before it imports or fails, it is a best
+ * fit.
  *
  * INVARIANTS (arena_check names the one that fails)
  *
  *  1. A segment starts where the one before it in its span ends; the first and last of a span start
  *     and end where the span's extent, rounded inward to the quantum, does.
  *  2. No two free segments of a span are neighbours.
- *  3. Starts and sizes of segments are multiples of the quantum; no segment is empty, nor contains 0, which is
- *     what failure looks like.
+ *  3. Starts and sizes of segments are multiples of the quantum; no segment is empty, nor contains
+ *     0, which is what failure looks like.
  *  4. A free segment is in the bin of its size, and a bin's bit is set iff it holds one.
  *  5. A used segment is in the hash, in the bucket of its start, and the hash holds nothing else.
  *  6. Spans ascend, do not overlap, and the tree of spans holds each of them.
  *  7. total, used and the counts are the sums over the list.
- *  8. The imported spans without a used segment amount to `retained` (as the source counts), at most retain_max.
+ *  8. The imported spans without a used segment amount to `retained` (as the source counts), at
+ *     most retain_max.
  *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
- * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none, and the
- *     counts are the sums.
+ * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none,
+ *     and the counts are the sums.
  * 11. The index is what btag_index.c says.
  *
  * THE TAG RESERVE
  *
  * Freeing takes no tag: a segment that was used becomes free under the tag it has, and joining only
- * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a span.
- * They are in the arena's hand before its lock is taken, or the lock is dropped to fetch some.  Fetching
- * may need a new tag page, which must be cut out of the base arena, which may take a tag: one, as the
- * cut is made at the front of a free segment.  The deepest stack is
+ * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a
+ * span.  They are in the arena's hand before its lock is taken, or the lock is dropped to fetch
+ * some.  Fetching may need a new tag page, which must be cut out of the base arena, which may take
+ * a tag: one, as the cut is made at the front of a free segment.  The deepest stack is
  *
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
- * and the supply's lock lets one core at a time into its last step.  So a base arena needs one tag that
- * nobody else may take: tag_reserve is 1 there.  tag_page_fetch takes it and puts back one of the tags it
- * gained, in the same hold of the base's lock.  Elsewhere tag_reserve is what imports under way have set aside:
- * TAGS_PER_IMPORT each, between the hold that found that nothing serves and the one that puts the span in.
+ * and the supply's lock lets one core at a time into its last step.  So a base arena needs one tag
+ * that nobody else may take: tag_reserve is 1 there.  tag_page_fetch takes it and puts back one of
+ * the tags it gained, in the same hold of the base's lock.  Elsewhere tag_reserve is what imports
+ * under way have set aside: TAGS_PER_IMPORT each, between the hold that found that nothing serves
+ * and the one that puts the span in.
  *
- * Nodes of an index are reserved by a bound instead of one by one: of n segments in a row at most (n + 1) / 2
- * can be free, so freeing never needs more than (segments + spans) / 2, and that many are held.  Making
- * segments takes from a margin beyond that, which is filled up after the fact, with the lock dropped
- * (arena_care), from a second supply whose pages the base gives as it gives any page; its own index pays for
- * that cut out of its own margin.  When the margin ends because memory has, so does the index.
+ * Nodes of an index are reserved by a bound instead of one by one: of n segments in a row at most
+ * (n + 1) / 2 can be free, so freeing never needs more than (segments + spans) / 2, and that many
+ * are held.  Making segments takes from a margin beyond that, which is filled up after the fact,
+ * with the lock dropped (arena_care), from a second supply whose pages the base gives as it gives
+ * any page; its own index pays for that cut out of its own margin.  When the margin ends because
+ * memory has, so does the index.
  *
- * When tags can't be had, because the base has no page left, a request is still served by what can be cut with
- * those in hand: a segment of exactly its size takes none.
+ * When tags can't be had, because the base has no page left, a request is still served by what can
+ * be cut with those in hand: a segment of exactly its size takes none.
  *
  * LOCKING
  *
  *	arenas_and_slabs_lock (sleeps) -> tag supply -> arena
  *	arenas_and_slabs_lock (sleeps) -> node supply
  *
- * Each arena has its own lock; no arena's lock is held while another's is taken (but see below), nor while
- * afunc, ffunc or anybody else's code runs.  A page of nodes is cut out of the base before the node supply's lock
- * is taken.  An imported span is put in and carved for the request that asked for it
- * in one hold of the lock, so nobody can take it in between and there is nothing to retry.  A caller's
- * bug is found under the lock and reported after it was released.
+ * Each arena has its own lock; no arena's lock is held while another's is taken (but see below),
+ * nor while afunc, ffunc or anybody else's code runs.  A page of nodes is cut out of the base
+ * before the node supply's lock is taken.  An imported span is put in and carved for the request
+ * that asked for it in one hold of the lock, so nobody can take it in between and there is nothing
+ * to retry.  A caller's bug is found under the lock and reported after it was released.
  *
- * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.  How it sleeps, and who wakes
- * it, is in arena_wait.c, which alone takes one arena's lock under another's, an importer's under its source's.
+ * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.  How it sleeps,
+ * and who wakes it, is in arena_wait.c, which alone takes one arena's lock under another's, an
+ * importer's under its source's.
  *
  * COST
  *
- * Instant fit takes the head of the first bin in which every segment serves: two bitmap words, constant.  What
- * it cuts off gets a tag of its own, so that the rest keeps its place in its bin while its size does; a free
- * that joins keeps the neighbour's (btag_quick.h).  So either touches one hash chain and a few tags, and calls
- * nothing.  Whatever else may be the matter, an index to keep, a cursor, somebody who waits, is one word to test
- * (`detour`), and then the general way is taken.  A front's rounds don't even take the lock.
- * Freeing finds its tag in the hash, whose load is bounded, and looks at two neighbours: constant.  The
- * hash grows and shrinks by at most two buckets an operation and its pages come one at a time.  Spans are
- * found in logarithmic time, which imports and additions pay.  Every other search is logarithmic in free
- * segments once the index stands and keeps the triple.
+ * Instant fit takes the head of the first bin in which every segment serves: two bitmap words,
+ * constant.  What it cuts off gets a tag of its own, so that the rest keeps its place in its bin
+ * while its size does; a free that joins keeps the neighbour's (btag_quick.h).  So either touches
+ * one hash chain and a few tags, and calls nothing.  Whatever else may be the matter, an index to
+ * keep, a cursor, somebody who waits, is one word to test (`detour`), and then the general way is
+ * taken.  A front's rounds don't even take the lock.  Freeing finds its tag in the hash, whose load
+ * is bounded, and looks at two neighbours: constant.  The hash grows and shrinks by at most two
+ * buckets an operation and its pages come one at a time.  Spans are found in logarithmic time,
+ * which imports and additions pay.  Every other search is logarithmic in free segments once the
+ * index stands and keeps the triple.
  *
  * QUESTIONS
  *
- * Why does free take a size?  Callers know it, the tag has it, and two sources that must agree catch
- * most wild frees on the spot.
+ * Why does free take a size?  Callers know it, the tag has it, and two sources that must agree
+ * catch most wild frees on the spot.
  *
  * Why are tags out of line?  See CONCEPTS; and a caller that overruns its memory harms no tag.
  *
  * Why do imported spans never coalesce?  They came one by one and must go back one by one.
  *
- * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling, where
- * vmem has one.  An instant fit that fails searches on before it imports or fails.  Constraints are searched
- * for in an index, and go down to the source.  Tags belong to a base arena rather than to a system-wide pool.
- * The hash grows a bucket at a time.  The import isn't retried.  Spans are kept in order.
+ * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling,
+ * where vmem has one.  An instant fit that fails searches on before it imports or fails.
+ * Constraints are searched for in an index, and go down to the source.  Tags belong to a base arena
+ * rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't retried.
+ * Spans are kept in order.
  */
 #include "arena_impl.h"
 
@@ -194,11 +208,12 @@
 #include "sync.h"
 
 /* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
- * behind the request.  One that doesn't import takes at most 2, for next fit can leave both ends. */
+ * behind the request.  One that doesn't import takes at most 2, for next fit can leave both
+ * ends. */
 #define TAGS_PER_IMPORT 3
 #define TAGS_PER_CARVE 2
-/* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena may
- * keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
+/* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena
+ * may keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
 #define TAGS_FETCH 16
 #define TAGS_SPARE_MAX 64
 #define TAGS_GIVE_BACK 32
@@ -215,8 +230,8 @@ static struct btag *held_carve(struct arena *a, struct btag *f, size_t size, enu
 	return btag_carve(&a->store, f, f->start, size);
 }
 
-/* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve full.
- * The supply's lock is held. */
+/* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve
+ * full.  The supply's lock is held. */
 static bool tag_page_fetch(struct arena *base)
 {
 	struct tag_supply *supply = base->supply;
@@ -638,8 +653,8 @@ static __attribute__((noinline)) void release_kept(
 	spin_unlock(&a->lock, irq);
 }
 
-/* Whether a span and its segment can go with nothing left to be done: the tags of both stay in hand, and the
- * hash needn't shrink. */
+/* Whether a span and its segment can go with nothing left to be done: the tags of both stay in
+ * hand, and the hash needn't shrink. */
 static inline bool span_goes_quick(const struct arena *a)
 {
 	return a->store.spare.count + 2 <= TAGS_SPARE_MAX && a->store.hash.room < a->store.hash.room_max;
@@ -657,8 +672,8 @@ static __attribute__((noinline)) void release_imported(
 		release_kept(a, link, t, irq);
 }
 
-/* The rare steps are apart, and each is the last thing done: nothing lives across a call.  A segment of
- * whole quanta is that of `size` if it is larger by less than one. */
+/* The rare steps are apart, and each is the last thing done: nothing lives across a call.  A
+ * segment of whole quanta is that of `size` if it is larger by less than one. */
 __attribute__((noinline)) void arena_take_back(
 	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
@@ -808,9 +823,10 @@ static inline bool is_fronted(const struct arena *a, size_t units)
 	return units - 1 < a->front_max;
 }
 
-/* (size - 1) / quantum, of a size that the front takes.  The share is too small by less than one, so what is
- * too little in the product is less than size * quantum / 2^64, less than one, quantumths: a multiple of the
- * quantum falls just short of its number of quanta, and nothing else short of a whole one. */
+/* (size - 1) / quantum, of a size that the front takes.  The share is too small by less than one,
+ * so what is too little in the product is less than size * quantum / 2^64, less than one,
+ * quantumths: a multiple of the quantum falls just short of its number of quanta, and nothing else
+ * short of a whole one. */
 static inline size_t class_of(const struct arena *a, size_t size)
 {
 	return (size_t)((unsigned __int128)size * a->quantum_share >> 64);
@@ -944,8 +960,9 @@ static __attribute__((noinline)) void *alloc_missed(
 		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
 }
 
-/* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations do, ends
- * there.  The rare steps are apart, and each is the last thing done: nothing lives across a call. */
+/* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations
+ * do, ends there.  The rare steps are apart, and each is the last thing done: nothing lives across
+ * a call. */
 
 /* Nothing serves at once, or the request isn't a plain one. */
 static __attribute__((noinline)) void *alloc_slow(

@@ -2,9 +2,9 @@
 /*
  * Checking an arena against the invariants of arena.c, which are numbered there.
  *
- * The walk takes a bounded step for each hold of the lock.  What concerns a tag and its neighbours is
- * checked in each step; sums are compared only if nothing changed between the first step and the last,
- * which the counts of everything the arena ever did tell.
+ * The walk takes a bounded step for each hold of the lock.  What concerns a tag and its neighbours
+ * is checked in each step; sums are compared only if nothing changed between the first step and the
+ * last, which the counts of everything the arena ever did tell.
  */
 #include "arena_impl.h"
 

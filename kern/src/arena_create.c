@@ -301,8 +301,8 @@ struct in_use {
 	bool tags;     /* those of other arenas lie in it */
 };
 
-/* What the front holds but hasn't handed out is nobody's.  Nobody else uses the arena, so its parts may be
- * counted one after the other. */
+/* What the front holds but hasn't handed out is nobody's.  Nobody else uses the arena, so its parts
+ * may be counted one after the other. */
 static void count_live(struct arena *a, struct in_use *u)
 {
 	size_t own = arena_is_base(a) ? arena_base_own_pages(a) * PORT_PAGE_SIZE : 0;
@@ -332,8 +332,8 @@ static void count_importers(struct arena *a, struct in_use *u)
 	u->tags = arena_is_base(a) && a->supply->users > 0;
 }
 
-/* Whether nothing keeps the arena; with `leave` it is then taken out of all lists.  One that nobody finds
- * and nobody holds anything of is the caller's alone. */
+/* Whether nothing keeps the arena; with `leave` it is then taken out of all lists.  One that nobody
+ * finds and nobody holds anything of is the caller's alone. */
 static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 {
 	bool idle;
@@ -384,8 +384,8 @@ static void hash_pages_return_all(struct arena *a)
 		arena_hash_page_return(a, page);
 }
 
-/* Ends the front of an arena that nothing else keeps.  What its cores have laid up would count as live, so
- * that goes back first. */
+/* Ends the front of an arena that nothing else keeps.  What its cores have laid up would count as
+ * live, so that goes back first. */
 static bool front_end(struct arena *a, struct in_use *u)
 {
 	if (!a->front)

@@ -77,8 +77,8 @@ void arena_tree_row(const struct arena_stats *s, void *printer)
 	arena_tree_line(&line, printer);
 }
 
-/* The rows are taken before they are printed, for the sink may do anything; memory for them before that, which
- * may bring an arena more into sight.  False: there was none. */
+/* The rows are taken before they are printed, for the sink may do anything; memory for them before
+ * that, which may bring an arena more into sight.  False: there was none. */
 static bool tree_rows(struct table_printer *printer)
 {
 	size_t count = arena_tree_stats(NULL, 0), fit;

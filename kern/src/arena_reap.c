@@ -2,12 +2,12 @@
 /*
  * Going home: an arena gives back what it has and doesn't need.
  *
- * In this order, since each makes more of the next: what its front holds idle; the spans it retains; its
- * index; pages of its hash; spare tags.  Then pages of tags go back to the base arena.  A page goes only when none of
- * its tags is in use, and a single tag that happens to lie there would keep it; so tags move: from emptier
- * pages to fuller ones, a few at a time, while there are idle tags enough to fill a page.  Those of all
- * arenas over the base do, for whosever a tag is, it keeps its page.  The last page may hold one tag that is in
- * use because the page is: it goes, too.
+ * In this order, since each makes more of the next: what its front holds idle; the spans it
+ * retains; its index; pages of its hash; spare tags.  Then pages of tags go back to the base arena.
+ * A page goes only when none of its tags is in use, and a single tag that happens to lie there
+ * would keep it; so tags move: from emptier pages to fuller ones, a few at a time, while there are
+ * idle tags enough to fill a page.  Those of all arenas over the base do, for whosever a tag is, it
+ * keeps its page.  The last page may hold one tag that is in use because the page is: it goes, too.
  */
 #include "arena_impl.h"
 
@@ -78,8 +78,8 @@ static void tags_reap(struct arena *a)
 	} while (chain.count == REAP_TAGS);
 }
 
-/* A tag of the fullest page there is, in exchange for t if that is fuller than t's own; else t.  The
- * supply's lock is held. */
+/* A tag of the fullest page there is, in exchange for t if that is fuller than t's own; else t.
+ * The supply's lock is held. */
 static struct btag *tag_exchange(struct tag_supply *supply, struct btag *t)
 {
 	struct btag_chain chain = {NULL, 0};
@@ -136,8 +136,8 @@ static size_t reserve_move(struct arena *base)
 	return moved;
 }
 
-/* Moves the tags of the next few segments; returns how many moved, and in *more whether it is worth going
- * on: segments are left, and idle tags enough to fill a page. */
+/* Moves the tags of the next few segments; returns how many moved, and in *more whether it is worth
+ * going on: segments are left, and idle tags enough to fill a page. */
 static size_t compact_step(struct arena *a, struct btag_cursor *c, bool *more)
 {
 	port_irq_t irq = spin_lock(&a->supply->lock), inner = arena_lock(a);
@@ -228,8 +228,8 @@ static bool is_free_in(const void *page, const struct btag *t)
 	return t->kind == BTAG_FREE && tag_supply_holds(page, t);
 }
 
-/* The same for a page that one tag keeps which going spares: the tag of its own segment, or of one that this
- * joins, or a tag in hand.  Segments that join give a tag back, so the reserve stays. */
+/* The same for a page that one tag keeps which going spares: the tag of its own segment, or of one
+ * that this joins, or a tag in hand.  Segments that join give a tag back, so the reserve stays. */
 static bool own_page_reap(struct arena *base)
 {
 	struct tag_supply *supply = base->supply;
@@ -265,8 +265,8 @@ static size_t index_reap(struct arena *a)
 	return pages_reap(a->base, a->node_supply);
 }
 
-/* Rounds of these end when one moved nothing and freed nothing: each move fills a fuller page.  The base's
- * hash shrinks as its pages of tags, segments of its own, go. */
+/* Rounds of these end when one moved nothing and freed nothing: each move fills a fuller page.  The
+ * base's hash shrinks as its pages of tags, segments of its own, go. */
 static size_t tag_pages_reap(struct arena *a)
 {
 	size_t pages = 0, moved, gained;

@@ -2,9 +2,9 @@
 /*
  * Arenas: serving what an instant fit can't, and the index that this may take.
  *
- * A search is one step under the lock.  What it turns out to need, tags, the index, a triple in the index,
- * is brought about with the lock dropped or in further steps, and then it begins anew: in between others may
- * have changed the arena.
+ * A search is one step under the lock.  What it turns out to need, tags, the index, a triple in the
+ * index, is brought about with the lock dropped or in further steps, and then it begins anew: in
+ * between others may have changed the arena.
  */
 #include "arena_impl.h"
 

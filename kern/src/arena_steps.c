@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Serving when memory has run out: no node can be had for an index, or no boundary tag to cut a segment.
+ * Serving when memory has run out: no node can be had for an index, or no boundary tag to cut a
+ * segment.
  *
- * What an arena holds is still handed out.  A walk over its segments looks at STEP of them for each hold of the
- * lock, its place kept by a cursor, and takes the first that serves and can be cut with the tags in hand, in
- * the order of the request: from the window's beginning, for next fit from the cursor on and then from the
- * beginning.  A best fit walks twice: to learn the smallest size that serves, then to the first of that size.
- * If others change the arena between, that may have gone, and it begins again; after ROUNDS of that it takes
- * what serves.
+ * What an arena holds is still handed out.  A walk over its segments looks at STEP of them for each
+ * hold of the lock, its place kept by a cursor, and takes the first that serves and can be cut with
+ * the tags in hand, in the order of the request: from the window's beginning, for next fit from the
+ * cursor on and then from the beginning.  A best fit walks twice: to learn the smallest size that
+ * serves, then to the first of that size.  If others change the arena between, that may have gone,
+ * and it begins again; after ROUNDS of that it takes what serves.
  *
  * Linear in segments, but no hold of the lock is; only who may sleep comes here.
  */

@@ -4,55 +4,59 @@
  *
  * CONCEPTS
  *
- * Only the outermost call sleeps.  Whatever lies beneath it, front, cache or source, is asked atomically;
- * when all of that fails, the caller takes a place in the queue of the arena it called and sleeps there.
- * The chain of an arena is the arena, its source, the source's source and so on, and at last the base
- * arena that its boundary tags come from.  A free anywhere in the chain may be what a waiter needs.
+ * Only the outermost call sleeps.  Whatever lies beneath it, front, cache or source, is asked
+ * atomically; when all of that fails, the caller takes a place in the queue of the arena it called
+ * and sleeps there.  The chain of an arena is the arena, its source, the source's source and so on,
+ * and at last the base arena that its boundary tags come from.  A free anywhere in the chain may be
+ * what a waiter needs.
  *
- * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its place
- * kept; served, it leaves and passes the baton on; not served, it puts the baton down and sleeps.  Nobody
- * is woken who can't be served as far as can be told, so wake-ups in vain come only from atomic requests
- * that were quicker, from requests whose constraints the amount free says nothing about, and from an afunc of
- * which nothing is known, as that of an arena which makes its own spans.
+ * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its
+ * place kept; served, it leaves and passes the baton on; not served, it puts the baton down and
+ * sleeps.  Nobody is woken who can't be served as far as can be told, so wake-ups in vain come only
+ * from atomic requests that were quicker, from requests whose constraints the amount free says
+ * nothing about, and from an afunc of which nothing is known, as that of an arena which makes its
+ * own spans.
  *
- * A request may ask for more than an amount, and what was freed be enough and yet not serve it.  So who tried in
- * vain isn't woken again before something else is freed, and whoever comes next in the queue, or waits beside
- * it in another importer, has his turn.
+ * A request may ask for more than an amount, and what was freed be enough and yet not serve it.  So
+ * who tried in vain isn't woken again before something else is freed, and whoever comes next in the
+ * queue, or waits beside it in another importer, has his turn.
  *
- * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the cache's
- * clients: a free of an object wakes one of those, whoever has the baton.
+ * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the
+ * cache's clients: a free of an object wakes one of those, whoever has the baton.
  *
  * REPRESENTATION
  *
- * A waiter lies on its thread's stack and is linked twice: in a tree by size, then arrival, and in a list
- * by arrival.  The first of the tree is next, unless the oldest has seen 64 others served since it came.
- * An arena with waiters, in its own queue or above it, is linked in the list `short_above` of the arena
- * next in its chain, and `slow`.  So a free sees in one flag that somebody waits, and finds him by going up
- * such lists.  Everything is there before anyone sleeps: sleeping and waking allocate nothing.
+ * A waiter lies on its thread's stack and is linked twice: in a tree by size, then arrival, and in
+ * a list by arrival.  The first of the tree is next, unless the oldest has seen 64 others served
+ * since it came.  An arena with waiters, in its own queue or above it, is linked in the list
+ * `short_above` of the arena next in its chain, and `slow`.  So a free sees in one flag that
+ * somebody waits, and finds him by going up such lists.  Everything is there before anyone sleeps:
+ * sleeping and waking allocate nothing.
  *
  * INVARIANTS
  *
- *  1. An arena is in its downstream arena's short_above iff it has waiters or a short_above of its own, and
- *     then, and only then, it is slow.
- *  2. A waiter without the baton that could be served has a free, an addition or a waiter that has the
- *     baton still to come, which will consider it: a free reads `slow` under the lock under which it frees,
- *     and a waiter tries once after it has entered.
- *  3. A waiter's `tried` is below `freed` iff something was freed since it began its last try in vain.
+ *  1. An arena is in its downstream arena's short_above iff it has waiters or a short_above of its
+ *     own, and then, and only then, it is slow.
+ *  2. A waiter without the baton that could be served has a free, an addition or a waiter that has
+ *     the baton still to come, which will consider it: a free reads `slow` under the lock under
+ *     which it frees, and a waiter tries once after it has entered.
+ *  3. A waiter's `tried` is below `freed` iff something was freed since it began its last try in
+ *     vain.
  *
  * LOCKING
  *
  *	shortage_lock (sleeps) -> an arena's lock -> the lock of an arena above it
  *
- * Links change under shortage_lock and the lock of the arena whose list it is.  A free goes up with the
- * locks of the arenas it passes held, so that none of them can leave; it lets go of all between one importer and
- * the next, wherever in the tree they are, so where it has come to is kept in the arenas (is_passing).  No other
- * path holds two arenas' locks.
+ * Links change under shortage_lock and the lock of the arena whose list it is.  A free goes up with
+ * the locks of the arenas it passes held, so that none of them can leave; it lets go of all between
+ * one importer and the next, wherever in the tree they are, so where it has come to is kept in the
+ * arenas (is_passing).  No other path holds two arenas' locks.
  *
  * COST
  *
- * Logarithmic in the waiters; a free without waiters pays one flag.  A free with waiters looks at one
- * request of each arena that is short and hangs on it, until one can be served.  Each waiter tries in vain once
- * for each free at most.
+ * Logarithmic in the waiters; a free without waiters pays one flag.  A free with waiters looks at
+ * one request of each arena that is short and hangs on it, until one can be served.  Each waiter
+ * tries in vain once for each free at most.
  */
 #include "arena_impl.h"
 
@@ -165,8 +169,8 @@ static void baton_give(struct arena_queue *q, struct arena_waiter *w)
 
 /* Who can be served */
 
-/* What an arena has to import, or make itself, to serve `size`; 0 if it does neither, or that is more than there
- * is. */
+/* What an arena has to import, or make itself, to serve `size`; 0 if it does neither, or that is
+ * more than there is. */
 static size_t import_need(const struct arena *a, size_t size)
 {
 	return a->afunc ? arena_import_size(a, size) : 0;
@@ -233,8 +237,8 @@ struct reach {
 static bool reach_may_serve(const struct reach *r, size_t size)
 {
 	while (size && !holds_for(r->arena, size)) {
-		/* A span that was unmade may be made again.  Else, below the first arena nothing was freed; and what
-		 * only tags come from gives no segments. */
+		/* A span that was unmade may be made again.  Else, below the first arena nothing
+		 * was freed; and what only tags come from gives no segments. */
 		if (r->arena->source == r->arena)
 			return true;
 		if (!r->below || r->arena->source != r->below->arena)
@@ -260,8 +264,9 @@ static bool own_wake(const struct reach *r)
 	return wakes;
 }
 
-/* Has one arena above the last of r take its turn: the first that is short there, and then, call by call, those
- * above that one.  After them it goes to the end of the list, and has been passed.  Says whether one was woken. */
+/* Has one arena above the last of r take its turn: the first that is short there, and then, call by
+ * call, those above that one.  After them it goes to the end of the list, and has been passed.
+ * Says whether one was woken. */
 static bool above_wake(const struct reach *r)
 {
 	struct arena_queue *q = &r->arena->queue, *up_q;
@@ -286,8 +291,8 @@ static bool above_wake(const struct reach *r)
 	return woke;
 }
 
-/* All that are short when it begins have their turn, whoever else frees meanwhile and moves the list on: one of
- * them may already be at it, so it takes its turn twice. */
+/* All that are short when it begins have their turn, whoever else frees meanwhile and moves the
+ * list on: one of them may already be at it, so it takes its turn twice. */
 static void wake_one(struct arena *a)
 {
 	struct arena_queue *q = &a->queue;
@@ -443,8 +448,8 @@ static void leave(
 		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);
-	/* The place behind is free, and what this one left may serve another: a client, one here, or one above
-	 * wherever in the chain it was left, for a free wakes one alone. */
+	/* The place behind is free, and what this one left may serve another: a client, one here,
+	 * or one above wherever in the chain it was left, for a free wakes one alone. */
 	if (clients)
 		arena_clients_wake(a, clients);
 	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED))
@@ -454,8 +459,8 @@ static void leave(
 			arena_freed(a);
 }
 
-/* It tried in vain what there was when `tried` had been freed.  Stays up if something has come meanwhile.  What woke
- * it may serve another: the next here, or one beside it. */
+/* It tried in vain what there was when `tried` had been freed.  Stays up if something has come
+ * meanwhile.  What woke it may serve another: the next here, or one beside it. */
 static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 {
 	struct arena_queue *q = &a->queue;

@@ -2,14 +2,15 @@
 /*
  * Arenas: requests with constraints.
  *
- * An arena serves them from what it holds (arena_search.c), or imports.  Where the source's integers are its
- * own, the request goes down as it is: the source looks for a place that satisfies the importer's constraints
- * in its own segments, cuts out the whole quanta around that place, and those are the span.  So the arena
- * that can meet a constraint is the one that sees it, however many levels down.  What an arena on the way
- * has to find is whole quanta of its own in the span: that is what a triple's clip quanta are for.
+ * An arena serves them from what it holds (arena_search.c), or imports.  Where the source's
+ * integers are its own, the request goes down as it is: the source looks for a place that satisfies
+ * the importer's constraints in its own segments, cuts out the whole quanta around that place, and
+ * those are the span.  So the arena that can meet a constraint is the one that sees it, however
+ * many levels down.  What an arena on the way has to find is whole quanta of its own in the span:
+ * that is what a triple's clip quanta are for.
  *
- * Where afunc translates, nothing is known of where a span will lie but that it starts on a quantum, so it is
- * asked for enough that there is a place wherever that is.
+ * Where afunc translates, nothing is known of where a span will lie but that it starts on a
+ * quantum, so it is asked for enough that there is a place wherever that is.
  */
 #include "arena_impl.h"
 
@@ -34,9 +35,9 @@ static size_t gcd(size_t a, size_t b)
 	return a;
 }
 
-/* One more clip quantum, to be rounded to before the others.  Of two in a row of which one divides the other,
- * the larger says all.  Where there is no room for one, the last becomes a multiple of both, which may miss a
- * place but finds no wrong one; false if there is no such multiple. */
+/* One more clip quantum, to be rounded to before the others.  Of two in a row of which one divides
+ * the other, the larger says all.  Where there is no room for one, the last becomes a multiple of
+ * both, which may miss a place but finds no wrong one; false if there is no such multiple. */
 static bool clip_add(struct btag_triple *t, size_t q)
 {
 	size_t n = 0, *last;
@@ -55,8 +56,9 @@ static bool clip_add(struct btag_triple *t, size_t q)
 	return true;
 }
 
-/* The request as the source of `a` gets it.  Segments of the source are whole quanta of a's if the source's
- * quantum is a multiple; and the importer at the top takes what the triple gives, which is whole quanta. */
+/* The request as the source of `a` gets it.  Segments of the source are whole quanta of a's if the
+ * source's quantum is a multiple; and the importer at the top takes what the triple gives, which is
+ * whole quanta. */
 static bool request_down(
 	const struct arena *a, const struct btag_request *rq, bool top, struct btag_request *down)
 {

@@ -2,9 +2,10 @@
 /*
  * The segment store: address order, spans, carving and coalescing.
  *
- * The list of tags runs through all spans in address order: a span's tag, then its segments, then the
- * next span's.  Since a span's tag is never free, segments of two spans never coalesce, and "the
- * whole span is free" reads: one free segment between two span tags (the anchor counts as one).
+ * The list of tags runs through all spans in address order: a span's tag, then its segments, then
+ * the next span's.  Since a span's tag is never free, segments of two spans never coalesce, and
+ * "the whole span is free" reads: one free segment between two span tags (the anchor counts as
+ * one).
  */
 #include "btag_quick.h"
 

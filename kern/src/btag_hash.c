@@ -4,12 +4,13 @@
  *
  * With 2^(k-1) < buckets <= 2^k, a segment belongs in the bucket its hash's low k bits name, or,
  * while that bucket doesn't exist yet, the low k - 1.  Growing by one bucket splits the one that
- * shares its low k - 1 bits; shrinking joins them again.  An operation grows or shrinks it by at most two
- * buckets, so none handles more than five chains.
+ * shares its low k - 1 bits; shrinking joins them again.  An operation grows or shrinks it by at
+ * most two buckets, so none handles more than five chains.
  *
  * Load, in segments per bucket: it grows above 2 and shrinks below 1/2, so that a bucket just made
- * isn't unmade at once.  Where memory is wanted back it is trimmed to 4, and grows again as it is used.  Where it wants to grow and has no page for it, it says so and stays as it is:
- * chains get longer, nothing fails.
+ * isn't unmade at once.  Where memory is wanted back it is trimmed to 4, and grows again as it is
+ * used.  Where it wants to grow and has no page for it, it says so and stays as it is: chains get
+ * longer, nothing fails.
  */
 #include "btag_quick.h"
 

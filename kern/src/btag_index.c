@@ -4,18 +4,19 @@
  *
  * CONCEPTS
  *
- * The bins find a segment by size in constant time, and that is all they can do.  What else is asked, the
- * smallest that serves, the lowest, the next above a place, one under a triple or within a window, needs
- * an order to search in.  The index is that order, for the arenas that are asked such things: most never
- * are, and have none.
+ * The bins find a segment by size in constant time, and that is all they can do.  What else is
+ * asked, the smallest that serves, the lowest, the next above a place, one under a triple or within
+ * a window, needs an order to search in.  The index is that order, for the arenas that are asked
+ * such things: most never are, and have none.
  *
  * REPRESENTATION
  *
- * A node for each free segment, in a balanced tree by address and, once a best fit has been asked for, in one by
- * (size, address), too.  In the tree by address each node holds, for its subtree, the largest request that any segment there can serve: under no
- * constraint (max[0], the largest size), and under each of the triples that are kept (max[1 + i]).  What the
- * node's own segment can serve under a triple is computed once, when the segment changes (own[i]); see
- * btag_triple.c for the formula and why "serves" is monotone in the size.
+ * A node for each free segment, in a balanced tree by address and, once a best fit has been asked
+ * for, in one by (size, address), too.  In the tree by address each node holds, for its subtree,
+ * the largest request that any segment there can serve: under no constraint (max[0], the largest
+ * size), and under each of the triples that are kept (max[1 + i]).  What the node's own segment can
+ * serve under a triple is computed once, when the segment changes (own[i]); see btag_triple.c for
+ * the formula and why "serves" is monotone in the size.
  *
  *	            [40, 56)                 max = 16 | the lowest that serves 12 at or above 9:
  *	           /        \                the segment that contains 9 is looked at by itself;
@@ -24,42 +25,45 @@
  *
  * INVARIANTS (arena_check reports any of them as number 11)
  *
- *  1. While the index is live, the nodes in the tree by address are those of the free segments that start at or
- *     below `passed`; a segment and its node point at each other.  Those that start at or below `sized` are in
- *     the tree by size, too.
+ *  1. While the index is live, the nodes in the tree by address are those of the free segments that
+ *     start at or below `passed`; a segment and its node point at each other.  Those that start at
+ *     or below `sized` are in the tree by size, too.
  *  2. own and max are right for every triple that isn't being added; max[0] is always right.
- *  3. While a triple is being added: own is right for the segments at or below its own `passed`, and max is
- *     right in each node whose whole subtree lies there.
+ *  3. While a triple is being added: own is right for the segments at or below its own `passed`,
+ *     and max is right in each node whose whole subtree lies there.
  *  4. 2 * nodes_held >= segments + spans while live.
  *
- * NODES.  Freeing must not need memory.  Of n segments in a row no two free ones are neighbours, so at most
- * (n + 1) / 2 of them can ever be free at once without a new tag being made; over all spans that is
- * (segments + spans) / 2.  That many nodes are held (4), which is why a free always finds one in hand.  Only
- * carving and importing make segments; they take from a margin of spare nodes, and when that is below
- * BTAG_NODES_MARGIN the index asks for care, and gets it once the arena's lock is dropped, as the hash gets its
- * pages.  Should the margin be used up all the same, because memory is out, the index ends: it is a means to be
- * fast, and nothing that is right depends on it.
+ * NODES.  Freeing must not need memory.  Of n segments in a row no two free ones are neighbours, so
+ * at most (n + 1) / 2 of them can ever be free at once without a new tag being made; over all spans
+ * that is (segments + spans) / 2.  That many nodes are held (4), which is why a free always finds
+ * one in hand.  Only carving and importing make segments; they take from a margin of spare nodes,
+ * and when that is below BTAG_NODES_MARGIN the index asks for care, and gets it once the arena's
+ * lock is dropped, as the hash gets its pages.  Should the margin be used up all the same, because
+ * memory is out, the index ends: it is a means to be fast, and nothing that is right depends on it.
  *
- * COMING INTO BEING.  btag_index_build() walks the segments in address order, a bounded step at a time, and
- * enters the free ones.  Where it stands is `passed`; changes at or below it go into the trees at once, those
- * above will be met.  Carving the front off a segment at the frontier moves the frontier to what remains: there
- * is nothing free between.  Until the walk is through nobody searches in it.
+ * COMING INTO BEING.  btag_index_build() walks the segments in address order, a bounded step at a
+ * time, and enters the free ones.  Where it stands is `passed`; changes at or below it go into the
+ * trees at once, those above will be met.  Carving the front off a segment at the frontier moves
+ * the frontier to what remains: there is nothing free between.  Until the walk is through nobody
+ * searches in it.
  *
- * The tree by size is filled in the same way, by a walk over the tree by address, when the first request needs
- * it; `sized` is where that stands.
+ * The tree by size is filled in the same way, by a walk over the tree by address, when the first
+ * request needs it; `sized` is where that stands.
  *
- * ADDING A TRIPLE.  Its place among the kept is the one used least lately.  From then on own is computed for
- * whatever changes.  A walk over the tree, in steps, computes the rest.  A node's max is right as soon as its
- * whole subtree is: when the walk passes the last segment of a subtree it computes max there, and in each
- * ancestor whose last segment that is too.  A change in the tree recomputes all nodes from the place up to the
- * root while a triple is being added, whether a value changed or not, so that a node whose subtree was part
- * ahead of the frontier and no longer is gets a right value, too (3).
+ * ADDING A TRIPLE.  Its place among the kept is the one used least lately.  From then on own is
+ * computed for whatever changes.  A walk over the tree, in steps, computes the rest.  A node's max
+ * is right as soon as its whole subtree is: when the walk passes the last segment of a subtree it
+ * computes max there, and in each ancestor whose last segment that is too.  A change in the tree
+ * recomputes all nodes from the place up to the root while a triple is being added, whether a value
+ * changed or not, so that a node whose subtree was part ahead of the frontier and no longer is gets
+ * a right value, too (3).
  *
- * COST.  A search follows one path down and one up: logarithmic.  A window clips two segments at most, the one
- * that contains its first unit, which is looked at by itself, and the one that contains its last: the
- * first one found that starts above the window's first unit either serves, or is clipped, and then all behind
- * it lie outside.  That nothing serves is known as soon: from the root, or from that path.  A change costs
- * one path by address, and a removal and an insertion by size if that order is kept.
+ * COST.  A search follows one path down and one up: logarithmic.  A window clips two segments at
+ * most, the one that contains its first unit, which is looked at by itself, and the one that
+ * contains its last: the first one found that starts above the window's first unit either serves,
+ * or is clipped, and then all behind it lie outside.  That nothing serves is known as soon: from
+ * the root, or from that path.  A change costs one path by address, and a removal and an insertion
+ * by size if that order is kept.
  */
 #include "btag.h"
 
@@ -306,8 +310,8 @@ static inline bool is_sized(const struct btag_node *n)
 	return n->by_size.parent != UNSIZED;
 }
 
-/* The other end of f becomes a segment by itself: where f stands before a frontier it does, too, for between
- * them is nothing free. */
+/* The other end of f becomes a segment by itself: where f stands before a frontier it does, too,
+ * for between them is nothing free. */
 static inline void pass(struct btag_index *x, const struct btag *f, const struct btag *rest)
 {
 	if (rest->start > x->passed)
@@ -398,8 +402,8 @@ static void take_out(struct btag_store *s, struct btag *f)
 	btag_chain_push(&x->nodes, (struct btag *)n);
 }
 
-/* Node n, which is in the tree by address alone, stands for f from now on, whose extent is another than n's
- * segment had, but not its place in the order. */
+/* Node n, which is in the tree by address alone, stands for f from now on, whose extent is another
+ * than n's segment had, but not its place in the order. */
 static void renew(struct btag_store *s, struct btag_node *n, struct btag *f)
 {
 	struct btag_index *x = &s->index;
@@ -418,13 +422,13 @@ static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
 }
 
 /*
- * Two changes at once take one way up to the root, not two.  Of neighbours in the order one lies above the
- * other, and of a segment and its part the part serves less: so while the whole stands in the tree, what
- * happens to the part changes no maximum above both.
+ * Two changes at once take one way up to the root, not two.  Of neighbours in the order one lies
+ * above the other, and of a segment and its part the part serves less: so while the whole stands in
+ * the tree, what happens to the part changes no maximum above both.
  */
 
-/* f has been cut, and `rest` is its other end.  f is whole again until that has come in: were it less, a
- * rotation could hide it from those above. */
+/* f has been cut, and `rest` is its other end.  f is whole again until that has come in: were it
+ * less, a rotation could hide it from those above. */
 static void split(struct btag_store *s, struct btag *f, struct btag *rest)
 {
 	size_t part = f->size;
@@ -575,8 +579,8 @@ static void adding_update(struct btag_index *x)
 		x->adding |= x->kept[i].adding;
 }
 
-/* A new place, or that of the triple used least lately.  One that is being added isn't put out, lest two
- * do that to each other for ever: if all are, the oldest is helped along instead. */
+/* A new place, or that of the triple used least lately.  One that is being added isn't put out,
+ * lest two do that to each other for ever: if all are, the oldest is helped along instead. */
 static struct btag_kept *kept_begin(struct btag_index *x, const struct btag_triple *t)
 {
 	struct btag_kept *k = &x->kept[0];

@@ -2,10 +2,10 @@
 /*
  * Searches for requests that an instant fit can't serve.
  *
- * With an index they are logarithmic (btag_index.c).  Without one they look at BTAG_LOOKS segments at most,
- * and answer only what these tell for sure: most arenas that are asked are small, and never come to need an
- * index.  Two ways to look: at whatever is large enough, bin by bin; or along the list, from where the window
- * or the cursor stands.
+ * With an index they are logarithmic (btag_index.c).  Without one they look at BTAG_LOOKS segments
+ * at most, and answer only what these tell for sure: most arenas that are asked are small, and
+ * never come to need an index.  Two ways to look: at whatever is large enough, bin by bin; or along
+ * the list, from where the window or the cursor stands.
  */
 #include "btag.h"
 
@@ -30,8 +30,8 @@ static inline void round_outward(uintptr_t *start, uintptr_t *last, size_t q)
 	*last += (q - 1) - *last % q;
 }
 
-/* A segment is whole quanta, and, where clip quanta are given, what was found lies in the whole clip quanta
- * within it: rounding outward stays within. */
+/* A segment is whole quanta, and, where clip quanta are given, what was found lies in the whole
+ * clip quanta within it: rounding outward stays within. */
 bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
 	uintptr_t lo, struct btag_place *place)
 {

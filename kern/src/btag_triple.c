@@ -2,29 +2,32 @@
 /*
  * Constraints on where a request may start, and what one free segment can serve under them.
  *
- * THE PROGRESSION.  A start r is a multiple of the quantum q with r % A == phase, A a power of two.  Write
- * q = 2^j * m, m odd.  If A <= 2^j, every multiple of q is one of A: phase must be 0, and the starts are
- * the multiples of q.  Else 2^j must divide phase; r = q * x, and dividing by 2^j leaves
- * m * x = phase / 2^j modulo A / 2^j, which has one solution, since m is odd and so has an inverse.  So the
- * starts are first, first + step, ... with step = q * A / 2^j, the least common multiple of q and A.
+ * THE PROGRESSION.  A start r is a multiple of the quantum q with r % A == phase, A a power of two.
+ * Write q = 2^j * m, m odd.  If A <= 2^j, every multiple of q is one of A: phase must be 0, and the
+ * starts are the multiples of q.  Else 2^j must divide phase; r = q * x, and dividing by 2^j leaves
+ * m * x = phase / 2^j modulo A / 2^j, which has one solution, since m is odd and so has an inverse.
+ * So the starts are first, first + step, ... with step = q * A / 2^j, the least common multiple of
+ * q and A.
  *
- * THE LARGEST REQUEST of a segment [a, b).  If a request of v can be placed in it, so can every smaller one,
- * at the same start: "serves" is monotone, and one number per segment tells all.  From start r, the largest
- * is b - r, without nocross; the least r >= a is best.  With nocross N a request from r ends at the next
- * multiple of N at the latest: the largest is min(b - r, N - r % N).  Cut the line into blocks of N.
+ * THE LARGEST REQUEST of a segment [a, b).  If a request of v can be placed in it, so can every
+ * smaller one, at the same start: "serves" is monotone, and one number per segment tells all.  From
+ * start r, the largest is b - r, without nocross; the least r >= a is best.  With nocross N a
+ * request from r ends at the next multiple of N at the latest: the largest is min(b - r, N - r %
+ * N).  Cut the line into blocks of N.
  *  - In the block of b - 1, the largest is b - r: its least start is best.
- *  - In a block before it, it is N - r % N, and all that matters is the least r % N among the starts in
- *    those blocks: the least of an arithmetic progression modulo N (least_of).
+ *  - In a block before it, it is N - r % N, and all that matters is the least r % N among the
+ *    starts in those blocks: the least of an arithmetic progression modulo N (least_of).
  * Each is one candidate; the maximum is the answer.
  *
- * THE LOWEST PLACE of a request of `size` is the first start r >= a with r % N <= N - size: the first of a
- * progression modulo N that lies in an initial interval (first_at_most).
+ * THE LOWEST PLACE of a request of `size` is the first start r >= a with r % N <= N - size: the
+ * first of a progression modulo N that lies in an initial interval (first_at_most).
  *
- * Both questions about progressions modulo m are answered as Euclid's algorithm does: a progression with
- * step a <= m / 2 takes its low values just after it wraps around, and those form a progression modulo a; one
- * with a larger step descends by d = m - a, and its low values, just before it wraps, form one modulo d.  The
- * modulus at least halves each time.  For powers of two the second modulus divides the first and it ends
- * there; else it takes at most as many turns as the odd part of the quantum has bits.
+ * Both questions about progressions modulo m are answered as Euclid's algorithm does: a progression
+ * with step a <= m / 2 takes its low values just after it wraps around, and those form a
+ * progression modulo a; one with a larger step descends by d = m - a, and its low values, just
+ * before it wraps, form one modulo d.  The modulus at least halves each time.  For powers of two
+ * the second modulus divides the first and it ends there; else it takes at most as many turns as
+ * the odd part of the quantum has bits.
  */
 #include "btag.h"
 
@@ -257,8 +260,8 @@ static size_t widest_gap(const struct btag_triple *t, size_t size)
 	return gap;
 }
 
-/* A start lies less than the widest gap above any number, and above a multiple of the grid a multiple of
- * the grid.  With a `first` above step it isn't so, but there is none: first < step. */
+/* A start lies less than the widest gap above any number, and above a multiple of the grid a
+ * multiple of the grid.  With a `first` above step it isn't so, but there is none: first < step. */
 size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size)
 {
 	size_t gap = t->clip[0] ? 0 : widest_gap(t, size);

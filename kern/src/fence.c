@@ -70,8 +70,8 @@ static void take_census(void)
 	}
 }
 
-/* What caches and arenas keep is in no use.  Backward: importers give back before their sources do; and
- * twice, since what one gives back another may keep. */
+/* What caches and arenas keep is in no use.  Backward: importers give back before their sources do;
+ * and twice, since what one gives back another may keep. */
 static void reap(void)
 {
 	size_t arenas;
@@ -210,8 +210,8 @@ static const char *compare_arenas(size_t arenas)
 	return found;
 }
 
-/* What caches have laid up goes back before anything is counted; but first they are looked at as they
- * are. */
+/* What caches have laid up goes back before anything is counted; but first they are looked at as
+ * they are. */
 static const char *end(void)
 {
 	const char *found = check_caches();

@@ -15,8 +15,8 @@ static uintptr_t nobody[FRAMES_LEAF_SLOTS];
 
 struct frames frames;
 
-/* Guards which leaves there are and how many entries each has.  Held for a bounded number of steps, a
- * leaf's. */
+/* Guards which leaves there are and how many entries each has.  Held for a bounded number of steps,
+ * a leaf's. */
 static struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
 static uint16_t *live;	 /* entries set or claimed; of a leaf that is there, else unspecified */
 static uint64_t *idle;	 /* bit: the leaf is there and may have no entry */
@@ -171,8 +171,8 @@ void frames_clear(uintptr_t start, size_t pages)
 	unclaim(start, pages);
 }
 
-/* Takes out the first leaf without an entry at or behind *i, looking at no more than TRIM_STEP; *i is
- * then behind what was looked at. */
+/* Takes out the first leaf without an entry at or behind *i, looking at no more than TRIM_STEP; *i
+ * is then behind what was looked at. */
 #define TRIM_STEP (256 * 64)
 
 static uintptr_t *leaf_take_idle(size_t *i)

@@ -12,8 +12,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
- * Classes: 8, 16, ... 64 bytes, then four to a doubling up to a page, so that no more than a fifth is lost to
- * rounding.  A table over steps of 8 bytes leads from a size to its class.
+ * Classes: 8, 16, ... 64 bytes, then four to a doubling up to a page, so that no more than a fifth
+ * is lost to rounding.  A table over steps of 8 bytes leads from a size to its class.
  */
 #define STEP 8
 #define LINEAR_MAX 64
@@ -29,9 +29,9 @@ static inline struct kmem_cache *cache_for(size_t size)
 }
 
 /*
- * Larger: whole pages, and the frame-table entry of the first says how to give them back: how many there are,
- * whether arena_xalloc() handed them out, and how many lie before this one.  That many do when the alignment
- * was made by taking more than was asked for.
+ * Larger: whole pages, and the frame-table entry of the first says how to give them back: how many
+ * there are, whether arena_xalloc() handed them out, and how many lie before this one.  That many
+ * do when the alignment was made by taking more than was asked for.
  */
 #define LARGE_TAG FRAMES_LARGE
 #define LARGE_XALLOCATED 4
@@ -76,8 +76,8 @@ static uintptr_t large_take(
 	return start ? p : 0;
 }
 
-/* Just the size; but what the arena would need an index for, and may not build it now, or tags that can't be
- * had, the plain request may do without. */
+/* Just the size; but what the arena would need an index for, and may not build it now, or tags that
+ * can't be had, the plain request may do without. */
 static uintptr_t large_take_aligned(
 	size_t size, size_t slack, size_t align, unsigned flags, uintptr_t *entry)
 {

@@ -4,14 +4,14 @@
  *
  * CONCEPTS
  *
- * A ktask is a thread of the kernel: a function that runs on a stack of its own.  It gives its core up where
- * it sleeps, yields or ends, and nowhere else; between two such places nothing but interrupts runs on that
- * core, and the ktask stays there.  A core's idle ktask is what the core ran before there was any ktask, and
- * runs when there is nothing else.
+ * A ktask is a thread of the kernel: a function that runs on a stack of its own.  It gives its core
+ * up where it sleeps, yields or ends, and nowhere else; between two such places nothing but
+ * interrupts runs on that core, and the ktask stays there.  A core's idle ktask is what the core
+ * ran before there was any ktask, and runs when there is nothing else.
  *
- * A ktask is *running*, *ready* (in the run queue of a core), *asleep*, or *ended*; and for a moment between
- * running and each of the others it is *left*: another ktask was switched to, on the same core, and hasn't
- * seen to it yet.
+ * A ktask is *running*, *ready* (in the run queue of a core), *asleep*, or *ended*; and for a
+ * moment between running and each of the others it is *left*: another ktask was switched to, on the
+ * same core, and hasn't seen to it yet.
  *
  *	              yields, or token set
  *	        +---------- left --------------+
@@ -21,52 +21,53 @@
  *
  * REPRESENTATION
  *
- * Each core has a run queue under a spinlock of its own, first come, first run, in which pinned ktasks and
- * others stand in separate lists with tickets from one counter: the older of the two heads is next, and a
- * thief takes the head of the others' list without looking at a pinned one.
+ * Each core has a run queue under a spinlock of its own, first come, first run, in which pinned
+ * ktasks and others stand in separate lists with tickets from one counter: the older of the two
+ * heads is next, and a thief takes the head of the others' list without looking at a pinned one.
  *
- * Sleeping and waking are port_thread_block() and port_thread_unblock(), from which sync.c makes the rest.  An
- * unblock that finds its ktask not asleep leaves a token, which the next block takes instead of sleeping.
- * A deadline is an alarm, in the ktask, that unblocks it.
+ * Sleeping and waking are port_thread_block() and port_thread_unblock(), from which sync.c makes
+ * the rest.  An unblock that finds its ktask not asleep leaves a token, which the next block takes
+ * instead of sleeping.  A deadline is an alarm, in the ktask, that unblocks it.
  *
- * A ktask comes from the cache "ktask", its id from "ktask-ids", where next fit keeps ids unused for as long
- * as can be, its stack from "vaddr" (kthread_stack.c).  All of them, idle ones too, are in a tree by id, so
- * that `ps` can go through them a step at a time.
+ * A ktask comes from the cache "ktask", its id from "ktask-ids", where next fit keeps ids unused
+ * for as long as can be, its stack from "vaddr" (kthread_stack.c).  All of them, idle ones too, are
+ * in a tree by id, so that `ps` can go through them a step at a time.
  *
  * INVARIANTS
  *
- *  1. A ktask is in a run queue only when nothing runs on its stack: it gets there in its creator's hand, an
- *     unblocker's that found it asleep, or its successor's; and its state is ASLEEP only once its successor
- *     has seen to it.
- *  2. At most one of these holds a ktask at a time: a core that runs it, a run queue, the hand of one that is
- *     about to queue it, or nobody (asleep, ended).
- *  3. A core that halts has its bit in the idle map set, or a poke on its way, or all queues were without
- *     a ktask it may run when it looked after setting the bit.
+ *  1. A ktask is in a run queue only when nothing runs on its stack: it gets there in its creator's
+ *     hand, an unblocker's that found it asleep, or its successor's; and its state is ASLEEP only
+ *     once its successor has seen to it.
+ *  2. At most one of these holds a ktask at a time: a core that runs it, a run queue, the hand of
+ *     one that is about to queue it, or nobody (asleep, ended).
+ *  3. A core that halts has its bit in the idle map set, or a poke on its way, or all queues were
+ *     without a ktask it may run when it looked after setting the bit.
  *  4. A pinned ktask is in no run queue but its core's.
  *
  * LOCKING
  *
  *	sync.c's queues -> a ktask's state;  a run queue;  a core's alarms
  *
- * of which the last three are never held together.  None is held across a switch: the successor takes what it
- * needs, on its own stack, in sched_arrive().  Interrupts are off from the choice of the successor to there.
+ * of which the last three are never held together.  None is held across a switch: the successor
+ * takes what it needs, on its own stack, in sched_arrive().  Interrupts are off from the choice of
+ * the successor to there.
  *
  * COST
  *
- * Everything is constant but for: a deadline, logarithmic in the core's alarms; stealing, linear in cores; a
- * new stack, linear in its pages; ids, as next fit is.
+ * Everything is constant but for: a deadline, logarithmic in the core's alarms; stealing, linear in
+ * cores; a new stack, linear in its pages; ids, as next fit is.
  *
  * QUESTIONS
  *
- * Why may an idle core steal a ktask that was woken on a busy one?  It would wait for as long as the busy one
- * likes: nothing is preempted.  A core that has just become ready to run it is poked; if it is busy, any
- * idle one is.
+ * Why may an idle core steal a ktask that was woken on a busy one?  It would wait for as long as
+ * the busy one likes: nothing is preempted.  A core that has just become ready to run it is poked;
+ * if it is busy, any idle one is.
  *
- * Why does a yield look at other cores' queues when its own is empty?  One that yields in a loop waits for
- * something, which may be a ktask stuck behind a core that doesn't yield.
+ * Why does a yield look at other cores' queues when its own is empty?  One that yields in a loop
+ * waits for something, which may be a ktask stuck behind a core that doesn't yield.
  *
- * Why isn't a ktask's core fixed when it is queued by an interrupt?  It is: where it ran last, for what its
- * cache holds.
+ * Why isn't a ktask's core fixed when it is queued by an interrupt?  It is: where it ran last, for
+ * what its cache holds.
  */
 #include "kthread.h"
 

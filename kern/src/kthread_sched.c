@@ -7,8 +7,8 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 
-/* Ready ktasks stand in two lists, so that a thief finds one it may take at once; tickets say which of the
- * two heads came first. */
+/* Ready ktasks stand in two lists, so that a thief finds one it may take at once; tickets say which
+ * of the two heads came first. */
 struct kcore {
 	struct spinlock lock;
 	struct list free_ready;	  /* anybody's */
@@ -53,9 +53,9 @@ void sched_init(void)
 }
 
 /*
- * Idle cores.  One that runs out of work sets its bit, then looks at the queues; one that queues a ktask
- * counts it, then looks at the bits.  Both in sequentially consistent order: at least one sees the other.
- * Who clears a core's bit owes it a poke.
+ * Idle cores.  One that runs out of work sets its bit, then looks at the queues; one that queues a
+ * ktask counts it, then looks at the bits.  Both in sequentially consistent order: at least one
+ * sees the other.  Who clears a core's bit owes it a poke.
  */
 
 static void idle_enter(struct kcore *c, unsigned core)
@@ -181,8 +181,8 @@ static struct ktask *take(struct kcore *c)
 	return t ? t : steal(c);
 }
 
-/* t is in nobody's hand but the caller's, its state is READY.  Once it is in the queue another core may
- * run it to its end. */
+/* t is in nobody's hand but the caller's, its state is READY.  Once it is in the queue another core
+ * may run it to its end. */
 static void make_ready(struct ktask *t)
 {
 	unsigned core = t->core;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stacks: ranges of vaddr_arena, a guard page that is never mapped and above it pages of kpages_arena.
+ * Stacks: ranges of vaddr_arena, a guard page that is never mapped and above it pages of
+ * kpages_arena.
  *
  * A stack of the usual size is an object of a slab cache whose constructor maps the pages and whose
- * destructor takes them back, so that one that is put back stays mapped while it lies in a magazine, ready
- * for the next ktask.
+ * destructor takes them back, so that one that is put back stays mapped while it lies in a
+ * magazine, ready for the next ktask.
  */
 #include "kthread_impl.h"
 #include "slab.h"
@@ -42,8 +43,8 @@ static bool stack_map(char *low, size_t size, unsigned flags)
 	return true;
 }
 
-/* Mapping may wait for other cores to forget what was mapped there before, so a stack is only ever made for
- * a caller who may sleep: those to be laid up are left unmade. */
+/* Mapping may wait for other cores to forget what was mapped there before, so a stack is only ever
+ * made for a caller who may sleep: those to be laid up are left unmade. */
 static int stack_ctor(void *stack, void *priv, unsigned flags)
 {
 	if (flags & MEM_ATOMIC)

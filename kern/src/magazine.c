@@ -13,13 +13,14 @@
 static struct kmem_cache magazines[MAGAZINE_CLASSES];
 static struct kmem_cache cores;
 
-/* What a magazine may hold of objects, in bytes, and the least and the largest class that a cache starts
- * with. */
+/* What a magazine may hold of objects, in bytes, and the least and the largest class that a cache
+ * starts with. */
 #define MAGAZINE_BYTES 8192
 #define CLASS_LEAST 0
 #define CLASS_MOST 3
-/* A quantum cache hands out large objects, and what it lays up is missed by all that its source serves: at
- * most this share of memory in the two magazines of each core, and no more than is of use. */
+/* A quantum cache hands out large objects, and what it lays up is missed by all that its source
+ * serves: at most this share of memory in the two magazines of each core, and no more than is of
+ * use. */
 #define QCACHE_SHARE 128
 #define QCACHE_BYTES_MAX ((size_t)256 << 10)
 
@@ -62,8 +63,8 @@ static void magazine_free(struct magazine *m)
 	slab_meta_free(&magazines[class], m);
 }
 
-/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as the last
- * rounds have been copied, for giving them back may end in a panic. */
+/* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as the
+ * last rounds have been copied, for giving them back may end in a panic. */
 static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 {
 	void *rounds[SLAB_STEP];
@@ -154,8 +155,9 @@ static __attribute__((noinline)) void deferred_settle(void)
 		slab_give(pair[0], &pair[1], 1, true, __builtin_return_address(0));
 }
 
-/* A core's magazines.  Interrupts are off, or it is stopped at a safe point.  An NMI may land anywhere: it
- * finds the stack open and everything in order, or closed, and then touches nothing else. */
+/* A core's magazines.  Interrupts are off, or it is stopped at a safe point.  An NMI may land
+ * anywhere: it finds the stack open and everything in order, or closed, and then touches nothing
+ * else. */
 
 static bool core_is_open(const struct kmem_core *core)
 {
@@ -201,8 +203,8 @@ static void core_load(struct kmem_core *core, struct magazine *m)
 	core->depot_trips++;
 }
 
-/* Loads a magazine with rounds in it, if this core or the depot has one; else puts some of the slab layer's
- * objects into the one it has, unless they have to be constructed. */
+/* Loads a magazine with rounds in it, if this core or the depot has one; else puts some of the slab
+ * layer's objects into the one it has, unless they have to be constructed. */
 static bool core_refill(struct kmem_cache *c, struct kmem_core *core)
 {
 	struct magazine *m = NULL;
@@ -268,8 +270,8 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 
 /* Allocation, beyond the hot path */
 
-/* Constructs objects[0 .. n), of which the caller wants the first `wanted` and the others are to be laid
- * up.  Returns how many stand; the others have gone back. */
+/* Constructs objects[0 .. n), of which the caller wants the first `wanted` and the others are to be
+ * laid up.  Returns how many stand; the others have gone back. */
 static size_t construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to qcache_max.
+ * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to
+ * qcache_max.
  *
- * What their cores have loaded are the arena's rounds: it pops and pushes there itself, and comes here when
- * one has nothing or no room.
+ * What their cores have loaded are the arena's rounds: it pops and pushes there itself, and comes
+ * here when one has nothing or no room.
  *
- * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is taken once for
- * a slab's worth.  They are asked atomically: when no slab can be had, the arena serves the request itself,
- * and a free whose address lies in no slab goes to the arena, which knows it or panics (slab.c).  Objects are
- * never touched, so the arena may hand out anything.
+ * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is
+ * taken once for a slab's worth.  They are asked atomically: when no slab can be had, the arena
+ * serves the request itself, and a free whose address lies in no slab goes to the arena, which
+ * knows it or panics (slab.c).  Objects are never touched, so the arena may hand out anything.
  */
 #include "qcache.h"
 

@@ -4,9 +4,9 @@
  *
  * CONCEPTS
  *
- * A cache hands out objects of one size.  It cuts them out of slabs, each a piece [base, base + slab_size) of
- * its source arena.  An object is in one of three places: free in the slab layer, raw; laid up in a
- * magazine, constructed; or live, in a caller's hands.
+ * A cache hands out objects of one size.  It cuts them out of slabs, each a piece [base, base +
+ * slab_size) of its source arena.  An object is in one of three places: free in the slab layer,
+ * raw; laid up in a magazine, constructed; or live, in a caller's hands.
  *
  *	caller  <->  loaded, previous  <->  depot: full, empty  <->  slab layer  <->  source arena
  *	             one core's             all cores'               raw objects      slabs
@@ -18,28 +18,33 @@
  *
  * REPRESENTATION
  *
- * A slab's header holds a bit for each object, set while the object is free in the slab layer.  Nothing is
- * written into objects.  The header lies at the end of the slab (is_inside) where objects are memory that
- * may be touched and that wastes least; else it is an object of the cache slab_headers.
+ * A slab's header holds a bit for each object, set while the object is free in the slab layer.
+ * Nothing is written into objects.  The header lies at the end of the slab (is_inside) where
+ * objects are memory that may be touched and that wastes least; else it is an object of the cache
+ * slab_headers.
  *
- * Slabs are in lists by how full they are, so that objects come from the fullest and the others become
- * empty: SLAB_PARTIALS lists of those partly free, one of the empty ones; full ones are in none.  All
- * slabs, full ones too, are in one more list, in which walks keep their place by a header of no cache.
+ * Slabs are in lists by how full they are, so that objects come from the fullest and the others
+ * become empty: SLAB_PARTIALS lists of those partly free, one of the empty ones; full ones are in
+ * none.  All slabs, full ones too, are in one more list, in which walks keep their place by a
+ * header of no cache.
  *
- * From an object to its slab leads the page frame table (frames.h), where slabs are whole pages of the direct
- * map; else the cache's own hash (slab_hash.c).  Which object of its slab it is, is a shift, or a
- * multiplication by the inverse of the stride.
+ * From an object to its slab leads the page frame table (frames.h), where slabs are whole pages of
+ * the direct map; else the cache's own hash (slab_hash.c).  Which object of its slab it is, is a
+ * shift, or a multiplication by the inverse of the stride.
  *
- * A core's loaded magazine is a struct port_stack (port.h), on which the hot path (slab_impl.h) pushes and
- * pops in one step.  A closed stack is empty and full at once: whoever changes a core's magazines closes it
- * first, so that an interrupt or NMI in the middle goes the slow way; NMIs touch nothing but an open stack.
+ * A core's loaded magazine is a struct port_stack (port.h), on which the hot path (slab_impl.h)
+ * pushes and pops in one step.  A closed stack is empty and full at once: whoever changes a core's
+ * magazines closes it first, so that an interrupt or NMI in the middle goes the slow way; NMIs
+ * touch nothing but an open stack.
  *
- * The module's own objects (headers, magazines, cores' parts, caches) come from caches without magazines,
- * straight over base_arena: making a slab for one needs no other of them, so nothing recurs.
+ * The module's own objects (headers, magazines, cores' parts, caches) come from caches without
+ * magazines, straight over base_arena: making a slab for one needs no other of them, so nothing
+ * recurs.
  *
  * INVARIANTS (kmem_cache_check names the one that fails)
  *
- *  1. A slab's map has as many bits as it has free objects, none beyond the last object, none below hint.
+ *  1. A slab's map has as many bits as it has free objects, none beyond the last object, none below
+ *     hint.
  *  2. A slab is in the list of its fullness; a full one in none.
  *  3. Every address of a slab leads to its header, and the header to its cache.
  *  4. slabs, slabs_empty and objects_free are the sums over the list of all slabs.
@@ -50,31 +55,31 @@
  *
  *	arenas_and_slabs_lock -> depot, slab layer
  *
- * Neither the depot's nor the slab layer's lock is held while the other, or an arena's, is taken, nor while
- * the source, a constructor or a destructor runs.  A core's magazines need no lock: only that core, with
- * interrupts off, or one that stopped it at a safe point, touches them.  A caller's bug is reported with
- * every lock released.  Finding an object through the frame table takes no lock: whoever holds an object
- * keeps its slab.
+ * Neither the depot's nor the slab layer's lock is held while the other, or an arena's, is taken,
+ * nor while the source, a constructor or a destructor runs.  A core's magazines need no lock: only
+ * that core, with interrupts off, or one that stopped it at a safe point, touches them.  A caller's
+ * bug is reported with every lock released.  Finding an object through the frame table takes no
+ * lock: whoever holds an object keeps its slab.
  *
  * A cache marked slow has every core's stack closed, and the slow way passes magazines by.
  *
  * COST
  *
- * Hot: a dozen instructions and a half each way, interrupts left on.  A depot trip is one lock for a
- * magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: a run of bits at a
- * time out, a bit each in.  A slab is made and unmade with no lock held, in time linear in its pages and its
- * map; it wastes a sixteenth at most (slab_create.c).
+ * Hot: a dozen instructions and a half each way, interrupts left on.  A depot trip is one lock for
+ * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: a run of
+ * bits at a time out, a bit each in.  A slab is made and unmade with no lock held, in time linear
+ * in its pages and its map; it wastes a sixteenth at most (slab_create.c).
  *
  * QUESTIONS
  *
- * Why bitmaps, when a list through the free objects costs nothing?  Objects may be IDs, or memory that
- * nobody may touch; constructed state stays whole; and a double free shows at once.
+ * Why bitmaps, when a list through the free objects costs nothing?  Objects may be IDs, or memory
+ * that nobody may touch; constructed state stays whole; and a double free shows at once.
  *
- * Why does freeing never need memory?  A free that finds no magazine with room asks for one atomically, and
- * without it goes to the slab layer, which sets a bit.
+ * Why does freeing never need memory?  A free that finds no magazine with room asks for one
+ * atomically, and without it goes to the slab layer, which sets a bit.
  *
- * Where does an object of a quantum cache go that lies in no slab?  The arena served it when no slab could be
- * had, so the arena takes it back, or panics.
+ * Where does an object of a quantum cache go that lies in no slab?  The arena served it when no
+ * slab could be had, so the arena takes it back, or panics.
  */
 #include "lib/bitmap.h"
 #include "lib/panic.h"
@@ -271,8 +276,8 @@ static void memory_return(struct kmem_cache *c, const struct slab_memory *memory
 
 /* Taking objects */
 
-/* Takes up to n objects off a word of a slab's map, a run of set bits at a time; `first` is where its bit 0
- * stands for.  A run of 64 counts as 63. */
+/* Takes up to n objects off a word of a slab's map, a run of set bits at a time; `first` is where
+ * its bit 0 stands for.  A run of 64 counts as 63. */
 static inline size_t take_word(
 	uint64_t *map, uintptr_t first, size_t stride, void **objects, size_t n)
 {
@@ -541,8 +546,8 @@ static __attribute__((noinline)) void destruct(
 		c->dtor(objects[i], c->priv);
 }
 
-/* Somebody waits for an object, or for memory beneath.  Empty slabs are kept for nobody, but for those who
- * wait for an object. */
+/* Somebody waits for an object, or for memory beneath.  Empty slabs are kept for nobody, but for
+ * those who wait for an object. */
 static __attribute__((noinline)) void give_slowly(struct kmem_cache *c, size_t n)
 {
 	bool waited = slab_is_waited(c);

@@ -9,9 +9,9 @@
 
 /* What a slab may waste, its header included: a sixteenth. */
 #define WASTE_SHARE 16
-/* Objects a slab of memory is to hold where that takes no more than SLAB_UNITS_FIRST units of the source
- * (so that slabs of kpages_arena come from its quantum caches); and what a slab not of memory is to
- * hold.  A quantum cache's slab is as near as can be to QCACHE_QUANTA quanta. */
+/* Objects a slab of memory is to hold where that takes no more than SLAB_UNITS_FIRST units of the
+ * source (so that slabs of kpages_arena come from its quantum caches); and what a slab not of
+ * memory is to hold.  A quantum cache's slab is as near as can be to QCACHE_QUANTA quanta. */
 #define SLAB_OBJECTS_FIRST 8
 #define SLAB_UNITS_FIRST 8
 #define SLAB_OBJECTS_ABSTRACT 64
@@ -64,9 +64,10 @@ static struct layout better(struct layout a, struct layout b)
 }
 
 /*
- * The smallest slab, from `first` on in steps of `unit`, that wastes no more than a sixteenth; or the best
- * of those up to 16 objects more.  With objects of a unit or more, 16 of them waste less than a unit in 16;
- * smaller ones fit into one unit 16 times or more, or waste less of 16 units than one object.
+ * The smallest slab, from `first` on in steps of `unit`, that wastes no more than a sixteenth; or
+ * the best of those up to 16 objects more.  With objects of a unit or more, 16 of them waste less
+ * than a unit in 16; smaller ones fit into one unit 16 times or more, or waste less of 16 units
+ * than one object.
  */
 static struct layout layout_search(
 	size_t first, size_t unit, size_t stride, bool may_be_inside, bool may_be_outside)
@@ -135,8 +136,8 @@ static void lay_out(struct kmem_cache *c)
 
 /* Creation */
 
-/* Whether what the arena hands out are direct-map addresses in whole pages of their own: it is a base
- * arena, or nothing lies between it and one but arena_alloc(). */
+/* Whether what the arena hands out are direct-map addresses in whole pages of their own: it is a
+ * base arena, or nothing lies between it and one but arena_alloc(). */
 static bool is_direct(const struct arena *a)
 {
 	for (; !arena_is_base(a); a = a->source)
@@ -301,8 +302,8 @@ size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 	return slab_shed(c, true);
 }
 
-/* Slabs go back through the quantum caches of their source, and theirs leave headers and magazines behind:
- * three passes. */
+/* Slabs go back through the quantum caches of their source, and theirs leave headers and magazines
+ * behind: three passes. */
 #define REAP_PASSES 3
 
 void kmem_reap_all(enum kmem_pressure pressure)

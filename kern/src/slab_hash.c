@@ -2,22 +2,23 @@
 /*
  * From an address to its slab where no page frame table helps.
  *
- * A slab of any size at any place touches at most two blocks, since a block (a power of two units) is no
- * smaller than a slab; it is entered under each.  An address has one block, so a lookup walks one chain.
- * The table is a linear hash (Litwin, VLDB 1980): it grows and shrinks by single buckets.  The first lie in
- * the cache itself, and no others are needed for a few dozen slabs; the rest lie in segments, each twice as
- * large as the one before; one that can't be had makes chains longer and is asked for again by the next slab.
+ * A slab of any size at any place touches at most two blocks, since a block (a power of two units)
+ * is no smaller than a slab; it is entered under each.  An address has one block, so a lookup walks
+ * one chain.  The table is a linear hash (Litwin, VLDB 1980): it grows and shrinks by single
+ * buckets.  The first lie in the cache itself, and no others are needed for a few dozen slabs; the
+ * rest lie in segments, each twice as large as the one before; one that can't be had makes chains
+ * longer and is asked for again by the next slab.
  */
 #include "slab_impl.h"
 
 #define PAGE_BUCKETS (PORT_PAGE_SIZE / sizeof(struct slab_link *))
 
-/* Entries for each bucket at which the table grows, and buckets for each entry at which it shrinks: far
- * enough apart that it doesn't go to and fro. */
+/* Entries for each bucket at which the table grows, and buckets for each entry at which it shrinks:
+ * far enough apart that it doesn't go to and fro. */
 #define LOAD_MAX 1
 #define LOAD_MIN_INVERSE 4
-/* A slab brings two entries, so this keeps up; and takes two along, from a table that began to shrink
- * when it had a quarter of the entries it grew for. */
+/* A slab brings two entries, so this keeps up; and takes two along, from a table that began to
+ * shrink when it had a quarter of the entries it grew for. */
 #define SPLITS 2
 #define MERGES 4
 #define TRIM_STEP 16 /* merges of a trim for each lock hold */

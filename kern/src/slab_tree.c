@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and statistics.
+ * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and
+ * statistics.
  */
 #include "arena_impl.h"
 #include "lib/panic.h"

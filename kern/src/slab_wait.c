@@ -2,9 +2,10 @@
 /*
  * Slab caches: allocations that sleep.
  *
- * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's clients
- * there (arena_wait.c): a free in the source may serve them, and so may an object that is freed.  While there
- * are any, the cache is slow, so that what any core frees comes to the slab layer, where they are seen.
+ * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's
+ * clients there (arena_wait.c): a free in the source may serve them, and so may an object that is
+ * freed.  While there are any, the cache is slow, so that what any core frees comes to the slab
+ * layer, where they are seen.
  */
 #include "slab_impl.h"
 

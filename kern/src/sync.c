@@ -4,16 +4,17 @@
  *
  * CONCEPTS
  *
- * A sleeper is a thread that waits for something to be handed to it: a lock, part of a count, or mere
- * news.  A waker is whoever hands it over: another thread, or an interrupt.
+ * A sleeper is a thread that waits for something to be handed to it: a lock, part of a count, or
+ * mere news.  A waker is whoever hands it over: another thread, or an interrupt.
  *
  * REPRESENTATION
  *
  * Everything here is a small state (held, count, readers) and a sync_queue, both under the queue's
- * spinlock.  A sleeper stands in the queue by a record on its own stack.  Handing over happens in the
- * waker's hold of the spinlock: state changes on behalf of the first sleeper, its record leaves the queue,
- * is marked `woken`, and its thread is unblocked.  Whether the sleeper has been handed what it wants is
- * exactly whether `woken` is set; port_thread_block() may return for any reason and means nothing.
+ * spinlock.  A sleeper stands in the queue by a record on its own stack.  Handing over happens in
+ * the waker's hold of the spinlock: state changes on behalf of the first sleeper, its record leaves
+ * the queue, is marked `woken`, and its thread is unblocked.  Whether the sleeper has been handed
+ * what it wants is exactly whether `woken` is set; port_thread_block() may return for any reason
+ * and means nothing.
  *
  * INVARIANTS
  *
@@ -23,27 +24,27 @@
  *
  * LOCKING
  *
- * SPIN_SYNC is taken before the locks of threads, since a thread is unblocked under it.  A sleeper looks
- * at `woken` only under the spinlock, and its record goes out of being only afterward: so the waker, who
- * unblocks within its hold, never touches a record or a thread that has gone.  A deadline is decided there
- * too: the sleeper whose deadline has passed finds itself woken, and takes it, or takes itself out of the
- * queue; there is no third case.  One that leaves the queue may have been what kept the next ones waiting
- * (2), so it serves them.
+ * SPIN_SYNC is taken before the locks of threads, since a thread is unblocked under it.  A sleeper
+ * looks at `woken` only under the spinlock, and its record goes out of being only afterward: so the
+ * waker, who unblocks within its hold, never touches a record or a thread that has gone.  A
+ * deadline is decided there too: the sleeper whose deadline has passed finds itself woken, and
+ * takes it, or takes itself out of the queue; there is no third case.  One that leaves the queue
+ * may have been what kept the next ones waiting (2), so it serves them.
  *
  * COST
  *
- * Constant, but for those that serve many at once: they do so in steps of SYNC_STEP sleepers and let go of
- * the spinlock between steps.  Invariant 2 is then in need of the rest of the steps; whoever else serves
- * meanwhile does part of them, which is as good.
+ * Constant, but for those that serve many at once: they do so in steps of SYNC_STEP sleepers and
+ * let go of the spinlock between steps.  Invariant 2 is then in need of the rest of the steps;
+ * whoever else serves meanwhile does part of them, which is as good.
  *
  * QUESTIONS
  *
- * Why hand over rather than let the woken one try again?  It needs no second try, so there is no overtaking
- * and no bound to prove on tries.  The price is that a lock handed over stays held until the sleeper runs;
- * our threads are cooperative and critical sections short.
+ * Why hand over rather than let the woken one try again?  It needs no second try, so there is no
+ * overtaking and no bound to prove on tries.  The price is that a lock handed over stays held until
+ * the sleeper runs; our threads are cooperative and critical sections short.
  *
- * Why does a broadcast stop at a ticket?  Sleepers that come while it runs, perhaps those it just woke, must
- * not be woken by it, or it need not end.
+ * Why does a broadcast stop at a ticket?  Sleepers that come while it runs, perhaps those it just
+ * woke, must not be woken by it, or it need not end.
  */
 #include "sync.h"
 
@@ -100,8 +101,8 @@ static void queue_wake(struct sleeper *s)
 	port_thread_unblock(s->thread);
 }
 
-/* Sleeps until woken or the deadline; returns whether woken.  The lock is held on entry, and let go of;
- * `irq` is what taking it gave.  After a deadline the sleeper is out of the queue. */
+/* Sleeps until woken or the deadline; returns whether woken.  The lock is held on entry, and let go
+ * of; `irq` is what taking it gave.  After a deadline the sleeper is out of the queue. */
 static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadline, port_irq_t irq)
 {
 	bool can_sleep = s->thread != NULL;
@@ -238,8 +239,8 @@ void sem_init(struct semaphore *s, size_t count)
 	*s = (struct semaphore)SEMAPHORE_INIT(*s, count);
 }
 
-/* Serves sleepers in order while the count lasts, at most SYNC_STEP; returns whether there is more to do.
- * Lock held. */
+/* Serves sleepers in order while the count lasts, at most SYNC_STEP; returns whether there is more
+ * to do.  Lock held. */
 static bool sem_serve(struct semaphore *s)
 {
 	struct sleeper *first = queue_first(&s->queue);
@@ -440,8 +441,8 @@ static void rwlock_take(struct rwlock *l, size_t wants, port_thread_t *thread)
 	}
 }
 
-/* Lets in who is next, a writer or the readers before the next writer, at most SYNC_STEP; returns whether
- * there is more to do.  Lock held. */
+/* Lets in who is next, a writer or the readers before the next writer, at most SYNC_STEP; returns
+ * whether there is more to do.  Lock held. */
 static bool rwlock_serve(struct rwlock *l)
 {
 	struct sleeper *first = queue_first(&l->queue);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What arenas cost: cycles of allocation and freeing, imports, mappings, and hard requests in adversarial
- * layouts (arena_layout.h).
+ * What arenas cost: cycles of allocation and freeing, imports, mappings, and hard requests in
+ * adversarial layouts (arena_layout.h).
  *
  * Rows come at 10^3 to 10^6 segments, as many of those as memory has room for.
  */

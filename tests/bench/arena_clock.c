@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How arenas grow by the clock: each row again at few segments and at many, in turn, so that whatever else the
- * machine does meets both.  scripts/bench-host divides the one by the other.
+ * How arenas grow by the clock: each row again at few segments and at many, in turn, so that
+ * whatever else the machine does meets both.  scripts/bench-host divides the one by the other.
  */
 #include "arena_layout.h"
 #include "bench.h"

@@ -138,8 +138,8 @@ static size_t misaligned_holes(size_t i, size_t n)
 	return i == n - 1 ? 64 : 31;
 }
 
-/* With walls of 33 they lie across a multiple of 64, 16 below it and 15 above, all but the first, which is
- * small; the last has 20 above. */
+/* With walls of 33 they lie across a multiple of 64, 16 below it and 15 above, all but the first,
+ * which is small; the last has 20 above. */
 static size_t crossing_holes(size_t i, size_t n)
 {
 	return i == 0 ? 15 : i == n - 1 ? 36 : 31;
@@ -152,8 +152,8 @@ static size_t window_holes(size_t i, size_t n)
 	return i == 0 || i == n - 1 ? HUGE_HOLE : i == n - 2 ? 64 : 63;
 }
 
-/* Either end of the window leaves 60 units of a huge hole in it; that of the request that fails cuts the
- * hole that would have served. */
+/* Either end of the window leaves 60 units of a huge hole in it; that of the request that fails
+ * cuts the hole that would have served. */
 static void set_window(struct hard *serves, struct hard *fails, size_t n)
 {
 	uintptr_t first = START + HUGE_HOLE + 1, serving = first + (n - 3) * (63 + 1);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas to be measured, for benchmarks that count instructions (arena.c) and for those by the clock
- * (arena_clock.c).
+ * Arenas to be measured, for benchmarks that count instructions (arena.c) and for those by the
+ * clock (arena_clock.c).
  *
- * A row of n holes, each between two used segments: in every one of these layouts all holes but one fail the
- * request, each by a little; that one lies at the far end of the search.  What fails asks for what not even
- * that hole can serve.  And an arena of n used segments of one quantum, without a hole.
+ * A row of n holes, each between two used segments: in every one of these layouts all holes but one
+ * fail the request, each by a little; that one lies at the far end of the search.  What fails asks
+ * for what not even that hole can serve.  And an arena of n used segments of one quantum, without a
+ * hole.
  *
  * Nothing here is for several threads at a time.  What there is no memory for panics.
  */
@@ -49,8 +50,8 @@ struct layout {
 void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes);
 void layout_end(struct layout *l);
 
-/* Ticks of a pair, the mean of some hundred, of the request that the layout serves, or of the one it doesn't.
- * What the first builds for the rest isn't counted. */
+/* Ticks of a pair, the mean of some hundred, of the request that the layout serves, or of the one
+ * it doesn't.  What the first builds for the rest isn't counted. */
 uint64_t layout_pair(struct layout *l, bool serves);
 
 /* An arena with n used segments of one quantum. */
@@ -64,8 +65,8 @@ struct row {
 void row_make(struct row *r, size_t n);
 void row_end(struct row *r);
 
-/* Ticks of a pair, the mean of many: `size` allocated and freed in any arena; and a random segment of the row
- * freed and one allocated in its stead. */
+/* Ticks of a pair, the mean of many: `size` allocated and freed in any arena; and a random segment
+ * of the row freed and one allocated in its stead. */
 uint64_t bench_pair(struct arena *a, size_t size, unsigned flags);
 uint64_t row_random(struct row *r, unsigned flags);
 

@@ -185,8 +185,8 @@ BENCH("page_batch_1024")
 	bench_row("page_batch_1024", PAGES, bench_per(ticks, ROUNDS * PAGES), "instr");
 }
 
-/* What a cache of 64-byte objects takes beyond them, all of them live, its part of the frame table among
- * it. */
+/* What a cache of 64-byte objects takes beyond them, all of them live, its part of the frame table
+ * among it. */
 BENCH("slab64_meta_permille")
 {
 	struct kmem_cache *c = make(64);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The drive: calls every public function, in states that are hard for it.  A part of it that is a function
- * of drive.c's table.
+ * The drive: calls every public function, in states that are hard for it.  A part of it that is a
+ * function of drive.c's table.
  */
 #ifndef SPANDREL_TESTS_IRQOFF_DRIVE_H
 #define SPANDREL_TESTS_IRQOFF_DRIVE_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Many who sleep for memory: in one arena, in many that import from one, for objects, through a front.
+ * Many who sleep for memory: in one arena, in many that import from one, for objects, through a
+ * front.
  */
 #include "arena.h"
 #include "drive.h"

@@ -333,8 +333,8 @@ TEST("arena: a walk shows every segment once, in address order")
 	destroy(a);
 }
 
-/* Frees every segment behind the one it is shown, up to 100 integers on, the first time it is shown a
- * used one: tags that the walk's next steps would have come to vanish. */
+/* Frees every segment behind the one it is shown, up to 100 integers on, the first time it is shown
+ * a used one: tags that the walk's next steps would have come to vanish. */
 static bool free_ahead(const struct arena_segment *s, void *arg)
 {
 	struct seen *seen = arg;

@@ -2,9 +2,9 @@
 /*
  * Callers' bugs: what each is reported as, by whom, and that nothing stays locked.
  *
- * A bug is made in a function of its own, whose name the report must hold, as it must the arena's name and
- * whatever address and size the bug is about.  Each is made once for each of these, so one that left a lock
- * held would meet it again.
+ * A bug is made in a function of its own, whose name the report must hold, as it must the arena's
+ * name and whatever address and size the bug is about.  Each is made once for each of these, so one
+ * that left a lock held would meet it again.
  */
 #include "arena.h"
 #include "arena_impl.h"

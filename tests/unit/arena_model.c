@@ -9,10 +9,10 @@
 #include "test.h"
 
 /*
- * A chain of arenas, each importing from the one before, all of them also used directly.  In one kind of
- * chain what moves between them passes through a pair of functions of ours, which tell the models, and
- * which the arenas take for translations; in the other they import by arena_alloc(), constraints go down
- * the chain, and the models learn from the arenas' spans what has moved.
+ * A chain of arenas, each importing from the one before, all of them also used directly.  In one
+ * kind of chain what moves between them passes through a pair of functions of ours, which tell the
+ * models, and which the arenas take for translations; in the other they import by arena_alloc(),
+ * constraints go down the chain, and the models learn from the arenas' spans what has moved.
  */
 #define LEVELS_MAX 4
 
@@ -223,8 +223,8 @@ static unsigned random_flags(void)
 	return (test_random_below(4) ? MEM_ERROR : MEM_ATOMIC) | fits[test_random_below(3)];
 }
 
-/* What level i must answer: from what it holds, else, where constraints go down, from those below it, in
- * which the span must be whole quanta of every level between. */
+/* What level i must answer: from what it holds, else, where constraints go down, from those below
+ * it, in which the span must be whole quanta of every level between. */
 static uintptr_t oracle(size_t i, const struct model_request *wanted, unsigned flags, bool *held)
 {
 	struct model_request rq = *wanted;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The constant-time paths of an arena, for instant and next fit, held against the model.  There are so few free
- * segments that no index comes to be, which would end them.
+ * The constant-time paths of an arena, for instant and next fit, held against the model.  There are
+ * so few free segments that no index comes to be, which would end them.
  */
 #include "arena.h"
 #include "model.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What arenas tell of themselves: counts, peaks and histograms against a model, and how much a search looks at.
+ * What arenas tell of themselves: counts, peaks and histograms against a model, and how much a
+ * search looks at.
  */
 #include "model.h"
 
@@ -352,8 +353,8 @@ TEST("statistics: what fails for want of boundary tags says so")
 }
 
 /*
- * How much a search looks at, in layouts that fail every request by a little in all holes but the last: holes
- * stand between walls, and the rest of the span is used.
+ * How much a search looks at, in layouts that fail every request by a little in all holes but the
+ * last: holes stand between walls, and the rest of the span is used.
  */
 
 struct layout {
@@ -475,8 +476,8 @@ static size_t log2_up(size_t n)
 	return n > 1 ? 64 - (size_t)__builtin_clzl(n - 1) : 0;
 }
 
-/* A search goes down the tree by address, up and down again, and next fit does so twice; its height is at most
- * 1.44 log2(n + 2) (tree.c). */
+/* A search goes down the tree by address, up and down again, and next fit does so twice; its height
+ * is at most 1.44 log2(n + 2) (tree.c). */
 static size_t looks_bound(size_t n)
 {
 	return 6 * (log2_up(n + 2) * 144 / 100 + 1);

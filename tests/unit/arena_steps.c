@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What an arena with many free segments answers when its base has no page left for an index: the same.
+ * What an arena with many free segments answers when its base has no page left for an index: the
+ * same.
  */
 #include "arena.h"
 #include "btag.h"

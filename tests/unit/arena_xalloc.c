@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Requests with constraints: what they get, through which arena, and which calls are bugs.  The answers
- * under random constraints are compared in arena_model.c.
+ * Requests with constraints: what they get, through which arena, and which calls are bugs.  The
+ * answers under random constraints are compared in arena_model.c.
  */
 #include "arena.h"
 #include "arena_impl.h"

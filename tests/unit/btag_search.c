@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The segment store alone: random changes, and after every few of them every kind of search, each held
- * against a look at all free segments.
+ * The segment store alone: random changes, and after every few of them every kind of search, each
+ * held against a look at all free segments.
  *
- * What is free is noted apart, a byte for each quantum of a few regions; the index comes and goes, and so do
- * triples, in steps, with changes between them.
+ * What is free is noted apart, a byte for each quantum of a few regions; the index comes and goes,
+ * and so do triples, in steps, with changes between them.
  */
 #include "arena.h"
 #include "btag_quick.h"

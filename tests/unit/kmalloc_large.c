@@ -227,8 +227,8 @@ TEST("kmalloc: large ones on several cores don't overlap, and all of them come b
 }
 
 /*
- * Short of memory: all that is free is holes of 32 pages without an aligned 32, and one of 63, which has them
- * but lies in a bin of which not every segment would do.
+ * Short of memory: all that is free is holes of 32 pages without an aligned 32, and one of 63,
+ * which has them but lies in a bin of which not every segment would do.
  */
 
 #define HOLES (2 * BTAG_LOOKS)

@@ -71,8 +71,8 @@ static void part(unsigned i, void *arg)
 		be_woken(i, arg);
 }
 
-/* Core 0 is woken for a ktask of its own; while it comes to find that, it is told of another, which nobody but
- * a third core can run. */
+/* Core 0 is woken for a ktask of its own; while it comes to find that, it is told of another, which
+ * nobody but a third core can run. */
 TEST("ktask: a core that is told of work while it finds other work tells another core")
 {
 	size_t rounds = test_ops(ROUNDS);

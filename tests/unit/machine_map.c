@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Mappings, seen from every core: what an address showed before must be forgotten when it is used again.
+ * Mappings, seen from every core: what an address showed before must be forgotten when it is used
+ * again.
  */
 #include "arena.h"
 #include "machine.h"

@@ -49,8 +49,8 @@ bool model_can_serve(const struct model *m, size_t size);
 uintptr_t model_best(const struct model *m, size_t size);
 uintptr_t model_next(const struct model *m, size_t size);
 
-/* A request with constraints.  clip: a gap counts only as far as it is whole multiples of these, the last
- * one taken first. */
+/* A request with constraints.  clip: a gap counts only as far as it is whole multiples of these,
+ * the last one taken first. */
 struct model_request {
 	size_t size, quantum;
 	size_t align, phase, nocross; /* 0: none; align 0 means phase 0 */

@@ -2,8 +2,8 @@
 /*
  * Allocating in timer interrupts, on every core, in the middle of the same by ktasks.
  *
- * Each object carries its owner's number over its whole length, checked while it is held and when it is
- * freed: one that was handed out twice shows.
+ * Each object carries its owner's number over its whole length, checked while it is held and when
+ * it is freed: one that was handed out twice shows.
  */
 #include "alarm.h"
 #include "kmalloc.h"
@@ -59,8 +59,8 @@ static void hold(struct holder *h)
 	h->owner[h->count++] = owner;
 }
 
-/* The oldest goes first, so that an interrupt ends with other objects than it began with: what the interrupted
- * saw on top of its magazine is held by another then. */
+/* The oldest goes first, so that an interrupt ends with other objects than it began with: what the
+ * interrupted saw on top of its magazine is held by another then. */
 static void let_go(struct holder *h)
 {
 	struct stamped *s = h->held[0];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Caches under chance and on several cores: each object carries its owner's stamp over its whole length,
- * looked at while it is held and when it is freed.
+ * Caches under chance and on several cores: each object carries its owner's stamp over its whole
+ * length, looked at while it is held and when it is freed.
  */
 #include "kmalloc.h"
 #include "lib/table.h"

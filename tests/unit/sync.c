@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sleeping locks and signals: each alone, woken by threads and by interrupts, and against deadlines.
+ * Sleeping locks and signals: each alone, woken by threads and by interrupts, and against
+ * deadlines.
  */
 #include "sync.h"
 

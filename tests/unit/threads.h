@@ -15,8 +15,8 @@ enum threads_where {
 	THREADS_PINNED, /* thread i on core i modulo the number of cores */
 };
 
-/* Runs fn(i, arg) for 0 <= i < n, each in a ktask of its own and as a part of the running test, and waits
- * for all.  If a check failed in one, the test ends here. */
+/* Runs fn(i, arg) for 0 <= i < n, each in a ktask of its own and as a part of the running test, and
+ * waits for all.  If a check failed in one, the test ends here. */
 void threads_run(enum threads_where where, unsigned n, void (*fn)(unsigned i, void *arg), void *arg);
 
 /* The same in two halves, for a test that goes on meanwhile. */

@@ -47,8 +47,8 @@ TEST("vmap: pages that lie anywhere stand one behind the other, and are the same
 #define ROUNDS 640
 #define RESTS 32 /* mappings at least, of n pages, before an address is used again */
 
-/* Nothing that was unmapped in the last RESTS rounds is mapped again, and so one flush of all cores serves as
- * many. */
+/* Nothing that was unmapped in the last RESTS rounds is mapped again, and so one flush of all cores
+ * serves as many. */
 static void check_rest(size_t n)
 {
 	uintptr_t recent[RESTS] = {0};

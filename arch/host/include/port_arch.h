@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, hot half: a thread for each core.  Interrupts are handled where a core
- * turns them on, pauses or halts.
+ * The port on a Linux process, hot half: a thread for each core.  Interrupts are handled where a
+ * core turns them on, pauses or halts.
  */
 #ifndef SPANDREL_HOST_PORT_ARCH_H
 #define SPANDREL_HOST_PORT_ARCH_H
@@ -29,8 +29,8 @@ struct host_core {
 };
 
 /*
- * Every look at it is made anew: a thread of the kernel that was switched away from may go on as another
- * core, where the compiler's idea of what it read before would be wrong.
+ * Every look at it is made anew: a thread of the kernel that was switched away from may go on as
+ * another core, where the compiler's idea of what it read before would be wrong.
  */
 #if defined(__x86_64__)
 static inline struct host_core *host_self(void)
@@ -61,8 +61,8 @@ static inline void host_jump_note(port_jump_t *jump)
 	jump->irq_depth = host_self()->irq_depth;
 }
 
-/* The signal mask stays as it is: no handler of this port blocks signals while it runs.  The argument is
- * evaluated twice. */
+/* The signal mask stays as it is: no handler of this port blocks signals while it runs.  The
+ * argument is evaluated twice. */
 #define port_setjmp(jump) (host_jump_note(jump), _setjmp((jump)->registers))
 
 static inline unsigned port_core_id(void)

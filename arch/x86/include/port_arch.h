@@ -83,8 +83,8 @@ static inline bool port_in_nmi(void)
 	return depth > 0;
 }
 
-/* In the flavour that measures how long interrupts are off (irqoff.h): they just went off, and are about to
- * come on. */
+/* In the flavour that measures how long interrupts are off (irqoff.h): they just went off, and are
+ * about to come on. */
 #ifndef PORT_IRQOFF
 #define PORT_IRQOFF 0
 #endif
@@ -165,8 +165,8 @@ typedef struct ktask port_thread_t;
  * Each sequence reads, decides and copies first and commits with its last instruction, which moves
  * `top`.  Whatever interrupts it before that has the trap return path (restart.c) go back to its
  * first instruction; so no instruction may change an input, and nothing it stores before the commit
- * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end or
- * away.  Comparisons are unsigned: a closed stack fails them.
+ * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end
+ * or away.  Comparisons are unsigned: a closed stack fails them.
  */
 struct port_stack {
 	void **top, **bottom, **limit;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How long interrupts are off: the flavour `irqoff` reads the time-stamp counter, which counts instructions
- * under scripts/qemu --icount, wherever interrupts go off and before they come on again.
+ * How long interrupts are off: the flavour `irqoff` reads the time-stamp counter, which counts
+ * instructions under scripts/qemu --icount, wherever interrupts go off and before they come on
+ * again.
  *
- * A stretch begins where somebody turns interrupts off that were on (its site), or where an interrupt enters
- * the kernel, and ends where they come on: what nests in it belongs to it, and so does a switch to another
- * ktask.  Spinlocks turn interrupts off, so no lock is held for longer.  What the flavour itself adds to a
- * stretch, at its ends alone, is measured once and taken off.
+ * A stretch begins where somebody turns interrupts off that were on (its site), or where an
+ * interrupt enters the kernel, and ends where they come on: what nests in it belongs to it, and so
+ * does a switch to another ktask.  Spinlocks turn interrupts off, so no lock is held for longer.
+ * What the flavour itself adds to a stretch, at its ends alone, is measured once and taken off.
  *
- * Which public functions run is noted by stubs that the linker puts in front of them (scripts/publics).  A
- * stretch is booked on its site and on the function the drive (tests/irqoff) called last.
+ * Which public functions run is noted by stubs that the linker puts in front of them
+ * (scripts/publics).  A stretch is booked on its site and on the function the drive (tests/irqoff)
+ * called last.
  */
 #ifndef SPANDREL_X86_IRQOFF_H
 #define SPANDREL_X86_IRQOFF_H

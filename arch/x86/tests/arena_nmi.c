@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas in NMIs: one that lands while its core holds an arena's lock gets and frees what the front has laid up
- * there, and no more.
+ * Arenas in NMIs: one that lands while its core holds an arena's lock gets and frees what the front
+ * has laid up there, and no more.
  */
 #include "../core.h"
 #include "arena.h"

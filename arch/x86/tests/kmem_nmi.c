@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Caches in NMIs: what one frees beyond the hot path waits, and the core's next operation on the cache, one
- * object's or many objects', takes it home and goes on.
+ * Caches in NMIs: what one frees beyond the hot path waits, and the core's next operation on the
+ * cache, one object's or many objects', takes it home and goes on.
  */
 #include "../core.h"
 #include "port.h"
@@ -49,8 +49,8 @@ static uint64_t live(void)
 	return s.live;
 }
 
-/* REST objects are held; the others were freed, so that there are magazines and they are full, and last in an
- * NMI. */
+/* REST objects are held; the others were freed, so that there are magazines and they are full, and
+ * last in an NMI. */
 static void begin(void)
 {
 	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);

@@ -2,9 +2,9 @@
 /*
  * Caches interrupted inside their hot path at each of its instructions.
  *
- * The functions are the public ones.  In between two instructions an interrupt's worth of allocations and
- * frees on the same cache runs; afterward each object must be in one hand: nobody was given what another
- * has, and when all have been freed the cache has as many out as before.
+ * The functions are the public ones.  In between two instructions an interrupt's worth of
+ * allocations and frees on the same cache runs; afterward each object must be in one hand: nobody
+ * was given what another has, and when all have been freed the cache has as many out as before.
  */
 #include "kmalloc.h"
 #include "lib/string.h"

@@ -2,9 +2,10 @@
 /*
  * Per-core stacks interrupted at each of their instructions.
  *
- * A step of a stack is run once for each boundary between two instructions of its sequence (step.h), with
- * pointers pushed and popped on the same stack, another one, or both, just there.  Afterward every pointer
- * must be in one place.  What is compared with is a count of pointers by value, which knows nothing of stacks.
+ * A step of a stack is run once for each boundary between two instructions of its sequence
+ * (step.h), with pointers pushed and popped on the same stack, another one, or both, just there.
+ * Afterward every pointer must be in one place.  What is compared with is a count of pointers by
+ * value, which knows nothing of stacks.
  */
 #include "alarm.h"
 #include "kthread.h"

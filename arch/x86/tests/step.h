@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interfering with a function at each boundary between two instructions of restartable sequences, by the
- * processor's trap flag.
+ * Interfering with a function at each boundary between two instructions of restartable sequences,
+ * by the processor's trap flag.
  *
  *	step_forget();
  *	for (at = 0; prepare(), step_interfere(fn, at, interference); at++)
@@ -21,8 +21,8 @@
  * in loops count each time. */
 size_t step_through(void (*fn)(void));
 
-/* Runs fn(), and interference() when it stands at boundary `at` of those, counted from 0; false if fn()
- * ended before. */
+/* Runs fn(), and interference() when it stands at boundary `at` of those, counted from 0; false if
+ * fn() ended before. */
 bool step_interfere(void (*fn)(void), size_t at, void (*interference)(void));
 
 /* Forgets where there was interference. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ACPI tables as bytes: which processors, interrupt controllers and memory nodes a machine has (ACPI
- * specification 6.4, chapters 5.2 and 17).
+ * ACPI tables as bytes: which processors, interrupt controllers and memory nodes a machine has
+ * (ACPI specification 6.4, chapters 5.2 and 17).
  *
  *	const char *wrong = acpi_check(table, size);
  *	acpi_madt_begin(&cursor, table);
@@ -10,9 +10,9 @@
  *	if (cursor.wrong)
  *		the rest of the table can't be read
  *
- * The bytes come from firmware and are believed in nothing: no byte is read outside of what the caller
- * says is there, nor beyond a table's own length.  Nothing is allocated, nothing kept.  Any context, any
- * alignment.  Cost: linear in the bytes.
+ * The bytes come from firmware and are believed in nothing: no byte is read outside of what the
+ * caller says is there, nor beyond a table's own length.  Nothing is allocated, nothing kept.  Any
+ * context, any alignment.  Cost: linear in the bytes.
  */
 #ifndef SPANDREL_LIB_ACPI_H
 #define SPANDREL_LIB_ACPI_H

@@ -27,8 +27,8 @@ static inline void bitmap_clear(uint64_t *map, size_t i)
 	map[i / 64] &= ~((uint64_t)1 << (i % 64));
 }
 
-/* The first set bit at or after `from` in a map of `bits` bits, or BITMAP_NONE; and the last set one.
- * Linear in the words. */
+/* The first set bit at or after `from` in a map of `bits` bits, or BITMAP_NONE; and the last set
+ * one.  Linear in the words. */
 size_t bitmap_find_from(const uint64_t *map, size_t bits, size_t from);
 size_t bitmap_find_last(const uint64_t *map, size_t bits);
 

@@ -3,8 +3,8 @@
  * From the memory map a firmware gives to the memory a kernel may use.
  *
  * Firmware maps overlap, come unordered, unaligned, with empty and wrapping entries.  Rules: a byte
- * is usable if some entry calls it RAM, no entry calls it anything else and no reservation covers it.
- * Usable ranges are rounded inward to the page, so every usable page is wholly so.
+ * is usable if some entry calls it RAM, no entry calls it anything else and no reservation covers
+ * it.  Usable ranges are rounded inward to the page, so every usable page is wholly so.
  *
  * Pure computation on the caller's arrays; nothing is allocated.  Cost: n log n in the entries.
  */
@@ -39,8 +39,8 @@ struct memmap_result {
 /*
  * Sorts out entries[0 .. n) less reserved[0 .. r) into ranges[0 .. capacity).  `page` is a power of
  * two.  work[] is scratch for at least 2 * (n + r) elements.  A capacity of n + r + 1 is always
- * enough.  Returns NULL, or one plain line that says why the map is refused: no usable page, or more
- * ranges than capacity.  The entries and reservations are not changed.
+ * enough.  Returns NULL, or one plain line that says why the map is refused: no usable page, or
+ * more ranges than capacity.  The entries and reservations are not changed.
  */
 struct memmap_edge {
 	uint64_t at;

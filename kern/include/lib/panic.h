@@ -3,9 +3,9 @@
  * Panics: the end of a kernel that found a caller's bug or its own.
  *
  * The first line is enough by itself: what was violated, on what, with which values.  After it come
- * core and thread, a symbolised backtrace and whatever the hooks add (a short table of memory); then the
- * panic monitor if one is installed, and port_stop(PORT_STOP_PANIC).  Other cores are frozen first.  A panic
- * inside a panic stops at once.
+ * core and thread, a symbolised backtrace and whatever the hooks add (a short table of memory);
+ * then the panic monitor if one is installed, and port_stop(PORT_STOP_PANIC).  Other cores are
+ * frozen first.  A panic inside a panic stops at once.
  *
  * Context: any.  The subsystem's own panics are raised with every lock released, so that a test can
  * catch one and go on.
@@ -44,16 +44,16 @@ struct panic_hook {
 };
 void panic_add_hook(struct panic_hook *hook);
 
-/* Has `print` add to the report's second line who panicked, beside the core: ", ktask 7 (writer)".  It
- * takes no lock. */
+/* Has `print` add to the report's second line who panicked, beside the core: ", ktask 7 (writer)".
+ * It takes no lock. */
 void panic_set_who(void (*print)(struct sink *sink));
 
 /* Called after the report, instead of stopping; it may return. */
 void panic_set_monitor(void (*monitor)(void));
 
-/* Catching: while a thread has one set, its panic (or one in an interrupt of it) formats its first line into `message` and jumps
- * there instead of reporting.  For tests.  Catches nest; panic_catch_pop(c) removes c and those set
- * inside it. */
+/* Catching: while a thread has one set, its panic (or one in an interrupt of it) formats its first
+ * line into `message` and jumps there instead of reporting.  For tests.  Catches nest;
+ * panic_catch_pop(c) removes c and those set inside it. */
 struct panic_catch {
 	port_jump_t jump;
 	char message[512];

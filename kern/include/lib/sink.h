@@ -9,9 +9,9 @@
  *	sink_printf(sink, "%-16s %5u\n", name, n);       wherever the caller wants it
  *	ksnprintf(buf, sizeof(buf), "core %u", id);      into a buffer
  *
- * Conversions: %d %i %u %x %X %o %c %s %p %% with flags - + space 0 #, width and precision (also *),
- * and lengths hh h l ll z t j.  No floating point.  Two of our own ride on %p, as the compiler's
- * format check passes over what follows it:
+ * Conversions: %d %i %u %x %X %o %c %s %p %% with flags - + space 0 #, width and precision (also
+ * *), and lengths hh h l ll z t j.  No floating point.  Two of our own ride on %p, as the
+ * compiler's format check passes over what follows it:
  *	%pS  the symbol an address lies in: name+0x12
  *	%pB  a size in bytes, const uint64_t *, in IEC units with one decimal: 12.3 MiB, 4.0 KiB, 17 B
  *

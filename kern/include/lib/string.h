@@ -33,9 +33,9 @@ size_t str_copy(char *to, const char *from, size_t size);
 /* Whether s begins with prefix. */
 bool str_starts(const char *s, const char *prefix);
 
-/* Parses the whole of s as an unsigned number: decimal, 0x hexadecimal, or either followed by one of
- * K M G T (binary, either case).  Returns false, leaving *value alone, on anything else: no digits,
- * trailing bytes, overflow. */
+/* Parses the whole of s as an unsigned number: decimal, 0x hexadecimal, or either followed by one
+ * of K M G T (binary, either case).  Returns false, leaving *value alone, on anything else: no
+ * digits, trailing bytes, overflow. */
 bool str_to_u64(const char *s, uint64_t *value);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * The symbols embedded in the image at link time: functions by address.
  *
- * The link puts three things into the image (scripts/symbols makes them): symbol_count, the ascending
- * symbol_starts[] with one entry more that ends the last function, and symbol_names, each name's
- * offset being in symbol_name_offsets[].  An image without symbols has symbol_count 0.
+ * The link puts three things into the image (scripts/symbols makes them): symbol_count, the
+ * ascending symbol_starts[] with one entry more that ends the last function, and symbol_names, each
+ * name's offset being in symbol_name_offsets[].  An image without symbols has symbol_count 0.
  *
  * Any context; logarithmic in the symbols.
  */

@@ -3,9 +3,10 @@
  * Tables for people and for scripts, from one description.
  *
  * A table is an array of columns; rows are structs of the caller's, and each column knows where in
- * the struct its value lies, so headings can't drift from data.  Shown for people: a heading, aligned
- * columns, sizes in IEC units with one decimal, zero as `-`, totals at the end.  Shown for scripts
- * (-k): one line per row, `arena name=base source=- quantum=4096 ...`, bytes as plain numbers.
+ * the struct its value lies, so headings can't drift from data.  Shown for people: a heading,
+ * aligned columns, sizes in IEC units with one decimal, zero as `-`, totals at the end.  Shown for
+ * scripts (-k): one line per row, `arena name=base source=- quantum=4096 ...`, bytes as plain
+ * numbers.
  *
  *	static const struct table_column columns[] = {
  *		TABLE_COLUMN(struct row, name, "name", "name", -16, TABLE_STRING, 0),

@@ -36,11 +36,11 @@ struct tree_ops {
 	/* Recomputes n's augmented value from n and its children (their values are right); returns
 	 * whether it changed.  NULL for a tree without augmentation. */
 	bool (*update)(struct tree_node *n);
-	/* The value depends on which nodes the subtree has and not on its shape: no rotation changes one
-	 * above it, and none is recomputed. */
+	/* The value depends on which nodes the subtree has and not on its shape: no rotation
+	 * changes one above it, and none is recomputed. */
 	bool shapeless;
-	/* NULL, or what does the same as update for n, its parent and so on until one finds nothing to
-	 * change. */
+	/* NULL, or what does the same as update for n, its parent and so on until one finds nothing
+	 * to change. */
 	void (*update_upward)(struct tree_node *n);
 };
 
@@ -53,8 +53,9 @@ static inline struct tree_node *tree_parent(const struct tree_node *n)
 }
 
 void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
-/* The same where the caller knows the place: `node` becomes a child of `parent`, which has none on that side
- * (the right one, if `right`); of an empty tree it becomes the root, parent being NULL. */
+/* The same where the caller knows the place: `node` becomes a child of `parent`, which has none on
+ * that side (the right one, if `right`); of an empty tree it becomes the root, parent being
+ * NULL. */
 void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, struct tree_node *node,
 	const struct tree_ops *ops);
 void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_ops *ops);
