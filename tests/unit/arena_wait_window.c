@@ -82,7 +82,7 @@ TEST("wait: those whose place stays taken keep nobody asleep whom a free serves"
 	struct sleeper window[3] = {
 		{.arena = a, .size = 1, .min = 6, .max = 7},
 		{.arena = a, .size = 1, .min = 7, .max = 8},
-		{.arena = a, .size = 2, .min = 6, .max = 8},
+		{.arena = a, .size = 2, .min = 3, .max = 5},
 	};
 	struct sleeper plain = {.arena = a, .size = 2};
 
@@ -95,8 +95,9 @@ TEST("wait: those whose place stays taken keep nobody asleep whom a free serves"
 	end(&window[0], 6);
 	free_ids(a, 7, 7);
 	end(&window[1], 7);
-	end(&window[2], 6);
-	free_ids(a, 3, 5);
+	free_ids(a, 3, 4);
+	end(&window[2], 3);
+	free_ids(a, 5, 5);
 	free_ids(a, 8, 8);
 	CHECK_EQ(arena_destroy(a), 0);
 }
