@@ -252,21 +252,15 @@ static inline __attribute__((always_inline)) bool btag_carve_quick(
 	struct btag *t = f;
 
 	if (rest > 0) {
-		t = btag_chain_pop(&s->spare);
-		t->start = start;
-		t->size = size;
-		t->next = f;
-		t->prev = f->prev;
-		f->prev->next = t;
-		f->prev = t;
+		t = btag_tag_insert(s, f, BTAG_USED, start, size);
 		f->start = start + size;
 		if (__builtin_expect(s->next_fit.at == f, 0))
 			s->next_fit.at = t;
 	} else {
 		btag_bin_unlink(s, f);
 		s->segments_free--;
+		f->kind = BTAG_USED;
 	}
-	t->kind = BTAG_USED;
 	s->used += size;
 	btag_hash_enter(&s->hash, t);
 	*used = t;
@@ -298,14 +292,7 @@ static inline bool btag_carve_next_quick(
 	bool unsettled = false;
 
 	if (below > 0) {
-		t = btag_chain_pop(&s->spare);
-		t->kind = BTAG_FREE;
-		t->start = f->start;
-		t->size = below;
-		t->next = f;
-		t->prev = f->prev;
-		f->prev->next = t;
-		f->prev = t;
+		t = btag_tag_insert(s, f, BTAG_FREE, f->start, below);
 		f->start = start;
 		btag_bin_link(s, t, btag_bin_of(below >> s->shift));
 		s->segments_free++;
