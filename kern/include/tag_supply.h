@@ -37,7 +37,7 @@ struct tag_supply {
 	struct spinlock lock;
 	size_t unit; /* bytes of a tag: BTAG_SIZE, or BTAG_NODE_SIZE in a supply of index nodes */
 	struct list lists[TAG_SUPPLY_LISTS];
-	size_t pages;	     /* of tags */
+	size_t pages;	     /* of tags; changed with the lock held, read without */
 	size_t idle;	     /* tags in the pages, not in any arena's hand */
 	size_t users;	     /* arenas that take tags here, the base itself not counted */
 	size_t hash_pages;   /* pages of the base in arenas' hashes; atomic, not under the lock */
@@ -49,6 +49,12 @@ void tag_supply_init(struct tag_supply *s, size_t unit);
 static inline size_t tag_page_tags(size_t unit)
 {
 	return (PORT_PAGE_SIZE - BTAG_SIZE) / unit;
+}
+
+/* How many pages it has just now.  Any context; the lock need not be held. */
+static inline size_t tag_supply_pages(const struct tag_supply *s)
+{
+	return __atomic_load_n(&s->pages, __ATOMIC_RELAXED);
 }
 
 /* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  Touches its first line.  Lock held. */

@@ -287,7 +287,7 @@ struct arena *arena_create_base(const char *name, void *memory, size_t size)
 
 size_t arena_base_own_pages(struct arena *base)
 {
-	return BASE_HEAD_PAGES + base->supply->pages + base->node_supply->pages +
+	return BASE_HEAD_PAGES + tag_supply_pages(base->supply) + tag_supply_pages(base->node_supply) +
 	       __atomic_load_n(&base->supply->hash_pages, __ATOMIC_RELAXED);
 }
 

@@ -55,7 +55,7 @@ void tag_supply_add_page(struct tag_supply *s, void *memory)
 	page->fresh = 0;
 	page->unit = (uint32_t)s->unit;
 	page_sort(s, page, 0);
-	s->pages++;
+	__atomic_store_n(&s->pages, s->pages + 1, __ATOMIC_RELAXED);
 	s->idle += tag_page_tags(s->unit);
 }
 
@@ -107,7 +107,7 @@ void *tag_supply_take_page(struct tag_supply *s)
 		return NULL;
 	page = list_first_entry(whole, struct tag_page, link);
 	list_del(&page->link);
-	s->pages--;
+	__atomic_store_n(&s->pages, s->pages - 1, __ATOMIC_RELAXED);
 	s->idle -= tag_page_tags(s->unit);
 	return page;
 }

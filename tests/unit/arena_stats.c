@@ -4,6 +4,7 @@
  * search looks at.
  */
 #include "model.h"
+#include "threads.h"
 
 #include "arena.h"
 #include "btag.h"
@@ -561,4 +562,67 @@ TEST("port: ticks are turned into nanoseconds of its clock")
 	CHECK_LE(inner * 9 / 10, ns);
 	CHECK_LE(ns, outer * 11 / 10);
 	CHECK_EQ(port_ticks_ns(0), 0);
+}
+
+/* While others work */
+
+#define WORKERS 3
+#define HELD 2000
+
+/* Segments apart from each other take tags, the failing request nodes; the reap gives both back. */
+static void take_pages_and_reap(struct arena *a)
+{
+	for (uintptr_t i = 0; i < HELD; i++)
+		arena_xalloc(a, 1, 0, 0, 0, START + 2 * i, START + 2 * i + 1, MEM_ERROR);
+	CHECK(!arena_xalloc(a, 2, 0, 0, 0, START, START + 2 * HELD, MEM_ERROR));
+	for (uintptr_t i = 0; i < HELD; i++)
+		arena_xfree(a, (void *)(START + 2 * i), 1);
+	arena_reap(a, SIZE_MAX);
+}
+
+static void read_while_they_work(struct arena *const *arenas, unsigned *working)
+{
+	struct arena_stats s, own;
+
+	while (__atomic_load_n(working, __ATOMIC_ACQUIRE) > 0 && !test_has_failed()) {
+		arena_get_stats(base_arena, &s);
+		CHECK_LE(s.used + s.free, s.total);
+		CHECK_LT(s.tag_pages, s.total / PORT_PAGE_SIZE);
+		for (size_t i = 0; i < WORKERS; i++) {
+			arena_get_stats(arenas[i], &own);
+			CHECK_LE(own.used, HELD);
+			CHECK_EQ(own.used, own.segments_used);
+		}
+		kthread_yield();
+	}
+}
+
+struct reading {
+	struct arena *arenas[WORKERS];
+	unsigned working;
+};
+
+static void work_or_read(unsigned i, void *arg)
+{
+	struct reading *r = arg;
+	size_t rounds = test_ops(40);
+
+	if (i == WORKERS) {
+		read_while_they_work(r->arenas, &r->working);
+		return;
+	}
+	while (rounds-- > 0)
+		take_pages_and_reap(r->arenas[i]);
+	__atomic_fetch_sub(&r->working, 1, __ATOMIC_RELEASE);
+}
+
+TEST("statistics: they are read while other cores take pages of tags and nodes and give them back")
+{
+	struct reading r = {.working = WORKERS};
+
+	for (size_t i = 0; i < WORKERS; i++)
+		r.arenas[i] = ids(START, 2 * HELD);
+	threads_run(THREADS_PINNED, WORKERS + 1, work_or_read, &r);
+	for (size_t i = 0; i < WORKERS; i++)
+		destroy(r.arenas[i]);
 }
