@@ -91,7 +91,7 @@ define link
 	$(Q)rm -f $@.1; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
 endef
 
-X86_LD := $(CC) -nostdlib -static -no-pie -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
+X86_LD := $(CC) -nostdlib -static -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
 	-Wl,-T,arch/x86/kernel.lds
 HOST_LD := $(CC) -no-pie -pthread
 ASAN_LD := $(HOST_LD) -fsanitize=address,undefined
