@@ -18,7 +18,8 @@ comma := ,
 # What is compiled ---------------------------------------------------------------------------------
 
 KERN_C := $(wildcard kern/src/*.c kern/lib/*.c kern/monitor/*.c kern/dev/*.c)
-UNIT_C := $(wildcard tests/unit/*.c tests/bench/*.c)
+RANGES_C := $(B)/data/gcc_ranges.c
+UNIT_C := $(wildcard tests/unit/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
 X86_S := $(wildcard arch/x86/*.S)
 # On a host the C library brings the standard's string functions; the sanitizers watch those.
@@ -73,6 +74,10 @@ IRQOFF_STUBS := $(B)/irqoff/stubs.S
 $(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff))
 $(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
 	$(Q)mkdir -p $(@D); scripts/publics --stubs > $@
+
+# A recorded stream, as C.
+$(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
+	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
 
 # Linking ------------------------------------------------------------------------------------------
 # Each image is linked twice: once without symbols, to learn the functions' addresses, then with

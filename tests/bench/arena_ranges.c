@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a real program's requests cost: the ranges a compilation's processes mapped and unmapped,
+ * each allocation with its free, imports and returns and the processes' arenas included.
+ */
+#include "../data/ranges.h"
+
+#include "bench.h"
+#include "lib/panic.h"
+
+static void row(const char *name, unsigned fit)
+{
+	struct range range;
+	struct replay r;
+	uint64_t start;
+
+	replay_begin(&r, fit, 0);
+	start = port_ticks();
+	for (size_t i = 0; i < gcc_ranges_count; i++)
+		replay_step(&r, gcc_ranges_words[i], &range);
+	bench_row(name, r.born, bench_per(port_ticks() - start, r.born), "instr");
+	if (replay_end(&r) != 0)
+		panic("bench: ranges are left");
+}
+
+BENCH("ranges_instant")
+{
+	row("ranges_instant", ARENA_INSTANTFIT);
+}
+
+BENCH("ranges_best")
+{
+	row("ranges_best", ARENA_BESTFIT);
+}
+
+BENCH("ranges_next")
+{
+	row("ranges_next", ARENA_NEXTFIT);
+}
