@@ -413,7 +413,8 @@ static inline struct btag *btag_span_enter(struct btag_store *s, const struct bt
 
 /* btag_span_import(), and makes the first `size` units of the segment a used one, which is
  * returned.  Takes 3 tags.  No index is live. */
-static inline __attribute__((always_inline)) struct btag *btag_span_import_used(struct btag_store *s, const struct btag_extent *e, size_t size)
+static inline __attribute__((always_inline)) struct btag *btag_span_import_used(
+	struct btag_store *s, const struct btag_extent *e, size_t size)
 {
 	struct btag *span = btag_span_enter(s, e), *next = span->next;
 	struct btag *t = btag_tag_insert(s, next, BTAG_USED, e->first, size);

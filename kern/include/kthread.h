@@ -90,7 +90,8 @@ struct ktask_stats {
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 
-/* How many ktasks there are, those that are being let go of among them.  How many a core has taken from others' queues, in all.  Any context. */
+/* How many ktasks there are, those that are being let go of among them.  How many a core has taken
+ * from others' queues, in all.  Any context. */
 size_t ktask_count(void);
 uint64_t kthread_steals(void);
 

@@ -249,7 +249,8 @@ static void remove_outer(struct tree *tree, struct tree_node *node, const struct
 }
 
 /* node has two children: the next node, which has no left one, takes its place. */
-static __attribute__((noinline)) void remove_inner(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
+static __attribute__((noinline)) void remove_inner(
+	struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
 	struct tree_node *next = tree_next(node), *hollow = parent_of(next);
 	bool side = hollow == node;
