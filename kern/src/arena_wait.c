@@ -403,7 +403,8 @@ static void chain_drain(struct arena *a)
 
 /* Coming and going */
 
-static void enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
+/* Returns whether it is the first of the clients. */
+static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
@@ -424,6 +425,7 @@ static void enter(struct arena *a, struct arena_waiter *w, struct arena_clients 
 		clients->set_slow(clients, true);
 	chain_mark(a);
 	qlock_unlock(&shortage_lock);
+	return first;
 }
 
 static void leave(
@@ -506,14 +508,15 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 {
 	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
 	uint64_t tried;
-	bool served;
+	bool first, served;
 
 	list_init(&w.client_link);
-	enter(a, &w, clients);
+	first = enter(a, &w, clients);
 	chain_drain(a);
 	consider(a);
-	/* An object that was freed before the cache was slow has woken nobody. */
-	served = clients && try(arg);
+	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who
+	 * isn't the first lets them be. */
+	served = first && try(arg);
 	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline)) {
