@@ -9,6 +9,7 @@
 #include "test.h"
 #include "threads.h"
 
+#define MS 1000000ull /* nanoseconds */
 #define UNITS 64
 
 /* One who sleeps, and gives back what it gets. */
@@ -106,4 +107,35 @@ static void objects(unsigned i, void *arg)
 TEST("wait: who comes to wait for an object takes none that was freed for another")
 {
 	threads_run(THREADS_PINNED, 1, objects, NULL);
+}
+
+/* Requests with a deadline */
+
+static void *take_in_time(struct sleeper *s)
+{
+	return arena_alloc_timeout(s->arena, 1, MEM_ERROR, port_ns() + 10000 * MS);
+}
+
+static void check_arena(size_t qcache_max)
+{
+	struct arena *a =
+		arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, qcache_max, MEM_WAIT);
+	struct sleeper s = {.arena = a};
+	void *taken[UNITS];
+
+	for (size_t i = 0; i < UNITS; i++)
+		CHECK((taken[i] = arena_alloc(a, 1, MEM_ATOMIC)));
+	check_order(&s, taken, UNITS, take_in_time);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+static void deadlines(unsigned i, void *arg)
+{
+	check_arena(0);
+	check_arena(1);
+}
+
+TEST("wait: who has until a deadline stands behind those who sleep")
+{
+	threads_run(THREADS_PINNED, 1, deadlines, NULL);
 }
