@@ -67,6 +67,7 @@ extern struct arena_front *(*arena_front_create)(struct arena *a);
 struct arena_clients {
 	struct list waiters; /* by client_link; guarded by the arena's lock */
 	void (*set_slow)(struct arena_clients *c, bool slow);
+	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
 };
 
 /* A request that sleeps in an arena's queue; on its thread's stack. */

@@ -512,6 +512,8 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 
 	list_init(&w.client_link);
 	first = enter(a, &w, clients);
+	if (first)
+		clients->drain(clients);
 	chain_drain(a);
 	consider(a);
 	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who

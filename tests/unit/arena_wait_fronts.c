@@ -38,6 +38,7 @@ static struct arena *fronted(const char *name, size_t n, struct arena *source)
 #define ALL_MAX 512
 
 struct all {
+	struct kmem_cache *cache;
 	void *each[ALL_MAX];
 	size_t n;
 };
@@ -298,4 +299,56 @@ static void grow_for_another(unsigned core, void *arg)
 TEST("wait: objects that another's request for one has made serve who waits for them")
 {
 	threads_run(THREADS_PINNED, 1, grow_for_another, NULL);
+}
+
+/* A cache whose objects' end may take a while, and memory. */
+
+static struct arena *used_up;
+
+static int begin(void *object, void *priv, unsigned flags)
+{
+	return 0;
+}
+
+static void finish(void *object, void *priv)
+{
+	arena_alloc_timeout(used_up, 1, MEM_ERROR, port_ns() + 1000000);
+}
+
+static struct all all_ids;
+
+/* The last core lays up a few, which the first one, who has none, waits for. */
+static void lay_up(unsigned core, void *arg)
+{
+	struct all *all = &all_ids;
+
+	if (core == port_core_count() - 1)
+		for (int i = 0; i < 4; i++)
+			kmem_cache_free(all->cache, all->each[--all->n]);
+}
+
+static void want(unsigned core, void *arg)
+{
+	kmem_cache_free(all_ids.cache, kmem_cache_alloc(all_ids.cache, MEM_WAIT));
+}
+
+TEST("wait: destructors of what other cores have laid up may wait for memory themselves")
+{
+	struct arena *a = arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct all *all = &all_ids;
+	void *p;
+
+	used_up = arena_create("used up", (void *)1, 1, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	arena_alloc(used_up, 1, MEM_ATOMIC);
+	all->cache = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, a, begin, finish, NULL);
+	for (all->n = 0; (p = kmem_cache_alloc(all->cache, MEM_ATOMIC)); all->n++)
+		all->each[all->n] = p;
+	threads_run(THREADS_PINNED, port_core_count(), lay_up, NULL);
+	threads_run(THREADS_PINNED, 1, want, NULL);
+	while (all->n > 0)
+		kmem_cache_free(all->cache, all->each[--all->n]);
+	CHECK_EQ(kmem_cache_destroy(all->cache), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	arena_free(used_up, (void *)1, 1);
+	CHECK_EQ(arena_destroy(used_up), 0);
 }
