@@ -202,7 +202,7 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	case BTAG_NOTHING:
 		return STEP_NOTHING;
 	case BTAG_WANTS_INDEX:
-		a->store.index.wanted = true;
+		__atomic_store_n(&a->store.index.wanted, true, __ATOMIC_RELAXED);
 		return STEP_INDEX;
 	case BTAG_WANTS_MORE:
 		return STEP_AGAIN;
