@@ -282,6 +282,8 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats);
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* Back for good, so that others may be served with them. */
+void arena_tags_give_up(struct arena *a, struct btag_chain *chain);
 /* A span that has left an arena and is on its way to the source. */
 struct arena_span {
 	uintptr_t start;

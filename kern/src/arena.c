@@ -279,6 +279,15 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 	spin_unlock(&a->supply->lock, irq);
 }
 
+void arena_tags_give_up(struct arena *a, struct btag_chain *chain)
+{
+	bool some = chain->count > 0;
+
+	arena_tags_return(a, chain);
+	if (unlikely(some && __atomic_load_n(&a->base->queue.slow, __ATOMIC_RELAXED)))
+		arena_freed(a->base);
+}
+
 static void tags_shed(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
@@ -288,7 +297,7 @@ static void tags_shed(struct arena *a)
 		a->store.spare.count - TAGS_GIVE_BACK >= a->tag_reserve)
 		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
 	arena_unlock(a, irq);
-	arena_tags_return(a, &chain);
+	arena_tags_give_up(a, &chain);
 }
 
 /* Serving from what is held */
