@@ -136,6 +136,7 @@ struct arena {
 	uint64_t hold_ticks_max;  /* the longest such hold */
 	uint64_t search_looks_max; /* the most that store.looks came to in one */
 	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, THE TAG RESERVE */
+	bool tags_missed;   /* somebody lacked tags while some were; also read without the lock */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct arena_queue queue;
 	struct btag_store store;
@@ -278,6 +279,13 @@ static inline void arena_span_begin_use(struct arena *a, struct btag *f)
 
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);
+
+/* Somebody lacks tags: the end of an import that has some set aside will tell who waits.  Lock held. */
+static inline void arena_tags_miss(struct arena *a)
+{
+	if (a->tag_reserve > 0 && !arena_is_base(a))
+		__atomic_store_n(&a->tags_missed, true, __ATOMIC_RELAXED);
+}
 
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);

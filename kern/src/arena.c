@@ -397,8 +397,10 @@ static inline __attribute__((always_inline)) const char *span_install(
 /* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
 static inline bool tags_hold(struct arena *a)
 {
-	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT)
+	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT) {
+		arena_tags_miss(a);
 		return false;
+	}
 	a->tag_reserve += TAGS_PER_IMPORT;
 	return true;
 }
@@ -421,12 +423,28 @@ static bool tags_for_import(struct arena *a)
 	return held;
 }
 
+static inline bool tags_missed(const struct arena *a)
+{
+	return unlikely(__atomic_load_n(&a->tags_missed, __ATOMIC_RELAXED));
+}
+
+/* An import has ended, and somebody lacked the tags that were set aside for it.  Nobody does so by an
+ * import of his own, so no waiter wakes himself again and again. */
+static __attribute__((noinline)) void tags_tell(struct arena *a)
+{
+	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+		arena_freed(a);
+}
+
 static __attribute__((noinline)) void tags_let_go(struct arena *a)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
 	a->tag_reserve -= TAGS_PER_IMPORT;
 	spin_unlock(&a->lock, irq);
+	if (tags_missed(a))
+		tags_tell(a);
 }
 
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
@@ -466,6 +484,8 @@ static inline __attribute__((always_inline)) uintptr_t serve_import(
 	refused = span_install(a, start, got, size, flags, &result);
 	if (unlikely(refused != NULL))
 		arena_span_bug(a, start, got, refused);
+	if (tags_missed(a))
+		tags_tell(a);
 	return result;
 }
 

@@ -209,8 +209,10 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	default:
 		break;
 	}
-	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place))
+	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place)) {
+		arena_tags_miss(a);
 		return STEP_TAGS;
+	}
 	arena_place_carve(a, rq, kind, place);
 	return STEP_SERVED;
 }

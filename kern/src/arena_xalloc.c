@@ -80,6 +80,8 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags, enum arena
 	irq = arena_lock(a);
 	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT - tags->count)
 		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
+	else
+		arena_tags_miss(a);
 	arena_unlock(a, irq);
 	if (tags->count < TAGS_PER_XIMPORT)
 		*why = ARENA_FAILURE_TAGS;

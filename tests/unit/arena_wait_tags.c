@@ -126,3 +126,52 @@ TEST("wait: tags that another arena of the base gives up serve who is short of n
 	base_end(base, memory);
 	CHECK(served);
 }
+
+/* A source that may have nothing, and doesn't say so before it has `asked` and is told. */
+static bool refuses, asked, told;
+
+static void *reluctant(struct arena *source, size_t size, unsigned flags)
+{
+	if (!refuses)
+		return arena_alloc(source, size, flags);
+	__atomic_store_n(&asked, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&told, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	refuses = false;
+	return NULL;
+}
+
+TEST("wait: tags that an import in vain had set aside serve who is short of nothing else")
+{
+	void *memory, **pages, **pieces;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
+	struct request more = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
+	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	bool served;
+
+	arena_free(a, p, 16 * PAGE);
+	pages = take(base, PAGE, SIZE_MAX);
+	pieces = take(a, PIECE, SIZE_MAX);
+	/* Those who join give up their tags: as many as an import takes. */
+	pieces = give(a, pieces, PIECE, 3);
+	refuses = true;
+	asked = told = false;
+	request_start(&more);
+	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	request_start(&r);
+	await_waiting(a, 1);
+	kthread_usleep(10000);
+	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
+	served = is_done(&r);
+	give(base, pages, PAGE, SIZE_MAX);
+	ktask_join(r.task);
+	ktask_join(more.task);
+	CHECK_EQ((uintptr_t)more.got, 0);
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	CHECK(served);
+}
