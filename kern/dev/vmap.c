@@ -50,6 +50,12 @@ void vmap_init(void)
 	rings = base_zalloc(NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
 }
 
+/* Relaxed: who waits counts himself before he has ring_empty() run on this core. */
+static inline bool is_waited(void)
+{
+	return __builtin_expect(__atomic_load_n(&waiting, __ATOMIC_RELAXED) > 0, 0);
+}
+
 /* Puts a range into this core's ring and returns what it takes the place of; or, if somebody waits, itself. */
 static uintptr_t rest(uintptr_t range)
 {
@@ -57,8 +63,7 @@ static uintptr_t rest(uintptr_t range)
 	struct ring *r = &rings[port_core_id()];
 	uintptr_t rested = range;
 
-	/* Relaxed: who waits has counted himself before this core runs ring_empty() for him. */
-	if (__builtin_expect(__atomic_load_n(&waiting, __ATOMIC_RELAXED) == 0, 1)) {
+	if (!is_waited()) {
 		uintptr_t *slot = &r->range[r->next++ % RESTING];
 
 		rested = *slot;
@@ -99,8 +104,11 @@ void vmap_drain(void)
 static void *range_alloc(size_t n, unsigned flags)
 {
 	unsigned fit = n > SMALL_PAGES ? ARENA_NEXTFIT : 0;
-	void *at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
+	void *at = NULL;
 
+	/* Who may wait stands behind those who do, in the arena's queue. */
+	if (!is_waited() || !(flags & MEM_WAIT))
+		at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
 	if (__builtin_expect(at != NULL, 1))
 		return at;
 	__atomic_fetch_add(&waiting, 1, __ATOMIC_SEQ_CST);

@@ -133,7 +133,8 @@ void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 /*
  * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
  * port_ns(); then NULL.  Who sleeps is served smallest first, but nobody sees 64 others served
- * before him; a free in the arena, or in a source it imports from, wakes who can be served.
+ * before him; who comes while others sleep stands in their queue, even if something is free; a free
+ * in the arena, or in a source it imports from, wakes who can be served.
  *
  * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in those who wait.  Panics
  * as arena_alloc() does, on another memory flag, and where it may not sleep.

@@ -67,6 +67,7 @@ extern struct arena_front *(*arena_front_create)(struct arena *a);
 struct arena_clients {
 	struct list waiters; /* by client_link; guarded by the arena's lock */
 	void (*set_slow)(struct arena_clients *c, bool slow);
+	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
 };
 
 /* A request that sleeps in an arena's queue; on its thread's stack. */
@@ -135,6 +136,7 @@ struct arena {
 	uint64_t hold_ticks_max;  /* the longest such hold */
 	uint64_t search_looks_max; /* the most that store.looks came to in one */
 	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, THE TAG RESERVE */
+	bool tags_missed;   /* somebody lacked tags while some were; also read without the lock */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct arena_queue queue;
 	struct btag_store store;
@@ -258,11 +260,10 @@ void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	enum arena_failure why, void *caller);
 
-/* Whether such a request stands behind others who wait, and doesn't take what it finds. */
-static inline bool arena_queues(const struct arena *a, unsigned flags)
+/* Whether a request that may sleep stands behind others who do, and doesn't take what it finds. */
+static inline bool arena_queues(const struct arena *a, bool may_sleep)
 {
-	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) &&
-	       (flags & MEM_WAIT);
+	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) && may_sleep;
 }
 
 /* To be called, without a lock, when something was freed in a slow arena, or in its front.
@@ -279,9 +280,18 @@ static inline void arena_span_begin_use(struct arena *a, struct btag *f)
 /* Fills all of *stats but depth and importers.  Lock held, or nobody else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);
 
+/* Somebody lacks tags: the end of an import that has some set aside will tell who waits.  Lock held. */
+static inline void arena_tags_miss(struct arena *a)
+{
+	if (a->tag_reserve > 0 && !arena_is_base(a))
+		__atomic_store_n(&a->tags_missed, true, __ATOMIC_RELAXED);
+}
+
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* Back for good, so that others may be served with them. */
+void arena_tags_give_up(struct arena *a, struct btag_chain *chain);
 /* A span that has left an arena and is on its way to the source. */
 struct arena_span {
 	uintptr_t start;

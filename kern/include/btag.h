@@ -190,7 +190,7 @@ struct btag_index {
 	bool live;	  /* it stands, or is being built: changes go into it */
 	bool stands;
 	bool adding;	  /* some triple is being added */
-	bool wanted;	  /* an atomic request missed it */
+	bool wanted;	  /* an atomic request missed it; may be read without the lock */
 	unsigned builders; /* who gather nodes for it */
 	bool needs_care;  /* it is short of nodes or has too many; may be read without the lock */
 	uintptr_t passed; /* live: the free segments that start at or below it are in it */

@@ -279,6 +279,15 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 	spin_unlock(&a->supply->lock, irq);
 }
 
+void arena_tags_give_up(struct arena *a, struct btag_chain *chain)
+{
+	bool some = chain->count > 0;
+
+	arena_tags_return(a, chain);
+	if (unlikely(some && __atomic_load_n(&a->base->queue.slow, __ATOMIC_RELAXED)))
+		arena_freed(a->base);
+}
+
 static void tags_shed(struct arena *a)
 {
 	struct btag_chain chain = {NULL, 0};
@@ -288,7 +297,7 @@ static void tags_shed(struct arena *a)
 		a->store.spare.count - TAGS_GIVE_BACK >= a->tag_reserve)
 		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
 	arena_unlock(a, irq);
-	arena_tags_return(a, &chain);
+	arena_tags_give_up(a, &chain);
 }
 
 /* Serving from what is held */
@@ -388,8 +397,10 @@ static inline __attribute__((always_inline)) const char *span_install(
 /* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
 static inline bool tags_hold(struct arena *a)
 {
-	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT)
+	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT) {
+		arena_tags_miss(a);
 		return false;
+	}
 	a->tag_reserve += TAGS_PER_IMPORT;
 	return true;
 }
@@ -412,12 +423,28 @@ static bool tags_for_import(struct arena *a)
 	return held;
 }
 
+static inline bool tags_missed(const struct arena *a)
+{
+	return unlikely(__atomic_load_n(&a->tags_missed, __ATOMIC_RELAXED));
+}
+
+/* An import has ended, and somebody lacked the tags that were set aside for it.  Nobody does so by an
+ * import of his own, so no waiter wakes himself again and again. */
+static __attribute__((noinline)) void tags_tell(struct arena *a)
+{
+	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+		arena_freed(a);
+}
+
 static __attribute__((noinline)) void tags_let_go(struct arena *a)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
 	a->tag_reserve -= TAGS_PER_IMPORT;
 	spin_unlock(&a->lock, irq);
+	if (tags_missed(a))
+		tags_tell(a);
 }
 
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
@@ -457,6 +484,8 @@ static inline __attribute__((always_inline)) uintptr_t serve_import(
 	refused = span_install(a, start, got, size, flags, &result);
 	if (unlikely(refused != NULL))
 		arena_span_bug(a, start, got, refused);
+	if (tags_missed(a))
+		tags_tell(a);
 	return result;
 }
 
@@ -909,7 +938,7 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result, &r.why)))
+	if (unlikely(arena_queues(a, deadline > 0) || !serve(a, units, flags, &r.result, &r.why)))
 		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
 			return NULL;
 	return alloc_end(a, r.result);
@@ -929,7 +958,7 @@ static __attribute__((noinline)) void *alloc_until(
 	size_t units = btag_round_up(&a->store, size);
 
 	arena_check_flags(a, flags, caller);
-	if (is_fronted(a, units) && !(flags & ARENA_FITS)) {
+	if (is_fronted(a, units) && !(flags & ARENA_FITS) && !arena_queues(a, deadline > 0)) {
 		void *cached = front_alloc(a, units, flags);
 
 		if (cached)

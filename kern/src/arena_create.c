@@ -372,7 +372,7 @@ static void tags_return_all(struct arena *a)
 		struct btag_chain chain = {NULL, 0};
 
 		btag_take(&a->store, &chain, DESTROY_LOT);
-		arena_tags_return(a, &chain);
+		arena_tags_give_up(a, &chain);
 	}
 }
 

@@ -74,7 +74,7 @@ static void tags_reap(struct arena *a)
 		chain = (struct btag_chain){NULL, 0};
 		btag_take(&a->store, &chain, spare < REAP_TAGS ? spare : REAP_TAGS);
 		arena_unlock(a, irq);
-		arena_tags_return(a, &chain);
+		arena_tags_give_up(a, &chain);
 	} while (chain.count == REAP_TAGS);
 }
 

@@ -202,15 +202,17 @@ static enum step step_of(struct arena *a, const struct btag_request *rq, enum bt
 	case BTAG_NOTHING:
 		return STEP_NOTHING;
 	case BTAG_WANTS_INDEX:
-		a->store.index.wanted = true;
+		__atomic_store_n(&a->store.index.wanted, true, __ATOMIC_RELAXED);
 		return STEP_INDEX;
 	case BTAG_WANTS_MORE:
 		return STEP_AGAIN;
 	default:
 		break;
 	}
-	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place))
+	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place)) {
+		arena_tags_miss(a);
 		return STEP_TAGS;
+	}
 	arena_place_carve(a, rq, kind, place);
 	return STEP_SERVED;
 }

@@ -169,33 +169,49 @@ static void baton_give(struct arena_queue *q, struct arena_waiter *w)
 
 /* Who can be served */
 
-/* What an arena has to import, or make itself, to serve `size`; 0 if it does neither, or that is
- * more than there is. */
-static size_t import_need(const struct arena *a, size_t size)
+/* What serves a waiter in one arena of a chain: a segment of `segment` units at least, or an object
+ * of the front for `object` units.  They differ beneath an importer whose quantum isn't its
+ * source's: it asks for more than it needs, so that there are whole quanta in it, unless it asks
+ * for those as they are, as it does for constraints, or for a larger power of two. */
+struct need {
+	size_t segment, object;
+};
+
+static struct need need_of(size_t size)
 {
-	return a->afunc ? arena_import_size(a, size) : 0;
+	return (struct need){size, size};
 }
 
-/* Whether what it or its front holds may serve `size`.  Lock held. */
-static bool holds_for(struct arena *a, size_t size)
+/* The same in the source, or for what the arena makes itself; none if it does neither, or that is
+ * more than there is. */
+static struct need need_below(const struct arena *a, struct need n)
 {
-	return btag_may_serve(&a->store, size) ||
-	       (size <= a->front_max && a->front->may_serve(a->front, size));
+	if (!a->afunc || n.segment == 0)
+		return need_of(0);
+	return (struct need){btag_round_up(&a->source->store, n.segment), arena_import_size(a, n.object)};
+}
+
+/* Whether what it or its front holds may serve.  Lock held. */
+static bool holds_for(struct arena *a, struct need n)
+{
+	return btag_may_serve(&a->store, n.segment) ||
+	       (n.object - 1 < a->front_max && a->front->may_serve(a->front, n.object));
 }
 
 /* Whether its sources may give `size` more, as far as can be told from their free segments. */
 static bool sources_may_serve(struct arena *a, size_t size)
 {
+	struct need n = need_below(a, need_of(size));
 	bool may = false;
 
-	for (size = import_need(a, size); size && !may; size = import_need(a, size)) {
+	for (; n.segment && !may; n = need_below(a, n)) {
 		port_irq_t irq;
 
 		if (a->afunc != arena_alloc)
 			return true;
 		a = a->source;
 		irq = spin_lock(&a->lock);
-		may = holds_for(a, size);
+		may = holds_for(a, n);
 		spin_unlock(&a->lock, irq);
 	}
 	return may;
@@ -210,7 +226,7 @@ static void consider(struct arena *a)
 	size_t size = w ? w->size : 0;
 
 	q->missed = q->baton != NULL;
-	if (w && holds_for(a, size)) {
+	if (w && holds_for(a, need_of(size))) {
 		baton_give(q, w);
 		w = NULL;
 	}
@@ -234,9 +250,9 @@ struct reach {
 	const struct reach *below;
 };
 
-static bool reach_may_serve(const struct reach *r, size_t size)
+static bool reach_may_serve(const struct reach *r, struct need n)
 {
-	while (size && !holds_for(r->arena, size)) {
+	while (n.segment && !holds_for(r->arena, n)) {
 		/* A span that was unmade may be made again.  Else, below the first arena nothing
 		 * was freed; and what only tags come from gives no segments. */
 		if (r->arena->source == r->arena)
@@ -245,10 +261,10 @@ static bool reach_may_serve(const struct reach *r, size_t size)
 			return false;
 		if (r->arena->afunc != arena_alloc)
 			return true;
-		size = import_need(r->arena, size);
+		n = need_below(r->arena, n);
 		r = r->below;
 	}
-	return size != 0;
+	return n.segment != 0;
 }
 
 /* Wakes the arena's own next waiter, if the free may serve it. */
@@ -256,7 +272,7 @@ static bool own_wake(const struct reach *r)
 {
 	struct arena_queue *q = &r->arena->queue;
 	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
-	bool wakes = w && reach_may_serve(r, w->size);
+	bool wakes = w && reach_may_serve(r, need_of(w->size));
 
 	q->missed = q->missed || q->baton;
 	if (wakes)
@@ -403,7 +419,8 @@ static void chain_drain(struct arena *a)
 
 /* Coming and going */
 
-static void enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
+/* Returns whether it is the first of the clients. */
+static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
@@ -424,6 +441,7 @@ static void enter(struct arena *a, struct arena_waiter *w, struct arena_clients 
 		clients->set_slow(clients, true);
 	chain_mark(a);
 	qlock_unlock(&shortage_lock);
+	return first;
 }
 
 static void leave(
@@ -506,14 +524,17 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 {
 	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
 	uint64_t tried;
-	bool served;
+	bool first, served;
 
 	list_init(&w.client_link);
-	enter(a, &w, clients);
+	first = enter(a, &w, clients);
+	if (first)
+		clients->drain(clients);
 	chain_drain(a);
 	consider(a);
-	/* An object that was freed before the cache was slow has woken nobody. */
-	served = clients && try(arg);
+	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who
+	 * isn't the first lets them be. */
+	served = first && try(arg);
 	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline)) {

@@ -80,6 +80,8 @@ static bool tags_for_import(struct arena *a, struct btag_chain *tags, enum arena
 	irq = arena_lock(a);
 	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT - tags->count)
 		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
+	else
+		arena_tags_miss(a);
 	arena_unlock(a, irq);
 	if (tags->count < TAGS_PER_XIMPORT)
 		*why = ARENA_FAILURE_TAGS;
@@ -321,7 +323,7 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 			"%#zx at phase %#zx of %#zx within [%#lx, %#lx) not crossing %#zx: no address can "
 			"serve, and MEM_WAIT would wait for ever",
 			size, phase, align, minaddr, maxaddr, nocross);
-	if (possible && !arena_queues(a, flags) && wish_serve(&w))
+	if (possible && !arena_queues(a, flags & MEM_WAIT) && wish_serve(&w))
 		return (void *)w.place.at;
 	if (!possible)
 		w.why = ARENA_FAILURE_IMPOSSIBLE;

@@ -225,7 +225,7 @@ static void care_update(struct btag_store *s)
 void btag_index_begin(struct btag_store *s)
 {
 	s->index.builders++;
-	s->index.wanted = false;
+	__atomic_store_n(&s->index.wanted, false, __ATOMIC_RELAXED);
 	care_update(s);
 }
 

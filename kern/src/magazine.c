@@ -360,14 +360,19 @@ static void *alloc_wait(struct kmem_cache *c, void *caller)
 	return w.object;
 }
 
+/* Who may wait stands behind those who do. */
+static bool stands_behind(const struct kmem_cache *c, unsigned flags)
+{
+	return flags == MEM_WAIT && slab_is_waited(c);
+}
+
 void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *object = NULL;
 
 	kmem_check_flags(c, flags, caller);
 	kmem_core_self(c)->alloc_misses++;
-	/* Who may wait stands behind those who do. */
-	if (!port_in_nmi() && !(flags == MEM_WAIT && slab_is_waited(c)))
+	if (!port_in_nmi() && !stands_behind(c, flags))
 		object = alloc_slow(c, flags, caller);
 	if (!object && flags == MEM_WAIT)
 		object = alloc_wait(c, caller);
@@ -428,16 +433,18 @@ static size_t bulk_from_slabs(
 static __attribute__((noinline)) size_t bulk_alloc_slow(
 	struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
 {
-	size_t got;
+	size_t got = 0;
 
 	kmem_core_self(c)->alloc_misses++;
 	if (port_in_nmi())
 		return 0;
 	if (unlikely(deferred_waits()))
 		deferred_settle();
-	got = bulk_from_magazines(c, objects, n);
-	if (got < n)
-		got += bulk_from_slabs(c, objects + got, n - got, flags, caller);
+	if (!stands_behind(c, flags)) {
+		got = bulk_from_magazines(c, objects, n);
+		if (got < n)
+			got += bulk_from_slabs(c, objects + got, n - got, flags, caller);
+	}
 	for (; got < n && flags == MEM_WAIT; got++)
 		objects[got] = alloc_wait(c, caller);
 	return got;

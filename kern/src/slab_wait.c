@@ -20,16 +20,22 @@ static void set_waited(struct arena_clients *clients, bool waited)
 
 	__atomic_store_n(&c->is_waited, waited, __ATOMIC_RELAXED);
 	magazine_set_slow(c, waited);
-	if (waited) {
-		magazine_drain_cores(c);
-		magazine_drain_depot(c, true);
-	}
+}
+
+/* Destructors run. */
+static void drain(struct arena_clients *clients)
+{
+	struct kmem_cache *c = cache_of(clients);
+
+	magazine_drain_cores(c);
+	magazine_drain_depot(c, true);
 }
 
 void slab_wait_init(struct kmem_cache *c)
 {
 	list_init(&c->clients.waiters);
 	c->clients.set_slow = set_waited;
+	c->clients.drain = drain;
 }
 
 void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller)

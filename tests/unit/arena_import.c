@@ -6,6 +6,7 @@
 #include "arena_impl.h"
 #include "lib/string.h"
 #include "test.h"
+#include "threads.h"
 
 static struct arena *root(size_t quantum, size_t quanta)
 {
@@ -249,4 +250,39 @@ TEST("arena: lives in the caller's storage")
 	CHECK_EQ(__arena_destroy(a), -EBUSY);
 	arena_free(a, p, 3);
 	CHECK_EQ(__arena_destroy(a), 0);
+}
+
+/* Free units that lie apart, too many to be looked at one by one. */
+#define APART 200
+#define MISSES 200
+
+/* Half of them miss the source's index, atomically; the others import in vain, and build it. */
+static void miss_and_build(unsigned i, void *arg)
+{
+	struct arena **arenas = arg;
+
+	for (size_t n = 0; n < MISSES; n++) {
+		if (i % 2 == 0) {
+			CHECK_EQ((uintptr_t)arena_alloc(arenas[1], 2, MEM_ERROR), 0);
+			continue;
+		}
+		arena_reap(arenas[0], SIZE_MAX);
+		CHECK_EQ((uintptr_t)arena_xalloc(arenas[0], 1, 0, 0, 0, 2 * APART, 2 * APART + 1, MEM_ATOMIC),
+			0);
+	}
+}
+
+TEST("import: the source's index is built for importers while atomic requests miss it on other cores")
+{
+	struct arena *a = root(1, 2 * APART), *arenas[2] = {a, importer("importer", a, 1)};
+
+	for (uintptr_t id = 1; id <= 2 * APART; id++)
+		CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC | ARENA_NEXTFIT), id);
+	for (uintptr_t id = 1; id <= 2 * APART; id += 2)
+		arena_free(a, (void *)id, 1);
+	threads_run(THREADS_PINNED, 2, miss_and_build, arenas);
+	for (uintptr_t id = 2; id <= 2 * APART; id += 2)
+		arena_free(a, (void *)id, 1);
+	CHECK_EQ(arena_destroy(arenas[1]), 0);
+	CHECK_EQ(arena_destroy(a), 0);
 }

@@ -7,6 +7,7 @@
 #include "port.h"
 #include "slab.h"
 #include "test.h"
+#include "threads.h"
 
 #define PAGE PORT_PAGE_SIZE
 #define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
@@ -37,6 +38,7 @@ static struct arena *fronted(const char *name, size_t n, struct arena *source)
 #define ALL_MAX 512
 
 struct all {
+	struct kmem_cache *cache;
 	void *each[ALL_MAX];
 	size_t n;
 };
@@ -233,4 +235,120 @@ TEST("wait: who is short of nothing but a boundary tag is served when a page of 
 	CHECK_EQ(arena_destroy(base), 0);
 	base_free(NULL, memory, LITTLE_PAGES * PAGE);
 	CHECK(served);
+}
+
+#define UNITS 4096
+
+static size_t slab_size(struct kmem_cache *c)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(c, &s);
+	return s.slab_size;
+}
+
+struct elsewhere {
+	struct arena *arena;
+	void *got;
+};
+
+/* Wants unit 1 and no other. */
+static void elsewhere_run(void *arg)
+{
+	struct elsewhere *e = arg;
+
+	e->got = arena_xalloc(e->arena, 1, 0, 0, 0, 1, 2, MEM_WAIT);
+}
+
+/* What is freed meets a waiter who is up and wants something else; and then an atomic request makes
+ * a slab of it. */
+static void grow_for_another(unsigned core, void *arg)
+{
+	struct arena *a = arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, 0, a, NULL, NULL, NULL);
+	size_t slab = slab_size(c);
+	void *first = arena_alloc(a, 1, MEM_ATOMIC), *second = arena_alloc(a, 1, MEM_ATOMIC);
+	void *room = arena_alloc(a, slab, MEM_ATOMIC), *object;
+	void *rest = arena_alloc(a, UNITS - 2 - slab, MEM_ATOMIC);
+	struct elsewhere other = {.arena = a};
+	struct sleeper s = {.cache = c};
+	struct ktask *task[2];
+	bool served;
+
+	task[0] = ktask_pinned("elsewhere", elsewhere_run, &other, core);
+	await_waiting(a, 1);
+	task[1] = ktask_pinned("sleeper", sleeper_run, &s, core);
+	await_waiting(a, 2);
+	arena_free(a, second, 1);
+	arena_free(a, room, slab);
+	object = kmem_cache_alloc(c, MEM_ATOMIC);
+	CHECK_NE((uintptr_t)object, 0);
+	served = is_served(&s);
+	kmem_cache_free(c, object);
+	ktask_join(task[1]);
+	kmem_cache_free(c, s.got);
+	arena_free(a, first, 1);
+	ktask_join(task[0]);
+	arena_xfree(a, other.got, 1);
+	arena_free(a, rest, UNITS - 2 - slab);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK(served);
+}
+
+TEST("wait: objects that another's request for one has made serve who waits for them")
+{
+	threads_run(THREADS_PINNED, 1, grow_for_another, NULL);
+}
+
+/* A cache whose objects' end may take a while, and memory. */
+
+static struct arena *used_up;
+
+static int begin(void *object, void *priv, unsigned flags)
+{
+	return 0;
+}
+
+static void finish(void *object, void *priv)
+{
+	arena_alloc_timeout(used_up, 1, MEM_ERROR, port_ns() + 1000000);
+}
+
+static struct all all_ids;
+
+/* The last core lays up a few, which the first one, who has none, waits for. */
+static void lay_up(unsigned core, void *arg)
+{
+	struct all *all = &all_ids;
+
+	if (core == port_core_count() - 1)
+		for (int i = 0; i < 4; i++)
+			kmem_cache_free(all->cache, all->each[--all->n]);
+}
+
+static void want(unsigned core, void *arg)
+{
+	kmem_cache_free(all_ids.cache, kmem_cache_alloc(all_ids.cache, MEM_WAIT));
+}
+
+TEST("wait: destructors of what other cores have laid up may wait for memory themselves")
+{
+	struct arena *a = arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct all *all = &all_ids;
+	void *p;
+
+	used_up = arena_create("used up", (void *)1, 1, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	arena_alloc(used_up, 1, MEM_ATOMIC);
+	all->cache = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, a, begin, finish, NULL);
+	for (all->n = 0; (p = kmem_cache_alloc(all->cache, MEM_ATOMIC)); all->n++)
+		all->each[all->n] = p;
+	threads_run(THREADS_PINNED, port_core_count(), lay_up, NULL);
+	threads_run(THREADS_PINNED, 1, want, NULL);
+	while (all->n > 0)
+		kmem_cache_free(all->cache, all->each[--all->n]);
+	CHECK_EQ(kmem_cache_destroy(all->cache), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	arena_free(used_up, (void *)1, 1);
+	CHECK_EQ(arena_destroy(used_up), 0);
 }

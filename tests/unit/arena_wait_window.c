@@ -133,3 +133,25 @@ TEST("wait: nor in another importer of the same source")
 	free_ids(a, 8, 8);
 	CHECK_EQ(arena_destroy(a), 0);
 }
+
+/* Who waits for `size` in an importer of that quantum is served by as much in the source. */
+static void check_aligned(size_t size, uintptr_t from, struct sleeper s)
+{
+	struct arena *a = full(8);
+
+	s.arena = arena_create("importer", NULL, 0, size, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	s.size = size;
+	start(&s, 1);
+	free_ids(a, from, from + size - 1);
+	end(&s, from);
+	CHECK_EQ(arena_destroy(s.arena), 0);
+	free_ids(a, 1, from - 1);
+	free_ids(a, from + size, 8);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("wait: a quantum's worth that comes free in the source, and no more, serves in an importer")
+{
+	check_aligned(4, 4, (struct sleeper){0});
+	check_aligned(3, 6, (struct sleeper){.min = 6, .max = 9});
+}

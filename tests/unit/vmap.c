@@ -115,6 +115,7 @@ static size_t addresses_take(struct piece *pieces)
 	return n;
 }
 
+/* Maps a page when it is told to, and unmaps it again. */
 static struct sleeper {
 	void *page, *at;
 	bool goes, served;
@@ -125,6 +126,12 @@ static void sleeper_run(void *arg)
 	threads_await(&sleeper.goes);
 	sleeper.at = vmap(&sleeper.page, 1, MEM_WAIT);
 	__atomic_store_n(&sleeper.served, true, __ATOMIC_RELEASE);
+	vunmap(sleeper.at, 1);
+}
+
+static bool is_served(void)
+{
+	return __atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE);
 }
 
 static bool is_waited(void)
@@ -135,45 +142,81 @@ static bool is_waited(void)
 	return s.waiting > 0;
 }
 
-TEST("vmap: who waits for addresses gets those that are unmapped, which don't rest then")
-{
-	static struct piece pieces[PIECES_MAX];
-	static void *mapped[MAPPED_MAX];
-	struct ktask *task;
-	void *pages[PAGES];
-	size_t n, m = 0;
-	bool served;
+static struct piece pieces[PIECES_MAX];
+static void *mapped[MAPPED_MAX];
+static size_t pieces_taken, maps;
 
-	take_pages(pages);
+/* Has no addresses left, and the sleeper, on this core, wait for some. */
+static struct ktask *addresses_run_out(void **pages)
+{
+	struct ktask_plan plan = {.name = "sleeper", .fn = sleeper_run, .core = port_core_id()};
+	struct ktask *task;
+
 	/* Its stack takes addresses. */
 	sleeper = (struct sleeper){.page = pages[1]};
-	task = ktask("sleeper", sleeper_run, NULL);
+	task = ktask_create(&plan);
 	vmap_drain();
 	arena_reap(vaddr_arena, SIZE_MAX);
-	mapped[m++] = vmap(pages, 1, MEM_WAIT);
-	n = addresses_take(pieces);
-	CHECK_LT(n, PIECES_MAX);
+	maps = 0;
+	mapped[maps++] = vmap(pages, 1, MEM_WAIT);
+	pieces_taken = addresses_take(pieces);
+	CHECK_LT(pieces_taken, PIECES_MAX);
 	/* What the front has got is laid up there. */
-	while (m < MAPPED_MAX && (mapped[m] = vmap(pages, 1, MEM_ATOMIC)))
-		m++;
-	CHECK_LT(m, MAPPED_MAX);
+	while (maps < MAPPED_MAX && (mapped[maps] = vmap(pages, 1, MEM_ATOMIC)))
+		maps++;
+	CHECK_LT(maps, MAPPED_MAX);
 	__atomic_store_n(&sleeper.goes, true, __ATOMIC_RELEASE);
 	while (!is_waited())
 		kthread_usleep(100);
-	vunmap(mapped[--m], 1);
-	for (int ms = 0; ms < 1000 && !__atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE); ms++)
+	return task;
+}
+
+static void addresses_return(void)
+{
+	while (maps > 0)
+		vunmap(mapped[--maps], 1);
+	while (pieces_taken-- > 0)
+		arena_free(vaddr_arena, pieces[pieces_taken].at, pieces[pieces_taken].size);
+}
+
+TEST("vmap: who waits for addresses gets those that are unmapped, which don't rest then")
+{
+	struct ktask *task;
+	void *pages[PAGES];
+	bool served;
+
+	take_pages(pages);
+	task = addresses_run_out(pages);
+	vunmap(mapped[--maps], 1);
+	for (int ms = 0; ms < 1000 && !is_served(); ms++)
 		kthread_usleep(1000);
-	served = __atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE);
+	served = is_served();
 	vmap_drain();
 	ktask_join(task);
 	CHECK(served);
 	CHECK_NE((uintptr_t)sleeper.at, 0);
-	vunmap(sleeper.at, 1);
-	while (m-- > 0)
-		vunmap(mapped[m], 1);
-	while (n-- > 0)
-		arena_free(vaddr_arena, pieces[n].at, pieces[n].size);
+	addresses_return();
 	give_pages(pages);
+}
+
+static void come_later(unsigned i, void *arg)
+{
+	struct ktask *task;
+	void *pages[PAGES];
+
+	take_pages(pages);
+	task = addresses_run_out(pages);
+	vunmap(mapped[--maps], 1);
+	mapped[maps++] = vmap(pages, 1, MEM_WAIT);
+	CHECK_EQ(is_served(), true);
+	ktask_join(task);
+	addresses_return();
+	give_pages(pages);
+}
+
+TEST("vmap: who comes to wait for addresses takes none that were unmapped for another")
+{
+	threads_run(THREADS_PINNED, 1, come_later, NULL);
 }
 
 TEST("vmalloc: memory in one piece, of single pages, all of which go back")

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Allocations that sleep for want of boundary tags: every page of their base arena is taken.
+ */
+#include "arena.h"
+#include "kthread.h"
+#include "port.h"
+#include "test.h"
+
+#define PAGE PORT_PAGE_SIZE
+#define PAGES 64
+#define PIECE 64
+#define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
+
+static size_t waiting(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s.waiting;
+}
+
+static void await_waiting(struct arena *a, size_t n)
+{
+	while (waiting(a) != n)
+		kthread_usleep(100);
+}
+
+/* Takes up to `most` pieces of an arena of memory, chained through themselves. */
+static void **take(struct arena *a, size_t size, size_t most)
+{
+	void **head = NULL, **p;
+
+	while (most-- > 0 && (p = arena_alloc(a, size, MEM_ATOMIC))) {
+		*p = head;
+		head = p;
+	}
+	return head;
+}
+
+/* Gives up to `most` of them back, the last first; returns the others. */
+static void **give(struct arena *a, void **head, size_t size, size_t most)
+{
+	for (void **next; head && most-- > 0; head = next) {
+		next = *head;
+		arena_free(a, head, size);
+	}
+	return head;
+}
+
+/* One who wants `size`, and gives it back. */
+struct request {
+	struct arena *arena;
+	size_t size;
+	unsigned flags;
+	void *got;
+	bool done;
+	struct ktask *task;
+};
+
+static void request_run(void *arg)
+{
+	struct request *r = arg;
+
+	r->got = arena_alloc(r->arena, r->size, r->flags);
+	if (r->got)
+		arena_free(r->arena, r->got, r->size);
+	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+}
+
+static void request_start(struct request *r)
+{
+	r->task = ktask("request", request_run, r);
+	CHECK(r->task != NULL);
+}
+
+static bool is_done(struct request *r)
+{
+	uint64_t end = port_ns() + PATIENCE;
+
+	while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE) && port_ns() < end)
+		kthread_usleep(100);
+	return __atomic_load_n(&r->done, __ATOMIC_ACQUIRE);
+}
+
+/* A base arena of its own, and a piece of memory that it doesn't know of. */
+static struct arena *base_make(void **memory)
+{
+	*memory = base_alloc(NULL, PAGES * PAGE, MEM_WAIT);
+	return arena_create_base("little", *memory, PAGES * PAGE);
+}
+
+static void base_end(struct arena *base, void *memory)
+{
+	CHECK_EQ(arena_destroy(base), 0);
+	base_free(NULL, memory, PAGES * PAGE);
+}
+
+TEST("wait: tags that another arena of the base gives up serve who is short of nothing else")
+{
+	void *memory, **pages, **pieces, **others;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	struct arena *b = arena_create("others", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC), *q = arena_alloc(b, 8 * PAGE, MEM_ATOMIC);
+	bool served;
+
+	/* The spans stay. */
+	arena_free(a, p, 16 * PAGE);
+	arena_free(b, q, 8 * PAGE);
+	others = take(b, PIECE, 300);
+	pages = take(base, PAGE, SIZE_MAX);
+	pieces = take(a, PIECE, SIZE_MAX);
+	CHECK_LE(4 * PIECE, arena_amt_free(a));
+	request_start(&r);
+	await_waiting(a, 1);
+	others = give(b, others, PIECE, 200);
+	served = is_done(&r);
+	give(base, pages, PAGE, SIZE_MAX);
+	ktask_join(r.task);
+	give(b, others, PIECE, SIZE_MAX);
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	CHECK(served);
+}
+
+/* A source that may have nothing, and doesn't say so before it has `asked` and is told. */
+static bool refuses, asked, told;
+
+static void *reluctant(struct arena *source, size_t size, unsigned flags)
+{
+	if (!refuses)
+		return arena_alloc(source, size, flags);
+	__atomic_store_n(&asked, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&told, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	refuses = false;
+	return NULL;
+}
+
+TEST("wait: tags that an import in vain had set aside serve who is short of nothing else")
+{
+	void *memory, **pages, **pieces;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
+	struct request more = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
+	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	bool served;
+
+	arena_free(a, p, 16 * PAGE);
+	pages = take(base, PAGE, SIZE_MAX);
+	pieces = take(a, PIECE, SIZE_MAX);
+	/* Those who join give up their tags: as many as an import takes. */
+	pieces = give(a, pieces, PIECE, 3);
+	refuses = true;
+	asked = told = false;
+	request_start(&more);
+	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	request_start(&r);
+	await_waiting(a, 1);
+	kthread_usleep(10000);
+	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
+	served = is_done(&r);
+	give(base, pages, PAGE, SIZE_MAX);
+	ktask_join(r.task);
+	ktask_join(more.task);
+	CHECK_EQ((uintptr_t)more.got, 0);
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	CHECK(served);
+}
