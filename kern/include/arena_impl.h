@@ -258,11 +258,11 @@ void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	enum arena_failure why, void *caller);
 
-/* Whether such a request stands behind others who wait, and doesn't take what it finds. */
-static inline bool arena_queues(const struct arena *a, unsigned flags)
+/* Whether a request that may sleep, or may not, stands behind others who wait, and doesn't take what
+ * it finds. */
+static inline bool arena_queues(const struct arena *a, bool may_sleep)
 {
-	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) &&
-	       (flags & MEM_WAIT);
+	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) && may_sleep;
 }
 
 /* To be called, without a lock, when something was freed in a slow arena, or in its front.

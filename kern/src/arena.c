@@ -909,7 +909,7 @@ static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned 
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, flags) || !serve(a, units, flags, &r.result, &r.why)))
+	if (unlikely(arena_queues(a, deadline > 0) || !serve(a, units, flags, &r.result, &r.why)))
 		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
 			return NULL;
 	return alloc_end(a, r.result);
@@ -929,7 +929,7 @@ static __attribute__((noinline)) void *alloc_until(
 	size_t units = btag_round_up(&a->store, size);
 
 	arena_check_flags(a, flags, caller);
-	if (is_fronted(a, units) && !(flags & ARENA_FITS)) {
+	if (is_fronted(a, units) && !(flags & ARENA_FITS) && !arena_queues(a, deadline > 0)) {
 		void *cached = front_alloc(a, units, flags);
 
 		if (cached)

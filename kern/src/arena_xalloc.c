@@ -321,7 +321,7 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 			"%#zx at phase %#zx of %#zx within [%#lx, %#lx) not crossing %#zx: no address can "
 			"serve, and MEM_WAIT would wait for ever",
 			size, phase, align, minaddr, maxaddr, nocross);
-	if (possible && !arena_queues(a, flags) && wish_serve(&w))
+	if (possible && !arena_queues(a, flags & MEM_WAIT) && wish_serve(&w))
 		return (void *)w.place.at;
 	if (!possible)
 		w.why = ARENA_FAILURE_IMPOSSIBLE;

@@ -35,7 +35,7 @@ static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
 	struct qcaches *q = qcaches_of(f);
 
 	/* Who may wait stands behind those who do. */
-	if (arena_queues(q->arena, flags))
+	if (arena_queues(q->arena, flags & MEM_WAIT))
 		return NULL;
 	return magazine_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }

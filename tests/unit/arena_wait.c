@@ -146,6 +146,31 @@ TEST("wait: equals are served in the order they came, and nobody overtakes")
 	destroy(a);
 }
 
+/* One integer is freed for who sleeps; a front keeps none back. */
+static void deadline_behind_sleeper(size_t qcache_max)
+{
+	struct arena *a =
+		arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, qcache_max, MEM_WAIT);
+	struct sleeper s;
+	uintptr_t p[64];
+
+	for (size_t i = 0; i < 64; i++)
+		p[i] = (uintptr_t)arena_alloc(a, 1, MEM_ATOMIC);
+	sleeper_start(&s, a, 1, 1);
+	arena_free(a, (void *)p[0], 1);
+	CHECK_EQ((uintptr_t)arena_alloc_timeout(a, 1, MEM_ERROR, port_ns() + 5 * MS), 0);
+	sleeper_end(&s);
+	for (size_t i = 1; i < 64; i++)
+		arena_free(a, (void *)p[i], 1);
+	destroy(a);
+}
+
+TEST("wait: who comes with a deadline stands behind those who sleep")
+{
+	deadline_behind_sleeper(0);
+	deadline_behind_sleeper(1);
+}
+
 #define CROWD 70
 
 /* One that wants two stands behind small ones that came later, but not behind all of them. */
