@@ -221,6 +221,36 @@ TEST("base: when tags run out, a segment of the very size is found beside larger
 	}
 }
 
+/* More than the tags at hand cut into pieces of 16 bytes. */
+#define LARGE (4 * PORT_PAGE_SIZE)
+
+/* Of two segments of 16 bytes one lies in the window, and so does a larger one below, which can't be
+ * cut. */
+TEST("base: when tags run out, a segment of the very size is found within the window")
+{
+	struct arena *a = base_over(16), *b = small_over(a);
+	void *large = arena_alloc(b, LARGE, MEM_ATOMIC), *inside = arena_alloc(b, 16, MEM_ATOMIC);
+	void *fence1 = arena_alloc(b, 16, MEM_ATOMIC), *outside = arena_alloc(b, 16, MEM_ATOMIC);
+	void *fence2 = arena_alloc(b, 16, MEM_ATOMIC), **head, **pages;
+	uintptr_t min = (uintptr_t)large, max = (uintptr_t)inside + 16;
+
+	exhaust(a, &pages);
+	arena_free(b, large, LARGE);
+	exhaust_small(b, &head);
+	CHECK_LT(16, stats(b).largest_free);
+	arena_free(b, inside, 16);
+	arena_free(b, outside, 16);
+	CHECK_LT(min, (uintptr_t)inside);
+	CHECK_EQ((uintptr_t)arena_xalloc(b, 16, 0, 0, 0, min, max, MEM_ATOMIC), (uintptr_t)inside);
+	arena_xfree(b, inside, 16);
+	arena_free(b, fence1, 16);
+	arena_free(b, fence2, 16);
+	free_small(b, head);
+	free_chain(a, pages);
+	CHECK_EQ(arena_destroy(b), 0);
+	base_end(a, 16);
+}
+
 TEST("base: added memory is handed out too, and adjacent memory joins")
 {
 	char *memory = base_alloc(NULL, 64 * PORT_PAGE_SIZE, MEM_WAIT);
