@@ -282,6 +282,9 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats);
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* Fetches them for who cares for an index.  The base's own isn't cared for then, as it is otherwise:
+ * it may be the same one, and with no memory left that would have no end. */
+void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count);
 /* A span that has left an arena and is on its way to the source. */
 struct arena_span {
 	uintptr_t start;

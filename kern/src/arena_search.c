@@ -25,7 +25,7 @@ static bool node_page_fetch(struct arena *base)
 	port_irq_t irq;
 	uintptr_t page = 0;
 
-	arena_tags_fetch(base, &tags, 1);
+	arena_tags_fetch_in_care(base, &tags, 1);
 	irq = arena_lock(base);
 	btag_give(&base->store, &tags);
 	f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);

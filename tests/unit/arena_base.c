@@ -221,6 +221,33 @@ TEST("base: when tags run out, a segment of the very size is found beside larger
 	}
 }
 
+/* Holes enough that a window is searched for in an index. */
+#define HOLES (2 * BTAG_LOOKS)
+
+/* Its own index wants nodes for each page that is handed out, until there is none for nodes either. */
+TEST("base: with an index of its own it hands out every page, and takes all back")
+{
+	for (size_t pages = 2 * HOLES + 20; pages < 2 * HOLES + 120; pages++) {
+		struct arena *a = base_over(pages);
+		void *holes[2 * HOLES], *p, **head;
+
+		for (size_t i = 0; i < 2 * HOLES; i++)
+			holes[i] = arena_alloc(a, PORT_PAGE_SIZE, MEM_ATOMIC);
+		for (size_t i = 0; i < 2 * HOLES; i += 2)
+			arena_free(a, holes[i], PORT_PAGE_SIZE);
+		p = arena_xalloc(a, 2 * PORT_PAGE_SIZE, 0, 0, 0, (uintptr_t)a, 0, MEM_ERROR);
+		CHECK_NE((uintptr_t)p, 0);
+		exhaust(a, &head);
+		CHECK_EQ(arena_check(a, &console_sink), 0);
+		free_chain(a, head);
+		arena_xfree(a, p, 2 * PORT_PAGE_SIZE);
+		for (size_t i = 1; i < 2 * HOLES; i += 2)
+			arena_free(a, holes[i], PORT_PAGE_SIZE);
+		CHECK_EQ(stats(a).used, stats(a).tag_pages * PORT_PAGE_SIZE);
+		base_end(a, pages);
+	}
+}
+
 /* More than the tags at hand cut into pieces of 16 bytes. */
 #define LARGE (4 * PORT_PAGE_SIZE)
 
