@@ -3,6 +3,7 @@
  * Base arenas: bootstrapping, the tag supply and its reserve, the hash at size.
  */
 #include "arena.h"
+#include "arena_impl.h"
 #include "btag.h"
 #include "port.h"
 #include "test.h"
@@ -276,6 +277,41 @@ TEST("base: when tags run out, a segment of the very size is found within the wi
 	free_chain(a, pages);
 	CHECK_EQ(arena_destroy(b), 0);
 	base_end(a, 16);
+}
+
+#define ALIKE (BTAG_LOOKS + 8)
+
+/* Of many that serve a best fit the lowest is found by a walk, and cut with a tag of the supply. */
+TEST("base: tags that lie idle are used where there is no memory for an index")
+{
+	static struct arena storage;
+	struct arena *a = base_over(40), *b = small_over(a);
+	struct arena *other = __arena_create(
+		&storage, "other", NULL, 0, 16, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	void *large = arena_alloc(b, LARGE, MEM_ATOMIC), *alike[ALIKE], *fence[ALIKE], **head, **pages;
+
+	for (size_t i = 0; i < ALIKE; i++) {
+		alike[i] = arena_alloc(b, 48, MEM_ATOMIC);
+		fence[i] = arena_alloc(b, 16, MEM_ATOMIC);
+	}
+	arena_free(other, arena_alloc(other, 16, MEM_ATOMIC), 16);
+	arena_reap(other, 1);
+	exhaust(a, &pages);
+	arena_free(b, large, LARGE);
+	exhaust_small(b, &head);
+	for (size_t i = 0; i < ALIKE; i++)
+		arena_free(b, alike[i], 48);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT), 0);
+	CHECK_LT(0, stats(other).tags_spare);
+	CHECK_EQ(__arena_destroy(other), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT), (uintptr_t)alike[0]);
+	arena_free(b, alike[0], 32);
+	for (size_t i = 0; i < ALIKE; i++)
+		arena_free(b, fence[i], 16);
+	free_small(b, head);
+	free_chain(a, pages);
+	CHECK_EQ(arena_destroy(b), 0);
+	base_end(a, 40);
 }
 
 TEST("base: added memory is handed out too, and adjacent memory joins")
