@@ -289,6 +289,9 @@ static inline void arena_tags_miss(struct arena *a)
 
 /* Tags of the supply, up to `count` of them, fetching a page if it must; and back.  No lock held. */
 void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
+/* Fetches them for who cares for an index.  The base's own isn't cared for then, as it is otherwise:
+ * it may be the same one, and with no memory left that would have no end. */
+void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
 /* Back for good, so that others may be served with them. */
 void arena_tags_give_up(struct arena *a, struct btag_chain *chain);

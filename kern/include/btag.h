@@ -313,8 +313,6 @@ void btag_span_remove(struct btag_store *s, struct btag *span);
 
 /* The head of the first bin in which everything serves.  Constant. */
 struct btag *btag_fit_instant(struct btag_store *s, size_t size);
-/* One of just that size, among the first BTAG_LOOKS of its bin. */
-struct btag *btag_fit_exact(struct btag_store *s, size_t size);
 /* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
 bool btag_may_serve(const struct btag_store *s, size_t size);
 /* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so
@@ -363,6 +361,10 @@ enum btag_verdict btag_search(
 /* Whether segment f serves; fills all of *place, the lowest there is at or above `lo`. */
 bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
 	uintptr_t lo, struct btag_place *place);
+/* Looks for a segment that the place is the whole of, so that to carve it takes no tag, among the
+ * first BTAG_LOOKS in the bin of the request's size.  Constant. */
+bool btag_fit_exact(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
 /* Whether the triple asks for nothing beyond what every segment of the store gives. */
 bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t);
 

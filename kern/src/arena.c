@@ -252,8 +252,7 @@ static bool tag_page_fetch(struct arena *base)
 	return f != NULL;
 }
 
-/* Adds up to `count` tags to the chain. */
-void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
+void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count)
 {
 	struct tag_supply *supply = a->supply;
 	port_irq_t irq = spin_lock(&supply->lock);
@@ -261,6 +260,11 @@ void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
 	if (supply->idle >= count || tag_page_fetch(a->base) || supply->idle > 0)
 		tag_supply_take(supply, chain, count);
 	spin_unlock(&supply->lock, irq);
+}
+
+void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
+{
+	arena_tags_fetch_in_care(a, chain, count);
 	/* The base fetches for its own hash on other ways, and not for this. */
 	if (unlikely(!arena_is_base(a) && arena_needs_care(a->base)))
 		arena_care(a->base);

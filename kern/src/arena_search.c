@@ -25,7 +25,7 @@ static bool node_page_fetch(struct arena *base)
 	port_irq_t irq;
 	uintptr_t page = 0;
 
-	arena_tags_fetch(base, &tags, 1);
+	arena_tags_fetch_in_care(base, &tags, 1);
 	irq = arena_lock(base);
 	btag_give(&base->store, &tags);
 	f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
@@ -246,13 +246,10 @@ static bool serve_exact(struct arena *a, const struct btag_request *rq, enum bta
 	struct btag_place *place, enum arena_failure *why)
 {
 	port_irq_t irq = arena_lock(a);
-	size_t least = btag_round_up(&a->store, rq->size);
-	struct btag *f;
 	bool serves;
 
 	a->store.looks = 0;
-	f = least ? btag_fit_exact(&a->store, least) : NULL;
-	serves = f && btag_place_in(&a->store, rq, f, 0, place) && arena_tags_to_carve(place) == 0;
+	serves = btag_fit_exact(&a->store, rq, place);
 	if (serves)
 		arena_place_carve(a, rq, kind, place);
 	else

@@ -5,10 +5,11 @@
  *
  * What an arena holds is still handed out.  A walk over its segments looks at STEP of them for each
  * hold of the lock, its place kept by a cursor, and takes the first that serves and can be cut with
- * the tags in hand, in the order of the request: from the window's beginning, for next fit from the
- * cursor on and then from the beginning.  A best fit walks twice: to learn the smallest size that
- * serves, then to the first of that size.  If others change the arena between, that may have gone,
- * and it begins again; after ROUNDS of that it takes what serves.
+ * the tags in hand, for which the last ones of the supply were fetched, in the order of the request:
+ * from the window's beginning, for next fit from the cursor on and then from the beginning.  A best
+ * fit walks twice: to learn the smallest size that serves, then to the first of that size.  If
+ * others change the arena between, that may have gone, and it begins again; after ROUNDS of that it
+ * takes what serves.
  *
  * Linear in segments, but no hold of the lock is; only who may sleep comes here.
  */
@@ -16,6 +17,23 @@
 
 #define STEP 64
 #define ROUNDS 4
+#define TAGS 2 /* to cut a place out of the middle of a segment */
+
+/* What tags there are to be had. */
+static void tags_gather(struct arena *a)
+{
+	struct btag_chain tags = {NULL, 0};
+	port_irq_t irq = arena_lock(a);
+	bool lacks = a->store.spare.count < a->tag_reserve + TAGS;
+
+	arena_unlock(a, irq);
+	if (!lacks)
+		return;
+	arena_tags_fetch(a, &tags, TAGS);
+	irq = arena_lock(a);
+	btag_give(&a->store, &tags);
+	arena_unlock(a, irq);
+}
 
 /* What a walk is after. */
 struct walk {
@@ -119,6 +137,7 @@ bool arena_search_steps(struct arena *a, const struct btag_request *rq, enum bta
 	struct walk w = {.rq = rq, .kind = kind, .largest = SIZE_MAX};
 	bool served;
 
+	tags_gather(a);
 	if (rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST) {
 		served = walk_best(a, &w);
 	} else {

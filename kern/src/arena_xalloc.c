@@ -96,10 +96,10 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 	struct btag_extent e;
 	const char *refused = arena_span_refused(a, start, got, a->store.quantum, &e);
 
+	btag_give(&a->store, tags);
 	if (!refused) {
 		struct btag *f, *t;
 
-		btag_give(&a->store, tags);
 		f = btag_span_import(&a->store, &e);
 		f->prev->by_xalloc = by_xalloc;
 		a->imports++;
@@ -130,7 +130,8 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 		return 0;
 	/* Rounding inward loses less than a quantum at either end. */
 	for (int i = 0; i < BTAG_CLIPS; i++) {
-		if (__builtin_add_overflow(size, 2 * t.clip[i], &size))
+		if (__builtin_add_overflow(size, t.clip[i], &size) ||
+			__builtin_add_overflow(size, t.clip[i], &size))
 			return 0;
 		t.clip[i] = 0;
 	}

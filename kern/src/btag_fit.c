@@ -43,16 +43,18 @@ struct btag *btag_fit_instant(struct btag_store *s, size_t size)
 	return btag_fit_quick(s, btag_quanta(s, size) - 1);
 }
 
-struct btag *btag_fit_exact(struct btag_store *s, size_t size)
+bool btag_fit_exact(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
-	struct btag *f = s->bins[btag_bin(s, size)];
+	size_t size = btag_round_up(s, rq->size);
+	struct btag *f = size ? s->bins[btag_bin(s, size)] : NULL;
 
 	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--) {
 		s->looks++;
-		if (f->size == size)
-			return f;
+		if (f->size == size && btag_place_in(s, rq, f, 0, place) && place->size == size)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /* Segments of a bin it looks at before it says yes. */

@@ -3,6 +3,7 @@
  * Base arenas: bootstrapping, the tag supply and its reserve, the hash at size.
  */
 #include "arena.h"
+#include "arena_impl.h"
 #include "btag.h"
 #include "port.h"
 #include "test.h"
@@ -219,6 +220,98 @@ TEST("base: when tags run out, a segment of the very size is found beside larger
 		CHECK_EQ(arena_destroy(b), 0);
 		base_end(a, pages);
 	}
+}
+
+/* Holes enough that a window is searched for in an index. */
+#define HOLES (2 * BTAG_LOOKS)
+
+/* Its own index wants nodes for each page that is handed out, until there is none for nodes either. */
+TEST("base: with an index of its own it hands out every page, and takes all back")
+{
+	for (size_t pages = 2 * HOLES + 20; pages < 2 * HOLES + 120; pages++) {
+		struct arena *a = base_over(pages);
+		void *holes[2 * HOLES], *p, **head;
+
+		for (size_t i = 0; i < 2 * HOLES; i++)
+			holes[i] = arena_alloc(a, PORT_PAGE_SIZE, MEM_ATOMIC);
+		for (size_t i = 0; i < 2 * HOLES; i += 2)
+			arena_free(a, holes[i], PORT_PAGE_SIZE);
+		p = arena_xalloc(a, 2 * PORT_PAGE_SIZE, 0, 0, 0, (uintptr_t)a, 0, MEM_ERROR);
+		CHECK_NE((uintptr_t)p, 0);
+		exhaust(a, &head);
+		CHECK_EQ(arena_check(a, &console_sink), 0);
+		free_chain(a, head);
+		arena_xfree(a, p, 2 * PORT_PAGE_SIZE);
+		for (size_t i = 1; i < 2 * HOLES; i += 2)
+			arena_free(a, holes[i], PORT_PAGE_SIZE);
+		CHECK_EQ(stats(a).used, stats(a).tag_pages * PORT_PAGE_SIZE);
+		base_end(a, pages);
+	}
+}
+
+/* More than the tags at hand cut into pieces of 16 bytes. */
+#define LARGE (4 * PORT_PAGE_SIZE)
+
+/* Of two segments of 16 bytes one lies in the window, and so does a larger one below, which can't be
+ * cut. */
+TEST("base: when tags run out, a segment of the very size is found within the window")
+{
+	struct arena *a = base_over(16), *b = small_over(a);
+	void *large = arena_alloc(b, LARGE, MEM_ATOMIC), *inside = arena_alloc(b, 16, MEM_ATOMIC);
+	void *fence1 = arena_alloc(b, 16, MEM_ATOMIC), *outside = arena_alloc(b, 16, MEM_ATOMIC);
+	void *fence2 = arena_alloc(b, 16, MEM_ATOMIC), **head, **pages;
+	uintptr_t min = (uintptr_t)large, max = (uintptr_t)inside + 16;
+
+	exhaust(a, &pages);
+	arena_free(b, large, LARGE);
+	exhaust_small(b, &head);
+	CHECK_LT(16, stats(b).largest_free);
+	arena_free(b, inside, 16);
+	arena_free(b, outside, 16);
+	CHECK_LT(min, (uintptr_t)inside);
+	CHECK_EQ((uintptr_t)arena_xalloc(b, 16, 0, 0, 0, min, max, MEM_ATOMIC), (uintptr_t)inside);
+	arena_xfree(b, inside, 16);
+	arena_free(b, fence1, 16);
+	arena_free(b, fence2, 16);
+	free_small(b, head);
+	free_chain(a, pages);
+	CHECK_EQ(arena_destroy(b), 0);
+	base_end(a, 16);
+}
+
+#define ALIKE (BTAG_LOOKS + 8)
+
+/* Of many that serve a best fit the lowest is found by a walk, and cut with a tag of the supply. */
+TEST("base: tags that lie idle are used where there is no memory for an index")
+{
+	static struct arena storage;
+	struct arena *a = base_over(40), *b = small_over(a);
+	struct arena *other = __arena_create(
+		&storage, "other", NULL, 0, 16, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	void *large = arena_alloc(b, LARGE, MEM_ATOMIC), *alike[ALIKE], *fence[ALIKE], **head, **pages;
+
+	for (size_t i = 0; i < ALIKE; i++) {
+		alike[i] = arena_alloc(b, 48, MEM_ATOMIC);
+		fence[i] = arena_alloc(b, 16, MEM_ATOMIC);
+	}
+	arena_free(other, arena_alloc(other, 16, MEM_ATOMIC), 16);
+	arena_reap(other, 1);
+	exhaust(a, &pages);
+	arena_free(b, large, LARGE);
+	exhaust_small(b, &head);
+	for (size_t i = 0; i < ALIKE; i++)
+		arena_free(b, alike[i], 48);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT), 0);
+	CHECK_LT(0, stats(other).tags_spare);
+	CHECK_EQ(__arena_destroy(other), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT), (uintptr_t)alike[0]);
+	arena_free(b, alike[0], 32);
+	for (size_t i = 0; i < ALIKE; i++)
+		arena_free(b, fence[i], 16);
+	free_small(b, head);
+	free_chain(a, pages);
+	CHECK_EQ(arena_destroy(b), 0);
+	base_end(a, 40);
 }
 
 TEST("base: added memory is handed out too, and adjacent memory joins")

@@ -201,6 +201,25 @@ TEST("import: a span no honest source gives is reported as the source's bug")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+TEST("import: the same of a span for a request with constraints, and no tag is lost for it")
+{
+	struct arena *a = arena_create(
+		"lied-to", NULL, 0, 64, tell_lie, forget, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	void *p;
+
+	lie = -(uintptr_t)64;
+	CHECK_PANICS(arena_xalloc(a, 64, 128, 0, 0, 0, 0, MEM_ATOMIC), "wraps around");
+	lie = 6400 + 32;
+	CHECK_PANICS(arena_xalloc(a, 64, 64, 0, 0, 0, 0, MEM_ATOMIC), "misaligned");
+	lie = 6400;
+	p = arena_alloc(a, 64, MEM_ATOMIC);
+	CHECK_PANICS(arena_xalloc(a, 64, 64, 0, 0, 0, 0, MEM_ATOMIC), "overlaps what was imported before");
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	CHECK(arena_base_balances(base_arena));
+	arena_free(a, p, 64);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 /* The tree */
 
 TEST("tree: rows come each behind its source, with depth")

@@ -144,6 +144,21 @@ TEST("xalloc: a translating source is asked for enough; a window it can't know i
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* Whole quanta of the arena in the middle can't be had for sure: that would take more than there is. */
+TEST("xalloc: what would take more than all integers to be sure of is NULL, and no source's bug")
+{
+	struct arena *a = root(1, SIZE_MAX);
+	struct arena *b = arena_create("b", NULL, 0, 1, translate, translate_back, a, 0, MEM_WAIT);
+	struct arena *c = importer("c", b, (size_t)1 << 63), *d = importer("d", c, 1);
+
+	CHECK_EQ(ask(d, 10, 16, 0, 0, 0, 0), 0);
+	CHECK_EQ(arena_amt_total(b), 0);
+	CHECK_EQ(arena_destroy(d), 0);
+	CHECK_EQ(arena_destroy(c), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 /* Many equal holes: what looks alike can't be told apart without the index. */
 
 #define HOLES 200
