@@ -68,12 +68,15 @@ struct arena_clients {
 	struct list waiters; /* by client_link; guarded by the arena's lock */
 	void (*set_slow)(struct arena_clients *c, bool slow);
 	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
+	size_t (*objects)(const struct arena_clients *c); /* that are free */
+	size_t awake; /* of the waiters; guarded as they are */
 };
 
 /* A request that sleeps in an arena's queue; on its thread's stack. */
 struct arena_waiter {
 	struct tree_node by_size; /* then by arrival */
 	struct list by_age;
+	struct arena_clients *clients; /* or NULL */
 	struct list client_link;
 	size_t size;
 	uint64_t served_before; /* how many the queue had served when it came */

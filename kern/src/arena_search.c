@@ -33,8 +33,11 @@ static bool node_page_fetch(struct arena *base)
 		page = f->start;
 		btag_carve(&base->store, f, page, PORT_PAGE_SIZE);
 		base->allocs++;
+	} else if (base->store.spare.count > base->tag_reserve) {
+		btag_take(&base->store, &tags, 1);
 	}
 	arena_unlock(base, irq);
+	arena_tags_return(base, &tags);
 	if (page == 0)
 		return false;
 	irq = spin_lock(&base->node_supply->lock);

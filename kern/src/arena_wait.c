@@ -151,13 +151,21 @@ static bool is_short(const struct arena_queue *q)
 	return !list_empty(&q->by_age) || q->short_count > 0;
 }
 
+/* A cache counts those of its clients who are up. */
+static void set_up(struct arena_waiter *w, bool up)
+{
+	if (w->clients && w->is_up != up)
+		w->clients->awake += up ? 1 : -(size_t)1;
+	w->is_up = up;
+}
+
 static void wake(struct arena_queue *q, struct arena_waiter *w)
 {
 	w->missed = w->is_up;
 	if (w->is_up)
 		return;
 	q->wakeups++;
-	w->is_up = true;
+	set_up(w, true);
 	port_thread_unblock(w->thread);
 }
 
@@ -449,7 +457,7 @@ static void leave(
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
-	bool last;
+	bool last, more;
 
 	qlock_lock(&shortage_lock);
 	irq = spin_lock(&a->lock);
@@ -460,15 +468,18 @@ static void leave(
 		q->baton = NULL;
 	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	q->served += served;
+	set_up(w, false);
 	last = clients && list_empty(&clients->waiters);
+	more = clients && clients->objects(clients) > clients->awake;
 	spin_unlock(&a->lock, irq);
 	if (last)
 		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);
-	/* The place behind is free, and what this one left may serve another: a client, one here,
-	 * or one above wherever in the chain it was left, for a free wakes one alone. */
-	if (clients)
+	/* The place behind is free, and what this one left may serve another: a client, if there are
+	 * more objects than clients up for them, one here, or one above wherever in the chain it was
+	 * left, for a free wakes one alone. */
+	if (more)
 		arena_clients_wake(a, clients);
 	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED))
 		consider(a);
@@ -488,7 +499,7 @@ static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 		q->baton = NULL;
 		q->missed = false;
 	}
-	w->is_up = w->missed;
+	set_up(w, w->missed);
 	w->missed = false;
 	w->tried = tried;
 	tree_update(&w->by_size, &waiter_order);
@@ -522,7 +533,7 @@ static bool sleep_until_turn(struct arena *a, struct arena_waiter *w, uint64_t d
 bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	struct arena_clients *clients)
 {
-	struct arena_waiter w = {.size = size, .thread = port_thread_self()};
+	struct arena_waiter w = {.size = size, .clients = clients, .thread = port_thread_self()};
 	uint64_t tried;
 	bool first, served;
 

@@ -31,11 +31,18 @@ static void drain(struct arena_clients *clients)
 	magazine_drain_depot(c, true);
 }
 
+/* Relaxed: whoever frees one just now wakes somebody himself. */
+static size_t objects(const struct arena_clients *clients)
+{
+	return __atomic_load_n(&cache_of((struct arena_clients *)clients)->objects_free, __ATOMIC_RELAXED);
+}
+
 void slab_wait_init(struct kmem_cache *c)
 {
 	list_init(&c->clients.waiters);
 	c->clients.set_slow = set_waited;
 	c->clients.drain = drain;
+	c->clients.objects = objects;
 }
 
 void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller)

@@ -155,3 +155,85 @@ TEST("arena: with no memory for an index, what is held is still found")
 	CHECK_EQ(arena_check(rig.arena, NULL), 0);
 	rig_end();
 }
+
+/* Pieces of memory, linked. */
+#define PIECE 64
+#define HOLES 80
+
+static void **take(struct arena *a, size_t size, void **head, size_t most)
+{
+	void **p;
+
+	while (most-- > 0 && (p = arena_alloc(a, size, MEM_ATOMIC))) {
+		*p = head;
+		head = p;
+	}
+	return head;
+}
+
+static void **give(struct arena *a, size_t size, void **head, size_t most)
+{
+	for (void **next; head && most-- > 0; head = next) {
+		next = *head;
+		arena_free(a, head, size);
+	}
+	return head;
+}
+
+/* Every other one of the first few goes. */
+static void **holes_make(struct arena *a, void **head)
+{
+	void **kept = head, **next;
+
+	for (size_t i = 0; i < HOLES; i++) {
+		next = *kept;
+		*kept = *next;
+		arena_free(a, next, PIECE);
+		kept = *kept;
+	}
+	return head;
+}
+
+static size_t tags_spare(struct arena *a)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	return s.tags_spare;
+}
+
+/* One arena of a base without pages has used up all tags; then another gives some back. */
+TEST("arena: with no memory for an index, tags that lie idle in the supply are used")
+{
+	void *memory = base_alloc(NULL, BASE_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
+	struct arena *base = arena_create_base("steps-base", memory, BASE_PAGES * PORT_PAGE_SIZE);
+	struct arena *a = arena_create("steps", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	struct arena *b = arena_create("others", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	size_t span = BASE_PAGES / 4 * PORT_PAGE_SIZE, in_hand;
+	char *all = arena_alloc(a, span, MEM_ATOMIC), *more = arena_alloc(b, span / 4, MEM_ATOMIC);
+	void **others, **pieces, **pages, *p;
+
+	/* The spans stay. */
+	arena_free(a, all, span);
+	arena_free(b, more, span / 4);
+	pieces = take(a, PIECE, NULL, 2 * HOLES + 1);
+	others = take(b, PIECE, NULL, 300);
+	pages = take(base, PORT_PAGE_SIZE, NULL, SIZE_MAX);
+	pieces = holes_make(a, take(a, PIECE, pieces, SIZE_MAX));
+	CHECK_EQ(tags_spare(a), 0);
+	others = give(b, PIECE, others, 200);
+	in_hand = tags_spare(base);
+	for (int i = 0; i < 20; i++) {
+		p = arena_xalloc(a, PIECE, 0, 0, 0, (uintptr_t)all + span - PORT_PAGE_SIZE, 0, MEM_ERROR);
+		CHECK_NE((uintptr_t)p, 0);
+		arena_xfree(a, p, PIECE);
+	}
+	CHECK_EQ(tags_spare(base), in_hand);
+	give(base, PORT_PAGE_SIZE, pages, SIZE_MAX);
+	give(b, PIECE, others, SIZE_MAX);
+	give(a, PIECE, pieces, SIZE_MAX);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK_EQ(arena_destroy(base), 0);
+	base_free(NULL, memory, BASE_PAGES * PORT_PAGE_SIZE);
+}

@@ -533,6 +533,7 @@ TEST("wait: a crowd around a cache with too few objects, none forgotten")
 	for (size_t i = 0; i < CROWD_TASKS; i++)
 		ktask_join(tasks[i]);
 	CHECK_LT(0, stats(a).sleeps);
+	CHECK_LE(stats(a).wakeups * 4, stats(a).waits_served * 5);
 	CHECK_EQ(stats(a).waiting, 0);
 	while (n > 0)
 		kmem_cache_free(c, hogged[--n]);
