@@ -119,11 +119,13 @@ static const char *install(struct arena *a, struct btag_chain *tags, const struc
 	return refused;
 }
 
-/* How much to ask a translating afunc for; 0 if there is no telling. */
+/* How much to ask a translating afunc for; 0 if there is no telling.  A request handed down by an
+ * importer need not be whole quanta, and what clipping leaves doesn't start on one. */
 static size_t covering_size(const struct arena *a, const struct btag_request *rq)
 {
 	struct btag_triple t = rq->triple;
-	size_t q = a->store.quantum, grid = t.step % q == 0 && t.first % q == 0 ? q : 1;
+	size_t q = a->store.quantum;
+	size_t grid = t.clip[0] == 0 && t.step % q == 0 && t.first % q == 0 ? q : 1;
 	size_t size = rq->size, slack;
 
 	if (rq->lo > 0 || rq->hi < UINTPTR_MAX)
@@ -136,10 +138,10 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 		t.clip[i] = 0;
 	}
 	slack = btag_triple_slack(&t, grid, rq->size);
-	if (slack == SIZE_MAX || __builtin_add_overflow(size, slack, &size) ||
-		__builtin_add_overflow(size, a->import_slack, &size))
+	if (slack == SIZE_MAX || __builtin_add_overflow(size, slack, &size))
 		return 0;
-	return btag_round_up(&a->source->store, size);
+	size = btag_round_up(&a->store, size);
+	return size ? arena_import_size(a, size) : 0;
 }
 
 static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,

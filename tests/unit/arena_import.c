@@ -75,6 +75,58 @@ TEST("import: spans of 32 of the source's quanta are retained, what comes to mor
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+TEST("import: spans of one integer are reaped beside neighbours that stay")
+{
+	struct arena *a = root(1, 32), *b = importer("importer", a, 1);
+	uintptr_t p[32];
+
+	for (int i = 0; i < 32; i++)
+		p[i] = (uintptr_t)arena_alloc(b, 1, MEM_ATOMIC);
+	for (int i = 0; i < 32; i += 2)
+		arena_free(b, (void *)p[i], 1);
+	CHECK_EQ(stats(b).retained, 16);
+	CHECK_LE(16, arena_reap(b, SIZE_MAX));
+	CHECK_EQ(arena_amt_total(b), 16);
+	for (int i = 1; i < 32; i += 2)
+		arena_free(b, (void *)p[i], 1);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("import: a quantum that is a larger power of two is asked for aligned, and nothing beyond")
+{
+	struct arena *a = root(64, 1000), *b = importer("importer", a, 256);
+	void *p[8];
+
+	for (size_t i = 0; i < 8; i++) {
+		p[i] = arena_alloc(b, 512, MEM_ATOMIC);
+		CHECK_EQ((uintptr_t)p[i] % 256, 0);
+		CHECK_EQ(arena_amt_free(a), 1000 * 64 - 512 * (i + 1));
+	}
+	for (size_t i = 0; i < 8; i++)
+		arena_free(b, p[i], 512);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* What the source has is in one bin, more than is looked at, and what serves comes last. */
+TEST("import: who may sleep has the index built that the source needs to serve")
+{
+	struct arena *a = root(1, 71), *b = importer("importer", a, 1);
+	uintptr_t at = 1000;
+	void *p;
+
+	for (size_t i = 0; i < 2 * BTAG_LOOKS; i++, at += 1000)
+		CHECK_EQ(arena_add(a, (void *)at, 66, MEM_WAIT), 0);
+	CHECK_EQ((uintptr_t)arena_alloc(b, 70, MEM_ATOMIC), 0);
+	p = arena_alloc(b, 70, MEM_ERROR);
+	CHECK_EQ((uintptr_t)p, 1);
+	arena_free(b, p, 70);
+	arena_reap(b, SIZE_MAX);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 /* Segments that are spans by themselves, far more than are retained. */
 #define MANY 4000
 #define SPARE_MAX (64 + 2) /* tags that an arena keeps in hand, one span's more while it gives some back */
@@ -196,6 +248,8 @@ TEST("import: a span no honest source gives is reported as the source's bug")
 	p = arena_alloc(a, 64, MEM_ATOMIC);
 	CHECK_EQ((uintptr_t)p, 6400);
 	CHECK_PANICS(arena_alloc(a, 64, MEM_ATOMIC), "overlaps what was imported before");
+	lie = 6400 - 64;
+	CHECK_PANICS(arena_alloc(a, 128, MEM_ATOMIC), "overlaps what was imported before");
 	CHECK_EQ(arena_check(a, &console_sink), 0);
 	arena_free(a, p, 64);
 	CHECK_EQ(arena_destroy(a), 0);

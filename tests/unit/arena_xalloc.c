@@ -144,6 +144,47 @@ TEST("xalloc: a translating source is asked for enough; a window it can't know i
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* What the arena above wants is no whole quanta of the translating one, whose spans start anywhere
+ * in its quantum. */
+TEST("xalloc: a translating source is asked for enough on behalf of an importer, too")
+{
+	struct arena *a = root(64, 100);
+	struct arena *b = arena_create("b", NULL, 0, 48, translate, translate_back, a, 0, MEM_WAIT);
+	struct arena *c = importer("c", b, 1);
+	uintptr_t r[12];
+
+	for (int i = 0; i < 12; i++) {
+		r[i] = ask(c, 20, 8, 4, 0, 0, 0);
+		CHECK_EQ(r[i] % 8, 4);
+	}
+	CHECK_EQ(arena_check(b, &console_sink), 0);
+	for (int i = 0; i < 12; i++)
+		arena_xfree(c, (void *)r[i], 20);
+	CHECK_EQ(arena_destroy(c), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* The one in the middle cuts whole quanta of its own out of what it gets. */
+TEST("xalloc: a translating source is asked for enough for all quanta above it")
+{
+	struct arena *a = root(8, 400);
+	struct arena *b = arena_create("b", NULL, 0, 8, translate, translate_back, a, 0, MEM_WAIT);
+	struct arena *c = importer("c", b, 3), *d = importer("d", c, 8);
+	uintptr_t r[12];
+
+	for (int i = 0; i < 12; i++) {
+		r[i] = ask(d, 8, 0, 0, 0, 0, 0);
+		CHECK_NE(r[i], 0);
+	}
+	for (int i = 0; i < 12; i++)
+		arena_xfree(d, (void *)r[i], 8);
+	CHECK_EQ(arena_destroy(d), 0);
+	CHECK_EQ(arena_destroy(c), 0);
+	CHECK_EQ(arena_destroy(b), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 /* Whole quanta of the arena in the middle can't be had for sure: that would take more than there is. */
 TEST("xalloc: what would take more than all integers to be sure of is NULL, and no source's bug")
 {
