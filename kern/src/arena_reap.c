@@ -65,17 +65,18 @@ static size_t hash_reap(struct arena *a)
 
 static void tags_reap(struct arena *a)
 {
-	struct btag_chain chain;
+	size_t taken;
 
 	do {
+		struct btag_chain chain = {NULL, 0};
 		port_irq_t irq = arena_lock(a);
-		size_t spare = a->store.spare.count - a->tag_reserve;
+		size_t spare = a->store.spare.count > a->tag_reserve ? a->store.spare.count - a->tag_reserve : 0;
 
-		chain = (struct btag_chain){NULL, 0};
 		btag_take(&a->store, &chain, spare < REAP_TAGS ? spare : REAP_TAGS);
 		arena_unlock(a, irq);
+		taken = chain.count;
 		arena_tags_give_up(a, &chain);
-	} while (chain.count == REAP_TAGS);
+	} while (taken == REAP_TAGS);
 }
 
 /* A tag of the fullest page there is, in exchange for t if that is fuller than t's own; else t.
