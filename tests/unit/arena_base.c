@@ -279,46 +279,6 @@ TEST("base: when tags run out, a segment of the very size is found within the wi
 	base_end(a, 16);
 }
 
-#define ALIKE (BTAG_LOOKS + 8)
-
-/* Of many that serve a best fit the lowest is found by a walk, and cut with a tag of the supply. */
-TEST("base: tags that lie idle are used where there is no memory for an index")
-{
-	static struct arena storage;
-	struct arena *a = base_over(40), *b = small_over(a);
-	struct arena *other = __arena_create(
-		&storage, "other", NULL, 0, 16, arena_alloc, arena_free, a, 0, MEM_WAIT);
-	void *large = arena_alloc(b, LARGE, MEM_ATOMIC), *alike[ALIKE], *fence[ALIKE], **head, **pages, *p;
-	size_t served = 0;
-
-	for (size_t i = 0; i < ALIKE; i++) {
-		alike[i] = arena_alloc(b, 48, MEM_ATOMIC);
-		fence[i] = arena_alloc(b, 16, MEM_ATOMIC);
-	}
-	arena_free(other, arena_alloc(other, 16, MEM_ATOMIC), 16);
-	arena_reap(other, 1);
-	exhaust(a, &pages);
-	arena_free(b, large, LARGE);
-	exhaust_small(b, &head);
-	for (size_t i = 0; i < ALIKE; i++)
-		arena_free(b, alike[i], 48);
-	/* The base's hand has some to spare. */
-	while ((p = arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT)))
-		CHECK_EQ((uintptr_t)p, (uintptr_t)alike[served++]);
-	CHECK_LT(0, stats(other).tags_spare);
-	CHECK_EQ(__arena_destroy(other), 0);
-	CHECK_LT(served, ALIKE);
-	CHECK_EQ((uintptr_t)arena_alloc(b, 32, MEM_ERROR | ARENA_BESTFIT), (uintptr_t)alike[served++]);
-	while (served > 0)
-		arena_free(b, alike[--served], 32);
-	for (size_t i = 0; i < ALIKE; i++)
-		arena_free(b, fence[i], 16);
-	free_small(b, head);
-	free_chain(a, pages);
-	CHECK_EQ(arena_destroy(b), 0);
-	base_end(a, 40);
-}
-
 TEST("base: added memory is handed out too, and adjacent memory joins")
 {
 	char *memory = base_alloc(NULL, 64 * PORT_PAGE_SIZE, MEM_WAIT);
