@@ -16,6 +16,7 @@
  */
 #include "vmap.h"
 
+#include "arena_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "machine.h"
@@ -101,11 +102,12 @@ void vmap_drain(void)
 	}
 }
 
-static void *range_alloc(size_t n, unsigned flags)
+static void *range_alloc(size_t n, unsigned flags, void *caller)
 {
 	unsigned fit = n > SMALL_PAGES ? ARENA_NEXTFIT : 0;
 	void *at = NULL;
 
+	arena_check_flags(vaddr_arena, flags, caller);
 	/* Who may wait stands behind those who do, in the arena's queue. */
 	if (!is_waited() || !(flags & MEM_WAIT))
 		at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
@@ -150,7 +152,7 @@ static void *unmap_one(char *at, void *caller)
 
 void *vmap(void *const *pages, size_t n, unsigned flags)
 {
-	char *at = range_alloc(n, flags);
+	char *at = range_alloc(n, flags, __builtin_return_address(0));
 
 	for (size_t i = 0; at && i < n; i++) {
 		if (map_one(at + i * PORT_PAGE_SIZE, pages[i], flags))
@@ -191,7 +193,7 @@ static bool page_add(char *at, unsigned flags)
 void *vmalloc(size_t size, unsigned flags)
 {
 	size_t n = pages_of(size);
-	char *at = range_alloc(n, flags);
+	char *at = range_alloc(n, flags, __builtin_return_address(0));
 
 	for (size_t i = 0; at && i < n; i++) {
 		if (page_add(at + i * PORT_PAGE_SIZE, flags))

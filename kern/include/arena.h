@@ -77,8 +77,8 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  *
  * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
  * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
- * qcache_max that is no multiple, both spans and a source, half a source, and a first span that
- * arena_add() would refuse.
+ * qcache_max that is no multiple, both spans and a source, half a source, a first span that
+ * arena_add() would refuse, and flags that aren't sound here.
  */
 struct arena *arena_create(const char *name, void *base, size_t size, size_t quantum,
 	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,

@@ -91,7 +91,6 @@ struct arena_queue {
 	struct tree waiters;
 	struct list by_age;	    /* the oldest first */
 	struct arena_waiter *baton; /* the one that is awake and tries, or NULL */
-	bool missed;		    /* something came while it was */
 	bool slow;		    /* somebody waits here, or in short_above; also read without the lock */
 	struct list short_above;    /* arenas above with waiters, by short_link */
 	struct list short_link;
@@ -367,7 +366,8 @@ static inline bool arena_needs_care(const struct arena *a)
 
 /* Gives a page of a hash back to the base.  No lock held. */
 void arena_hash_page_return(struct arena *a, void *page);
-/* Panics unless the flags are sound in this context. */
+/* Why the flags aren't sound in this context, or NULL; panics if they aren't. */
+const char *arena_flags_wrong(unsigned flags);
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Pages of a base arena that the base itself uses: the arena, its tags, all hashes above it. */

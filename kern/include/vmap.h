@@ -14,7 +14,8 @@
  * then the first mapping that would meet a stale translation has all cores forget all stale ones at
  * once (machine_map).  Any core may call these at any time.
  *
- * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.
+ * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.  Flags, those of
+ * arena_alloc() without a fit, are checked at entry: they panic if they aren't sound.
  */
 #ifndef SPANDREL_VMAP_H
 #define SPANDREL_VMAP_H

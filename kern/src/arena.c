@@ -808,15 +808,24 @@ static inline bool flags_sound(unsigned flags)
 	       (flags & ~(MEM_FLAGS | ARENA_FITS)) == 0;
 }
 
-void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
+const char *arena_flags_wrong(unsigned flags)
 {
 	if (unlikely(!flags_sound(flags)))
-		arena_bug(a, caller, "flags %#x: not exactly one memory flag and at most one fit", flags);
+		return "not exactly one memory flag and at most one fit";
 	if (unlikely((flags & MEM_WAIT) && !port_irq_enabled()))
-		arena_bug(a, caller, "MEM_WAIT %s, which can't sleep",
-			port_in_irq() ? "in an interrupt" : "with interrupts off or under a spinlock");
+		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" :
+				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
 	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
-		arena_bug(a, caller, "%s under arenas_and_slabs_lock", "MEM_WAIT");
+		return "MEM_WAIT under arenas_and_slabs_lock";
+	return NULL;
+}
+
+void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
+{
+	const char *wrong = arena_flags_wrong(flags);
+
+	if (unlikely(wrong != NULL))
+		arena_bug(a, caller, "flags %#x: %s", flags, wrong);
 }
 
 static __attribute__((noreturn, cold)) void wait_forever(

@@ -150,7 +150,7 @@ const char *arena_add_strerror(int error)
 /* Arenas above a base */
 
 static void check_create(const char *name, size_t size, size_t quantum, arena_alloc_fn afunc,
-	arena_free_fn ffunc, struct arena *source, size_t qcache_max, void *caller)
+	arena_free_fn ffunc, struct arena *source, size_t qcache_max, unsigned flags, void *caller)
 {
 	const char *wrong = NULL;
 
@@ -164,6 +164,10 @@ static void check_create(const char *name, size_t size, size_t quantum, arena_al
 		wrong = "both a first span and a source";
 	if (wrong)
 		panic("arena %s: can't be created with %s (called from %pS)", name, wrong, caller);
+	wrong = arena_flags_wrong(flags);
+	if (wrong)
+		panic("arena %s: can't be created with flags %#x: %s (called from %pS)", name, flags, wrong,
+			caller);
 }
 
 static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,
@@ -205,7 +209,7 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 {
 	void *caller = __builtin_return_address(0);
 
-	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, caller);
+	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
 		caller);
 }
@@ -217,7 +221,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	void *caller = __builtin_return_address(0);
 	struct arena *near = source == ARENA_SELF_SOURCE ? NULL : source, *storage, *a;
 
-	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, caller);
+	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	storage = base_alloc(near, sizeof(*a), flags);
 	if (!storage)
 		return NULL;

@@ -233,7 +233,6 @@ static void consider(struct arena *a)
 	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
 	size_t size = w ? w->size : 0;
 
-	q->missed = q->baton != NULL;
 	if (w && holds_for(a, need_of(size))) {
 		baton_give(q, w);
 		w = NULL;
@@ -243,9 +242,7 @@ static void consider(struct arena *a)
 	if (!w || !sources_may_serve(a, size))
 		return;
 	irq = spin_lock(&a->lock);
-	if (q->baton)
-		q->missed = true;
-	else if ((w = next_waiter(q)))
+	if (!q->baton && (w = next_waiter(q)))
 		baton_give(q, w);
 	spin_unlock(&a->lock, irq);
 }
@@ -282,7 +279,6 @@ static bool own_wake(const struct reach *r)
 	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
 	bool wakes = w && reach_may_serve(r, need_of(w->size));
 
-	q->missed = q->missed || q->baton;
 	if (wakes)
 		baton_give(q, w);
 	return wakes;
@@ -495,10 +491,8 @@ static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq = spin_lock(&a->lock);
 
-	if (q->baton == w) {
+	if (q->baton == w)
 		q->baton = NULL;
-		q->missed = false;
-	}
 	set_up(w, w->missed);
 	w->missed = false;
 	w->tried = tried;

@@ -263,6 +263,10 @@ TEST("arena: what can't be created panics with what is wrong")
 	CHECK_PANICS(
 		arena_create("q", (void *)16, 16, 16, arena_alloc, arena_free, base_arena, 0, MEM_WAIT),
 		"both a first span and a source");
+	CHECK_PANICS(arena_create("q", (void *)16, 16, 16, NULL, NULL, NULL, 0, 0),
+		"arena q: can't be created with flags 0: not exactly one memory flag");
+	CHECK_PANICS(arena_create("q", (void *)16, 16, 16, NULL, NULL, NULL, 0, MEM_WAIT | MEM_ERROR),
+		"arena q: can't be created with flags");
 }
 
 TEST("arena: shortage is NULL for who won't wait, and counted")

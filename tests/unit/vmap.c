@@ -219,6 +219,20 @@ TEST("vmap: who comes to wait for addresses takes none that were unmapped for an
 	threads_run(THREADS_PINNED, 1, come_later, NULL);
 }
 
+TEST("vmap: flags that aren't sound are told of, however little it takes to serve")
+{
+	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	port_irq_t irq;
+
+	vunmap(vmap(&page, 1, MEM_WAIT), 1);
+	CHECK_PANICS(vmap(&page, 1, 0), "arena vaddr: flags 0: not exactly one memory flag");
+	CHECK_PANICS(vmalloc(1, MEM_WAIT | MEM_ATOMIC), "not exactly one memory flag");
+	irq = port_irq_save();
+	CHECK_PANICS(vmap(&page, 1, MEM_WAIT), "can't sleep");
+	port_irq_restore(irq);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
 TEST("vmalloc: memory in one piece, of single pages, all of which go back")
 {
 	size_t size = 300 * PORT_PAGE_SIZE + 1;
