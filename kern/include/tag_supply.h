@@ -76,6 +76,9 @@ bool tag_supply_holds(const void *page, const struct btag *t);
 /* Whether tag `a`, which was just taken, lies in a fuller page than tag `b`.  Lock held. */
 bool tag_supply_is_denser(const struct btag *a, const struct btag *b);
 
+/* Has tags taken from another page as full as this tag's, if there is one.  Lock held. */
+void tag_supply_pass_by(struct tag_supply *s, const struct btag *t);
+
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
 bool tag_supply_sound(const struct tag_supply *s, size_t most);
 

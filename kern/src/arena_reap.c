@@ -79,8 +79,9 @@ static void tags_reap(struct arena *a)
 	} while (taken == REAP_TAGS);
 }
 
-/* A tag of the fullest page there is, in exchange for t if that is fuller than t's own; else t.
- * The supply's lock is held. */
+/* A tag of one of the fullest pages there are, in exchange for t if that is fuller than t's own; else
+ * t, and another page comes first: a list has pages that differ a little, and if its first is the
+ * emptiest no tag would ever move.  The supply's lock is held. */
 static struct btag *tag_exchange(struct tag_supply *supply, struct btag *t)
 {
 	struct btag_chain chain = {NULL, 0};
@@ -92,6 +93,7 @@ static struct btag *tag_exchange(struct tag_supply *supply, struct btag *t)
 		return fresh;
 	btag_chain_push(&chain, fresh);
 	tag_supply_give(supply, &chain);
+	tag_supply_pass_by(supply, fresh);
 	return t;
 }
 

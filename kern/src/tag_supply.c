@@ -130,6 +130,14 @@ bool tag_supply_is_denser(const struct btag *a, const struct btag *b)
 	return page_of(a) != page_of(b) && page_idle(page_of(a)) < page_idle(page_of(b));
 }
 
+void tag_supply_pass_by(struct tag_supply *s, const struct btag *t)
+{
+	struct tag_page *page = page_of(t);
+
+	list_del(&page->link);
+	list_add_tail(&s->lists[list_for(page, page_idle(page))], &page->link);
+}
+
 static bool page_sound(const struct tag_page *page)
 {
 	size_t n = 0;
