@@ -75,8 +75,8 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  * qcache_max: sizes up to it are to be cached, a multiple of quantum, 0 for none; none are if the
  * two multiply to 2^64 or more.
  *
- * Context: not in an interrupt.  Cost: constant.  Returns NULL if memory for it (two pages of the
- * nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
+ * Context: not in an interrupt.  Cost: constant.  Returns NULL, by flag, if memory for it (two pages of
+ * the nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
  * qcache_max that is no multiple, both spans and a source, half a source, a first span that
  * arena_add() would refuse, and flags that aren't sound here.
  */
@@ -106,7 +106,7 @@ struct arena *arena_create_base(const char *name, void *start, size_t size);
  * Adds the span [base, base + size), rounded inward to the quantum, to an arena without a source.
  * Adjacent spans become one.  Context: not in an interrupt.  Cost: logarithmic in spans.
  * Returns 0, or one of these, nothing having changed; arena_add_strerror() gives the reason:
- *   -ENOMEM  no tags could be had       -EINVAL  empty, once rounded
+ *   -ENOMEM  no tags, by flag           -EINVAL  empty, once rounded
  *   -ERANGE  wraps around               -EDOM    contains 0
  *   -EEXIST  overlaps what is there     -EBUSY   the arena imports its spans
  */

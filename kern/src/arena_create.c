@@ -69,16 +69,28 @@ static void arena_enter(struct arena *a)
 
 /* Spans added by hand */
 
-/* Tags for one more span, in the arena's hand: 0 or -ENOMEM. */
-static int span_tags(struct arena *a, struct btag_chain *tags)
+#define TAGS_PER_SPAN 2
+
+/* Tags for one more span: 0 or -ENOMEM.  Who may wait does so for a page, which tags are made of. */
+static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags)
 {
 	port_irq_t irq = arena_lock(a);
 
-	btag_take(&a->store, tags, a->store.spare.count > a->tag_reserve + 2 ? 2 : 0);
+	if (a->store.spare.count > a->tag_reserve + TAGS_PER_SPAN)
+		btag_take(&a->store, tags, TAGS_PER_SPAN);
 	arena_unlock(a, irq);
-	if (tags->count < 2)
-		arena_tags_fetch(a, tags, 2);
-	return tags->count < 2 ? -ENOMEM : 0;
+	while (tags->count < TAGS_PER_SPAN) {
+		void *room;
+
+		arena_tags_fetch(a, tags, TAGS_PER_SPAN - tags->count);
+		if (tags->count == TAGS_PER_SPAN)
+			break;
+		room = flags & MEM_ATOMIC ? NULL : arena_alloc(a->base, PORT_PAGE_SIZE, flags);
+		if (!room)
+			return -ENOMEM;
+		arena_free(a->base, room, PORT_PAGE_SIZE);
+	}
+	return 0;
 }
 
 static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, size_t size)
@@ -118,7 +130,7 @@ int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 		return -EDOM;
 	if (!btag_round_inward(&a->store, start, size, &first, &inside))
 		return -EINVAL;
-	error = span_tags(a, &tags);
+	error = span_tags(a, &tags, flags);
 	if (!error)
 		error = span_add(a, &tags, first, inside);
 	arena_tags_return(a, &tags);

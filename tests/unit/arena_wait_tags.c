@@ -175,3 +175,58 @@ TEST("wait: tags that an import in vain had set aside serve who is short of noth
 	base_end(base, memory);
 	CHECK(served);
 }
+
+/* A span for an arena that has no tag */
+
+#define MORE 64 /* pages, every other one to be added */
+
+static void add_run(void *arg)
+{
+	struct request *r = arg;
+
+	CHECK_EQ(arena_add(r->arena, r->got, PAGE, r->flags), 0);
+	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+}
+
+/* Adds pages, and takes each, until there are no tags for one more; returns that. */
+static char *add_all(struct arena *base, char *more, void ***pages)
+{
+	for (char *end = more + MORE * PAGE; more < end; more += 2 * PAGE) {
+		int error = arena_add(base, more, PAGE, MEM_ATOMIC);
+		void **p;
+
+		if (error) {
+			CHECK_EQ(error, -ENOMEM);
+			return more;
+		}
+		p = arena_alloc(base, PAGE, MEM_ATOMIC);
+		CHECK_EQ((uintptr_t)p, (uintptr_t)more);
+		*p = *pages;
+		*pages = p;
+	}
+	test_fail(__FILE__, __LINE__, "there are always tags");
+}
+
+TEST("wait: who may wait has a span added when there are tags for it")
+{
+	void *memory, *more = base_alloc(NULL, MORE * PAGE, MEM_WAIT);
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	struct request r = {.arena = base, .flags = MEM_WAIT};
+	void **pieces = take(a, PIECE, SIZE_MAX), **pages = take(base, PAGE, SIZE_MAX);
+	size_t total;
+
+	r.got = add_all(base, more, &pages);
+	CHECK_EQ(arena_add(base, r.got, PAGE, MEM_ERROR), -ENOMEM);
+	total = arena_amt_total(base);
+	r.task = ktask("request", add_run, &r);
+	await_waiting(base, 1);
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK(is_done(&r));
+	ktask_join(r.task);
+	CHECK_EQ(arena_amt_total(base), total + PAGE);
+	give(base, pages, PAGE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	base_free(NULL, more, MORE * PAGE);
+}
