@@ -156,7 +156,8 @@
  * memory has, so does the index.
  *
  * When tags can't be had, because the base has no page left, a request is still served by what can
- * be cut with those in hand: a segment of exactly its size takes none.
+ * be cut with those in hand, and by a segment of exactly its size, which takes none.  A page for
+ * tags or nodes is fetched without care for the base's own index, which would fetch one in its turn.
  *
  * LOCKING
  *

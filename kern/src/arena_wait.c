@@ -8,7 +8,8 @@
  * atomically; when all of that fails, the caller takes a place in the queue of the arena it called
  * and sleeps there.  The chain of an arena is the arena, its source, the source's source and so on,
  * and at last the base arena that its boundary tags come from.  A free anywhere in the chain may be
- * what a waiter needs.
+ * what a waiter needs, and counts as that: tags that another arena of the base gives up, and those
+ * that an import had set aside if somebody lacked them meanwhile.
  *
  * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its
  * place kept; served, it leaves and passes the baton on; not served, it puts the baton down and
@@ -22,7 +23,8 @@
  * queue, or waits beside it in another importer, has his turn.
  *
  * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the
- * cache's clients: a free of an object wakes one of those, whoever has the baton.
+ * cache's clients: a free of an object, or a new slab of them, wakes one of those, whoever has the
+ * baton, and a client who leaves the next, if more objects are free than clients are up for them.
  *
  * REPRESENTATION
  *
