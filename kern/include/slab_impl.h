@@ -134,6 +134,7 @@ struct kmem_cache {
 	size_t slabs, slabs_empty;
 	size_t objects_free; /* in the slab layer; also read without the lock */
 	size_t reserve;	     /* objects to keep slabs for */
+	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
 	uint64_t grows, shrinks, ctor_failures;
 	struct slab_hash hash;
 };
@@ -159,8 +160,9 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 size_t slab_shed(struct kmem_cache *c, bool all);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
-/* Makes slabs until there are n objects; false on shortage. */
-bool slab_grow_to(struct kmem_cache *c, size_t n);
+/* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
+ * being kept. */
+bool slab_reserve(struct kmem_cache *c, size_t n);
 /* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
 struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 

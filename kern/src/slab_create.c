@@ -244,42 +244,33 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
-static void set_reserve(struct kmem_cache *c, size_t n)
-{
-	port_irq_t irq = spin_lock(&c->lock);
-
-	c->reserve = n;
-	spin_unlock(&c->lock, irq);
-}
-
 /* A reserve, for when it has to wait. */
 struct reserve_wish {
 	struct kmem_cache *cache;
 	size_t objects;
 };
 
-static bool reserve_grow(void *arg)
+static bool reserve_serve(void *arg)
 {
 	struct reserve_wish *w = arg;
 
-	return slab_grow_to(w->cache, w->objects);
+	return slab_reserve(w->cache, w->objects);
 }
 
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
 	struct reserve_wish w = {c, n};
-	bool grown;
+	bool served;
 
 	kmem_check_flags(c, flags, __builtin_return_address(0));
-	set_reserve(c, n);
-	grown = reserve_grow(&w);
-	if (!grown && flags == MEM_WAIT) {
-		slab_wait(c, reserve_grow, &w, __builtin_return_address(0));
-		grown = true;
+	served = reserve_serve(&w);
+	if (!served && flags == MEM_WAIT) {
+		slab_wait(c, reserve_serve, &w, __builtin_return_address(0));
+		served = true;
 	}
-	if (grown)
+	if (served)
 		return 0;
-	set_reserve(c, 0);
+	slab_reserve(c, 0);
 	return -ENOMEM;
 }
 

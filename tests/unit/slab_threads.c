@@ -203,3 +203,87 @@ TEST("slab: objects allocated on one core are freed on another")
 	threads_run(THREADS_PINNED, THREADS, remote, NULL);
 	caches_end();
 }
+
+#define CHECKED 2048
+#define TURNED 30
+
+/* One turns objects over in the slab layer, the others look. */
+struct turning {
+	struct kmem_cache *cache;
+	void *held[CHECKED];
+	size_t checks; /* done by the others; atomic */
+	bool over;
+};
+
+static void turn_over(struct turning *t)
+{
+	void *out[TURNED];
+	uint64_t state = 1;
+
+	while (__atomic_load_n(&t->checks, __ATOMIC_RELAXED) < test_ops(2000)) {
+		for (size_t i = 0; i < TURNED; i++) {
+			void **slot = &t->held[chance(&state) % (CHECKED - i)];
+
+			out[i] = *slot;
+			*slot = t->held[CHECKED - 1 - i];
+		}
+		kmem_cache_free_bulk(t->cache, out, TURNED);
+		kmem_cache_reap(t->cache, KMEM_REAP_ALL);
+		CHECK_EQ(kmem_cache_alloc_bulk(t->cache, t->held + CHECKED - TURNED, TURNED, MEM_ATOMIC), TURNED);
+		kthread_yield();
+		test_end_if_failed();
+	}
+	__atomic_store_n(&t->over, true, __ATOMIC_RELAXED);
+}
+
+static void turn_or_check(unsigned i, void *arg)
+{
+	struct turning *t = arg;
+
+	if (i == 0)
+		turn_over(t);
+	while (!__atomic_load_n(&t->over, __ATOMIC_RELAXED)) {
+		CHECK_EQ(kmem_cache_check(t->cache, &console_sink), 0);
+		__atomic_fetch_add(&t->checks, 1, __ATOMIC_RELAXED);
+		kthread_yield();
+		test_end_if_failed();
+	}
+}
+
+TEST("slab: a check finds nothing wrong while objects come and go, however many are out")
+{
+	static struct turning t;
+
+	t = (struct turning){.cache = kmem_cache_create("turned", 256, 0, 0, NULL, NULL, NULL, NULL)};
+	CHECK_EQ(kmem_cache_alloc_bulk(t.cache, t.held, CHECKED, MEM_WAIT), CHECKED);
+	CHECK_EQ(kmem_cache_reserve(t.cache, CHECKED * 2, MEM_WAIT), 0);
+	threads_run(THREADS_FREE, 2, turn_or_check, &t);
+	kmem_cache_free_bulk(t.cache, t.held, CHECKED);
+	CHECK_EQ(kmem_cache_destroy(t.cache), 0);
+}
+
+/* Asks for a reserve and lifts it, again and again; the other looks. */
+static void reserve_or_check(unsigned i, void *arg)
+{
+	struct kmem_cache *c = arg;
+
+	for (size_t n = 0; n < test_ops(10000); n++) {
+		if (i == 0) {
+			CHECK_EQ(kmem_cache_reserve(c, n % 4 * 500, MEM_ATOMIC), 0);
+			kmem_cache_reap(c, KMEM_REAP_IDLE);
+		} else {
+			CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+		}
+		if (n % 64 == 0)
+			kthread_yield();
+	}
+}
+
+TEST("slab: a check finds no slab missing while a reserve is being made")
+{
+	struct kmem_cache *c = kmem_cache_create("reserving", 256, 0, 0, NULL, NULL, NULL, NULL);
+
+	threads_run(THREADS_FREE, 2, reserve_or_check, c);
+	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_ATOMIC), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
