@@ -271,6 +271,7 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 	if (served)
 		return 0;
 	slab_reserve(c, 0);
+	slab_shed(c, false);
 	return -ENOMEM;
 }
 

@@ -302,6 +302,23 @@ TEST("slab: a reserve is kept through a hard reap")
 	destroy(c);
 }
 
+TEST("slab: a reserve that can't be had leaves the source what it had")
+{
+	const size_t size = 64 * PORT_PAGE_SIZE;
+	void *memory = arena_alloc(kpages_arena, size, MEM_WAIT);
+	struct arena *a = arena_create("small", memory, size, PORT_PAGE_SIZE, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 256, 0, 0, a, NULL, NULL, NULL);
+
+	CHECK_EQ(kmem_cache_reserve(c, SIZE_MAX, MEM_ATOMIC), -ENOMEM);
+	CHECK_LE(size / 2, arena_amt_free(a));
+	CHECK_EQ(kmem_cache_reserve(c, 100, MEM_ATOMIC), 0);
+	CHECK_EQ(kmem_cache_reserve(c, SIZE_MAX, MEM_ERROR), -ENOMEM);
+	CHECK_LE(size / 2, arena_amt_free(a));
+	destroy(c);
+	CHECK_EQ(arena_destroy(a), 0);
+	arena_free(kpages_arena, memory, size);
+}
+
 static size_t asked;
 
 static size_t note_asked(void *priv, size_t bytes)
