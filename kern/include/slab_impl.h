@@ -234,7 +234,8 @@ bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
-/* Takes every core's magazines away, at a safe point of that core, and empties them. */
+/* Takes every core's magazines away, at a safe point of that core, and empties them; and sees to
+ * what was freed there in NMIs, whatever its cache. */
 void magazine_drain_cores(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */

@@ -8,6 +8,7 @@
 #include "slab.h"
 #include "test.h"
 
+#include "../../../tests/unit/threads.h"
 #include "../apic.h"
 #include "../trap.h"
 
@@ -106,4 +107,62 @@ TEST("slab: what an NMI freed goes home with the next allocation of many")
 	kmem_cache_free_bulk(cache, more, BULK);
 	free_rest();
 	end();
+}
+
+/* One core frees its last objects in an NMI and uses no cache any more; what another one then does
+ * with the cache finds all of them at home. */
+static bool is_free, is_over;
+
+static void free_last(void)
+{
+	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects + REST, IN_NMI + BEFORE, MEM_WAIT), IN_NMI + BEFORE);
+	for (size_t i = 0; i < BEFORE; i++)
+		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
+	nmi_to_myself();
+	CHECK_EQ(live(), 0);
+	__atomic_store_n(&is_free, true, __ATOMIC_RELEASE);
+	threads_await(&is_over);
+}
+
+static void end_destroyed(void)
+{
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+}
+
+static void end_reaped(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_reap(cache, KMEM_REAP_ALL);
+	kmem_cache_get_stats(cache, &s);
+	CHECK_EQ(s.out, 0);
+	end();
+}
+
+static void free_or_end(unsigned i, void *how)
+{
+	if (i == 1) {
+		free_last();
+		return;
+	}
+	threads_await(&is_free);
+	((void (*)(void))how)();
+	__atomic_store_n(&is_over, true, __ATOMIC_RELEASE);
+}
+
+static void end_elsewhere(void (*how)(void))
+{
+	is_free = is_over = false;
+	threads_run(THREADS_PINNED, 2, free_or_end, (void *)how);
+}
+
+TEST("slab: what an NMI freed on one core keeps no cache from its end on another")
+{
+	end_elsewhere(end_destroyed);
+}
+
+TEST("slab: what an NMI freed on one core goes home with a hard reap on another")
+{
+	end_elsewhere(end_reaped);
 }
