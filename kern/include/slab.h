@@ -43,6 +43,7 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 #define KMC_NOTRACE (1u << 2)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
+#define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */
 
 /* Create */
 
@@ -52,8 +53,8 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
  *
  * Context: not in an interrupt; may sleep.  Cost: linear in the cores there can be.  Returns NULL
- * if there is no memory for it.  Panics on an obj_size of 0, an align that is no power of two or
- * that the source can't meet, and an unknown flag.
+ * if there is no memory for it.  Panics on an obj_size of 0 or beyond KMEM_SIZE_MAX, an align that
+ * is no power of two or that the source can't meet, and an unknown flag.
  */
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);

@@ -155,6 +155,8 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 
 	if (obj_size == 0)
 		wrong = "objects of size 0";
+	else if (obj_size > KMEM_SIZE_MAX)
+		wrong = "objects larger than any slab";
 	else if (align & (align - 1))
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)

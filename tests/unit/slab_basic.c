@@ -182,6 +182,21 @@ TEST("slab: a cache can't be created with nonsense")
 	CHECK_PANICS(kmem_cache_create("bad", 8, 3, 0, NULL, NULL, NULL, NULL), "power of two");
 	CHECK_PANICS(kmem_cache_create("bad", 8, 2 * PORT_PAGE_SIZE, 0, NULL, NULL, NULL, NULL), "can't meet");
 	CHECK_PANICS(kmem_cache_create("bad", 8, 0, 1u << 30, NULL, NULL, NULL, NULL), "unknown flag");
+	CHECK_PANICS(kmem_cache_create("bad", SIZE_MAX, 0, 0, NULL, NULL, NULL, NULL), "larger than");
+	CHECK_PANICS(kmem_cache_create("bad", KMEM_SIZE_MAX + 1, 0, 0, NULL, NULL, NULL, NULL), "larger than");
+}
+
+TEST("slab: objects as large as can be are a NULL where there is no room for one")
+{
+	struct arena *ids = arena_create("ids", (void *)1, 1000, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = make(KMEM_SIZE_MAX);
+	struct kmem_cache *of_ids = kmem_cache_create("test", KMEM_SIZE_MAX, 0, 0, ids, NULL, NULL, NULL);
+
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(c, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(of_ids, MEM_ATOMIC), 0);
+	destroy(c);
+	destroy(of_ids);
+	CHECK_EQ(arena_destroy(ids), 0);
 }
 
 /* Objects that count how often they were made and unmade. */
