@@ -661,6 +661,21 @@ TEST("slab: a front serves a size from the cache of as many quanta, whatever the
 	}
 }
 
+TEST("slab: an arena of more small sizes than there is memory for their caches goes without")
+{
+	static const unsigned shifts[] = {24, 32, 40, 56, 58, 60, 61, 62, 63};
+
+	for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
+		struct arena *a = arena_create("many", (void *)1, 1000, 1, NULL, NULL, NULL,
+			(size_t)1 << shifts[i], MEM_WAIT);
+		void *p = arena_alloc(a, 3, MEM_WAIT);
+
+		arena_free(a, p, 3);
+		CHECK_EQ(arena_amt_free(a), 1000);
+		CHECK_EQ(arena_destroy(a), 0);
+	}
+}
+
 TEST("slab: an arena of quanta too large for a front goes without")
 {
 	const size_t quantum = (size_t)1 << 40;
