@@ -75,6 +75,8 @@ TEST("kmalloc: a size or an alignment beyond all memory is a NULL, even to who w
 	CHECK_EQ((uintptr_t)kmalloc_align(SIZE_MAX / 2, (size_t)1 << 62, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)kmalloc((size_t)1 << 63, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)kmalloc(SIZE_MAX, MEM_WAIT), 0);
+	CHECK_PANICS(kmalloc(SIZE_MAX, 0), "not exactly one memory flag");
+	CHECK_PANICS(kmalloc_align(1, (size_t)1 << 63, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
 }
 
 TEST("kmalloc: what it holds moves whole between large sizes, powers of two or not")

@@ -4,6 +4,7 @@
  * cache, one object's or many objects', takes it home and goes on.
  */
 #include "../core.h"
+#include "kmalloc.h"
 #include "port.h"
 #include "slab.h"
 #include "test.h"
@@ -29,12 +30,12 @@ static void free_some(void)
 	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
 }
 
-static void nmi_to_myself(void)
+static void nmi_to_myself(void (*hook)(void))
 {
 	port_irq_t irq = port_irq_save();
 
 	__atomic_store_n(&has_come, false, __ATOMIC_RELAXED);
-	trap_nmi_hook = free_some;
+	trap_nmi_hook = hook;
 	apic_send_nmi(cores[port_core_id()]->apic);
 	port_irq_restore(irq);
 	while (!__atomic_load_n(&has_come, __ATOMIC_ACQUIRE))
@@ -58,7 +59,7 @@ static void begin(void)
 	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, OBJECTS, MEM_WAIT), OBJECTS);
 	for (size_t i = 0; i < BEFORE; i++)
 		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
-	nmi_to_myself();
+	nmi_to_myself(free_some);
 }
 
 static void end(void)
@@ -119,7 +120,7 @@ static void free_last(void)
 	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects + REST, IN_NMI + BEFORE, MEM_WAIT), IN_NMI + BEFORE);
 	for (size_t i = 0; i < BEFORE; i++)
 		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
-	nmi_to_myself();
+	nmi_to_myself(free_some);
 	CHECK_EQ(live(), 0);
 	__atomic_store_n(&is_free, true, __ATOMIC_RELEASE);
 	threads_await(&is_over);
@@ -165,4 +166,24 @@ TEST("slab: what an NMI freed on one core keeps no cache from its end on another
 TEST("slab: what an NMI freed on one core goes home with a hard reap on another")
 {
 	end_elsewhere(end_reaped);
+}
+
+static void *small, *large;
+
+static void take_both(void)
+{
+	small = kmalloc(PORT_PAGE_SIZE, MEM_ATOMIC);
+	large = kmalloc(PORT_PAGE_SIZE + 1, MEM_ATOMIC);
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+}
+
+/* Where the interrupted code may be changing the page frame table. */
+TEST("kmalloc: in an NMI what takes pages of its own is NULL, though this core has some laid up")
+{
+	kfree(kmalloc(PORT_PAGE_SIZE, MEM_WAIT));
+	kfree(kmalloc(PORT_PAGE_SIZE + 1, MEM_WAIT));
+	nmi_to_myself(take_both);
+	CHECK(small);
+	CHECK_EQ((uintptr_t)large, 0);
+	kfree(small);
 }
