@@ -269,10 +269,16 @@ static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 	return &c->cores[port_core_id()];
 }
 
+/* What only debug builds look for. */
+static inline bool kmem_holds_tree(void)
+{
+	return SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock);
+}
+
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
+		return port_irq_enabled() && !kmem_holds_tree();
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 

@@ -2,6 +2,7 @@
 /*
  * What slab caches do, line by line.
  */
+#include "arena_impl.h"
 #include "kmalloc.h"
 #include "lib/string.h"
 #include "lib/table.h"
@@ -175,6 +176,26 @@ TEST("slab: flags are one memory flag, and MEM_WAIT needs interrupts on")
 	port_irq_restore(irq);
 	destroy(c);
 }
+
+#if SPANDREL_DEBUG
+TEST("slab: MEM_WAIT under arenas_and_slabs_lock is told of, however little it takes to serve")
+{
+	struct kmem_cache *c = make(64);
+	void *p[2];
+
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	kfree(kmalloc(64, MEM_WAIT));
+	qlock_lock(&arenas_and_slabs_lock);
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmem_cache_alloc_bulk(c, p, 2, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmem_cache_reserve(c, 1, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmalloc(64, MEM_WAIT), "under arenas_and_slabs_lock");
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
+	qlock_unlock(&arenas_and_slabs_lock);
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	destroy(c);
+}
+#endif
 
 TEST("slab: a cache can't be created with nonsense")
 {
