@@ -109,7 +109,7 @@ int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 
 /* Has fn called first when the cache is to give back memory: asked for bytes, it frees what of the
  * cache's objects its owner can do without and returns how many bytes that was.  It may not sleep.
- * NULL: no longer. */
+ * NULL: no longer; a call that has begun goes on. */
 void kmem_cache_set_reclaim(
 	struct kmem_cache *cache, size_t (*fn)(void *priv, size_t bytes), void *priv);
 

@@ -111,8 +111,6 @@ struct kmem_cache {
 	kmem_ctor_fn ctor;
 	kmem_dtor_fn dtor;
 	void *priv;
-	size_t (*reclaim)(void *priv, size_t bytes);
-	void *reclaim_priv;
 	char name[KMEM_NAME_MAX];
 
 	/* Guarded by arenas_and_slabs_lock. */
@@ -134,6 +132,8 @@ struct kmem_cache {
 	size_t slabs, slabs_empty;
 	size_t objects_free; /* in the slab layer; also read without the lock */
 	size_t reserve;	     /* objects to keep slabs for */
+	size_t (*reclaim)(void *priv, size_t bytes); /* the owner's */
+	void *reclaim_priv;
 	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
 	uint64_t grows, shrinks, ctor_failures;
 	struct slab_hash hash;

@@ -280,14 +280,27 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 void kmem_cache_set_reclaim(
 	struct kmem_cache *c, size_t (*fn)(void *priv, size_t bytes), void *priv)
 {
+	port_irq_t irq = spin_lock(&c->lock);
+
 	c->reclaim_priv = priv;
 	c->reclaim = fn;
+	spin_unlock(&c->lock, irq);
+}
+
+static void ask_owner(struct kmem_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	size_t (*fn)(void *priv, size_t bytes) = c->reclaim;
+	void *priv = c->reclaim_priv;
+
+	spin_unlock(&c->lock, irq);
+	if (fn)
+		fn(priv, SIZE_MAX);
 }
 
 size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 {
-	if (c->reclaim)
-		c->reclaim(c->reclaim_priv, SIZE_MAX);
+	ask_owner(c);
 	if (c->cores) {
 		if (pressure == KMEM_REAP_ALL)
 			magazine_drain_cores(c);

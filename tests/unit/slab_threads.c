@@ -287,3 +287,46 @@ TEST("slab: a check finds no slab missing while a reserve is being made")
 	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_ATOMIC), 0);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
+
+/* Owners come and go while others reap: a call always goes to an owner with what is his. */
+struct owner {
+	struct kmem_cache *cache;
+	bool over, is_wrong;
+};
+
+static size_t first_gives(void *priv, size_t bytes)
+{
+	if (priv != (void *)first_gives)
+		__atomic_store_n((bool *)priv, true, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static size_t second_gives(void *is_wrong, size_t bytes)
+{
+	return 0;
+}
+
+static void reap_or_own(unsigned i, void *arg)
+{
+	struct owner *o = arg;
+
+	for (size_t n = 0; i == 0 && n < test_ops(200000); n++) {
+		kmem_cache_set_reclaim(o->cache, first_gives, (void *)first_gives);
+		kmem_cache_set_reclaim(o->cache, second_gives, &o->is_wrong);
+		if (n % 3 == 0)
+			kmem_cache_set_reclaim(o->cache, NULL, NULL);
+	}
+	if (i == 0)
+		__atomic_store_n(&o->over, true, __ATOMIC_RELAXED);
+	while (!__atomic_load_n(&o->over, __ATOMIC_RELAXED))
+		kmem_cache_reap(o->cache, KMEM_REAP_IDLE);
+}
+
+TEST("slab: an owner is asked with what is his, or not at all, whoever takes his place")
+{
+	struct owner o = {.cache = kmem_cache_create("owned", 64, 0, 0, NULL, NULL, NULL, NULL)};
+
+	threads_run(THREADS_PINNED, 2, reap_or_own, &o);
+	CHECK(!o.is_wrong);
+	CHECK_EQ(kmem_cache_destroy(o.cache), 0);
+}
