@@ -7,6 +7,7 @@
 
 #include "alarm.h"
 #include "kthread.h"
+#include "machine.h"
 #include "port.h"
 #include "test.h"
 #include "threads.h"
@@ -464,6 +465,30 @@ TEST("rendez: a condition that holds needs no wake-up, one that doesn't ends at 
 	rendez_sleep(&d.rendez, has_stepped, &d);
 	CHECK(rendez_sleep_timeout(&d.rendez, has_stepped, &d, 0));
 	CHECK_EQ(d.looks, 2);
+}
+
+static bool wakes_itself(void *arg)
+{
+	rendez_wakeup(arg);
+	return true;
+}
+
+/* As an interrupt of boot may in the middle of its look. */
+TEST("rendez: a wake-up that meets boot, which need not sleep, is harmless")
+{
+	struct rendez r = RENDEZ_INIT(r);
+	port_irq_t irq = port_irq_save();
+	struct ktask *self = ktask_self();
+	bool held;
+
+	machine_set_current(NULL);
+	port_irq_restore(irq);
+	held = rendez_sleep_timeout(&r, wakes_itself, &r, 0);
+	irq = port_irq_save();
+	machine_set_current(self);
+	port_irq_restore(irq);
+	CHECK(held);
+	CHECK(!rendez_wakeup(&r));
 }
 
 struct ball {
