@@ -5,6 +5,7 @@
 #include "kthread.h"
 
 #include "lib/string.h"
+#include "lib/table.h"
 #include "machine.h"
 #include "port.h"
 #include "test.h"
@@ -194,6 +195,30 @@ TEST("kthread: the table of ktasks has everyone, in order, from any id on")
 	}
 	CHECK_EQ(total, ktask_count());
 	CHECK(me);
+}
+
+static void look_or_come(unsigned i, void *arg)
+{
+	static const char *const states[] = {"running", "ready", "asleep", "ended", "idle"};
+	struct ktask_stats rows[32];
+	bool ran;
+
+	for (size_t round = 0; round < test_ops(2000); round++) {
+		size_t n = i ? 0 : ktask_stats(0, rows, ARRAY_SIZE(rows)), known = 0;
+
+		for (size_t row = 0; row < n; row++)
+			for (size_t s = 0; s < ARRAY_SIZE(states); s++)
+				known += strcmp(rows[row].state, states[s]) == 0;
+		CHECK_EQ(known, n);
+		if (i)
+			ktask_join(ktask("passer-by", set, &ran));
+		kthread_yield();
+	}
+}
+
+TEST("kthread: the table of ktasks is looked at while they come, sleep and go")
+{
+	threads_run(THREADS_PINNED, 3, look_or_come, NULL);
 }
 
 /* Touches every page of its stack, and the one below. */
