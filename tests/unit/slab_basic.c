@@ -273,6 +273,26 @@ TEST("slab: every object handed out is constructed, and destructed once when it 
 	destroy(c);
 }
 
+TEST("slab: what isn't an object is named before a destructor sees it")
+{
+	struct counted n = {0, 0, 0};
+	struct kmem_cache *c = make_counted(&n);
+	char *p = kmem_cache_alloc(c, MEM_ATOMIC);
+	size_t unmade;
+
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(n.made - n.unmade, 1);
+	unmade = n.unmade;
+	CHECK_PANICS((kmem_cache_free(c, p + 8), kmem_cache_reap(c, KMEM_REAP_ALL)), "inside an object");
+	CHECK_PANICS((kmem_cache_free(c, &n), kmem_cache_reap(c, KMEM_REAP_ALL)), "lies in no slab");
+	CHECK_EQ(n.unmade, unmade);
+	kmem_cache_free(c, p);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_PANICS((kmem_cache_free(c, p), kmem_cache_reap(c, KMEM_REAP_ALL)), "free of");
+	CHECK_EQ(n.unmade, unmade + 1);
+	destroy(c);
+}
+
 TEST("slab: a constructor that fails is a failed allocation, and a bug under MEM_WAIT")
 {
 	struct counted n = {0, 0, 100};
@@ -285,6 +305,92 @@ TEST("slab: a constructor that fails is a failed allocation, and a bug under MEM
 	give_all(c, 100);
 	kmem_cache_reap(c, KMEM_REAP_ALL);
 	CHECK_EQ(n.made, n.unmade);
+	destroy(c);
+}
+
+/* How many objects were constructed under MEM_ERROR, and under others. */
+struct flagged {
+	size_t wanted, others;
+};
+
+static int flagged_ctor(void *object, void *priv, unsigned flags)
+{
+	struct flagged *f = priv;
+
+	if (flags == MEM_ERROR)
+		f->wanted++;
+	else if (flags == MEM_ATOMIC)
+		f->others++;
+	return 0;
+}
+
+TEST("slab: only those that are wanted are constructed by the caller's flags")
+{
+	struct flagged f = {0, 0};
+	struct kmem_cache *c = kmem_cache_create("flagged", 64, 0, 0, NULL, flagged_ctor, NULL, &f);
+	size_t others;
+
+	/* From then on there is a magazine to lay up in. */
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_ERROR));
+	CHECK_EQ(f.wanted + f.others, 1);
+	for (size_t i = 0; i < 40; i++)
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ERROR)));
+	CHECK_LE(f.wanted, stats(c).alloc_misses);
+	CHECK_LE(40, f.wanted + f.others);
+	others = f.others;
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held + 40, MANY - 40, MEM_ERROR), MANY - 40);
+	CHECK_EQ(f.others, others);
+	CHECK_LE(MANY, f.wanted + f.others);
+	give_all(c, MANY);
+	destroy(c);
+}
+
+TEST("slab: a soft reap leaves the magazines that were needed since the last one")
+{
+	struct kmem_cache *c = make(64);
+	uint64_t all, least;
+
+	take_all(c, MANY);
+	give_all(c, MANY);
+	all = stats(c).depot_full;
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, all);
+	take_all(c, MANY / 2);
+	least = stats(c).depot_full;
+	CHECK(0 < least && least < all);
+	give_all(c, MANY / 2);
+	CHECK_EQ(stats(c).depot_full, all);
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, all - least);
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, 0);
+	destroy(c);
+}
+
+/* Of two slabs one keeps a single object, the other all but one. */
+TEST("slab: objects come from the fullest slab, so that others become empty")
+{
+	struct kmem_cache *c = make(256);
+	size_t each = stats(c).slab_objects;
+	struct kmem_object where;
+	uintptr_t fuller;
+
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held, 2 * each, MEM_ATOMIC), 2 * each);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 2);
+	CHECK(kmem_cache_find(c, (uintptr_t)held[0], &where));
+	fuller = where.slab;
+	kmem_cache_free(c, held[0]);
+	kmem_cache_free_bulk(c, held + each, each - 1);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 2);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held, 1, MEM_ATOMIC), 1);
+	CHECK(kmem_cache_find(c, (uintptr_t)held[0], &where));
+	CHECK_EQ(where.slab, fuller);
+	kmem_cache_free(c, held[2 * each - 1]);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 1);
+	kmem_cache_free_bulk(c, held, each);
 	destroy(c);
 }
 
@@ -483,6 +589,25 @@ TEST("slab: whichever span of the source fails, nothing is lost")
 		destroy(c);
 	}
 	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* One slab more and the table takes its first page. */
+TEST("slab: a table that would grow for a slab that can't be had takes nothing")
+{
+	struct arena *ids = arena_create("ids", (void *)64, 64 * 63, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 1, 0, 0, ids, NULL, NULL, NULL);
+	static void *objects[64 * 63];
+	size_t before;
+
+	CHECK_EQ(stats(c).slab_size, 64);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, ARRAY_SIZE(objects), MEM_ATOMIC), ARRAY_SIZE(objects));
+	CHECK_EQ(stats(c).hash_buckets, 64);
+	before = arena_amt_free(base_arena);
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(c, MEM_ATOMIC), 0);
+	CHECK_EQ(arena_amt_free(base_arena), before);
+	kmem_cache_free_bulk(c, objects, ARRAY_SIZE(objects));
+	destroy(c);
+	CHECK_EQ(arena_destroy(ids), 0);
 }
 
 TEST("slab: memory that runs out is a NULL, and all of it comes back")
