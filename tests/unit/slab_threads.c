@@ -330,3 +330,48 @@ TEST("slab: an owner is asked with what is his, or not at all, whoever takes his
 	CHECK(!o.is_wrong);
 	CHECK_EQ(kmem_cache_destroy(o.cache), 0);
 }
+
+#define SCARCE 128 /* objects there are in all */
+#define WAITED 50
+
+struct scarce {
+	struct kmem_cache *cache;
+	void *held[SCARCE], *waited[WAITED];
+	bool has_all;
+};
+
+static void wait_or_free(unsigned i, void *arg)
+{
+	struct scarce *s = arg;
+
+	if (i == 1) {
+		CHECK_EQ(kmem_cache_alloc_bulk(s->cache, s->waited, WAITED, MEM_WAIT), WAITED);
+		__atomic_store_n(&s->has_all, true, __ATOMIC_RELEASE);
+		return;
+	}
+	for (size_t n = 0; n < WAITED; n++) {
+		kthread_usleep(100);
+		CHECK(!__atomic_load_n(&s->has_all, __ATOMIC_ACQUIRE));
+		kmem_cache_free(s->cache, s->held[n]);
+	}
+	threads_await(&s->has_all);
+}
+
+TEST("slab: who waits for many gets all of them, as they come back one by one")
+{
+	struct arena *ids = arena_create("scarce", (void *)64, SCARCE, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache_stats stats;
+	static struct scarce s;
+
+	s = (struct scarce){.cache = kmem_cache_create("scarce", 1, 0, 0, ids, NULL, NULL, NULL)};
+	CHECK_EQ(kmem_cache_alloc_bulk(s.cache, s.held, SCARCE - 1, MEM_ATOMIC), SCARCE - 1);
+	CHECK_EQ(kmem_cache_alloc_bulk(s.cache, s.held + SCARCE - 1, 5, MEM_ATOMIC), 1);
+	kmem_cache_get_stats(s.cache, &stats);
+	CHECK_EQ(stats.live, SCARCE);
+	CHECK_EQ(stats.failures, 4);
+	threads_run(THREADS_FREE, 2, wait_or_free, &s);
+	kmem_cache_free_bulk(s.cache, s.waited, WAITED);
+	kmem_cache_free_bulk(s.cache, s.held + WAITED, SCARCE - WAITED);
+	CHECK_EQ(kmem_cache_destroy(s.cache), 0);
+	CHECK_EQ(arena_destroy(ids), 0);
+}
