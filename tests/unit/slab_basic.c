@@ -93,6 +93,7 @@ static void give_all(struct kmem_cache *c, size_t n)
 TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 {
 	struct kmem_cache *c = make(100);
+	uint64_t misses;
 
 	take_all(c, 100);
 	give_all(c, 50);
@@ -101,8 +102,26 @@ TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 	for (size_t i = 0; i < 50; i++)
 		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
 	CHECK_EQ(stats(c).live, 100);
+	misses = stats(c).alloc_misses + stats(c).free_misses;
+	for (size_t i = 0; i < MANY; i++)
+		kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
+	CHECK_LE(stats(c).alloc_misses + stats(c).free_misses, misses + 2);
 	give_all(c, 100);
 	destroy(c);
+}
+
+TEST("slab: what a magazine holds is bounded in bytes, as far as it can be")
+{
+	static const size_t sizes[] = {8, 64, 100, 250, 500, 600, 4096};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct kmem_cache *c = make(sizes[i]);
+		uint64_t rounds = stats(c).magazine_size;
+
+		CHECK(rounds == 14 || rounds * sizes[i] <= 8192);
+		CHECK(rounds == 126 || (2 * rounds + 2) * stats(c).stride > 8192);
+		destroy(c);
+	}
 }
 
 TEST("slab: after a hard reap a cache without live objects holds no slab")
@@ -335,6 +354,7 @@ TEST("slab: only those that are wanted are constructed by the caller's flags")
 	CHECK_EQ(f.wanted + f.others, 1);
 	for (size_t i = 0; i < 40; i++)
 		CHECK((held[i] = kmem_cache_alloc(c, MEM_ERROR)));
+	CHECK_LT(0, f.others);
 	CHECK_LE(f.wanted, stats(c).alloc_misses);
 	CHECK_LE(40, f.wanted + f.others);
 	others = f.others;
@@ -588,6 +608,51 @@ TEST("slab: whichever span of the source fails, nothing is lost")
 		give_all(c, got + 1);
 		destroy(c);
 	}
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("slab: a slab of memory wastes a sixteenth at most")
+{
+	for (size_t size = 8; size <= 20000; size += size / 3 + 5) {
+		struct kmem_cache *c = make(size);
+		struct kmem_cache_stats s = stats(c);
+
+		CHECK_LE((s.slab_size - s.slab_objects * s.stride) * 16, s.slab_size);
+		CHECK_EQ(s.stride, (size + 7) / 8 * 8);
+		destroy(c);
+	}
+}
+
+/* What it hands out is no RAM, though what it takes is. */
+#define ELSEWHERE ((uintptr_t)1 << 45)
+
+static void *alloc_elsewhere(struct arena *source, size_t size, unsigned flags)
+{
+	void *p = arena_alloc(source, size, flags);
+
+	return p ? (void *)((uintptr_t)p ^ ELSEWHERE) : NULL;
+}
+
+static void free_elsewhere(struct arena *source, void *p, size_t size)
+{
+	arena_free(source, (void *)((uintptr_t)p ^ ELSEWHERE), size);
+}
+
+TEST("slab: objects of a source that translates are no RAM, and found all the same")
+{
+	struct arena *a = arena_create("elsewhere", NULL, 0, PORT_PAGE_SIZE, alloc_elsewhere, free_elsewhere,
+		kpages_arena, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 512, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	struct kmem_object where;
+
+	CHECK(!stats(c).is_frames);
+	take_all(c, MANY);
+	for (size_t i = 0; i < MANY; i++) {
+		CHECK(kmem_cache_find(c, (uintptr_t)held[i] + 511, &where));
+		CHECK_EQ(where.object, (uintptr_t)held[i]);
+	}
+	give_all(c, MANY);
+	destroy(c);
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
