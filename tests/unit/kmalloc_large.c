@@ -329,4 +329,5 @@ TEST("kmalloc: an atomic one is served where its alignment would take an index t
 	CHECK(p);
 	CHECK_EQ((uintptr_t)p % HOLE_BYTES, 0);
 	CHECK_LE(HOLE_BYTES, size);
+	CHECK_LE((uintptr_t)p + size, (uintptr_t)good + GOOD_HOLE_BYTES);
 }

@@ -99,6 +99,27 @@ TEST("kthread: those that yield on one core take turns")
 		CHECK_EQ(turns.taken[i], 10);
 }
 
+/* So many that no core runs out of them. */
+static void yield_until_told(unsigned i, void *arg)
+{
+	uint64_t deadline = port_ns() + 5000000000;
+	bool *told = arg;
+
+	while (!__atomic_load_n(told, __ATOMIC_ACQUIRE) && port_ns() < deadline)
+		kthread_yield();
+	CHECK(__atomic_load_n(told, __ATOMIC_ACQUIRE));
+}
+
+TEST("kthread: a pinned one has its turn among those that go anywhere")
+{
+	bool told = false;
+	struct threads *others = threads_start(THREADS_FREE, 3 * port_core_count(), yield_until_told, &told);
+	struct ktask *pinned = ktask_pinned("teller", set, &told, port_core_id());
+
+	threads_join(others);
+	ktask_join(pinned);
+}
+
 static void stay(unsigned i, void *arg)
 {
 	for (unsigned n = 0; n < 100; n++) {

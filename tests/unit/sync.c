@@ -207,7 +207,8 @@ TEST("semaphore: who wants much comes first if first, and none behind overtakes"
 	sleep_until_asleep(&b.s.queue, 3);
 	sem_up(&b.s, 4);
 	CHECK(!sem_trydown(&b.s, 1));
-	kthread_usleep(1000);
+	CHECK(!sem_down_timeout(&b.s, 1, 0));
+	CHECK(!sem_down_timeout(&b.s, 1, in_ms(1)));
 	CHECK_EQ(sem_count(&b.s), 4);
 	for (int i = 0; i < 3; i++)
 		CHECK(!__atomic_load_n(&b.served[i], __ATOMIC_ACQUIRE));
@@ -489,6 +490,21 @@ TEST("rendez: a wake-up that meets boot, which need not sleep, is harmless")
 	port_irq_restore(irq);
 	CHECK(held);
 	CHECK(!rendez_wakeup(&r));
+}
+
+static bool has_looked(void *arg)
+{
+	return (*(size_t *)arg)++ > 0;
+}
+
+TEST("rendez: a condition that holds at the deadline is seen, though nobody woke")
+{
+	struct rendez r = RENDEZ_INIT(r);
+	size_t looks = 0;
+
+	CHECK(rendez_sleep_timeout(&r, has_looked, &looks, in_ms(1)));
+	looks = 0;
+	CHECK(rendez_sleep_timeout(&r, has_looked, &looks, 0));
 }
 
 struct ball {
