@@ -136,15 +136,17 @@ static void lay_out(struct kmem_cache *c)
 
 /* Creation */
 
-/* Whether what the arena hands out are direct-map addresses in whole pages of their own: it is a
- * base arena, or nothing lies between it and one but arena_alloc(). */
+/* Whether what the arena hands out are direct-map addresses in whole pages of their own, which the
+ * page frame table stands for: it is a base arena, or nothing lies between it and one but
+ * arena_alloc().  A base arena made of other memory than was there at boot has it where it lies
+ * itself. */
 static bool is_direct(const struct arena *a)
 {
 	for (; !arena_is_base(a); a = a->source)
 		if (a->store.quantum % PORT_PAGE_SIZE || !a->source || a->source == a ||
 			a->afunc != arena_alloc)
 			return false;
-	return true;
+	return frames_cover((uintptr_t)a, 1);
 }
 
 static void check_create(const char *name, size_t obj_size, size_t align, unsigned flags,

@@ -656,6 +656,22 @@ TEST("slab: objects of a source that translates are no RAM, and found all the sa
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+TEST("slab: memory of another base arena serves, wherever it lies")
+{
+	static char memory[64 * PORT_PAGE_SIZE] __attribute__((aligned(PORT_PAGE_SIZE)));
+	struct arena *a = arena_create_base("apart", memory, sizeof(memory));
+	struct kmem_cache *c = kmem_cache_create("test", 256, 0, 0, a, NULL, NULL, NULL);
+	struct kmem_object where;
+
+	for (size_t i = 0; i < 200; i++) {
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
+		CHECK(kmem_cache_find(c, (uintptr_t)held[i], &where));
+	}
+	give_all(c, 200);
+	destroy(c);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 /* One slab more and the table takes its first page. */
 TEST("slab: a table that would grow for a slab that can't be had takes nothing")
 {
