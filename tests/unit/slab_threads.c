@@ -220,7 +220,7 @@ static void turn_over(struct turning *t)
 	void *out[TURNED];
 	uint64_t state = 1;
 
-	while (__atomic_load_n(&t->checks, __ATOMIC_RELAXED) < test_ops(2000)) {
+	while (__atomic_load_n(&t->checks, __ATOMIC_RELAXED) < test_ops(500)) {
 		for (size_t i = 0; i < TURNED; i++) {
 			void **slot = &t->held[chance(&state) % (CHECKED - i)];
 
