@@ -375,3 +375,58 @@ TEST("slab: who waits for many gets all of them, as they come back one by one")
 	CHECK_EQ(kmem_cache_destroy(s.cache), 0);
 	CHECK_EQ(arena_destroy(ids), 0);
 }
+
+static size_t sleepy_made, sleepy_unmade;
+
+static int sleepy_ctor(void *object, void *priv, unsigned flags)
+{
+	if (flags == MEM_ATOMIC)
+		return -ENOMEM;
+	kthread_usleep(20);
+	__atomic_fetch_add(&sleepy_made, 1, __ATOMIC_RELAXED);
+	*(uint64_t *)object = 77;
+	return 0;
+}
+
+static void sleepy_dtor(void *object, void *priv)
+{
+	CHECK_EQ(*(uint64_t *)object, 77);
+	*(uint64_t *)object = 0;
+	__atomic_fetch_add(&sleepy_unmade, 1, __ATOMIC_RELAXED);
+}
+
+static void use_sleepy(unsigned i, void *arg)
+{
+	struct kmem_cache *c = arg;
+	void *p[40];
+	uint64_t state = i + 1;
+
+	for (size_t n = 0; n < test_ops(1000); n++) {
+		size_t k = chance(&state) % 40, got;
+
+		if (n % 2) {
+			got = kmem_cache_alloc_bulk(c, p, k, n % 4 == 1 ? MEM_WAIT : MEM_ERROR);
+			CHECK(n % 4 == 3 || got == k);
+			for (size_t j = 0; j < got; j++)
+				CHECK_EQ(*(uint64_t *)p[j], 77);
+			kmem_cache_free_bulk(c, p, got);
+		} else {
+			p[0] = kmem_cache_alloc(c, MEM_WAIT);
+			CHECK_EQ(*(uint64_t *)p[0], 77);
+			kmem_cache_free(c, p[0]);
+		}
+		if (n % 16 == 0)
+			kmem_cache_reap(c, chance(&state) % 3);
+	}
+}
+
+TEST("slab: constructors that sleep let others go on, and all they made is unmade")
+{
+	struct kmem_cache *c = kmem_cache_create("sleepy", 300, 0, 0, NULL, sleepy_ctor, sleepy_dtor, NULL);
+
+	sleepy_made = sleepy_unmade = 0;
+	threads_run(THREADS_FREE, 6, use_sleepy, c);
+	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(sleepy_made, sleepy_unmade);
+}
