@@ -34,7 +34,7 @@ struct ktask {
 
 	struct tree_node id_node; /* guarded by the lock of all ktasks */
 
-	/* Guarded by lock.  State and core are written atomically, for people to read without it. */
+	/* Guarded by lock; state and core are written atomically, for people to read without it. */
 	struct spinlock lock;
 	enum ktask_state state;
 	bool token;    /* it was unblocked while it wasn't asleep */

@@ -550,6 +550,8 @@ TEST("slab: an address is found in its cache, slab and object")
 	CHECK(kmem_cache_find(c, (uintptr_t)p + 99, &where));
 	CHECK_EQ(where.object, (uintptr_t)p);
 	CHECK(!where.is_free);
+	CHECK(kmem_cache_find(c, where.slab + stats(c).slab_size - 1, &where));
+	CHECK_EQ(where.object, 0);
 	CHECK(!kmem_cache_find(c, (uintptr_t)&where, &where));
 	kmem_cache_free(c, p);
 	destroy(c);
