@@ -827,6 +827,30 @@ TEST("qcache: small sizes come from caches, and an arena in use refuses to end w
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* How many caches draw slabs from the arena. */
+static size_t caches_of(const struct arena *a)
+{
+	size_t n = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		n += stats(c).source == a;
+	return n;
+}
+
+TEST("qcache: an arena of whose caches one is looked at keeps them all")
+{
+	struct arena *a = arena_create("seen", (void *)1, 1000, 1, NULL, NULL, NULL, 4, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_next(NULL);
+
+	while (strcmp(stats(c).name, "seen-3") != 0)
+		c = kmem_cache_next(c);
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	kmem_cache_unpin(c);
+	CHECK_EQ(caches_of(a), 4);
+	arena_free(a, arena_alloc(a, 2, MEM_WAIT), 2);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 TEST("qcache: when no slab can be had the arena serves by itself, and takes it back")
 {
 	struct arena *a = arena_create("tight", (void *)100, 50, 1, NULL, NULL, NULL, 2, MEM_WAIT);
