@@ -507,6 +507,31 @@ TEST("rendez: a condition that holds at the deadline is seen, though nobody woke
 	CHECK(rendez_sleep_timeout(&r, has_looked, &looks, 0));
 }
 
+struct late {
+	struct rendez rendez;
+	bool holds;
+};
+
+/* False, and true as soon as it has been looked at, which is told of. */
+static bool holds_later(void *arg)
+{
+	struct late *l = arg;
+	bool held = l->holds;
+
+	l->holds = true;
+	rendez_wakeup(&l->rendez);
+	return held;
+}
+
+TEST("rendez: a wake-up right after the look is not missed")
+{
+	struct late l = {.rendez = RENDEZ_INIT(l.rendez)};
+	uint64_t before = port_ns();
+
+	CHECK(rendez_sleep_timeout(&l.rendez, holds_later, &l, in_ms(10000)));
+	CHECK_LT(port_ns() - before, 5000 * (uint64_t)MS);
+}
+
 struct ball {
 	struct rendez rendez;
 	size_t at; /* whose turn: odd or even; atomic */
