@@ -34,11 +34,11 @@ struct ktask {
 
 	struct tree_node id_node; /* guarded by the lock of all ktasks */
 
-	/* Guarded by lock. */
+	/* Guarded by lock; state and core are written atomically, for people to read without it. */
 	struct spinlock lock;
 	enum ktask_state state;
 	bool token;    /* it was unblocked while it wasn't asleep */
-	uint32_t core; /* that runs it or ran it last; relaxed reads without the lock are for people */
+	uint32_t core; /* that runs it or ran it last */
 
 	/* Guarded by the lock of the run queue it is in. */
 	struct list run_link;

@@ -43,6 +43,7 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 #define KMC_NOTRACE (1u << 2)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
+#define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */
 
 /* Create */
 
@@ -52,8 +53,8 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
  *
  * Context: not in an interrupt; may sleep.  Cost: linear in the cores there can be.  Returns NULL
- * if there is no memory for it.  Panics on an obj_size of 0, an align that is no power of two or
- * that the source can't meet, and an unknown flag.
+ * if there is no memory for it.  Panics on an obj_size of 0 or beyond KMEM_SIZE_MAX, an align that
+ * is no power of two or that the source can't meet, and an unknown flag.
  */
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
@@ -82,9 +83,9 @@ void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 /*
  * Takes back an object, which must be as constructed.  Context: any, NMIs included: there, beyond
  * the hot path, the object waits (up to KMEM_DEFERRED_MAX do, for each core) until that core uses
- * the cache again.  Cost: as kmem_cache_alloc().  Never needs memory.  Panics, naming cache,
- * address and caller, on what isn't an object of this cache, and on what is free: at the latest
- * when the slab layer sees it.
+ * the cache again, or a hard reap or the end of a cache fetches it.  Cost: as kmem_cache_alloc().
+ * Never needs memory.  Panics, naming cache, address and caller, on what isn't an object of this
+ * cache, and on what is free: at the latest when the slab layer sees it.
  */
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 #define KMEM_DEFERRED_MAX 64
@@ -108,7 +109,7 @@ int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 
 /* Has fn called first when the cache is to give back memory: asked for bytes, it frees what of the
  * cache's objects its owner can do without and returns how many bytes that was.  It may not sleep.
- * NULL: no longer. */
+ * NULL: no longer; a call that has begun goes on. */
 void kmem_cache_set_reclaim(
 	struct kmem_cache *cache, size_t (*fn)(void *priv, size_t bytes), void *priv);
 

@@ -111,8 +111,6 @@ struct kmem_cache {
 	kmem_ctor_fn ctor;
 	kmem_dtor_fn dtor;
 	void *priv;
-	size_t (*reclaim)(void *priv, size_t bytes);
-	void *reclaim_priv;
 	char name[KMEM_NAME_MAX];
 
 	/* Guarded by arenas_and_slabs_lock. */
@@ -134,6 +132,9 @@ struct kmem_cache {
 	size_t slabs, slabs_empty;
 	size_t objects_free; /* in the slab layer; also read without the lock */
 	size_t reserve;	     /* objects to keep slabs for */
+	size_t (*reclaim)(void *priv, size_t bytes); /* the owner's */
+	void *reclaim_priv;
+	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
 	uint64_t grows, shrinks, ctor_failures;
 	struct slab_hash hash;
 };
@@ -159,8 +160,9 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 size_t slab_shed(struct kmem_cache *c, bool all);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
-/* Makes slabs until there are n objects; false on shortage. */
-bool slab_grow_to(struct kmem_cache *c, size_t n);
+/* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
+ * being kept. */
+bool slab_reserve(struct kmem_cache *c, size_t n);
 /* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
 struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 
@@ -232,7 +234,8 @@ bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
-/* Takes every core's magazines away, at a safe point of that core, and empties them. */
+/* Takes every core's magazines away, at a safe point of that core, and empties them; and sees to
+ * what was freed there in NMIs, whatever its cache. */
 void magazine_drain_cores(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
@@ -266,10 +269,16 @@ static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 	return &c->cores[port_core_id()];
 }
 
+/* What only debug builds look for. */
+static inline bool kmem_holds_tree(void)
+{
+	return SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock);
+}
+
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
+		return port_irq_enabled() && !kmem_holds_tree();
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 

@@ -87,13 +87,16 @@ static uintptr_t large_take_aligned(
 	return p ? p : large_take(size, slack, align, flags, entry);
 }
 
-static __attribute__((noinline)) void *large_alloc(size_t size, size_t align, unsigned flags)
+/* Not in an NMI, which may have landed where the frame table's lock is held. */
+static __attribute__((noinline)) void *large_alloc(
+	size_t size, size_t align, unsigned flags, void *caller)
 {
 	size_t slack = align > PORT_PAGE_SIZE ? align - PORT_PAGE_SIZE : 0;
 	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
 	uintptr_t p, entry;
 
-	if (pages + slack / PORT_PAGE_SIZE > LARGE_PAGES_MAX)
+	arena_check_flags(kpages_arena, flags, caller);
+	if (pages + slack / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
 		return NULL;
 	size = pages * PORT_PAGE_SIZE;
 	p = slack ? large_take_aligned(size, slack, align, flags, &entry) :
@@ -104,8 +107,11 @@ static __attribute__((noinline)) void *large_alloc(size_t size, size_t align, un
 	return NULL;
 }
 
-static void large_free(void *p, uintptr_t entry)
+static void large_free(void *p, uintptr_t entry, void *caller)
 {
+	if (port_in_nmi())
+		panic("kfree of %p in an NMI, where only up to %zu bytes may be freed (called from %pS)", p,
+			(size_t)KMALLOC_CACHED_MAX, caller);
 	frames_clear((uintptr_t)p, 1);
 	large_give((uintptr_t)p, entry);
 }
@@ -118,7 +124,7 @@ static bool is_power_of_two(size_t n)
 static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
 {
 	if (size > KMALLOC_CACHED_MAX)
-		return large_alloc(size, is_power_of_two(size) ? size : 1, flags);
+		return large_alloc(size, is_power_of_two(size) ? size : 1, flags, caller);
 	return magazine_alloc_slow(cache_for(size), flags, caller);
 }
 
@@ -157,7 +163,7 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags)
 		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align,
 			__builtin_return_address(0));
 	if (size > KMALLOC_CACHED_MAX || align > PORT_PAGE_SIZE)
-		return large_alloc(size, align, flags);
+		return large_alloc(size, align, flags, __builtin_return_address(0));
 	for (c = cache_for(size); c->stride % align; c++)
 		;
 	return kmem_cache_alloc(c, flags);
@@ -192,7 +198,7 @@ static __attribute__((noinline)) void free_slow(void *p, void *caller)
 	if (c)
 		magazine_free_slow(c, p, caller);
 	else
-		large_free(p, entry);
+		large_free(p, entry, caller);
 }
 
 /* NULL has no entry, like whatever isn't kmalloc's. */

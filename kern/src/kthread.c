@@ -278,8 +278,10 @@ void kthread_yield(void)
 
 void kthread_usleep(uint64_t us)
 {
-	uint64_t deadline = port_ns() + us * 1000;
+	uint64_t now = port_ns(), deadline = PORT_FOREVER;
 
+	if (us < (PORT_FOREVER - now) / 1000)
+		deadline = now + us * 1000;
 	sync_check_may_sleep("kthread_usleep", __builtin_return_address(0));
 	do {
 		port_thread_block(deadline);

@@ -181,6 +181,17 @@ static struct ktask *take(struct kcore *c)
 	return t ? t : steal(c);
 }
 
+/* Relaxed, both: who reads them without the lock only looks. */
+static void put_state(struct ktask *t, enum ktask_state state)
+{
+	__atomic_store_n(&t->state, state, __ATOMIC_RELAXED);
+}
+
+static void put_core(struct ktask *t, unsigned core)
+{
+	__atomic_store_n(&t->core, core, __ATOMIC_RELAXED);
+}
+
 /* t is in nobody's hand but the caller's, its state is READY.  Once it is in the queue another core
  * may run it to its end. */
 static void make_ready(struct ktask *t)
@@ -195,8 +206,8 @@ static void make_ready(struct ktask *t)
 
 void sched_start(struct ktask *t, unsigned core)
 {
-	t->state = KTASK_READY;
-	t->core = core;
+	put_state(t, KTASK_READY);
+	put_core(t, core);
 	make_ready(t);
 }
 
@@ -216,8 +227,8 @@ static void set_running(struct ktask *t, unsigned core)
 	port_irq_t irq = spin_lock(&t->lock);
 
 	if (t->state != KTASK_IDLE)
-		t->state = KTASK_RUNNING;
-	__atomic_store_n(&t->core, core, __ATOMIC_RELAXED);
+		put_state(t, KTASK_RUNNING);
+	put_core(t, core);
 	spin_unlock(&t->lock, irq);
 }
 
@@ -251,7 +262,7 @@ static bool falls_asleep(struct ktask *t)
 	bool sleeps = !t->token;
 
 	t->token = false;
-	t->state = sleeps ? KTASK_ASLEEP : KTASK_READY;
+	put_state(t, sleeps ? KTASK_ASLEEP : KTASK_READY);
 	spin_unlock(&t->lock, irq);
 	return sleeps;
 }
@@ -260,7 +271,7 @@ static void set_state(struct ktask *t, enum ktask_state state)
 {
 	port_irq_t irq = spin_lock(&t->lock);
 
-	t->state = state;
+	put_state(t, state);
 	spin_unlock(&t->lock, irq);
 }
 
@@ -327,7 +338,7 @@ void port_thread_unblock(port_thread_t *t)
 	bool wakes = t->state == KTASK_ASLEEP;
 
 	if (wakes)
-		t->state = KTASK_READY;
+		put_state(t, KTASK_READY);
 	else
 		t->token = true;
 	spin_unlock(&t->lock, irq);

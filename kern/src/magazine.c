@@ -140,11 +140,17 @@ struct deferred {
 
 static struct deferred *deferred; /* a core's each */
 
+/* Relaxed: only the core itself acts on it at once. */
+static bool deferred_waits_on(unsigned core)
+{
+	const struct port_stack *s = &deferred[core].stack;
+
+	return __atomic_load_n(&s->top, __ATOMIC_RELAXED) > s->bottom;
+}
+
 static bool deferred_waits(void)
 {
-	const struct port_stack *s = &deferred[port_core_id()].stack;
-
-	return s->top > s->bottom;
+	return deferred_waits_on(port_core_id());
 }
 
 static __attribute__((noinline)) void deferred_settle(void)
@@ -153,6 +159,31 @@ static __attribute__((noinline)) void deferred_settle(void)
 
 	while (port_stack_pop_many(&deferred[port_core_id()].stack, pair, 2) == 2)
 		slab_give(pair[0], &pair[1], 1, true, __builtin_return_address(0));
+}
+
+struct deferred_take {
+	void *pair[2];
+	size_t slots; /* of it that are filled: both or none */
+};
+
+/* On the core itself. */
+static void deferred_take(void *arg)
+{
+	struct deferred_take *t = arg;
+
+	t->slots = port_stack_pop_many(&deferred[port_core_id()].stack, t->pair, 2);
+}
+
+/* The same for any core, pair by pair at a safe point of it: rare. */
+static void deferred_settle_on(unsigned core)
+{
+	struct deferred_take t;
+
+	while (deferred_waits_on(core)) {
+		port_core_run(core, deferred_take, &t);
+		if (t.slots == 2)
+			slab_give(t.pair[0], &t.pair[1], 1, true, __builtin_return_address(0));
+	}
 }
 
 /* A core's magazines.  Interrupts are off, or it is stopped at a safe point.  An NMI may land
@@ -264,6 +295,8 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	if (flags == MEM_WAIT && !port_irq_enabled())
 		kmem_bug(c, caller, "%s in an interrupt or under a spinlock, which can't sleep", "MEM_WAIT");
+	if (flags == MEM_WAIT && kmem_holds_tree())
+		kmem_bug(c, caller, "%s under arenas_and_slabs_lock", "MEM_WAIT");
 	if (!kmem_flags_sound(flags))
 		kmem_bug(c, caller, "flags %#x: not exactly one memory flag", flags);
 }
@@ -616,6 +649,7 @@ void magazine_drain_cores(struct kmem_cache *c)
 	for (unsigned core = 0; core < port_core_count(); core++) {
 		struct core_take t = {.cache = c};
 
+		deferred_settle_on(core);
 		if (!core_holds(&c->cores[core]))
 			continue;
 		port_core_run(core, core_take, &t);

@@ -25,6 +25,8 @@ struct qcaches {
 	struct kmem_cache cache[]; /* the i-th: i + 1 quanta */
 };
 
+#define BYTES_EACH (sizeof(struct kmem_cache) + sizeof(struct arena_rounds *))
+
 static struct qcaches *qcaches_of(struct arena_front *f)
 {
 	return container_of(f, struct qcaches, front);
@@ -130,14 +132,15 @@ static void make_caches(struct qcaches *q, size_t count)
 static struct arena_front *front_create(struct arena *a)
 {
 	size_t count = a->qcache_max / a->store.quantum;
-	size_t bytes = sizeof(struct qcaches) +
-		       count * (sizeof(struct kmem_cache) + sizeof(struct arena_rounds *));
+	size_t bytes = sizeof(struct qcaches);
 	struct arena_rounds **rounds;
 	size_t product;
 	struct qcaches *q;
 
-	if (__builtin_mul_overflow(a->qcache_max, a->store.quantum, &product))
+	if (__builtin_mul_overflow(a->qcache_max, a->store.quantum, &product) ||
+		count > SIZE_MAX / 2 / BYTES_EACH)
 		return NULL;
+	bytes += count * BYTES_EACH;
 	bytes = (bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 	q = base_alloc(a, bytes, MEM_ATOMIC);
 	if (!q)

@@ -234,6 +234,7 @@ static void slab_unmake(struct kmem_cache *c, struct slab *s)
 static inline void free_add(struct kmem_cache *c, size_t n)
 {
 	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
+	c->changes++;
 }
 
 /* Makes a new slab one of the cache's.  Lock held. */
@@ -366,18 +367,20 @@ size_t slab_take(struct kmem_cache *c, void **objects, size_t n)
 	return taken ? taken : take_grown(c, objects, n);
 }
 
-static size_t objects_in(struct kmem_cache *c)
+/* Reserves n objects, or as many as there are slabs for; whether that is all. */
+static bool reserve_have(struct kmem_cache *c, size_t n)
 {
 	port_irq_t irq = spin_lock(&c->lock);
-	size_t n = c->slabs * c->slab_objects;
+	size_t have = c->slabs * c->slab_objects;
 
+	c->reserve = have < n ? have : n;
 	spin_unlock(&c->lock, irq);
-	return n;
+	return have >= n;
 }
 
-bool slab_grow_to(struct kmem_cache *c, size_t n)
+bool slab_reserve(struct kmem_cache *c, size_t n)
 {
-	while (objects_in(c) < n)
+	while (!reserve_have(c, n))
 		if (!take_grown(c, NULL, 0))
 			return false;
 	return true;

@@ -13,7 +13,7 @@
 
 struct check {
 	struct kmem_cache *cache;
-	uint64_t version; /* of the slab layer when it began */
+	uint64_t changes; /* of the slab layer when it began */
 	size_t slabs, free, empty;
 	int failed; /* number of the invariant; 0: none yet */
 	const char *what;
@@ -27,12 +27,6 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 	c->failed = invariant;
 	c->what = what;
 	c->where = where;
-}
-
-/* Changes whenever a slab or an object comes or goes, or nearly so. */
-static uint64_t version_of(const struct kmem_cache *c)
-{
-	return c->grows * 0x10001 + c->shrinks * 0x101 + c->objects_free;
 }
 
 /* Of the partly free, each place has a quarter of what can be free. */
@@ -117,7 +111,7 @@ static void check_sums(struct check *c)
 	struct kmem_cache *k = c->cache;
 	port_irq_t irq = spin_lock(&k->lock);
 
-	if (version_of(k) == c->version) {
+	if (k->changes == c->changes) {
 		if (c->slabs != k->slabs || c->empty != k->slabs_empty)
 			fail(c, 4, "the number of slabs isn't the one on record", c->slabs);
 		if (c->free != k->objects_free)
@@ -159,7 +153,7 @@ static void check_once(struct check *c)
 	struct slab at = {.cache = NULL};
 	port_irq_t irq = spin_lock(&k->lock);
 
-	c->version = version_of(k);
+	c->changes = k->changes;
 	list_add(&k->all, &at.all_link);
 	spin_unlock(&k->lock, irq);
 
@@ -177,7 +171,7 @@ static void check_once(struct check *c)
 static bool changed_since(struct check *c)
 {
 	port_irq_t irq = spin_lock(&c->cache->lock);
-	bool changed = version_of(c->cache) != c->version;
+	bool changed = c->cache->changes != c->changes;
 
 	spin_unlock(&c->cache->lock, irq);
 	return changed;

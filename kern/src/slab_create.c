@@ -136,15 +136,17 @@ static void lay_out(struct kmem_cache *c)
 
 /* Creation */
 
-/* Whether what the arena hands out are direct-map addresses in whole pages of their own: it is a
- * base arena, or nothing lies between it and one but arena_alloc(). */
+/* Whether what the arena hands out are direct-map addresses in whole pages of their own, which the
+ * page frame table stands for: it is a base arena, or nothing lies between it and one but
+ * arena_alloc().  A base arena made of other memory than was there at boot has it where it lies
+ * itself. */
 static bool is_direct(const struct arena *a)
 {
 	for (; !arena_is_base(a); a = a->source)
 		if (a->store.quantum % PORT_PAGE_SIZE || !a->source || a->source == a ||
 			a->afunc != arena_alloc)
 			return false;
-	return true;
+	return frames_cover((uintptr_t)a, 1);
 }
 
 static void check_create(const char *name, size_t obj_size, size_t align, unsigned flags,
@@ -155,6 +157,8 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 
 	if (obj_size == 0)
 		wrong = "objects of size 0";
+	else if (obj_size > KMEM_SIZE_MAX)
+		wrong = "objects larger than any slab";
 	else if (align & (align - 1))
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)
@@ -244,56 +248,61 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
-static void set_reserve(struct kmem_cache *c, size_t n)
-{
-	port_irq_t irq = spin_lock(&c->lock);
-
-	c->reserve = n;
-	spin_unlock(&c->lock, irq);
-}
-
 /* A reserve, for when it has to wait. */
 struct reserve_wish {
 	struct kmem_cache *cache;
 	size_t objects;
 };
 
-static bool reserve_grow(void *arg)
+static bool reserve_serve(void *arg)
 {
 	struct reserve_wish *w = arg;
 
-	return slab_grow_to(w->cache, w->objects);
+	return slab_reserve(w->cache, w->objects);
 }
 
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
 	struct reserve_wish w = {c, n};
-	bool grown;
+	bool served;
 
 	kmem_check_flags(c, flags, __builtin_return_address(0));
-	set_reserve(c, n);
-	grown = reserve_grow(&w);
-	if (!grown && flags == MEM_WAIT) {
-		slab_wait(c, reserve_grow, &w, __builtin_return_address(0));
-		grown = true;
+	served = reserve_serve(&w);
+	if (!served && flags == MEM_WAIT) {
+		slab_wait(c, reserve_serve, &w, __builtin_return_address(0));
+		served = true;
 	}
-	if (grown)
+	if (served)
 		return 0;
-	set_reserve(c, 0);
+	slab_reserve(c, 0);
+	slab_shed(c, false);
 	return -ENOMEM;
 }
 
 void kmem_cache_set_reclaim(
 	struct kmem_cache *c, size_t (*fn)(void *priv, size_t bytes), void *priv)
 {
+	port_irq_t irq = spin_lock(&c->lock);
+
 	c->reclaim_priv = priv;
 	c->reclaim = fn;
+	spin_unlock(&c->lock, irq);
+}
+
+static void ask_owner(struct kmem_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	size_t (*fn)(void *priv, size_t bytes) = c->reclaim;
+	void *priv = c->reclaim_priv;
+
+	spin_unlock(&c->lock, irq);
+	if (fn)
+		fn(priv, SIZE_MAX);
 }
 
 size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 {
-	if (c->reclaim)
-		c->reclaim(c->reclaim_priv, SIZE_MAX);
+	ask_owner(c);
 	if (c->cores) {
 		if (pressure == KMEM_REAP_ALL)
 			magazine_drain_cores(c);

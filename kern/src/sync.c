@@ -93,12 +93,14 @@ static void queue_enter(struct sync_queue *q, struct sleeper *s, size_t wants)
 	list_add_tail(&q->sleepers, &s->link);
 }
 
-/* Lock held.  The sleeper's record must not be touched again. */
+/* Lock held.  The sleeper's record must not be touched again.  Boot is no thread, and looks by
+ * itself. */
 static void queue_wake(struct sleeper *s)
 {
 	list_del(&s->link);
 	s->woken = true;
-	port_thread_unblock(s->thread);
+	if (s->thread)
+		port_thread_unblock(s->thread);
 }
 
 /* Sleeps until woken or the deadline; returns whether woken.  The lock is held on entry, and let go

@@ -126,6 +126,54 @@ TEST("alarm: a deadline that has passed rings at once")
 	CHECK(sem_down_timeout(&bells.done, 1, port_ns() + 10000 * (uint64_t)MS));
 }
 
+static void set_later(unsigned i, void *arg)
+{
+	uint64_t now = port_ns();
+	struct bells bells;
+
+	bells_init(&bells);
+	bell_set(&bells.each[0], now + 2 * MS);
+	bell_set(&bells.each[1], now + 10000 * (uint64_t)MS);
+	bell_set(&bells.each[2], UINT64_MAX);
+	sem_down(&bells.done, 1);
+	CHECK(alarm_cancel(&bells.each[1].alarm));
+	CHECK(alarm_cancel(&bells.each[2].alarm));
+	CHECK_LT(port_ns(), now + 5000 * (uint64_t)MS);
+}
+
+TEST("alarm: one that is set for later doesn't keep an earlier one waiting")
+{
+	threads_run(THREADS_PINNED, 1, set_later, NULL);
+}
+
+struct fickle {
+	struct alarm alarm;
+	struct semaphore done;
+	bool was_set, was_set_twice;
+};
+
+static void change_its_mind(struct alarm *a)
+{
+	struct fickle *f = container_of(a, struct fickle, alarm);
+
+	alarm_set(a, port_ns());
+	f->was_set = alarm_cancel(a);
+	f->was_set_twice = alarm_cancel(a);
+	sem_up(&f->done, 1);
+}
+
+TEST("alarm: in its own handler it may be set anew and cancelled")
+{
+	struct fickle f = {.done = SEMAPHORE_INIT(f.done, 0)};
+
+	alarm_init(&f.alarm, change_its_mind);
+	alarm_set(&f.alarm, port_ns() + MS);
+	sem_down(&f.done, 1);
+	CHECK(!alarm_cancel(&f.alarm));
+	CHECK(f.was_set && !f.was_set_twice);
+	CHECK(!sem_trydown(&f.done, 1));
+}
+
 /* Cancelled from another core, while it rings. */
 struct shared {
 	struct alarm alarm;

@@ -4,6 +4,7 @@
  */
 #include "alarm.h"
 #include "arena_impl.h"
+#include "frames.h"
 #include "kmalloc.h"
 #include "lib/string.h"
 #include "lib/table.h"
@@ -75,6 +76,36 @@ TEST("kmalloc: a size or an alignment beyond all memory is a NULL, even to who w
 	CHECK_EQ((uintptr_t)kmalloc_align(SIZE_MAX / 2, (size_t)1 << 62, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)kmalloc((size_t)1 << 63, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)kmalloc(SIZE_MAX, MEM_WAIT), 0);
+	CHECK_PANICS(kmalloc(SIZE_MAX, 0), "not exactly one memory flag");
+	CHECK_PANICS(kmalloc_align(1, (size_t)1 << 63, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
+}
+
+/* The first page's entry is the only one of its leaf. */
+TEST("kmalloc: what is held is known through a reap, though its leaf of the frame table stood empty")
+{
+	const size_t size = 2 * FRAMES_LEAF_BYTES;
+	char *p = kmalloc(size, MEM_WAIT), *q;
+
+	kfree(p);
+	q = kmalloc(size, MEM_WAIT);
+	CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+	kmem_reap_all(KMEM_REAP_IDLE);
+	CHECK_EQ(ksize(q), size);
+	kfree(q);
+	kmem_reap_all(KMEM_REAP_IDLE);
+	CHECK_EQ(frames_get((uintptr_t)q), 0);
+}
+
+TEST("kmalloc: made much smaller it moves, a little smaller it stays")
+{
+	char *p = kmalloc((size_t)1 << 20, MEM_WAIT), *q = krealloc(p, (size_t)1 << 19, MEM_WAIT);
+
+	CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+	q = krealloc(p, SIZE_MIN, MEM_WAIT);
+	CHECK_EQ(ksize(q), SIZE_MIN);
+	p = krealloc(q, 100, MEM_WAIT);
+	CHECK_LT(ksize(p), 200);
+	kfree(p);
 }
 
 TEST("kmalloc: what it holds moves whole between large sizes, powers of two or not")
@@ -298,4 +329,5 @@ TEST("kmalloc: an atomic one is served where its alignment would take an index t
 	CHECK(p);
 	CHECK_EQ((uintptr_t)p % HOLE_BYTES, 0);
 	CHECK_LE(HOLE_BYTES, size);
+	CHECK_LE((uintptr_t)p + size, (uintptr_t)good + GOOD_HOLE_BYTES);
 }

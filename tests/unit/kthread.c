@@ -4,11 +4,14 @@
  */
 #include "kthread.h"
 
+#include "arena.h"
 #include "lib/string.h"
+#include "lib/table.h"
 #include "machine.h"
 #include "port.h"
 #include "test.h"
 #include "threads.h"
+#include "vmap.h"
 
 static void set(void *flag)
 {
@@ -98,6 +101,27 @@ TEST("kthread: those that yield on one core take turns")
 		CHECK_EQ(turns.taken[i], 10);
 }
 
+/* So many that no core runs out of them. */
+static void yield_until_told(unsigned i, void *arg)
+{
+	uint64_t deadline = port_ns() + 5000000000;
+	bool *told = arg;
+
+	while (!__atomic_load_n(told, __ATOMIC_ACQUIRE) && port_ns() < deadline)
+		kthread_yield();
+	CHECK(__atomic_load_n(told, __ATOMIC_ACQUIRE));
+}
+
+TEST("kthread: a pinned one has its turn among those that go anywhere")
+{
+	bool told = false;
+	struct threads *others = threads_start(THREADS_FREE, 3 * port_core_count(), yield_until_told, &told);
+	struct ktask *pinned = ktask_pinned("teller", set, &told, port_core_id());
+
+	threads_join(others);
+	ktask_join(pinned);
+}
+
 static void stay(unsigned i, void *arg)
 {
 	for (unsigned n = 0; n < 100; n++) {
@@ -154,6 +178,45 @@ TEST("ktask: storms of them are created and joined from all cores")
 	CHECK_EQ(count, 10 * 20 * 5);
 }
 
+/* All of kpages but the last that was had, the largest first. */
+struct taken {
+	struct taken *next;
+	size_t size;
+};
+
+static struct taken *take_most(size_t left)
+{
+	struct taken *all = NULL, *t;
+
+	for (size_t size = (size_t)1 << 30; size >= left; size /= 2)
+		while ((t = arena_alloc(kpages_arena, size, MEM_ATOMIC))) {
+			*t = (struct taken){all, size};
+			all = t;
+		}
+	return all;
+}
+
+static void give_back(struct taken *all)
+{
+	for (struct taken *t = all, *next; t; t = next) {
+		next = t->next;
+		arena_free(kpages_arena, t, t->size);
+	}
+}
+
+TEST("ktask: one whose stack finds no memory isn't made, and leaves nothing behind")
+{
+	const size_t left = 64 * PORT_PAGE_SIZE;
+	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false};
+	size_t before = arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena);
+	struct taken *taken = take_most(left);
+	struct ktask *t = ktask_create(&plan);
+
+	give_back(taken);
+	CHECK(!t);
+	CHECK_EQ(arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena), before);
+}
+
 TEST("kthread: usleep lasts as long as it says")
 {
 	uint64_t before = port_ns();
@@ -194,6 +257,30 @@ TEST("kthread: the table of ktasks has everyone, in order, from any id on")
 	}
 	CHECK_EQ(total, ktask_count());
 	CHECK(me);
+}
+
+static void look_or_come(unsigned i, void *arg)
+{
+	static const char *const states[] = {"running", "ready", "asleep", "ended", "idle"};
+	struct ktask_stats rows[32];
+	bool ran;
+
+	for (size_t round = 0; round < test_ops(2000); round++) {
+		size_t n = i ? 0 : ktask_stats(0, rows, ARRAY_SIZE(rows)), known = 0;
+
+		for (size_t row = 0; row < n; row++)
+			for (size_t s = 0; s < ARRAY_SIZE(states); s++)
+				known += strcmp(rows[row].state, states[s]) == 0;
+		CHECK_EQ(known, n);
+		if (i)
+			ktask_join(ktask("passer-by", set, &ran));
+		kthread_yield();
+	}
+}
+
+TEST("kthread: the table of ktasks is looked at while they come, sleep and go")
+{
+	threads_run(THREADS_PINNED, 3, look_or_come, NULL);
 }
 
 /* Touches every page of its stack, and the one below. */

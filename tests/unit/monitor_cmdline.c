@@ -55,6 +55,9 @@ TEST("cmdline: quotes keep spaces, and a backslash within them the next characte
 	parse("one=\"arena tree; mem\" two=\"test \\\"a b\\\" \\\\\"x");
 	CHECK_STR(one, "arena tree; mem");
 	CHECK_STR(two, "test \"a b\" \\x");
+	parse("one=a\\b\\ two=\"\\");
+	CHECK_STR(one, "a\\b\\");
+	CHECK_STR(two, "\\");
 	parse("one=\"never ends two=2");
 	CHECK_STR(one, "never ends two=2");
 	CHECK_STR(two, "unset");

@@ -2,6 +2,7 @@
 /*
  * What slab caches do, line by line.
  */
+#include "arena_impl.h"
 #include "kmalloc.h"
 #include "lib/string.h"
 #include "lib/table.h"
@@ -92,6 +93,7 @@ static void give_all(struct kmem_cache *c, size_t n)
 TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 {
 	struct kmem_cache *c = make(100);
+	uint64_t misses;
 
 	take_all(c, 100);
 	give_all(c, 50);
@@ -100,8 +102,26 @@ TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 	for (size_t i = 0; i < 50; i++)
 		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
 	CHECK_EQ(stats(c).live, 100);
+	misses = stats(c).alloc_misses + stats(c).free_misses;
+	for (size_t i = 0; i < MANY; i++)
+		kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
+	CHECK_LE(stats(c).alloc_misses + stats(c).free_misses, misses + 2);
 	give_all(c, 100);
 	destroy(c);
+}
+
+TEST("slab: what a magazine holds is bounded in bytes, as far as it can be")
+{
+	static const size_t sizes[] = {8, 64, 100, 250, 500, 600, 4096};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct kmem_cache *c = make(sizes[i]);
+		uint64_t rounds = stats(c).magazine_size;
+
+		CHECK(rounds == 14 || rounds * sizes[i] <= 8192);
+		CHECK(rounds == 126 || (2 * rounds + 2) * stats(c).stride > 8192);
+		destroy(c);
+	}
 }
 
 TEST("slab: after a hard reap a cache without live objects holds no slab")
@@ -176,12 +196,47 @@ TEST("slab: flags are one memory flag, and MEM_WAIT needs interrupts on")
 	destroy(c);
 }
 
+#if SPANDREL_DEBUG
+TEST("slab: MEM_WAIT under arenas_and_slabs_lock is told of, however little it takes to serve")
+{
+	struct kmem_cache *c = make(64);
+	void *p[2];
+
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	kfree(kmalloc(64, MEM_WAIT));
+	qlock_lock(&arenas_and_slabs_lock);
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmem_cache_alloc_bulk(c, p, 2, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmem_cache_reserve(c, 1, MEM_WAIT), "under arenas_and_slabs_lock");
+	CHECK_PANICS(kmalloc(64, MEM_WAIT), "under arenas_and_slabs_lock");
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
+	qlock_unlock(&arenas_and_slabs_lock);
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	destroy(c);
+}
+#endif
+
 TEST("slab: a cache can't be created with nonsense")
 {
 	CHECK_PANICS(kmem_cache_create("bad", 0, 0, 0, NULL, NULL, NULL, NULL), "size 0");
 	CHECK_PANICS(kmem_cache_create("bad", 8, 3, 0, NULL, NULL, NULL, NULL), "power of two");
 	CHECK_PANICS(kmem_cache_create("bad", 8, 2 * PORT_PAGE_SIZE, 0, NULL, NULL, NULL, NULL), "can't meet");
 	CHECK_PANICS(kmem_cache_create("bad", 8, 0, 1u << 30, NULL, NULL, NULL, NULL), "unknown flag");
+	CHECK_PANICS(kmem_cache_create("bad", SIZE_MAX, 0, 0, NULL, NULL, NULL, NULL), "larger than");
+	CHECK_PANICS(kmem_cache_create("bad", KMEM_SIZE_MAX + 1, 0, 0, NULL, NULL, NULL, NULL), "larger than");
+}
+
+TEST("slab: objects as large as can be are a NULL where there is no room for one")
+{
+	struct arena *ids = arena_create("ids", (void *)1, 1000, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = make(KMEM_SIZE_MAX);
+	struct kmem_cache *of_ids = kmem_cache_create("test", KMEM_SIZE_MAX, 0, 0, ids, NULL, NULL, NULL);
+
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(c, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(of_ids, MEM_ATOMIC), 0);
+	destroy(c);
+	destroy(of_ids);
+	CHECK_EQ(arena_destroy(ids), 0);
 }
 
 /* Objects that count how often they were made and unmade. */
@@ -237,6 +292,26 @@ TEST("slab: every object handed out is constructed, and destructed once when it 
 	destroy(c);
 }
 
+TEST("slab: what isn't an object is named before a destructor sees it")
+{
+	struct counted n = {0, 0, 0};
+	struct kmem_cache *c = make_counted(&n);
+	char *p = kmem_cache_alloc(c, MEM_ATOMIC);
+	size_t unmade;
+
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(n.made - n.unmade, 1);
+	unmade = n.unmade;
+	CHECK_PANICS((kmem_cache_free(c, p + 8), kmem_cache_reap(c, KMEM_REAP_ALL)), "inside an object");
+	CHECK_PANICS((kmem_cache_free(c, &n), kmem_cache_reap(c, KMEM_REAP_ALL)), "lies in no slab");
+	CHECK_EQ(n.unmade, unmade);
+	kmem_cache_free(c, p);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_PANICS((kmem_cache_free(c, p), kmem_cache_reap(c, KMEM_REAP_ALL)), "free of");
+	CHECK_EQ(n.unmade, unmade + 1);
+	destroy(c);
+}
+
 TEST("slab: a constructor that fails is a failed allocation, and a bug under MEM_WAIT")
 {
 	struct counted n = {0, 0, 100};
@@ -249,6 +324,93 @@ TEST("slab: a constructor that fails is a failed allocation, and a bug under MEM
 	give_all(c, 100);
 	kmem_cache_reap(c, KMEM_REAP_ALL);
 	CHECK_EQ(n.made, n.unmade);
+	destroy(c);
+}
+
+/* How many objects were constructed under MEM_ERROR, and under others. */
+struct flagged {
+	size_t wanted, others;
+};
+
+static int flagged_ctor(void *object, void *priv, unsigned flags)
+{
+	struct flagged *f = priv;
+
+	if (flags == MEM_ERROR)
+		f->wanted++;
+	else if (flags == MEM_ATOMIC)
+		f->others++;
+	return 0;
+}
+
+TEST("slab: only those that are wanted are constructed by the caller's flags")
+{
+	struct flagged f = {0, 0};
+	struct kmem_cache *c = kmem_cache_create("flagged", 64, 0, 0, NULL, flagged_ctor, NULL, &f);
+	size_t others;
+
+	/* From then on there is a magazine to lay up in. */
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_ERROR));
+	CHECK_EQ(f.wanted + f.others, 1);
+	for (size_t i = 0; i < 40; i++)
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ERROR)));
+	CHECK_LT(0, f.others);
+	CHECK_LE(f.wanted, stats(c).alloc_misses);
+	CHECK_LE(40, f.wanted + f.others);
+	others = f.others;
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held + 40, MANY - 40, MEM_ERROR), MANY - 40);
+	CHECK_EQ(f.others, others);
+	CHECK_LE(MANY, f.wanted + f.others);
+	give_all(c, MANY);
+	destroy(c);
+}
+
+TEST("slab: a soft reap leaves the magazines that were needed since the last one")
+{
+	struct kmem_cache *c = make(64);
+	uint64_t all, least;
+
+	take_all(c, MANY);
+	give_all(c, MANY);
+	all = stats(c).depot_full;
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, all);
+	take_all(c, MANY / 2);
+	least = stats(c).depot_full;
+	CHECK(0 < least && least < all);
+	give_all(c, MANY / 2);
+	CHECK_EQ(stats(c).depot_full, all);
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, all - least);
+	kmem_cache_reap(c, KMEM_REAP_IDLE);
+	CHECK_EQ(stats(c).depot_full, 0);
+	destroy(c);
+}
+
+/* Of two slabs one keeps a single object, the other all but one. */
+TEST("slab: objects come from the fullest slab, so that others become empty")
+{
+	struct kmem_cache *c = make(256);
+	size_t each = stats(c).slab_objects;
+	struct kmem_object where;
+	uintptr_t fuller;
+
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held, 2 * each, MEM_ATOMIC), 2 * each);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 2);
+	CHECK(kmem_cache_find(c, (uintptr_t)held[0], &where));
+	fuller = where.slab;
+	kmem_cache_free(c, held[0]);
+	kmem_cache_free_bulk(c, held + each, each - 1);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 2);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, held, 1, MEM_ATOMIC), 1);
+	CHECK(kmem_cache_find(c, (uintptr_t)held[0], &where));
+	CHECK_EQ(where.slab, fuller);
+	kmem_cache_free(c, held[2 * each - 1]);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats(c).slabs, 1);
+	kmem_cache_free_bulk(c, held, each);
 	destroy(c);
 }
 
@@ -300,6 +462,23 @@ TEST("slab: a reserve is kept through a hard reap")
 	kmem_cache_reap(c, KMEM_REAP_ALL);
 	CHECK_EQ(stats(c).slabs, 0);
 	destroy(c);
+}
+
+TEST("slab: a reserve that can't be had leaves the source what it had")
+{
+	const size_t size = 64 * PORT_PAGE_SIZE;
+	void *memory = arena_alloc(kpages_arena, size, MEM_WAIT);
+	struct arena *a = arena_create("small", memory, size, PORT_PAGE_SIZE, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 256, 0, 0, a, NULL, NULL, NULL);
+
+	CHECK_EQ(kmem_cache_reserve(c, SIZE_MAX, MEM_ATOMIC), -ENOMEM);
+	CHECK_LE(size / 2, arena_amt_free(a));
+	CHECK_EQ(kmem_cache_reserve(c, 100, MEM_ATOMIC), 0);
+	CHECK_EQ(kmem_cache_reserve(c, SIZE_MAX, MEM_ERROR), -ENOMEM);
+	CHECK_LE(size / 2, arena_amt_free(a));
+	destroy(c);
+	CHECK_EQ(arena_destroy(a), 0);
+	arena_free(kpages_arena, memory, size);
 }
 
 static size_t asked;
@@ -371,6 +550,8 @@ TEST("slab: an address is found in its cache, slab and object")
 	CHECK(kmem_cache_find(c, (uintptr_t)p + 99, &where));
 	CHECK_EQ(where.object, (uintptr_t)p);
 	CHECK(!where.is_free);
+	CHECK(kmem_cache_find(c, where.slab + stats(c).slab_size - 1, &where));
+	CHECK_EQ(where.object, 0);
 	CHECK(!kmem_cache_find(c, (uintptr_t)&where, &where));
 	kmem_cache_free(c, p);
 	destroy(c);
@@ -430,6 +611,86 @@ TEST("slab: whichever span of the source fails, nothing is lost")
 		destroy(c);
 	}
 	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("slab: a slab of memory wastes a sixteenth at most")
+{
+	for (size_t size = 8; size <= 20000; size += size / 3 + 5) {
+		struct kmem_cache *c = make(size);
+		struct kmem_cache_stats s = stats(c);
+
+		CHECK_LE((s.slab_size - s.slab_objects * s.stride) * 16, s.slab_size);
+		CHECK_EQ(s.stride, (size + 7) / 8 * 8);
+		destroy(c);
+	}
+}
+
+/* What it hands out is no RAM, though what it takes is. */
+#define ELSEWHERE ((uintptr_t)1 << 45)
+
+static void *alloc_elsewhere(struct arena *source, size_t size, unsigned flags)
+{
+	void *p = arena_alloc(source, size, flags);
+
+	return p ? (void *)((uintptr_t)p ^ ELSEWHERE) : NULL;
+}
+
+static void free_elsewhere(struct arena *source, void *p, size_t size)
+{
+	arena_free(source, (void *)((uintptr_t)p ^ ELSEWHERE), size);
+}
+
+TEST("slab: objects of a source that translates are no RAM, and found all the same")
+{
+	struct arena *a = arena_create("elsewhere", NULL, 0, PORT_PAGE_SIZE, alloc_elsewhere, free_elsewhere,
+		kpages_arena, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 512, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	struct kmem_object where;
+
+	CHECK(!stats(c).is_frames);
+	take_all(c, MANY);
+	for (size_t i = 0; i < MANY; i++) {
+		CHECK(kmem_cache_find(c, (uintptr_t)held[i] + 511, &where));
+		CHECK_EQ(where.object, (uintptr_t)held[i]);
+	}
+	give_all(c, MANY);
+	destroy(c);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+TEST("slab: memory of another base arena serves, wherever it lies")
+{
+	static char memory[64 * PORT_PAGE_SIZE] __attribute__((aligned(PORT_PAGE_SIZE)));
+	struct arena *a = arena_create_base("apart", memory, sizeof(memory));
+	struct kmem_cache *c = kmem_cache_create("test", 256, 0, 0, a, NULL, NULL, NULL);
+	struct kmem_object where;
+
+	for (size_t i = 0; i < 200; i++) {
+		CHECK((held[i] = kmem_cache_alloc(c, MEM_ATOMIC)));
+		CHECK(kmem_cache_find(c, (uintptr_t)held[i], &where));
+	}
+	give_all(c, 200);
+	destroy(c);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* One slab more and the table takes its first page. */
+TEST("slab: a table that would grow for a slab that can't be had takes nothing")
+{
+	struct arena *ids = arena_create("ids", (void *)64, 64 * 63, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test", 1, 0, 0, ids, NULL, NULL, NULL);
+	static void *objects[64 * 63];
+	size_t before;
+
+	CHECK_EQ(stats(c).slab_size, 64);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, ARRAY_SIZE(objects), MEM_ATOMIC), ARRAY_SIZE(objects));
+	CHECK_EQ(stats(c).hash_buckets, 64);
+	before = arena_amt_free(base_arena);
+	CHECK_EQ((uintptr_t)kmem_cache_alloc(c, MEM_ATOMIC), 0);
+	CHECK_EQ(arena_amt_free(base_arena), before);
+	kmem_cache_free_bulk(c, objects, ARRAY_SIZE(objects));
+	destroy(c);
+	CHECK_EQ(arena_destroy(ids), 0);
 }
 
 TEST("slab: memory that runs out is a NULL, and all of it comes back")
@@ -566,6 +827,30 @@ TEST("qcache: small sizes come from caches, and an arena in use refuses to end w
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* How many caches draw slabs from the arena. */
+static size_t caches_of(const struct arena *a)
+{
+	size_t n = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		n += stats(c).source == a;
+	return n;
+}
+
+TEST("qcache: an arena of whose caches one is looked at keeps them all")
+{
+	struct arena *a = arena_create("seen", (void *)1, 1000, 1, NULL, NULL, NULL, 4, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_next(NULL);
+
+	while (strcmp(stats(c).name, "seen-3") != 0)
+		c = kmem_cache_next(c);
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	kmem_cache_unpin(c);
+	CHECK_EQ(caches_of(a), 4);
+	arena_free(a, arena_alloc(a, 2, MEM_WAIT), 2);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 TEST("qcache: when no slab can be had the arena serves by itself, and takes it back")
 {
 	struct arena *a = arena_create("tight", (void *)100, 50, 1, NULL, NULL, NULL, 2, MEM_WAIT);
@@ -625,6 +910,21 @@ TEST("slab: a front serves a size from the cache of as many quanta, whatever the
 			check_fronted(a, quantum, (n - 1) * quantum + 1);
 			check_fronted(a, quantum, n * quantum - quantum / 2);
 		}
+		CHECK_EQ(arena_destroy(a), 0);
+	}
+}
+
+TEST("slab: an arena of more small sizes than there is memory for their caches goes without")
+{
+	static const unsigned shifts[] = {24, 32, 40, 56, 58, 60, 61, 62, 63};
+
+	for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
+		struct arena *a = arena_create("many", (void *)1, 1000, 1, NULL, NULL, NULL,
+			(size_t)1 << shifts[i], MEM_WAIT);
+		void *p = arena_alloc(a, 3, MEM_WAIT);
+
+		arena_free(a, p, 3);
+		CHECK_EQ(arena_amt_free(a), 1000);
 		CHECK_EQ(arena_destroy(a), 0);
 	}
 }

@@ -7,6 +7,7 @@
 
 #include "alarm.h"
 #include "kthread.h"
+#include "machine.h"
 #include "port.h"
 #include "test.h"
 #include "threads.h"
@@ -206,7 +207,8 @@ TEST("semaphore: who wants much comes first if first, and none behind overtakes"
 	sleep_until_asleep(&b.s.queue, 3);
 	sem_up(&b.s, 4);
 	CHECK(!sem_trydown(&b.s, 1));
-	kthread_usleep(1000);
+	CHECK(!sem_down_timeout(&b.s, 1, 0));
+	CHECK(!sem_down_timeout(&b.s, 1, in_ms(1)));
 	CHECK_EQ(sem_count(&b.s), 4);
 	for (int i = 0; i < 3; i++)
 		CHECK(!__atomic_load_n(&b.served[i], __ATOMIC_ACQUIRE));
@@ -464,6 +466,70 @@ TEST("rendez: a condition that holds needs no wake-up, one that doesn't ends at 
 	rendez_sleep(&d.rendez, has_stepped, &d);
 	CHECK(rendez_sleep_timeout(&d.rendez, has_stepped, &d, 0));
 	CHECK_EQ(d.looks, 2);
+}
+
+static bool wakes_itself(void *arg)
+{
+	rendez_wakeup(arg);
+	return true;
+}
+
+/* As an interrupt of boot may in the middle of its look. */
+TEST("rendez: a wake-up that meets boot, which need not sleep, is harmless")
+{
+	struct rendez r = RENDEZ_INIT(r);
+	port_irq_t irq = port_irq_save();
+	struct ktask *self = ktask_self();
+	bool held;
+
+	machine_set_current(NULL);
+	port_irq_restore(irq);
+	held = rendez_sleep_timeout(&r, wakes_itself, &r, 0);
+	irq = port_irq_save();
+	machine_set_current(self);
+	port_irq_restore(irq);
+	CHECK(held);
+	CHECK(!rendez_wakeup(&r));
+}
+
+static bool has_looked(void *arg)
+{
+	return (*(size_t *)arg)++ > 0;
+}
+
+TEST("rendez: a condition that holds at the deadline is seen, though nobody woke")
+{
+	struct rendez r = RENDEZ_INIT(r);
+	size_t looks = 0;
+
+	CHECK(rendez_sleep_timeout(&r, has_looked, &looks, in_ms(1)));
+	looks = 0;
+	CHECK(rendez_sleep_timeout(&r, has_looked, &looks, 0));
+}
+
+struct late {
+	struct rendez rendez;
+	bool holds;
+};
+
+/* False, and true as soon as it has been looked at, which is told of. */
+static bool holds_later(void *arg)
+{
+	struct late *l = arg;
+	bool held = l->holds;
+
+	l->holds = true;
+	rendez_wakeup(&l->rendez);
+	return held;
+}
+
+TEST("rendez: a wake-up right after the look is not missed")
+{
+	struct late l = {.rendez = RENDEZ_INIT(l.rendez)};
+	uint64_t before = port_ns();
+
+	CHECK(rendez_sleep_timeout(&l.rendez, holds_later, &l, in_ms(10000)));
+	CHECK_LT(port_ns() - before, 5000 * (uint64_t)MS);
 }
 
 struct ball {

@@ -4,10 +4,12 @@
  * cache, one object's or many objects', takes it home and goes on.
  */
 #include "../core.h"
+#include "kmalloc.h"
 #include "port.h"
 #include "slab.h"
 #include "test.h"
 
+#include "../../../tests/unit/threads.h"
 #include "../apic.h"
 #include "../trap.h"
 
@@ -28,12 +30,12 @@ static void free_some(void)
 	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
 }
 
-static void nmi_to_myself(void)
+static void nmi_to_myself(void (*hook)(void))
 {
 	port_irq_t irq = port_irq_save();
 
 	__atomic_store_n(&has_come, false, __ATOMIC_RELAXED);
-	trap_nmi_hook = free_some;
+	trap_nmi_hook = hook;
 	apic_send_nmi(cores[port_core_id()]->apic);
 	port_irq_restore(irq);
 	while (!__atomic_load_n(&has_come, __ATOMIC_ACQUIRE))
@@ -57,7 +59,7 @@ static void begin(void)
 	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, OBJECTS, MEM_WAIT), OBJECTS);
 	for (size_t i = 0; i < BEFORE; i++)
 		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
-	nmi_to_myself();
+	nmi_to_myself(free_some);
 }
 
 static void end(void)
@@ -106,4 +108,82 @@ TEST("slab: what an NMI freed goes home with the next allocation of many")
 	kmem_cache_free_bulk(cache, more, BULK);
 	free_rest();
 	end();
+}
+
+/* One core frees its last objects in an NMI and uses no cache any more; what another one then does
+ * with the cache finds all of them at home. */
+static bool is_free, is_over;
+
+static void free_last(void)
+{
+	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects + REST, IN_NMI + BEFORE, MEM_WAIT), IN_NMI + BEFORE);
+	for (size_t i = 0; i < BEFORE; i++)
+		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
+	nmi_to_myself(free_some);
+	CHECK_EQ(live(), 0);
+	__atomic_store_n(&is_free, true, __ATOMIC_RELEASE);
+	threads_await(&is_over);
+}
+
+static void end_destroyed(void)
+{
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+}
+
+static void end_reaped(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_reap(cache, KMEM_REAP_ALL);
+	kmem_cache_get_stats(cache, &s);
+	CHECK_EQ(s.out, 0);
+	end();
+}
+
+static void free_or_end(unsigned i, void *how)
+{
+	if (i == 1) {
+		free_last();
+		return;
+	}
+	threads_await(&is_free);
+	((void (*)(void))how)();
+	__atomic_store_n(&is_over, true, __ATOMIC_RELEASE);
+}
+
+static void end_elsewhere(void (*how)(void))
+{
+	is_free = is_over = false;
+	threads_run(THREADS_PINNED, 2, free_or_end, (void *)how);
+}
+
+TEST("slab: what an NMI freed on one core keeps no cache from its end on another")
+{
+	end_elsewhere(end_destroyed);
+}
+
+TEST("slab: what an NMI freed on one core goes home with a hard reap on another")
+{
+	end_elsewhere(end_reaped);
+}
+
+static void *small, *large;
+
+static void take_both(void)
+{
+	small = kmalloc(PORT_PAGE_SIZE, MEM_ATOMIC);
+	large = kmalloc(PORT_PAGE_SIZE + 1, MEM_ATOMIC);
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+}
+
+/* Where the interrupted code may be changing the page frame table. */
+TEST("kmalloc: in an NMI what takes pages of its own is NULL, though this core has some laid up")
+{
+	kfree(kmalloc(PORT_PAGE_SIZE, MEM_WAIT));
+	kfree(kmalloc(PORT_PAGE_SIZE + 1, MEM_WAIT));
+	nmi_to_myself(take_both);
+	CHECK(small);
+	CHECK_EQ((uintptr_t)large, 0);
+	kfree(small);
 }
