@@ -329,7 +329,9 @@ void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, 
  * in bounded steps; no lock held.  Context: thread, or reclaim. */
 bool arena_index_build(struct arena *a);
 void arena_index_drop(struct arena *a);
-/* Builds those that atomic requests missed in a's sources; returns whether there was one. */
+/* Builds those that atomic requests missed in a and its sources; returns whether there was one.  And
+ * in its sources alone. */
+bool arena_indexes_build(struct arena *a);
 bool arena_sources_build(struct arena *a);
 /* One bounded step to give the index the nodes it is short of, or take those it has too many. */
 void arena_index_care(struct arena *a);

@@ -148,8 +148,8 @@ struct kmem_cache {
 #define SLAB_STEP 32
 
 /* Fills objects[0 .. n) from slabs there are, or else from one new slab; returns how many, 0 on
- * shortage. */
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n);
+ * shortage.  Never sleeps for one: `flags` say whether it may build the indexes of its sources. */
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags);
 /* The same from slabs there are alone; interrupts may be off. */
 size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n);
 /* Takes objects[0 .. n) back, through the destructor if they were constructed.  Panics on what
@@ -162,7 +162,7 @@ size_t slab_shed(struct kmem_cache *c, bool all);
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
 /* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
  * being kept. */
-bool slab_reserve(struct kmem_cache *c, size_t n);
+bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);
 /* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
 struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 

@@ -166,14 +166,26 @@ void arena_index_drop(struct arena *a)
 	} while (more);
 }
 
-bool arena_sources_build(struct arena *a)
+static bool has_source(const struct arena *a)
+{
+	return a->source && a->source != a;
+}
+
+bool arena_indexes_build(struct arena *a)
 {
 	bool built = false;
 
-	for (; a->source && a->source != a; a = a->source)
-		if (__atomic_load_n(&a->source->store.index.wanted, __ATOMIC_RELAXED))
-			built |= arena_index_build(a->source);
-	return built;
+	for (;; a = a->source) {
+		if (__atomic_load_n(&a->store.index.wanted, __ATOMIC_RELAXED))
+			built |= arena_index_build(a);
+		if (!has_source(a))
+			return built;
+	}
+}
+
+bool arena_sources_build(struct arena *a)
+{
+	return has_source(a) && arena_indexes_build(a->source);
 }
 
 /* Searches */

@@ -329,7 +329,7 @@ static size_t construct(
 static size_t take_constructed(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {
-	return construct(c, objects, slab_take(c, objects, n), wanted, flags, caller);
+	return construct(c, objects, slab_take(c, objects, n, flags), wanted, flags, caller);
 }
 
 /* Objects that are worth taking at a time: no more than fit into a magazine. */

@@ -141,11 +141,16 @@ static size_t pages_of(const struct kmem_cache *c)
 	return c->slab_size / PORT_PAGE_SIZE;
 }
 
-/* Whoever waits does so in slab_wait.c, not here. */
-static void *source_alloc(struct kmem_cache *c)
+/* Whoever waits does so in slab_wait.c, not here; but who may builds the indexes it takes. */
+static void *source_alloc(struct kmem_cache *c, unsigned flags)
 {
-	return c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
-				       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
+	void *base;
+
+	do
+		base = c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
+					       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
+	while (!base && !(flags & MEM_ATOMIC) && arena_indexes_build(c->source));
+	return base;
 }
 
 static void source_free(struct kmem_cache *c, uintptr_t base)
@@ -197,14 +202,14 @@ static uintptr_t entry_of(const struct kmem_cache *c, const struct slab *s)
 }
 
 /* A new slab that nobody knows, or NULL.  No lock held. */
-static struct slab *slab_make(struct kmem_cache *c)
+static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 {
 	struct slab *s = c->is_inside ? NULL : header_alloc(c);
 	uintptr_t base;
 
 	if (!s && !c->is_inside)
 		return NULL;
-	base = (uintptr_t)source_alloc(c);
+	base = (uintptr_t)source_alloc(c, flags);
 	if (base && c->is_inside)
 		s = header_inside(c, base);
 	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), MEM_ATOMIC))) {
@@ -339,10 +344,10 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 }
 
 /* Those of a new slab, before anybody else sees it: nothing to try again. */
-static size_t take_grown(struct kmem_cache *c, void **objects, size_t n)
+static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
 	struct slab_memory memory = memory_prepare(c);
-	struct slab *s = slab_make(c);
+	struct slab *s = slab_make(c, flags);
 	size_t taken = 0;
 
 	if (s) {
@@ -360,11 +365,11 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n)
 	return s ? taken + (n == 0) : 0;
 }
 
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n)
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
 	size_t taken = slab_take_held(c, objects, n);
 
-	return taken ? taken : take_grown(c, objects, n);
+	return taken ? taken : take_grown(c, objects, n, flags);
 }
 
 /* Reserves n objects, or as many as there are slabs for; whether that is all. */
@@ -378,10 +383,10 @@ static bool reserve_have(struct kmem_cache *c, size_t n)
 	return have >= n;
 }
 
-bool slab_reserve(struct kmem_cache *c, size_t n)
+bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
 	while (!reserve_have(c, n))
-		if (!take_grown(c, NULL, 0))
+		if (!take_grown(c, NULL, 0, flags))
 			return false;
 	return true;
 }
@@ -659,7 +664,7 @@ void *slab_meta_alloc(struct kmem_cache *c)
 {
 	void *object;
 
-	return slab_take(c, &object, 1) ? object : NULL;
+	return slab_take(c, &object, 1, MEM_ATOMIC) ? object : NULL;
 }
 
 void slab_meta_free(struct kmem_cache *c, void *object)

@@ -252,18 +252,19 @@ void slab_init(void)
 struct reserve_wish {
 	struct kmem_cache *cache;
 	size_t objects;
+	unsigned flags;
 };
 
 static bool reserve_serve(void *arg)
 {
 	struct reserve_wish *w = arg;
 
-	return slab_reserve(w->cache, w->objects);
+	return slab_reserve(w->cache, w->objects, w->flags);
 }
 
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
-	struct reserve_wish w = {c, n};
+	struct reserve_wish w = {c, n, flags};
 	bool served;
 
 	kmem_check_flags(c, flags, __builtin_return_address(0));
@@ -274,7 +275,7 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 	}
 	if (served)
 		return 0;
-	slab_reserve(c, 0);
+	slab_reserve(c, 0, MEM_ATOMIC);
 	slab_shed(c, false);
 	return -ENOMEM;
 }
