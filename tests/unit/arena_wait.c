@@ -7,6 +7,7 @@
 #include "port.h"
 #include "slab.h"
 #include "test.h"
+#include "threads.h"
 
 #define MS 1000000ull /* nanoseconds */
 
@@ -26,12 +27,6 @@ static struct arena_stats stats(struct arena *a)
 
 	arena_get_stats(a, &s);
 	return s;
-}
-
-static void wait_until_waiting(struct arena *a, size_t n)
-{
-	while (stats(a).waiting != n)
-		kthread_usleep(100);
 }
 
 static void destroy(struct arena *a)
@@ -72,7 +67,7 @@ static void sleeper_start(struct sleeper *s, struct arena *a, size_t size, size_
 	*s = (struct sleeper){.arena = a, .size = size};
 	s->task = ktask("sleeper", sleeper_run, s);
 	CHECK(s->task != NULL);
-	wait_until_waiting(a, waiting);
+	threads_await_waiting(a, waiting);
 }
 
 static void sleeper_end(struct sleeper *s)
@@ -161,14 +156,14 @@ TEST("wait: who was passed over 64 times is the next")
 		sleeper_start(&small[i], a, 1, i + 2);
 	for (; served < 64; served++) {
 		arena_free(a, (void *)(uintptr_t)(2 * served + 1), 1);
-		wait_until_waiting(a, CROWD - served);
+		threads_await_waiting(a, CROWD - served);
 	}
 	CHECK_EQ(turn_of(&big), 0);
 	arena_free(a, (void *)129, 1);
 	kthread_usleep(2000);
 	CHECK_EQ(stats(a).waiting, CROWD - 64 + 1);
 	arena_free(a, (void *)130, 1);
-	wait_until_waiting(a, CROWD - 64);
+	threads_await_waiting(a, CROWD - 64);
 	CHECK_EQ(turn_of(&big), 65);
 	for (; served < CROWD; served++)
 		arena_free(a, (void *)(uintptr_t)(2 * served + 3), 1);
@@ -478,7 +473,7 @@ TEST("wait: an object that is freed serves who waits for one, and so does a free
 		n++;
 	CHECK_LT(0, n);
 	s.task = ktask("sleeper", object_sleeper_run, &s);
-	wait_until_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	kmem_cache_free(c, objects[--n]);
 	ktask_join(s.task);
 	CHECK_NE((uintptr_t)s.got, 0);
@@ -489,7 +484,7 @@ TEST("wait: an object that is freed serves who waits for one, and so does a free
 	objects[0] = arena_alloc(a, slab, MEM_ATOMIC);
 	s.got = NULL;
 	s.task = ktask("sleeper", object_sleeper_run, &s);
-	wait_until_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	arena_free(a, objects[0], slab);
 	ktask_join(s.task);
 	CHECK_NE((uintptr_t)s.got, 0);

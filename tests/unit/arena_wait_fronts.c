@@ -12,22 +12,6 @@
 #define PAGE PORT_PAGE_SIZE
 #define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
 
-static size_t waiting(struct arena *a)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	return s.waiting;
-}
-
-static void await_waiting(struct arena *a, size_t n)
-{
-	uint64_t end = port_ns() + PATIENCE;
-
-	while (waiting(a) != n && port_ns() < end)
-		kthread_usleep(100);
-}
-
 /* Integers, handed out through quantum caches of 1 and 2. */
 static struct arena *fronted(const char *name, size_t n, struct arena *source)
 {
@@ -92,7 +76,7 @@ TEST("wait: what goes back to a front's slab serves who waits for as much")
 	take_all(&all, a);
 	CHECK_EQ(all.n, 200);
 	t = ktask("sleeper", sleeper_run, &s);
-	await_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	arena_free(a, all.each[0], 1);
 	all.each[0] = all.each[--all.n];
 	served = is_served(&s);
@@ -113,7 +97,7 @@ TEST("wait: what goes back to a front's slab serves who waits in an importer")
 
 	take_all(&all, a);
 	t = ktask("sleeper", sleeper_run, &s);
-	await_waiting(b, 1);
+	threads_await_waiting(b, 1);
 	arena_free(a, all.each[0], 1);
 	all.each[0] = all.each[--all.n];
 	served = is_served(&s);
@@ -139,7 +123,7 @@ TEST("wait: a freed object serves who waits for one of its cache")
 		all.each[all.n] = p;
 	CHECK_EQ(all.n, 64);
 	t = ktask("sleeper", sleeper_run, &s);
-	await_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	kmem_cache_free(c, all.each[--all.n]);
 	served = is_served(&s);
 	while (all.n > 0)
@@ -220,8 +204,7 @@ TEST("wait: who is short of nothing but a boundary tag is served when a page of 
 	before = arena_amt_free(a);
 	CHECK_LE(4 * PIECE, before);
 	t = ktask("sleeper", piece_run, &s);
-	await_waiting(a, 1);
-	CHECK_EQ(waiting(a), 1);
+	threads_await_waiting(a, 1);
 	p = pages;
 	pages = *pages;
 	arena_free(base, p, PAGE);
@@ -276,9 +259,9 @@ static void grow_for_another(unsigned core, void *arg)
 	bool served;
 
 	task[0] = ktask_pinned("elsewhere", elsewhere_run, &other, core);
-	await_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	task[1] = ktask_pinned("sleeper", sleeper_run, &s, core);
-	await_waiting(a, 2);
+	threads_await_waiting(a, 2);
 	arena_free(a, second, 1);
 	arena_free(a, room, slab);
 	object = kmem_cache_alloc(c, MEM_ATOMIC);

@@ -37,13 +37,9 @@ static struct ktask *sleeper_start(struct sleeper *s)
 	struct ktask_plan plan = {
 		.name = "sleeper", .fn = sleeper_run, .arg = s, .core = port_core_id()};
 	struct ktask *task = ktask_create(&plan);
-	struct arena_stats stats;
 
 	CHECK(task != NULL);
-	do {
-		kthread_usleep(100);
-		arena_get_stats(s->arena, &stats);
-	} while (stats.waiting == 0);
+	threads_await_waiting(s->arena, 1);
 	return task;
 }
 

@@ -6,25 +6,12 @@
 #include "kthread.h"
 #include "port.h"
 #include "test.h"
+#include "threads.h"
 
 #define PAGE PORT_PAGE_SIZE
 #define PAGES 64
 #define PIECE 64
 #define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
-
-static size_t waiting(struct arena *a)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	return s.waiting;
-}
-
-static void await_waiting(struct arena *a, size_t n)
-{
-	while (waiting(a) != n)
-		kthread_usleep(100);
-}
 
 /* Takes up to `most` pieces of an arena of memory, chained through themselves. */
 static void **take(struct arena *a, size_t size, size_t most)
@@ -114,7 +101,7 @@ TEST("wait: tags that another arena of the base gives up serve who is short of n
 	pieces = take(a, PIECE, SIZE_MAX);
 	CHECK_LE(4 * PIECE, arena_amt_free(a));
 	request_start(&r);
-	await_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	others = give(b, others, PIECE, 200);
 	served = is_done(&r);
 	give(base, pages, PAGE, SIZE_MAX);
@@ -162,7 +149,7 @@ TEST("wait: tags that an import in vain had set aside serve who is short of noth
 	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
 		kthread_usleep(100);
 	request_start(&r);
-	await_waiting(a, 1);
+	threads_await_waiting(a, 1);
 	kthread_usleep(10000);
 	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
 	served = is_done(&r);
@@ -220,7 +207,7 @@ TEST("wait: who may wait has a span added when there are tags for it")
 	CHECK_EQ(arena_add(base, r.got, PAGE, MEM_ERROR), -ENOMEM);
 	total = arena_amt_total(base);
 	r.task = ktask("request", add_run, &r);
-	await_waiting(base, 1);
+	threads_await_waiting(base, 1);
 	give(a, pieces, PIECE, SIZE_MAX);
 	CHECK(is_done(&r));
 	ktask_join(r.task);

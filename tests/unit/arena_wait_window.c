@@ -6,6 +6,7 @@
 #include "kthread.h"
 #include "port.h"
 #include "test.h"
+#include "threads.h"
 
 #define MS 1000000ull /* nanoseconds */
 #define PATIENCE (5000 * MS)
@@ -36,14 +37,9 @@ static void *got(struct sleeper *s)
 /* Starts it and waits until it sleeps, as one of `waiting` of its arena. */
 static void start(struct sleeper *s, size_t waiting)
 {
-	struct arena_stats stats;
-
 	s->task = ktask("sleeper", sleeper_run, s);
 	CHECK(s->task != NULL);
-	do {
-		kthread_usleep(100);
-		arena_get_stats(s->arena, &stats);
-	} while (stats.waiting != waiting);
+	threads_await_waiting(s->arena, waiting);
 }
 
 static void end(struct sleeper *s, uintptr_t expected)

@@ -83,3 +83,17 @@ void threads_await(const bool *flag)
 	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE) && !test_has_failed())
 		kthread_yield();
 }
+
+#define PATIENCE 10000000000ull /* nanoseconds */
+
+void threads_await_waiting(struct arena *a, size_t n)
+{
+	uint64_t end = port_ns() + PATIENCE;
+	struct arena_stats stats;
+
+	do {
+		kthread_usleep(100);
+		arena_get_stats(a, &stats);
+	} while (stats.waiting != n && port_ns() < end);
+	CHECK_EQ(stats.waiting, n);
+}

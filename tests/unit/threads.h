@@ -28,4 +28,8 @@ void threads_join(struct threads *threads);
 /* Yields until *flag is true, or the test has failed. */
 void threads_await(const bool *flag);
 
+/* Sleeps until so many wait in the arena's queue.  If that takes ten seconds, the test has failed. */
+struct arena;
+void threads_await_waiting(struct arena *a, size_t n);
+
 #endif

@@ -134,14 +134,6 @@ static bool is_served(void)
 	return __atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE);
 }
 
-static bool is_waited(void)
-{
-	struct arena_stats s;
-
-	arena_get_stats(vaddr_arena, &s);
-	return s.waiting > 0;
-}
-
 static struct piece pieces[PIECES_MAX];
 static void *mapped[MAPPED_MAX];
 static size_t pieces_taken, maps;
@@ -166,8 +158,7 @@ static struct ktask *addresses_run_out(void **pages)
 		maps++;
 	CHECK_LT(maps, MAPPED_MAX);
 	__atomic_store_n(&sleeper.goes, true, __ATOMIC_RELEASE);
-	while (!is_waited())
-		kthread_usleep(100);
+	threads_await_waiting(vaddr_arena, 1);
 	return task;
 }
 
