@@ -114,6 +114,14 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	}
 }
 
+/* More may have come back than were handed out: to a quantum cache, or while the cores were read. */
+static uint64_t live_in(const struct kmem_cache_stats *s)
+{
+	uint64_t handed_out = s->allocs - s->failures;
+
+	return handed_out > s->frees ? handed_out - s->frees : 0;
+}
+
 static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -138,7 +146,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->magazine_size = c->cores ? MAGAZINE_ROUNDS(c->magazine_class) : 0;
 	add_cores(c, s);
 	/* The module's own caches have no magazines: what is out is live. */
-	s->live = c->cores ? s->allocs - s->failures - s->frees : s->out;
+	s->live = c->cores ? live_in(s) : s->out;
 	s->total = c->slabs * c->slab_size;
 	s->used = s->live * c->stride;
 }

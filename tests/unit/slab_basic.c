@@ -853,6 +853,17 @@ TEST("qcache: an arena of whose caches one is looked at keeps them all")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+/* Live objects of the cache of that name. */
+static uint64_t live_of(const char *name)
+{
+	uint64_t live = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		if (strcmp(stats(c).name, name) == 0)
+			live += stats(c).live;
+	return live;
+}
+
 TEST("qcache: when no slab can be had the arena serves by itself, and takes it back")
 {
 	struct arena *a = arena_create("tight", (void *)100, 50, 1, NULL, NULL, NULL, 2, MEM_WAIT);
@@ -867,18 +878,8 @@ TEST("qcache: when no slab can be had the arena serves by itself, and takes it b
 	CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC), 0);
 	for (int i = 0; i < 50; i++)
 		arena_free(a, (void *)id[i], 1);
+	CHECK_EQ(live_of("tight-1"), 0);
 	CHECK_EQ(arena_destroy(a), 0);
-}
-
-/* Live objects of the cache of that name. */
-static uint64_t live_of(const char *name)
-{
-	uint64_t live = 0;
-
-	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
-		if (strcmp(stats(c).name, name) == 0)
-			live += stats(c).live;
-	return live;
 }
 
 static void check_fronted(struct arena *a, size_t quantum, size_t size)
