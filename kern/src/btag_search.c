@@ -30,24 +30,35 @@ static inline void round_outward(uintptr_t *start, uintptr_t *last, size_t q)
 	*last += (q - 1) - *last % q;
 }
 
-/* A segment is whole quanta, and, where clip quanta are given, what was found lies in the whole
- * clip quanta within it: rounding outward stays within. */
-bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
-	uintptr_t lo, struct btag_place *place)
+/* Where segment f serves: its lowest place at or above `lo`. */
+static inline bool place_at(
+	const struct btag_request *rq, const struct btag *f, uintptr_t lo, uintptr_t *at)
 {
-	uintptr_t first, last;
+	return btag_triple_place(&rq->triple, f->start, btag_last(f), lo > rq->lo ? lo : rq->lo, rq->hi,
+		rq->size, at);
+}
 
-	if (!btag_triple_place(&rq->triple, f->start, btag_last(f), lo > rq->lo ? lo : rq->lo, rq->hi,
-		    rq->size, &place->at))
-		return false;
-	first = place->at;
-	last = first + (rq->size - 1);
+/* Fills in the whole quanta around it.  A segment is whole quanta, and, where clip quanta are given,
+ * what was found lies in the whole clip quanta within it: rounding outward stays within. */
+static void place_fill(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	uintptr_t first = place->at, last = first + (rq->size - 1);
+
 	for (int i = 0; i < BTAG_CLIPS && rq->triple.clip[i]; i++)
 		round_outward(&first, &last, rq->triple.clip[i]);
 	round_outward(&first, &last, s->quantum);
-	place->f = f;
 	place->start = first;
 	place->size = last - first + 1;
+}
+
+bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
+	uintptr_t lo, struct btag_place *place)
+{
+	if (!place_at(rq, f, lo, &place->at))
+		return false;
+	place->f = f;
+	place_fill(s, rq, place);
 	return true;
 }
 
@@ -68,15 +79,23 @@ static bool better(const struct btag_request *rq, const struct btag_place *a, co
 }
 
 /* The best place in segment f: for next fit, the lowest behind the cursor, else the lowest. */
-static bool place_best(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
-	struct btag_place *place)
+static bool place_best(const struct btag_request *rq, const struct btag *f, uintptr_t *at)
 {
 	const struct btag_cursor *c = rq->cursor;
 
 	if (rq->fit == BTAG_FIT_NEXT && c->begun && btag_last(f) > c->last &&
-		btag_place_in(s, rq, f, c->last + 1, place))
+		place_at(rq, f, c->last + 1, at))
 		return true;
-	return btag_place_in(s, rq, f, 0, place);
+	return place_at(rq, f, 0, at);
+}
+
+static enum btag_verdict look_end(const struct btag_store *s, const struct btag_request *rq,
+	struct btag_place *best, bool found, enum btag_verdict otherwise)
+{
+	if (!found)
+		return otherwise;
+	place_fill(s, rq, best);
+	return BTAG_FOUND;
 }
 
 /* Looks at all that are large enough; the best one is that of all, if there were not too many. */
@@ -94,17 +113,17 @@ static enum btag_verdict look_in_bins(const struct btag_store *s, const struct b
 		b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
 			if (*left == 0)
-				return found && rq->fit == BTAG_FIT_ANY ? BTAG_FOUND :
-									  BTAG_WANTS_INDEX;
+				return look_end(s, rq, best, found && rq->fit == BTAG_FIT_ANY, BTAG_WANTS_INDEX);
 			--*left;
-			if (!place_best(s, rq, f, &place))
+			place.f = f;
+			if (!place_best(rq, f, &place.at))
 				continue;
 			if (!found || better(rq, &place, best))
 				*best = place;
 			found = true;
 		}
 	}
-	return found ? BTAG_FOUND : BTAG_NOTHING;
+	return look_end(s, rq, best, found, BTAG_NOTHING);
 }
 
 /* Along the list from the tag at or before `lo`, to the end of the window. */
