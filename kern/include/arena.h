@@ -175,7 +175,7 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  * triple; it keeps the BTAG_TRIPLES last used.  The first call that needs the index builds it, and
  * the first with a triple adds that, linear in segments, in bounded steps with the lock dropped
  * between.  Before the index stands, a MEM_ATOMIC call that can't do without looks at BTAG_LOOKS
- * segments, and may return NULL.  Returns NULL on shortage, by flag; at once if no address can
+ * segments, or BTAG_LOOKS_DEAR (btag_looks()), and may return NULL.  Returns NULL on shortage, by flag; at once if no address can
  * satisfy the constraints.  Panics as arena_alloc() does; on align or nocross that is no power of
  * two, phase >= align, nocross < size, minaddr > maxaddr; and with MEM_WAIT on constraints that no
  * address satisfies.
@@ -267,8 +267,8 @@ struct arena_stats {
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at, under one hold
-	 * of the lock: BTAG_LOOKS (btag.h) without an index, a small multiple of their logarithm
-	 * with it; 64 segments of any kind where there is no memory for one. */
+	 * of the lock: BTAG_LOOKS (btag.h) at most without an index, a small multiple of their logarithm
+	 * with it; as many segments of any kind where there is no memory for one. */
 	uint64_t search_looks_max;
 	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is
 	 * all that searches, walks, builds, changes an index or gives back, in short steps; a free

@@ -176,8 +176,9 @@ size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
 #define BTAG_BUILD_STEP 3
 #define BTAG_BUILD_WALK 64
 #define BTAG_DROP_STEP 16
-/* Segments looked at where there is no index. */
+/* Segments looked at in one hold where there is no index; and where each takes longer. */
 #define BTAG_LOOKS 32
+#define BTAG_LOOKS_DEAR 12
 
 struct btag_kept {
 	struct btag_triple triple;
@@ -365,6 +366,9 @@ bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, st
  * first BTAG_LOOKS in the bin of the request's size.  Constant. */
 bool btag_fit_exact(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* How many segments may be looked at for it in one hold of a lock: BTAG_LOOKS, or BTAG_LOOKS_DEAR with
+ * clip quanta, or a step under nocross that is no power of two. */
+int btag_looks(const struct btag_triple *t);
 /* Whether the triple asks for nothing beyond what every segment of the store gives. */
 bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t);
 

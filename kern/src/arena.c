@@ -69,7 +69,7 @@
  *     move within a segment.  What it finds can't fail.
  *  3. Else, if the index stands: the triple is added to it, a few segments for each hold, and then
  *     1 applies.
- *  4. Else BTAG_LOOKS segments are looked at, which settles it in a small arena.
+ *  4. Else BTAG_LOOKS segments at most are looked at, which settles it in a small arena.
  *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC
  *     request doesn't do that: it pokes and fails, though something may serve.  If there is no
  *     memory for an index, the segments are walked over, a few a hold (arena_steps.c).

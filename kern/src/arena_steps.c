@@ -3,7 +3,7 @@
  * Serving when memory has run out: no node can be had for an index, or no boundary tag to cut a
  * segment.
  *
- * What an arena holds is still handed out.  A walk over its segments looks at STEP of them for each
+ * What an arena holds is still handed out.  A walk over its segments looks at a few of them for each
  * hold of the lock, its place kept by a cursor, and takes the first that serves and can be cut with
  * the tags in hand, for which the last ones of the supply were fetched, in the order of the request:
  * from the window's beginning, for next fit from the cursor on and then from the beginning.  A best
@@ -15,7 +15,6 @@
  */
 #include "arena_impl.h"
 
-#define STEP 64
 #define ROUNDS 4
 #define TAGS 2 /* to cut a place out of the middle of a segment */
 
@@ -65,10 +64,10 @@ static bool walk_look(struct arena *a, struct walk *w, struct btag *f)
 static enum walked walk_step(struct arena *a, struct walk *w, struct btag_cursor *c)
 {
 	port_irq_t irq = arena_lock(a);
+	size_t looks = 0, most = (size_t)btag_looks(&w->rq->triple);
 	enum walked walked = WALK_ON;
-	size_t looks = 0;
 
-	for (; looks < STEP && walked == WALK_ON; looks++) {
+	for (; looks < most && walked == WALK_ON; looks++) {
 		uintptr_t start;
 		struct btag *t = btag_cursor_next(&a->store, c, &start);
 

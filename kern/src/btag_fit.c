@@ -49,7 +49,7 @@ bool btag_fit_exact(
 	size_t size = btag_round_up(s, rq->size);
 	struct btag *f = size ? s->bins[btag_bin(s, size)] : NULL;
 
-	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--) {
+	for (int left = btag_looks(&rq->triple); f && left > 0; f = f->bin_next, left--) {
 		s->looks++;
 		if (f->size == size && btag_place_in(s, rq, f, 0, place) && place->size == size)
 			return true;

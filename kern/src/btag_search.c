@@ -2,7 +2,7 @@
 /*
  * Searches for requests that an instant fit can't serve.
  *
- * With an index they are logarithmic (btag_index.c).  Without one they look at BTAG_LOOKS segments
+ * With an index they are logarithmic (btag_index.c).  Without one they look at btag_looks() segments
  * at most, and answer only what these tell for sure: most arenas that are asked are small, and
  * never come to need an index.  Two ways to look: at whatever is large enough, bin by bin; or along
  * the list, from where the window or the cursor stands.
@@ -169,9 +169,11 @@ static enum btag_verdict look(const struct btag_store *s, const struct btag_requ
 {
 	bool windowed = rq->lo > 0 || rq->hi < UINTPTR_MAX;
 
-	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_NEXT)
+	bool many = s->segments_free > (size_t)*left;
+
+	if (many && rq->fit == BTAG_FIT_NEXT)
 		return look_next(s, rq, left, place);
-	if (s->segments_free > BTAG_LOOKS && rq->fit == BTAG_FIT_LOWEST && windowed)
+	if (many && rq->fit == BTAG_FIT_LOWEST && windowed)
 		return look_along(s, rq, list_from(s, rq->lo), rq->lo, left, place);
 	return look_in_bins(s, rq, left, place);
 }
@@ -195,7 +197,7 @@ enum btag_verdict btag_search(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	enum btag_verdict v = s->index.stands ? btag_index_search(s, rq, place) : BTAG_WANTS_INDEX;
-	int left = BTAG_LOOKS;
+	int most = btag_looks(&rq->triple), left = most;
 
 	if (v == BTAG_FOUND || v == BTAG_NOTHING)
 		return v;
@@ -204,6 +206,6 @@ enum btag_verdict btag_search(
 	if (s->index.stands)
 		return v;
 	v = look(s, rq, &left, place);
-	s->looks += (size_t)(BTAG_LOOKS - left);
+	s->looks += (size_t)(most - left);
 	return v;
 }

@@ -80,6 +80,13 @@ bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *
 	       (t->step == s->quantum || s->quantum % t->step == 0);
 }
 
+int btag_looks(const struct btag_triple *t)
+{
+	bool dear = t->clip[0] != 0 || (t->nocross != 0 && (t->step & (t->step - 1)) != 0);
+
+	return dear ? BTAG_LOOKS_DEAR : BTAG_LOOKS;
+}
+
 /* Progressions modulo m */
 
 /* The first k >= 0 with (c + k * a) % m <= h; false if there is none, or c + k * a reaches 2^64. */

@@ -86,6 +86,7 @@ TEST("irqoff: every public function is driven, and no stretch is longer than its
 	drive_devices();
 	drive_caches();
 	drive_arenas();
+	drive_unindexed();
 	drive_segments();
 	most = print_all();
 	CHECK_EQ(print_missed(), 0);

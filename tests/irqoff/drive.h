@@ -14,6 +14,8 @@ extern struct sink null_sink;
 /* An arena from empty to a million segments and back, with its hash and index; requests with more
  * triples than an index keeps. */
 void drive_segments(void);
+/* Constrained requests without an index, and without memory for one. */
+void drive_unindexed(void);
 /* Importers, many spans, inspection, the base arena's own functions. */
 void drive_arenas(void);
 /* Caches with many slabs, kmalloc. */

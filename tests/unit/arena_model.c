@@ -198,10 +198,12 @@ static size_t random_size(size_t quantum)
 	return (quanta - 1) * quantum + 1 + test_random_below(quantum);
 }
 
-/* What an atomic request may miss, not knowing of an index: something among many free segments. */
-static bool may_miss(size_t i)
+/* What an atomic request may miss, not knowing of an index: something among many free segments, and
+ * not so many if it must not cross multiples, or what it passes down must not be clipped. */
+static bool may_miss(size_t i, bool dear)
 {
-	return model_gaps(chain[i].model) > BTAG_LOOKS || (i > 0 && may_miss(i - 1));
+	return model_gaps(chain[i].model) > (dear ? BTAG_LOOKS_DEAR : BTAG_LOOKS) ||
+	       (i > 0 && may_miss(i - 1, true));
 }
 
 static void note(size_t i, uintptr_t r, size_t units, unsigned flags, bool xallocated)
@@ -266,7 +268,7 @@ static void random_alloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	bool held = model_can_serve(l->model, units), possible = can_serve(i, units);
-	bool misses = (flags & MEM_ATOMIC) && may_miss(i);
+	bool misses = (flags & MEM_ATOMIC) && may_miss(i, false);
 	uintptr_t best = model_best(l->model, units), next = model_next(l->model, units);
 	uintptr_t r = (uintptr_t)arena_alloc(l->arena, size, flags);
 
@@ -351,7 +353,7 @@ static void random_xalloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	struct model_request rq = random_constraints(l->model, units, size);
-	bool held, misses = (flags & MEM_ATOMIC) && may_miss(i);
+	bool held, misses = (flags & MEM_ATOMIC) && may_miss(i, rq.nocross > 0);
 	uintptr_t expected = oracle(i, &rq, flags, &held);
 	uintptr_t r = (uintptr_t)arena_xalloc(l->arena, size, rq.align, rq.phase, rq.nocross, rq.min,
 		rq.max, flags);

@@ -416,7 +416,7 @@ static void check_open(enum btag_verdict v, const struct constraint *c)
 {
 	if (v == BTAG_WANTS_INDEX) {
 		CHECK(!rig.store.index.stands);
-		CHECK_LT(BTAG_LOOKS, free_count());
+		CHECK_LT(btag_looks(&c->triple), free_count());
 		return;
 	}
 	CHECK_EQ(v, BTAG_WANTS_MORE);
