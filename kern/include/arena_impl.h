@@ -275,6 +275,8 @@ static inline bool arena_queues(const struct arena *a, bool may_sleep)
 /* To be called, without a lock, when something was freed in a slow arena, or in its front.
  * Context: any but an NMI. */
 void arena_freed(struct arena *a);
+/* The same for what serves with the segments of any arena in the chain: tags. */
+void arena_chain_freed(struct arena *a);
 
 /* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
 static inline void arena_span_begin_use(struct arena *a, struct btag *f)

@@ -439,7 +439,7 @@ static __attribute__((noinline)) void tags_tell(struct arena *a)
 {
 	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-		arena_freed(a);
+		arena_chain_freed(a);
 }
 
 static __attribute__((noinline)) void tags_let_go(struct arena *a)

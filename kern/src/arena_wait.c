@@ -379,6 +379,19 @@ static struct arena *downstream(const struct arena *a)
 	return a->base == a ? NULL : a->base;
 }
 
+static void chain_wake(struct arena *a)
+{
+	for (; a; a = downstream(a))
+		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+			wake_one(a);
+}
+
+void arena_chain_freed(struct arena *a)
+{
+	arena_freed(a);
+	chain_wake(downstream(a));
+}
+
 static void set_slow(struct arena *a, bool slow)
 {
 	port_irq_t irq = spin_lock(&a->lock);
@@ -518,9 +531,7 @@ static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 	tree_update(&w->by_size, &waiter_order);
 	spin_unlock(&a->lock, irq);
 	consider(a);
-	for (; a; a = downstream(a))
-		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-			wake_one(a);
+	chain_wake(a);
 }
 
 static bool is_up(struct arena *a, struct arena_waiter *w)
