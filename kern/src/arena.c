@@ -400,22 +400,21 @@ static inline __attribute__((always_inline)) const char *span_install(
 }
 
 /* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
-static inline bool tags_hold(struct arena *a)
+static inline bool tags_hold(struct arena *a, size_t n)
 {
-	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT) {
+	if (a->store.spare.count < a->tag_reserve + n) {
 		arena_tags_miss(a);
 		return false;
 	}
-	a->tag_reserve += TAGS_PER_IMPORT;
+	a->tag_reserve += n;
 	return true;
 }
 
-/* The same, with more tags if it must. */
-static bool tags_for_import(struct arena *a)
+bool arena_tags_for_import(struct arena *a, size_t n)
 {
 	struct btag_chain tags = {NULL, 0};
 	port_irq_t irq = spin_lock(&a->lock);
-	bool held = tags_hold(a);
+	bool held = tags_hold(a, n);
 
 	spin_unlock(&a->lock, irq);
 	if (held)
@@ -423,7 +422,7 @@ static bool tags_for_import(struct arena *a)
 	arena_tags_fetch(a, &tags, TAGS_FETCH);
 	irq = spin_lock(&a->lock);
 	btag_give(&a->store, &tags);
-	held = tags_hold(a);
+	held = tags_hold(a, n);
 	spin_unlock(&a->lock, irq);
 	return held;
 }
@@ -442,11 +441,11 @@ static __attribute__((noinline)) void tags_tell(struct arena *a)
 		arena_chain_freed(a);
 }
 
-static __attribute__((noinline)) void tags_let_go(struct arena *a)
+__attribute__((noinline)) void arena_tags_let_go(struct arena *a, size_t n)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	a->tag_reserve -= TAGS_PER_IMPORT;
+	a->tag_reserve -= n;
 	spin_unlock(&a->lock, irq);
 	if (tags_missed(a))
 		tags_tell(a);
@@ -483,7 +482,7 @@ static inline __attribute__((always_inline)) uintptr_t serve_import(
 	spin_assert_none_held();
 	start = got ? (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC) : 0;
 	if (unlikely(start == 0)) {
-		tags_let_go(a);
+		arena_tags_let_go(a, TAGS_PER_IMPORT);
 		return 0;
 	}
 	refused = span_install(a, start, got, size, flags, &result);
@@ -511,7 +510,7 @@ static bool serve_slow(
 	if (a->imports_aligned)
 		return arena_import_aligned(a, &rq, flags, result, why);
 	do {
-		if (!tags_for_import(a)) {
+		if (!arena_tags_for_import(a, TAGS_PER_IMPORT)) {
 			*why = ARENA_FAILURE_TAGS;
 			return false;
 		}
@@ -1056,7 +1055,7 @@ static __attribute__((noinline)) void *alloc_import(
 {
 	size_t units = (((size - 1) >> a->store.shift) + 1) << a->store.shift;
 
-	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a))
+	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a, TAGS_PER_IMPORT))
 		return alloc_slow(a, size, flags, caller, irq);
 	spin_unlock(&a->lock, irq);
 	return alloc_imported(a, units, flags, caller);
