@@ -301,9 +301,8 @@ void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
  * it may be the same one, and with no memory left that would have no end. */
 void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
-/* Sets n tags in hand aside for an import, with more of the supply if it must; and lets go of n of
- * them when it has ended, of none if it took them.  No lock held. */
-bool arena_tags_for_import(struct arena *a, size_t n);
+/* An import has ended: lets go of n tags that were set aside for it, of none if it took them.  No
+ * lock held. */
 void arena_tags_let_go(struct arena *a, size_t n);
 /* Back for good, so that others may be served with them. */
 void arena_tags_give_up(struct arena *a, struct btag_chain *chain);

@@ -184,8 +184,8 @@ void slab_meta_free(struct kmem_cache *c, void *object);
 /* Waiting (slab_wait.c): allocations and reserves that sleep, in the queue of the source */
 
 void slab_wait_init(struct kmem_cache *c);
-/* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread, no
- * lock held. */
+/* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread,
+ * no lock held. */
 void slab_wait(struct kmem_cache *c, struct arena_clients *clients, bool (*try)(void *arg), void *arg,
 	void *caller);
 /* n objects have come back to the slab layer. */

@@ -400,21 +400,22 @@ static inline __attribute__((always_inline)) const char *span_install(
 }
 
 /* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
-static inline bool tags_hold(struct arena *a, size_t n)
+static inline bool tags_hold(struct arena *a)
 {
-	if (a->store.spare.count < a->tag_reserve + n) {
+	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT) {
 		arena_tags_miss(a);
 		return false;
 	}
-	a->tag_reserve += n;
+	a->tag_reserve += TAGS_PER_IMPORT;
 	return true;
 }
 
-bool arena_tags_for_import(struct arena *a, size_t n)
+/* The same, with more tags if it must. */
+static bool tags_for_import(struct arena *a)
 {
 	struct btag_chain tags = {NULL, 0};
 	port_irq_t irq = spin_lock(&a->lock);
-	bool held = tags_hold(a, n);
+	bool held = tags_hold(a);
 
 	spin_unlock(&a->lock, irq);
 	if (held)
@@ -422,7 +423,7 @@ bool arena_tags_for_import(struct arena *a, size_t n)
 	arena_tags_fetch(a, &tags, TAGS_FETCH);
 	irq = spin_lock(&a->lock);
 	btag_give(&a->store, &tags);
-	held = tags_hold(a, n);
+	held = tags_hold(a);
 	spin_unlock(&a->lock, irq);
 	return held;
 }
@@ -441,7 +442,7 @@ static __attribute__((noinline)) void tags_tell(struct arena *a)
 		arena_chain_freed(a);
 }
 
-__attribute__((noinline)) void arena_tags_let_go(struct arena *a, size_t n)
+void arena_tags_let_go(struct arena *a, size_t n)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
@@ -449,6 +450,11 @@ __attribute__((noinline)) void arena_tags_let_go(struct arena *a, size_t n)
 	spin_unlock(&a->lock, irq);
 	if (tags_missed(a))
 		tags_tell(a);
+}
+
+static __attribute__((noinline)) void tags_let_go(struct arena *a)
+{
+	arena_tags_let_go(a, TAGS_PER_IMPORT);
 }
 
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
@@ -482,7 +488,7 @@ static inline __attribute__((always_inline)) uintptr_t serve_import(
 	spin_assert_none_held();
 	start = got ? (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC) : 0;
 	if (unlikely(start == 0)) {
-		arena_tags_let_go(a, TAGS_PER_IMPORT);
+		tags_let_go(a);
 		return 0;
 	}
 	refused = span_install(a, start, got, size, flags, &result);
@@ -510,7 +516,7 @@ static bool serve_slow(
 	if (a->imports_aligned)
 		return arena_import_aligned(a, &rq, flags, result, why);
 	do {
-		if (!arena_tags_for_import(a, TAGS_PER_IMPORT)) {
+		if (!tags_for_import(a)) {
 			*why = ARENA_FAILURE_TAGS;
 			return false;
 		}
@@ -1055,7 +1061,7 @@ static __attribute__((noinline)) void *alloc_import(
 {
 	size_t units = (((size - 1) >> a->store.shift) + 1) << a->store.shift;
 
-	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a, TAGS_PER_IMPORT))
+	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a))
 		return alloc_slow(a, size, flags, caller, irq);
 	spin_unlock(&a->lock, irq);
 	return alloc_imported(a, units, flags, caller);

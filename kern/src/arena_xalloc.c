@@ -70,6 +70,32 @@ static bool request_down(
 	return top || a->source->store.quantum % q == 0 || clip_add(&down->triple, q);
 }
 
+/* Sets tags aside for an import, of those in hand and of `tags`, which go there. */
+static bool tags_hold(struct arena *a, struct btag_chain *tags)
+{
+	port_irq_t irq = arena_lock(a);
+	bool held;
+
+	btag_give(&a->store, tags);
+	held = a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT;
+	if (held)
+		a->tag_reserve += TAGS_PER_XIMPORT;
+	else
+		arena_tags_miss(a);
+	arena_unlock(a, irq);
+	return held;
+}
+
+static bool tags_for_import(struct arena *a)
+{
+	struct btag_chain tags = {NULL, 0};
+
+	if (tags_hold(a, &tags))
+		return true;
+	arena_tags_fetch(a, &tags, TAGS_PER_XIMPORT);
+	return tags_hold(a, &tags);
+}
+
 /* Puts the span in and carves the request out of it, with the tags that were set aside. */
 static const char *install(struct arena *a, const struct btag_request *rq, uintptr_t start,
 	size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
@@ -184,7 +210,7 @@ static bool import(struct arena *a, const struct btag_request *rq, unsigned flag
 {
 	bool served;
 
-	if (!arena_tags_for_import(a, TAGS_PER_XIMPORT)) {
+	if (!tags_for_import(a)) {
 		*why = ARENA_FAILURE_TAGS;
 		return false;
 	}

@@ -3,8 +3,8 @@
  * Slab caches: allocations and reserves that sleep.
  *
  * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's
- * clients there (arena_wait.c): a free in the source may serve them.  An allocation may be served by
- * an object that is freed, too, and a reserve by a slab that another's request makes, but by no
+ * clients there (arena_wait.c): a free in the source may serve them.  An allocation may be served
+ * by an object that is freed, too, and a reserve by a slab that another's request makes, but by no
  * object.  While an allocation waits, the cache is slow, so that what any core frees comes to the
  * slab layer, where it is seen.
  */
