@@ -62,14 +62,17 @@ extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 /*
  * Waiters in an arena's queue who may be served without the arena, too: those for an object of a
- * cache, by one that is freed.  What serves them is marked slow while there are any.
+ * cache, by one that is freed, or those for a reserve of it, by a slab.  What serves them is marked
+ * slow while there are any.
  */
 struct arena_clients {
-	struct list waiters; /* by client_link; guarded by the arena's lock */
 	void (*set_slow)(struct arena_clients *c, bool slow);
 	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
 	size_t (*objects)(const struct arena_clients *c); /* that are free */
-	size_t awake; /* of the waiters; guarded as they are */
+	/* Guarded by the arena's lock. */
+	struct list asleep; /* those who are, by client_link: the first is next */
+	size_t count;	    /* of all */
+	size_t looking;	    /* of those who are up and haven't begun to try */
 };
 
 /* A request that sleeps in an arena's queue; on its thread's stack. */
@@ -84,6 +87,7 @@ struct arena_waiter {
 	port_thread_t *thread;
 	bool is_up;  /* it may try: it has the baton, or an object was freed for it */
 	bool missed; /* another was, while it was up */
+	bool looks;  /* it is up and hasn't begun to try */
 };
 
 /* Those who wait for an arena (arena_wait.c).  Guarded by the arena's lock. */
@@ -271,6 +275,8 @@ static inline bool arena_queues(const struct arena *a, bool may_sleep)
 /* To be called, without a lock, when something was freed in a slow arena, or in its front.
  * Context: any but an NMI. */
 void arena_freed(struct arena *a);
+/* The same for what serves with the segments of any arena in the chain: tags. */
+void arena_chain_freed(struct arena *a);
 
 /* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
 static inline void arena_span_begin_use(struct arena *a, struct btag *f)
@@ -295,6 +301,9 @@ void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count);
  * it may be the same one, and with no memory left that would have no end. */
 void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count);
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
+/* An import has ended: lets go of n tags that were set aside for it, of none if it took them.  No
+ * lock held. */
+void arena_tags_let_go(struct arena *a, size_t n);
 /* Back for good, so that others may be served with them. */
 void arena_tags_give_up(struct arena *a, struct btag_chain *chain);
 /* A span that has left an arena and is on its way to the source. */

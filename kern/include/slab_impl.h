@@ -123,6 +123,7 @@ struct kmem_cache {
 	unsigned magazine_class;
 
 	struct arena_clients clients; /* who that is */
+	struct arena_clients reservers; /* who sleeps for a reserve */
 	struct depot depot;
 
 	/* Guarded by lock. */
@@ -180,13 +181,17 @@ extern struct kmem_cache slab_headers; /* struct slab_outside */
 void *slab_meta_alloc(struct kmem_cache *c);
 void slab_meta_free(struct kmem_cache *c, void *object);
 
-/* Waiting (slab_wait.c): allocations that sleep, in the queue of the source */
+/* Waiting (slab_wait.c): allocations and reserves that sleep, in the queue of the source */
 
 void slab_wait_init(struct kmem_cache *c);
-/* Sleeps until try(arg) succeeds.  Context: a thread, no lock held. */
-void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller);
+/* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread,
+ * no lock held. */
+void slab_wait(struct kmem_cache *c, struct arena_clients *clients, bool (*try)(void *arg), void *arg,
+	void *caller);
 /* n objects have come back to the slab layer. */
 void slab_waiters_wake(struct kmem_cache *c, size_t n);
+/* A slab has come whose source is slow. */
+void slab_grown(struct kmem_cache *c);
 
 /* Relaxed: a cache becomes waited for before every core is stopped once to see it. */
 static inline bool slab_is_waited(const struct kmem_cache *c)

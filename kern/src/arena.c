@@ -439,17 +439,22 @@ static __attribute__((noinline)) void tags_tell(struct arena *a)
 {
 	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-		arena_freed(a);
+		arena_chain_freed(a);
+}
+
+void arena_tags_let_go(struct arena *a, size_t n)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->tag_reserve -= n;
+	spin_unlock(&a->lock, irq);
+	if (tags_missed(a))
+		tags_tell(a);
 }
 
 static __attribute__((noinline)) void tags_let_go(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
-
-	a->tag_reserve -= TAGS_PER_IMPORT;
-	spin_unlock(&a->lock, irq);
-	if (tags_missed(a))
-		tags_tell(a);
+	arena_tags_let_go(a, TAGS_PER_IMPORT);
 }
 
 void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)

@@ -23,8 +23,10 @@
  * queue, or waits beside it in another importer, has his turn.
  *
  * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the
- * cache's clients: a free of an object, or a new slab of them, wakes one of those, whoever has the
- * baton, and a client who leaves the next, if more objects are free than clients are up for them.
+ * cache's clients: a free of an object, or a new slab of them, wakes one of those who are asleep,
+ * whoever has the baton.  A client who leaves wakes the next, and who tried in vain tries again, if
+ * more objects are free than clients are up who have yet to look: whoever has begun to try may have
+ * looked before an object came, or have one already, and be long about what is left to do.
  *
  * REPRESENTATION
  *
@@ -153,12 +155,29 @@ static bool is_short(const struct arena_queue *q)
 	return !list_empty(&q->by_age) || q->short_count > 0;
 }
 
-/* A cache counts those of its clients who are up. */
+/* A cache counts those of its clients who will see what is free now. */
+static void set_looks(struct arena_waiter *w, bool looks)
+{
+	if (w->clients)
+		w->clients->looking += (size_t)looks - w->looks;
+	w->looks = looks;
+}
+
+/* Who lies down again is the first of those asleep, as he was before. */
 static void set_up(struct arena_waiter *w, bool up)
 {
-	if (w->clients && w->is_up != up)
-		w->clients->awake += up ? 1 : -(size_t)1;
+	if (up)
+		list_del(&w->client_link);
+	else if (w->clients && w->is_up)
+		list_add(&w->clients->asleep, &w->client_link);
 	w->is_up = up;
+	set_looks(w, up);
+}
+
+/* Whether a cache has objects for more of its clients than look for one. */
+static bool has_more(const struct arena_clients *clients)
+{
+	return clients && clients->objects(clients) > clients->looking;
 }
 
 static void wake(struct arena_queue *q, struct arena_waiter *w)
@@ -344,13 +363,9 @@ void arena_clients_wake(struct arena *a, struct arena_clients *clients)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 
-	if (!list_empty(&clients->waiters)) {
-		struct list *first = clients->waiters.next;
-
-		wake(&a->queue, list_entry(first, struct arena_waiter, client_link));
-		list_del(first);
-		list_add_tail(&clients->waiters, first);
-	}
+	/* Who is up looks yet, or does when he has tried in vain. */
+	if (!list_empty(&clients->asleep))
+		wake(&a->queue, list_first_entry(&clients->asleep, struct arena_waiter, client_link));
 	spin_unlock(&a->lock, irq);
 }
 
@@ -362,6 +377,19 @@ static struct arena *downstream(const struct arena *a)
 	if (a->source && a->source != a)
 		return a->source;
 	return a->base == a ? NULL : a->base;
+}
+
+static void chain_wake(struct arena *a)
+{
+	for (; a; a = downstream(a))
+		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
+			wake_one(a);
+}
+
+void arena_chain_freed(struct arena *a)
+{
+	arena_freed(a);
+	chain_wake(downstream(a));
 }
 
 static void set_slow(struct arena *a, bool slow)
@@ -425,7 +453,7 @@ static void chain_drain(struct arena *a)
 
 /* Coming and going */
 
-/* Returns whether it is the first of the clients. */
+/* Returns whether it is the first of the clients, who is up at once. */
 static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
@@ -437,9 +465,11 @@ static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients 
 	w->served_before = q->served;
 	tree_insert(&q->waiters, &w->by_size, &waiter_order);
 	list_add_tail(&q->by_age, &w->by_age);
-	first = clients && list_empty(&clients->waiters);
+	first = clients && clients->count++ == 0;
 	if (clients)
-		list_add_tail(&clients->waiters, &w->client_link);
+		list_add_tail(&clients->asleep, &w->client_link);
+	if (first)
+		set_up(w, true);
 	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
 	q->sleeps++;
 	spin_unlock(&a->lock, irq);
@@ -461,21 +491,21 @@ static void leave(
 	irq = spin_lock(&a->lock);
 	tree_remove(&q->waiters, &w->by_size, &waiter_order);
 	list_del(&w->by_age);
-	list_del(&w->client_link);
 	if (q->baton == w)
 		q->baton = NULL;
 	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	q->served += served;
 	set_up(w, false);
-	last = clients && list_empty(&clients->waiters);
-	more = clients && clients->objects(clients) > clients->awake;
+	list_del(&w->client_link);
+	last = clients && --clients->count == 0;
+	more = has_more(clients);
 	spin_unlock(&a->lock, irq);
 	if (last)
 		clients->set_slow(clients, false);
 	chain_unmark(a);
 	qlock_unlock(&shortage_lock);
 	/* The place behind is free, and what this one left may serve another: a client, if there are
-	 * more objects than clients up for them, one here, or one above wherever in the chain it was
+	 * more objects than clients look for, one here, or one above wherever in the chain it was
 	 * left, for a free wakes one alone. */
 	if (more)
 		arena_clients_wake(a, clients);
@@ -495,15 +525,13 @@ static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
 
 	if (q->baton == w)
 		q->baton = NULL;
-	set_up(w, w->missed);
+	set_up(w, w->missed || has_more(w->clients));
 	w->missed = false;
 	w->tried = tried;
 	tree_update(&w->by_size, &waiter_order);
 	spin_unlock(&a->lock, irq);
 	consider(a);
-	for (; a; a = downstream(a))
-		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-			wake_one(a);
+	chain_wake(a);
 }
 
 static bool is_up(struct arena *a, struct arena_waiter *w)
@@ -513,6 +541,21 @@ static bool is_up(struct arena *a, struct arena_waiter *w)
 
 	spin_unlock(&a->lock, irq);
 	return up;
+}
+
+/* Tries once; whether it was served. */
+static bool attempt(struct arena *a, struct arena_waiter *w, bool (*try)(void *arg), void *arg)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	uint64_t tried;
+
+	set_looks(w, false);
+	spin_unlock(&a->lock, irq);
+	tried = freed_now();
+	if (try(arg))
+		return true;
+	lie_down(a, w, tried);
+	return false;
 }
 
 /* Sleeps until it may try; false at the deadline. */
@@ -530,7 +573,6 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	struct arena_clients *clients)
 {
 	struct arena_waiter w = {.size = size, .clients = clients, .thread = port_thread_self()};
-	uint64_t tried;
 	bool first, served;
 
 	list_init(&w.client_link);
@@ -541,15 +583,11 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	consider(a);
 	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who
 	 * isn't the first lets them be. */
-	served = first && try(arg);
+	served = first && attempt(a, &w, try, arg);
 	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
-	while (!served && sleep_until_turn(a, &w, deadline)) {
-		tried = freed_now();
-		served = try(arg);
-		if (!served)
-			lie_down(a, &w, tried);
-	}
+	while (!served && sleep_until_turn(a, &w, deadline))
+		served = attempt(a, &w, try, arg);
 	leave(a, &w, served, clients);
 	return served;
 }

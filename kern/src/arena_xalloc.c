@@ -70,33 +70,41 @@ static bool request_down(
 	return top || a->source->store.quantum % q == 0 || clip_add(&down->triple, q);
 }
 
-static bool tags_for_import(struct arena *a, struct btag_chain *tags, enum arena_failure *why)
+/* Sets tags aside for an import, of those in hand and of `tags`, which go there. */
+static bool tags_hold(struct arena *a, struct btag_chain *tags)
 {
-	port_irq_t irq;
+	port_irq_t irq = arena_lock(a);
+	bool held;
 
-	arena_tags_fetch(a, tags, TAGS_PER_XIMPORT);
-	if (tags->count >= TAGS_PER_XIMPORT)
-		return true;
-	irq = arena_lock(a);
-	if (a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT - tags->count)
-		btag_take(&a->store, tags, TAGS_PER_XIMPORT);
+	btag_give(&a->store, tags);
+	held = a->store.spare.count >= a->tag_reserve + TAGS_PER_XIMPORT;
+	if (held)
+		a->tag_reserve += TAGS_PER_XIMPORT;
 	else
 		arena_tags_miss(a);
 	arena_unlock(a, irq);
-	if (tags->count < TAGS_PER_XIMPORT)
-		*why = ARENA_FAILURE_TAGS;
-	return tags->count >= TAGS_PER_XIMPORT;
+	return held;
 }
 
-/* Puts the span in and carves the request out of it. */
-static const char *install(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	uintptr_t start, size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
+static bool tags_for_import(struct arena *a)
+{
+	struct btag_chain tags = {NULL, 0};
+
+	if (tags_hold(a, &tags))
+		return true;
+	arena_tags_fetch(a, &tags, TAGS_PER_XIMPORT);
+	return tags_hold(a, &tags);
+}
+
+/* Puts the span in and carves the request out of it, with the tags that were set aside. */
+static const char *install(struct arena *a, const struct btag_request *rq, uintptr_t start,
+	size_t got, bool by_xalloc, enum btag_kind kind, struct btag_place *place)
 {
 	port_irq_t irq = arena_lock(a);
 	struct btag_extent e;
 	const char *refused = arena_span_refused(a, start, got, a->store.quantum, &e);
 
-	btag_give(&a->store, tags);
+	a->tag_reserve -= TAGS_PER_XIMPORT;
 	if (!refused) {
 		struct btag *f, *t;
 
@@ -161,8 +169,8 @@ static bool ask_source(struct arena *a, const struct btag_request *rq, unsigned 
 	return false;
 }
 
-static bool import_down(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	unsigned flags, bool top, enum btag_kind kind, struct btag_place *place, enum arena_failure *why)
+static bool import_down(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
+	enum btag_kind kind, struct btag_place *place, enum arena_failure *why)
 {
 	struct btag_request down;
 	struct btag_place span;
@@ -170,14 +178,14 @@ static bool import_down(struct arena *a, struct btag_chain *tags, const struct b
 
 	if (!request_down(a, rq, top, &down) || !ask_source(a, &down, flags, &span, why))
 		return false;
-	refused = install(a, tags, rq, span.start, span.size, true, kind, place);
+	refused = install(a, rq, span.start, span.size, true, kind, place);
 	if (refused)
 		arena_span_bug(a, span.start, span.size, refused);
 	return true;
 }
 
-static bool import_covering(struct arena *a, struct btag_chain *tags, const struct btag_request *rq,
-	unsigned flags, struct btag_place *place)
+static bool import_covering(
+	struct arena *a, const struct btag_request *rq, unsigned flags, struct btag_place *place)
 {
 	size_t got = covering_size(a, rq);
 	const char *refused;
@@ -190,28 +198,35 @@ static bool import_covering(struct arena *a, struct btag_chain *tags, const stru
 	while (start == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
 	if (start == 0)
 		return false;
-	refused = install(a, tags, rq, start, got, false, BTAG_XALLOCATED, place);
+	refused = install(a, rq, start, got, false, BTAG_XALLOCATED, place);
 	if (refused)
 		arena_span_bug(a, start, got, refused);
 	return true;
 }
 
-/* From what the arena holds, or its source.  `top`: the request is of this arena's own caller. */
+/* `top`: the request is of this arena's own caller. */
+static bool import(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
+	enum btag_kind kind, struct btag_place *place, enum arena_failure *why)
+{
+	bool served;
+
+	if (!tags_for_import(a)) {
+		*why = ARENA_FAILURE_TAGS;
+		return false;
+	}
+	served = passes_down(a) ? import_down(a, rq, flags, top, kind, place, why) :
+				  import_covering(a, rq, flags, place);
+	arena_tags_let_go(a, served ? 0 : TAGS_PER_XIMPORT);
+	return served;
+}
+
+/* From what the arena holds, or its source. */
 static bool serve(struct arena *a, const struct btag_request *rq, unsigned flags, bool top,
 	struct btag_place *place, enum arena_failure *why)
 {
-	struct btag_chain tags = {NULL, 0};
-	bool served;
+	bool served = arena_search(a, rq, flags, BTAG_XALLOCATED, place, why) ||
+		      (a->afunc && import(a, rq, flags, top, BTAG_XALLOCATED, place, why));
 
-	if (arena_search(a, rq, flags, BTAG_XALLOCATED, place, why))
-		served = true;
-	else if (!a->afunc || !tags_for_import(a, &tags, why))
-		served = false;
-	else if (passes_down(a))
-		served = import_down(a, &tags, rq, flags, top, BTAG_XALLOCATED, place, why);
-	else
-		served = import_covering(a, &tags, rq, flags, place);
-	arena_tags_return(a, &tags);
 	if (served && arena_needs_care(a))
 		arena_care(a);
 	return served;
@@ -233,12 +248,9 @@ bool arena_imports_aligned(const struct arena *a)
 bool arena_import_aligned(struct arena *a, const struct btag_request *rq, unsigned flags,
 	uintptr_t *result, enum arena_failure *why)
 {
-	struct btag_chain tags = {NULL, 0};
 	struct btag_place place;
-	bool served = tags_for_import(a, &tags, why) &&
-		      import_down(a, &tags, rq, flags, true, BTAG_USED, &place, why);
+	bool served = import(a, rq, flags, true, BTAG_USED, &place, why);
 
-	arena_tags_return(a, &tags);
 	if (served)
 		*result = place.at;
 	return served;

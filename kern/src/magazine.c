@@ -389,7 +389,7 @@ static void *alloc_wait(struct kmem_cache *c, void *caller)
 {
 	struct wish w = {c, NULL, caller};
 
-	slab_wait(c, wish_serve, &w, caller);
+	slab_wait(c, &c->clients, wish_serve, &w, caller);
 	return w.object;
 }
 

@@ -358,8 +358,8 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigne
 			taken = take_from(c, s, objects, n);
 		spin_unlock(&c->lock, irq);
 		/* Each who is served wakes the next. */
-		if (unlikely(slab_is_waited(c)))
-			slab_waiters_wake(c, 1);
+		if (unlikely(__atomic_load_n(&c->source->queue.slow, __ATOMIC_RELAXED)))
+			slab_grown(c);
 	}
 	memory_return(c, &memory);
 	return s ? taken + (n == 0) : 0;

@@ -270,7 +270,7 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 	kmem_check_flags(c, flags, __builtin_return_address(0));
 	served = reserve_serve(&w);
 	if (!served && flags == MEM_WAIT) {
-		slab_wait(c, reserve_serve, &w, __builtin_return_address(0));
+		slab_wait(c, &c->reservers, reserve_serve, &w, __builtin_return_address(0));
 		served = true;
 	}
 	if (served)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Slab caches: allocations that sleep.
+ * Slab caches: allocations and reserves that sleep.
  *
  * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's
- * clients there (arena_wait.c): a free in the source may serve them, and so may an object that is
- * freed.  While there are any, the cache is slow, so that what any core frees comes to the slab
- * layer, where they are seen.
+ * clients there (arena_wait.c): a free in the source may serve them.  An allocation may be served
+ * by an object that is freed, too, and a reserve by a slab that another's request makes, but by no
+ * object.  While an allocation waits, the cache is slow, so that what any core frees comes to the
+ * slab layer, where it is seen.
  */
 #include "slab_impl.h"
 
@@ -37,24 +38,50 @@ static size_t objects(const struct arena_clients *clients)
 	return __atomic_load_n(&cache_of((struct arena_clients *)clients)->objects_free, __ATOMIC_RELAXED);
 }
 
+/* Nothing that is laid up, and nothing that is free, is a slab. */
+static void set_reserve_waited(struct arena_clients *reservers, bool waited)
+{
+}
+
+static void drain_nothing(struct arena_clients *reservers)
+{
+}
+
+static size_t no_objects(const struct arena_clients *reservers)
+{
+	return 0;
+}
+
 void slab_wait_init(struct kmem_cache *c)
 {
-	list_init(&c->clients.waiters);
+	list_init(&c->clients.asleep);
 	c->clients.set_slow = set_waited;
 	c->clients.drain = drain;
 	c->clients.objects = objects;
+	list_init(&c->reservers.asleep);
+	c->reservers.set_slow = set_reserve_waited;
+	c->reservers.drain = drain_nothing;
+	c->reservers.objects = no_objects;
 }
 
-void slab_wait(struct kmem_cache *c, bool (*try)(void *arg), void *arg, void *caller)
+void slab_wait(struct kmem_cache *c, struct arena_clients *clients, bool (*try)(void *arg), void *arg,
+	void *caller)
 {
 	if (!port_thread_self())
 		kmem_bug(c, caller, "an object wanted with MEM_WAIT, and nothing runs that could free %s",
 			"any");
-	arena_wait(c->source, c->slab_size, try, arg, PORT_FOREVER, &c->clients);
+	arena_wait(c->source, c->slab_size, try, arg, PORT_FOREVER, clients);
 }
 
 void slab_waiters_wake(struct kmem_cache *c, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		arena_clients_wake(c->source, &c->clients);
+}
+
+void slab_grown(struct kmem_cache *c)
+{
+	if (slab_is_waited(c))
+		slab_waiters_wake(c, 1);
+	arena_clients_wake(c->source, &c->reservers);
 }

@@ -163,6 +163,103 @@ TEST("wait: tags that an import in vain had set aside serve who is short of noth
 	CHECK(served);
 }
 
+/* The same, but what is smaller than `refused` it has, of other integers than memory. */
+static size_t refused;
+
+static void *conjure(struct arena *source, size_t size, unsigned flags)
+{
+	static uintptr_t next = 16 * PAGE;
+
+	if (size >= refused)
+		return reluctant(source, size, flags);
+	return (void *)__atomic_fetch_add(&next, size, __ATOMIC_RELAXED);
+}
+
+static void vanish(struct arena *source, void *addr, size_t size)
+{
+	if ((uintptr_t)addr >= (uintptr_t)1 << 30)
+		arena_free(source, addr, size);
+}
+
+TEST("wait: tags that an import in vain had set aside serve who wants to import himself")
+{
+	void *memory, **pages, **pieces;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, conjure, vanish, base, 0, MEM_WAIT);
+	struct request more = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
+	struct request r = {.arena = a, .size = 20 * PAGE, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	bool served;
+
+	arena_free(a, p, 16 * PAGE);
+	pages = take(base, PAGE, SIZE_MAX);
+	pieces = take(a, PIECE, SIZE_MAX);
+	pieces = give(a, pieces, PIECE, 3);
+	refuses = true;
+	refused = 40 * PAGE;
+	asked = told = false;
+	request_start(&more);
+	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	request_start(&r);
+	threads_await_waiting(a, 1);
+	kthread_usleep(10000);
+	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
+	served = is_done(&r);
+	give(base, pages, PAGE, SIZE_MAX);
+	ktask_join(r.task);
+	ktask_join(more.task);
+	CHECK_EQ((uintptr_t)more.got, 0);
+	refused = 0;
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	CHECK(served);
+}
+
+static void aligned_run(void *arg)
+{
+	struct request *r = arg;
+
+	r->got = arena_xalloc(r->arena, r->size, 2 * PAGE, 0, 0, 0, 0, r->flags);
+	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+}
+
+TEST("wait: tags that an aligned import in vain had set aside serve who is short of nothing else")
+{
+	void *memory, **pages, **pieces;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
+	struct request more = {.arena = a, .size = 20 * PAGE, .flags = MEM_ATOMIC};
+	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	bool served;
+
+	arena_free(a, p, 16 * PAGE);
+	pages = take(base, PAGE, SIZE_MAX);
+	pieces = take(a, PIECE, SIZE_MAX);
+	/* As many tags as an aligned import takes. */
+	pieces = give(a, pieces, PIECE, 4);
+	refuses = true;
+	asked = told = false;
+	more.task = ktask("aligned", aligned_run, &more);
+	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+		kthread_usleep(100);
+	request_start(&r);
+	threads_await_waiting(a, 1);
+	kthread_usleep(10000);
+	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
+	served = is_done(&r);
+	give(base, pages, PAGE, SIZE_MAX);
+	ktask_join(r.task);
+	ktask_join(more.task);
+	CHECK_EQ((uintptr_t)more.got, 0);
+	give(a, pieces, PIECE, SIZE_MAX);
+	CHECK_EQ(arena_destroy(a), 0);
+	base_end(base, memory);
+	CHECK(served);
+}
+
 /* A span for an arena that has no tag */
 
 #define MORE 64 /* pages, every other one to be added */
