@@ -69,9 +69,10 @@ struct arena_clients {
 	void (*set_slow)(struct arena_clients *c, bool slow);
 	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
 	size_t (*objects)(const struct arena_clients *c); /* that are free */
+	bool is_shared; /* what comes for one may be enough for all */
 	/* Guarded by the arena's lock. */
 	struct list asleep; /* those who are, by client_link: the first is next */
-	size_t count;	    /* of all */
+	size_t count;	    /* of all; also read without the lock */
 	size_t looking;	    /* of those who are up and haven't begun to try */
 };
 

@@ -453,31 +453,48 @@ static void chain_drain(struct arena *a)
 
 /* Coming and going */
 
-/* Returns whether it is the first of the clients, who is up at once. */
+/* A client comes.  Returns whether it is up at once: the first, and all where one's luck is another's.
+ * Lock held. */
+static bool client_enter(struct arena_clients *c, struct arena_waiter *w)
+{
+	bool up = c->count == 0 || c->is_shared;
+
+	__atomic_store_n(&c->count, c->count + 1, __ATOMIC_RELAXED);
+	list_add_tail(&c->asleep, &w->client_link);
+	if (up)
+		set_up(w, true);
+	return up;
+}
+
+/* Returns whether it was the last.  Lock held. */
+static bool client_leave(struct arena_clients *c, struct arena_waiter *w)
+{
+	list_del(&w->client_link);
+	__atomic_store_n(&c->count, c->count - 1, __ATOMIC_RELAXED);
+	return c->count == 0;
+}
+
+/* Returns whether it is a client, and up at once. */
 static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
 {
 	struct arena_queue *q = &a->queue;
 	port_irq_t irq;
-	bool first;
+	bool up;
 
 	qlock_lock(&shortage_lock);
 	irq = spin_lock(&a->lock);
 	w->served_before = q->served;
 	tree_insert(&q->waiters, &w->by_size, &waiter_order);
 	list_add_tail(&q->by_age, &w->by_age);
-	first = clients && clients->count++ == 0;
-	if (clients)
-		list_add_tail(&clients->asleep, &w->client_link);
-	if (first)
-		set_up(w, true);
+	up = clients && client_enter(clients, w);
 	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
 	q->sleeps++;
 	spin_unlock(&a->lock, irq);
-	if (first)
+	if (up)
 		clients->set_slow(clients, true);
 	chain_mark(a);
 	qlock_unlock(&shortage_lock);
-	return first;
+	return up;
 }
 
 static void leave(
@@ -496,8 +513,7 @@ static void leave(
 	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
 	q->served += served;
 	set_up(w, false);
-	list_del(&w->client_link);
-	last = clients && --clients->count == 0;
+	last = clients && client_leave(clients, w);
 	more = has_more(clients);
 	spin_unlock(&a->lock, irq);
 	if (last)
@@ -573,17 +589,17 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	struct arena_clients *clients)
 {
 	struct arena_waiter w = {.size = size, .clients = clients, .thread = port_thread_self()};
-	bool first, served;
+	bool up, served;
 
 	list_init(&w.client_link);
-	first = enter(a, &w, clients);
-	if (first)
+	up = enter(a, &w, clients);
+	if (up)
 		clients->drain(clients);
 	chain_drain(a);
 	consider(a);
 	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who
 	 * isn't the first lets them be. */
-	served = first && attempt(a, &w, try, arg);
+	served = up && attempt(a, &w, try, arg);
 	if (!served && arena_poke && !is_up(a, &w))
 		arena_poke(a);
 	while (!served && sleep_until_turn(a, &w, deadline))

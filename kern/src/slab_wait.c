@@ -62,6 +62,7 @@ void slab_wait_init(struct kmem_cache *c)
 	c->reservers.set_slow = set_reserve_waited;
 	c->reservers.drain = drain_nothing;
 	c->reservers.objects = no_objects;
+	c->reservers.is_shared = true;
 }
 
 void slab_wait(struct kmem_cache *c, struct arena_clients *clients, bool (*try)(void *arg), void *arg,
@@ -81,7 +82,10 @@ void slab_waiters_wake(struct kmem_cache *c, size_t n)
 
 void slab_grown(struct kmem_cache *c)
 {
+	size_t n = __atomic_load_n(&c->reservers.count, __ATOMIC_RELAXED);
+
 	if (slab_is_waited(c))
 		slab_waiters_wake(c, 1);
-	arena_clients_wake(c->source, &c->reservers);
+	while (n-- > 0)
+		arena_clients_wake(c->source, &c->reservers);
 }

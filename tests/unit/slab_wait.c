@@ -201,16 +201,19 @@ static void grow_for_reserve(unsigned core, void *arg)
 	rest = arena_alloc(ids, UNITS - 2 - stats.slab_size, MEM_ATOMIC);
 	elsewhere.task = ktask_pinned("elsewhere", elsewhere_run, &elsewhere, core);
 	threads_await_waiting(ids, 1);
-	reserver = (struct sleeper){.reserve = 2};
+	reserver = other = (struct sleeper){.reserve = 2};
 	reserver.task = ktask_pinned("sleeper", sleeper_run, &reserver, core);
 	threads_await_waiting(ids, 2);
+	other.task = ktask_pinned("sleeper", sleeper_run, &other, core);
+	threads_await_waiting(ids, 3);
 	arena_free(ids, second, 1);
 	arena_free(ids, room, stats.slab_size);
 	object = kmem_cache_alloc(cache, MEM_ATOMIC);
 	CHECK_NE((uintptr_t)object, 0);
-	served = is_served(&reserver);
+	served = is_served(&reserver) && is_served(&other);
 	arena_free(ids, rest, UNITS - 2 - stats.slab_size);
 	sleeper_end(&reserver);
+	sleeper_end(&other);
 	arena_free(ids, first, 1);
 	ktask_join(elsewhere.task);
 	arena_xfree(ids, elsewhere.got, 1);
@@ -219,7 +222,7 @@ static void grow_for_reserve(unsigned core, void *arg)
 	CHECK(served);
 }
 
-TEST("slab: a slab that another's request has made serves who waits for a reserve")
+TEST("slab: a slab that another's request has made serves all who wait for a reserve")
 {
 	threads_run(THREADS_PINNED, 1, grow_for_reserve, NULL);
 }
