@@ -75,10 +75,10 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  * qcache_max: sizes up to it are to be cached, a multiple of quantum, 0 for none; none are if the
  * two multiply to 2^64 or more.
  *
- * Context: not in an interrupt.  Cost: constant.  Returns NULL, by flag, if memory for it (two pages of
- * the nearest base arena) or its tags can't be had; nothing changed then.  Panics on a quantum of 0, a
- * qcache_max that is no multiple, both spans and a source, half a source, a first span that
- * arena_add() would refuse, and flags that aren't sound here.
+ * Context: not in an interrupt.  Cost: constant.  Returns NULL, by flag, if memory for it (two
+ * pages of the nearest base arena) or its tags can't be had; nothing changed then.  Panics on a
+ * quantum of 0, a qcache_max that is no multiple, both spans and a source, half a source, a first
+ * span that arena_add() would refuse, and flags that aren't sound here.
  */
 struct arena *arena_create(const char *name, void *base, size_t size, size_t quantum,
 	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,
@@ -175,10 +175,10 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  * triple; it keeps the BTAG_TRIPLES last used.  The first call that needs the index builds it, and
  * the first with a triple adds that, linear in segments, in bounded steps with the lock dropped
  * between.  Before the index stands, a MEM_ATOMIC call that can't do without looks at BTAG_LOOKS
- * segments, or BTAG_LOOKS_DEAR (btag_looks()), and may return NULL.  Returns NULL on shortage, by flag; at once if no address can
- * satisfy the constraints.  Panics as arena_alloc() does; on align or nocross that is no power of
- * two, phase >= align, nocross < size, minaddr > maxaddr; and with MEM_WAIT on constraints that no
- * address satisfies.
+ * segments, or BTAG_LOOKS_DEAR (btag_looks()), and may return NULL.  Returns NULL on shortage, by
+ * flag; at once if no address can satisfy the constraints.  Panics as arena_alloc() does; on align
+ * or nocross that is no power of two, phase >= align, nocross < size, minaddr > maxaddr; and with
+ * MEM_WAIT on constraints that no address satisfies.
  */
 void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase, size_t nocross,
 	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags);
@@ -267,8 +267,8 @@ struct arena_stats {
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at, under one hold
-	 * of the lock: BTAG_LOOKS (btag.h) at most without an index, a small multiple of their logarithm
-	 * with it; as many segments of any kind where there is no memory for one. */
+	 * of the lock: BTAG_LOOKS (btag.h) at most without an index, a small multiple of their
+	 * logarithm with it; as many segments of any kind where there is no memory for one. */
 	uint64_t search_looks_max;
 	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is
 	 * all that searches, walks, builds, changes an index or gives back, in short steps; a free

@@ -36,8 +36,8 @@ static void range_alloc(struct replay *r, struct range *range)
 	struct arena **a = &r->arena[range->process];
 
 	if (!*a)
-		*a = arena_create("process", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free, r->source,
-			r->qcache_max, MEM_WAIT);
+		*a = arena_create("process", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
+			r->source, r->qcache_max, MEM_WAIT);
 	range->at = (uintptr_t)arena_alloc(*a, range->pages * PORT_PAGE_SIZE, MEM_ERROR | r->fit);
 	r->live[range->process] += range->at != 0;
 }

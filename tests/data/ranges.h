@@ -19,7 +19,8 @@
 
 #include "arena.h"
 
-/* A record is a word: of an allocation process and pages, of a free this bit and the range's number. */
+/* A record is a word: an allocation's process and pages, or this bit and the number of the range that
+ * is freed. */
 #define RANGES_FREED ((uint32_t)1 << 31)
 
 extern const uint32_t gcc_ranges_words[];
