@@ -293,12 +293,12 @@ static bool core_change(
 
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
-	if (flags == MEM_WAIT && !port_irq_enabled())
-		kmem_bug(c, caller, "%s in an interrupt or under a spinlock, which can't sleep", "MEM_WAIT");
-	if (flags == MEM_WAIT && kmem_holds_tree())
-		kmem_bug(c, caller, "%s under arenas_and_slabs_lock", "MEM_WAIT");
-	if (!kmem_flags_sound(flags))
-		kmem_bug(c, caller, "flags %#x: not exactly one memory flag", flags);
+	const char *wrong;
+
+	if (__builtin_expect(kmem_flags_sound(flags), 1))
+		return;
+	wrong = arena_flags_wrong(flags);
+	kmem_bug(c, caller, "flags %#x: %s", flags, wrong ? wrong : "not exactly one memory flag, and no fit");
 }
 
 /* Allocation, beyond the hot path */
