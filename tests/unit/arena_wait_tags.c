@@ -11,7 +11,6 @@
 #define PAGE PORT_PAGE_SIZE
 #define PAGES 64
 #define PIECE 64
-#define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
 
 /* Takes up to `most` pieces of an arena of memory, chained through themselves. */
 static void **take(struct arena *a, size_t size, size_t most)
@@ -55,19 +54,10 @@ static void request_run(void *arg)
 	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
 }
 
-static void request_start(struct request *r)
+static void request_start(struct request *r, void (*run)(void *arg))
 {
-	r->task = ktask("request", request_run, r);
+	r->task = ktask("request", run, r);
 	CHECK(r->task != NULL);
-}
-
-static bool is_done(struct request *r)
-{
-	uint64_t end = port_ns() + PATIENCE;
-
-	while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE) && port_ns() < end)
-		kthread_usleep(100);
-	return __atomic_load_n(&r->done, __ATOMIC_ACQUIRE);
 }
 
 /* A base arena of its own, and a piece of memory that it doesn't know of. */
@@ -100,10 +90,10 @@ TEST("wait: tags that another arena of the base gives up serve who is short of n
 	pages = take(base, PAGE, SIZE_MAX);
 	pieces = take(a, PIECE, SIZE_MAX);
 	CHECK_LE(4 * PIECE, arena_amt_free(a));
-	request_start(&r);
+	request_start(&r, request_run);
 	threads_await_waiting(a, 1);
 	others = give(b, others, PIECE, 200);
-	served = is_done(&r);
+	served = threads_sleep_for(&r.done);
 	give(base, pages, PAGE, SIZE_MAX);
 	ktask_join(r.task);
 	give(b, others, PIECE, SIZE_MAX);
@@ -116,6 +106,7 @@ TEST("wait: tags that another arena of the base gives up serve who is short of n
 
 /* A source that may have nothing, and doesn't say so before it has `asked` and is told. */
 static bool refuses, asked, told;
+static size_t refused; /* by conjure() */
 
 static void *reluctant(struct arena *source, size_t size, unsigned flags)
 {
@@ -128,44 +119,53 @@ static void *reluctant(struct arena *source, size_t size, unsigned flags)
 	return NULL;
 }
 
-TEST("wait: tags that an import in vain had set aside serve who is short of nothing else")
+/* An import of arena `a` that comes to nothing has set `tags` aside, all there are; then one who wants
+ * `size` sleeps, and is to be served when it has ended. */
+static void check_told(struct arena *base, void *memory, struct arena *a, struct request *import,
+	void (*run)(void *arg), size_t tags, size_t size)
 {
-	void *memory, **pages, **pieces;
-	struct arena *base = base_make(&memory);
-	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
-	struct request more = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
-	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
-	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	struct request r = {.arena = a, .size = size, .flags = MEM_WAIT};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC), **pages, **pieces;
 	bool served;
 
 	arena_free(a, p, 16 * PAGE);
 	pages = take(base, PAGE, SIZE_MAX);
 	pieces = take(a, PIECE, SIZE_MAX);
-	/* Those who join give up their tags: as many as an import takes. */
-	pieces = give(a, pieces, PIECE, 3);
+	/* Those who join give up their tags. */
+	pieces = give(a, pieces, PIECE, tags);
 	refuses = true;
+	refused = import->size;
 	asked = told = false;
-	request_start(&more);
+	request_start(import, run);
 	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
 		kthread_usleep(100);
-	request_start(&r);
+	request_start(&r, request_run);
 	threads_await_waiting(a, 1);
 	kthread_usleep(10000);
 	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
-	served = is_done(&r);
+	served = threads_sleep_for(&r.done);
 	give(base, pages, PAGE, SIZE_MAX);
 	ktask_join(r.task);
-	ktask_join(more.task);
-	CHECK_EQ((uintptr_t)more.got, 0);
+	ktask_join(import->task);
+	CHECK_EQ((uintptr_t)import->got, 0);
+	refused = 0;
 	give(a, pieces, PIECE, SIZE_MAX);
 	CHECK_EQ(arena_destroy(a), 0);
 	base_end(base, memory);
 	CHECK(served);
 }
 
-/* The same, but what is smaller than `refused` it has, of other integers than memory. */
-static size_t refused;
+TEST("wait: tags that an import in vain had set aside serve who is short of nothing else")
+{
+	void *memory;
+	struct arena *base = base_make(&memory);
+	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
+	struct request import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
 
+	check_told(base, memory, a, &import, request_run, 3, PIECE);
+}
+
+/* The same, but what is smaller than `refused` it has, of other integers than memory. */
 static void *conjure(struct arena *source, size_t size, unsigned flags)
 {
 	static uintptr_t next = 16 * PAGE;
@@ -183,38 +183,12 @@ static void vanish(struct arena *source, void *addr, size_t size)
 
 TEST("wait: tags that an import in vain had set aside serve who wants to import himself")
 {
-	void *memory, **pages, **pieces;
+	void *memory;
 	struct arena *base = base_make(&memory);
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, conjure, vanish, base, 0, MEM_WAIT);
-	struct request more = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
-	struct request r = {.arena = a, .size = 20 * PAGE, .flags = MEM_WAIT};
-	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
-	bool served;
+	struct request import = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
 
-	arena_free(a, p, 16 * PAGE);
-	pages = take(base, PAGE, SIZE_MAX);
-	pieces = take(a, PIECE, SIZE_MAX);
-	pieces = give(a, pieces, PIECE, 3);
-	refuses = true;
-	refused = 40 * PAGE;
-	asked = told = false;
-	request_start(&more);
-	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
-		kthread_usleep(100);
-	request_start(&r);
-	threads_await_waiting(a, 1);
-	kthread_usleep(10000);
-	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
-	served = is_done(&r);
-	give(base, pages, PAGE, SIZE_MAX);
-	ktask_join(r.task);
-	ktask_join(more.task);
-	CHECK_EQ((uintptr_t)more.got, 0);
-	refused = 0;
-	give(a, pieces, PIECE, SIZE_MAX);
-	CHECK_EQ(arena_destroy(a), 0);
-	base_end(base, memory);
-	CHECK(served);
+	check_told(base, memory, a, &import, request_run, 3, 20 * PAGE);
 }
 
 static void aligned_run(void *arg)
@@ -227,37 +201,12 @@ static void aligned_run(void *arg)
 
 TEST("wait: tags that an aligned import in vain had set aside serve who is short of nothing else")
 {
-	void *memory, **pages, **pieces;
+	void *memory;
 	struct arena *base = base_make(&memory);
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
-	struct request more = {.arena = a, .size = 20 * PAGE, .flags = MEM_ATOMIC};
-	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
-	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
-	bool served;
+	struct request import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ATOMIC};
 
-	arena_free(a, p, 16 * PAGE);
-	pages = take(base, PAGE, SIZE_MAX);
-	pieces = take(a, PIECE, SIZE_MAX);
-	/* As many tags as an aligned import takes. */
-	pieces = give(a, pieces, PIECE, 4);
-	refuses = true;
-	asked = told = false;
-	more.task = ktask("aligned", aligned_run, &more);
-	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
-		kthread_usleep(100);
-	request_start(&r);
-	threads_await_waiting(a, 1);
-	kthread_usleep(10000);
-	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
-	served = is_done(&r);
-	give(base, pages, PAGE, SIZE_MAX);
-	ktask_join(r.task);
-	ktask_join(more.task);
-	CHECK_EQ((uintptr_t)more.got, 0);
-	give(a, pieces, PIECE, SIZE_MAX);
-	CHECK_EQ(arena_destroy(a), 0);
-	base_end(base, memory);
-	CHECK(served);
+	check_told(base, memory, a, &import, aligned_run, 4, PIECE);
 }
 
 /* A span for an arena that has no tag */
@@ -303,10 +252,10 @@ TEST("wait: who may wait has a span added when there are tags for it")
 	r.got = add_all(base, more, &pages);
 	CHECK_EQ(arena_add(base, r.got, PAGE, MEM_ERROR), -ENOMEM);
 	total = arena_amt_total(base);
-	r.task = ktask("request", add_run, &r);
+	request_start(&r, add_run);
 	threads_await_waiting(base, 1);
 	give(a, pieces, PIECE, SIZE_MAX);
-	CHECK(is_done(&r));
+	CHECK(threads_sleep_for(&r.done));
 	ktask_join(r.task);
 	CHECK_EQ(arena_amt_total(base), total + PAGE);
 	give(base, pages, PAGE, SIZE_MAX);

@@ -10,7 +10,6 @@
 #include "threads.h"
 
 #define UNITS 4096
-#define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
 
 /* A cache of integers that has taken all that its source has, and what of them is live. */
 static struct arena *ids;
@@ -65,15 +64,6 @@ static void sleeper_start(struct sleeper *s, size_t reserve)
 	CHECK(s->task != NULL);
 }
 
-static bool is_served(struct sleeper *s)
-{
-	uint64_t end = port_ns() + PATIENCE;
-
-	while (!__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) && port_ns() < end)
-		kthread_usleep(100);
-	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
-}
-
 static void sleeper_end(struct sleeper *s)
 {
 	ktask_join(s->task);
@@ -106,7 +96,7 @@ TEST("slab: who waits for a reserve keeps nobody from objects that are free")
 	free_live(2);
 	reserver_start();
 	sleeper_start(&one, 0);
-	served = is_served(&one);
+	served = threads_sleep_for(&one.done);
 	reserver_end();
 	sleeper_end(&one);
 	end();
@@ -122,7 +112,7 @@ TEST("slab: an object that is freed isn't for who waits for a reserve")
 	sleeper_start(&one, 0);
 	threads_await_waiting(ids, 2);
 	free_live(1);
-	served = is_served(&one);
+	served = threads_sleep_for(&one.done);
 	reserver_end();
 	sleeper_end(&one);
 	end();
@@ -160,7 +150,7 @@ TEST("slab: who constructs what he waited for keeps nobody from objects that are
 	sleeper_start(&other, 0);
 	threads_await_waiting(ids, 3);
 	free_live(2);
-	served = is_served(&one) && is_served(&other);
+	served = threads_sleep_for(&one.done) && threads_sleep_for(&other.done);
 	__atomic_store_n(&goes_on, true, __ATOMIC_RELEASE);
 	sleeper_end(&slow);
 	sleeper_end(&one);
@@ -210,7 +200,7 @@ static void grow_for_reserve(unsigned core, void *arg)
 	arena_free(ids, room, stats.slab_size);
 	object = kmem_cache_alloc(cache, MEM_ATOMIC);
 	CHECK_NE((uintptr_t)object, 0);
-	served = is_served(&reserver) && is_served(&other);
+	served = threads_sleep_for(&reserver.done) && threads_sleep_for(&other.done);
 	arena_free(ids, rest, UNITS - 2 - stats.slab_size);
 	sleeper_end(&reserver);
 	sleeper_end(&other);

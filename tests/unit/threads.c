@@ -84,7 +84,17 @@ void threads_await(const bool *flag)
 		kthread_yield();
 }
 
-#define PATIENCE 10000000000ull /* nanoseconds */
+#define LOST 2000000000ull /* nanoseconds */
+#define PATIENCE 10000000000ull
+
+bool threads_sleep_for(const bool *flag)
+{
+	uint64_t end = port_ns() + LOST;
+
+	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE) && port_ns() < end)
+		kthread_usleep(100);
+	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
 
 void threads_await_waiting(struct arena *a, size_t n)
 {

@@ -28,6 +28,9 @@ void threads_join(struct threads *threads);
 /* Yields until *flag is true, or the test has failed. */
 void threads_await(const bool *flag);
 
+/* Sleeps until *flag is true, two seconds at most: then a wake-up counts as lost.  Returns it. */
+bool threads_sleep_for(const bool *flag);
+
 /* Sleeps until so many wait in the arena's queue.  If that takes ten seconds, the test has failed. */
 struct arena;
 void threads_await_waiting(struct arena *a, size_t n);
