@@ -17,9 +17,9 @@ comma := ,
 
 # What is compiled ---------------------------------------------------------------------------------
 
-KERN_C := $(wildcard kern/src/*.c kern/lib/*.c kern/monitor/*.c kern/dev/*.c)
+KERN_C := $(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c kern/dev/*.c kern/monitor/*.c)
 RANGES_C := $(B)/data/gcc_ranges.c
-UNIT_C := $(wildcard tests/unit/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
+UNIT_C := $(wildcard tests/unit/*.c tests/fence/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
 X86_S := $(wildcard arch/x86/*.S)
 # On a host the C library brings the standard's string functions; the sanitizers watch those.
@@ -29,7 +29,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissi
 	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wno-unused-parameter
 COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls \
-	-fno-common -fno-strict-aliasing $(WARN) -Ikern/include
+	-fno-common -fno-strict-aliasing $(WARN) -Ikern/include -Ikern -Ikern/src -Itests
 
 X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -mno-red-zone -mcmodel=kernel -mgeneral-regs-only \
@@ -45,7 +45,7 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 
 # A caller whose last call is one of ours stays on the stack, so that reports name him.  These hand the caller on
 # themselves, and their hot paths end in jumps.
-TAIL_CALLS := $(addprefix kern/src/,arena.c kmalloc.c magazine.c qcache.c slab.c)
+TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/magazine.c slab/qcache.c)
 tail_calls = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls)
 
 objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))
@@ -147,7 +147,7 @@ replay: host ## run one test again: TEST="name" SEED=0x...
 lint: ## look for what the compilers don't warn of (cppcheck)
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
 		--enable=warning,performance,portability --suppress=missingIncludeSystem \
-		-Ikern/include -Iarch/host/include kern arch/host tests/unit
+		-Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include kern arch/host tests/unit
 
 compdb: ## write compile_commands.json, for editors (bear)
 	$(Q)bear -- $(MAKE) --no-print-directory B=$(B)/compdb kernel host

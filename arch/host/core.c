@@ -18,7 +18,7 @@
 
 #include "host.h"
 #include "lib/panic.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "machine.h"
 #include "port.h"
 

@@ -10,7 +10,7 @@
 #include "boot.h"
 #include "host.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "port.h"
 
 #define EXIT_USAGE 2

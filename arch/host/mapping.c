@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "host.h"
-#include "lib/errno.h"
+#include "errors.h"
 #include "lib/panic.h"
-#include "lib/table.h"
+#include "table.h"
 #include "machine.h"
 #include "port.h"
 

@@ -10,7 +10,7 @@
 
 #include "host.h"
 #include "lib/panic.h"
-#include "lib/table.h"
+#include "table.h"
 #include "machine.h"
 
 #define OWNER_MAX 64 /* bytes of a ktask's number and name */

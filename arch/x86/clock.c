@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/sink.h"
+#include "sink.h"
 #include "port.h"
 #include "x86.h"
 

@@ -9,8 +9,8 @@
  */
 #include "firmware.h"
 
-#include "lib/acpi.h"
-#include "lib/sink.h"
+#include "acpi.h"
+#include "sink.h"
 #include "lib/string.h"
 #include "machine.h"
 #include "paging.h"

@@ -8,8 +8,8 @@
 
 #include "firmware.h"
 #include "irq.h"
-#include "lib/acpi.h"
-#include "lib/sink.h"
+#include "acpi.h"
+#include "sink.h"
 #include "paging.h"
 
 #define SELECT 0x00

@@ -10,7 +10,7 @@
 #include "core.h"
 #include "firmware.h"
 #include "io_apic.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "memory.h"
 #include "port.h"
 #include "refuse.h"

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 
 #include "layout.h"
-#include "lib/memmap.h"
+#include "memmap.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "paging.h"
 #include "port.h"
 #include "refuse.h"

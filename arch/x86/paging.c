@@ -29,7 +29,7 @@
 #include "paging.h"
 
 #include "layout.h"
-#include "lib/table.h"
+#include "table.h"
 #include "port.h"
 #include "x86.h"
 

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/memmap.h"
+#include "memmap.h"
 
 #define PAGING_EXTENTS_MAX 513 /* what the largest memory map accepted can come to */
 

@@ -20,7 +20,7 @@
 #include "irq.h"
 #include "layout.h"
 #include "lib/panic.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "lib/string.h"
 #include "machine.h"
 #include "paging.h"

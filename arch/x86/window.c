@@ -24,7 +24,7 @@
 #include "arena.h"
 #include "ipi.h"
 #include "layout.h"
-#include "lib/errno.h"
+#include "errors.h"
 #include "lib/string.h"
 #include "physical.h"
 #include "lib/panic.h"

@@ -14,7 +14,7 @@
 
 #include "arena.h"
 #include "lib/panic.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "machine.h"
 
 struct vector {

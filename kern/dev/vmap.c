@@ -16,7 +16,7 @@
  */
 #include "vmap.h"
 
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "machine.h"

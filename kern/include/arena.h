@@ -23,9 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/errno.h"
+#include "errors.h"
 #include "lib/list.h"
-#include "lib/sink.h"
+#include "sink.h"
 
 struct arena;
 

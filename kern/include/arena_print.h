@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "arena.h"
-#include "lib/table.h"
+#include "table.h"
 
 /* A line of the tree: an arena, or something that hangs on one and has the same to tell. */
 struct arena_tree_line {

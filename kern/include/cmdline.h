@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 
-#include "lib/sink.h"
+#include "sink.h"
 
 #define CMDLINE_NAME_MAX 32    /* bytes of a word's name, its end included */
 #define CMDLINE_VALUE_MAX 2048 /* and of its value */

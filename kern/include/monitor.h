@@ -19,8 +19,8 @@
 #include <stddef.h>
 
 #include "lib/list.h"
-#include "lib/sink.h"
-#include "lib/table.h"
+#include "sink.h"
+#include "table.h"
 
 #define MONITOR_LINE_MAX 512 /* bytes in a typed line, its end included */
 #define MONITOR_ARGS_MAX 16  /* words in one command */

@@ -2,7 +2,7 @@
 /*
  * Runs benchmarks.
  */
-#include "bench.h"
+#include "lib/bench.h"
 
 #include "lib/string.h"
 

@@ -2,7 +2,7 @@
 /*
  * Sinks: where text goes.
  */
-#include "lib/sink.h"
+#include "sink.h"
 
 #include "lib/list.h"
 #include "lib/string.h"

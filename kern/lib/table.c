@@ -2,7 +2,7 @@
 /*
  * The table printer.
  */
-#include "lib/table.h"
+#include "table.h"
 
 #include "lib/panic.h"
 #include "lib/string.h"

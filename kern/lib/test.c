@@ -2,7 +2,7 @@
 /*
  * The unit tests' framework: runs them, catches what goes wrong, says how to replay it.
  */
-#include "test.h"
+#include "lib/test.h"
 
 #include "lib/hash.h"
 #include "lib/string.h"
@@ -13,7 +13,6 @@ extern const struct test *const __stop_test_set[];
 
 struct test_config test_config = {.seed = 1, .ops_divisor = 1};
 
-static const struct test_fence *fence;
 
 /* The running test. */
 static const struct test *running;
@@ -116,20 +115,15 @@ size_t test_ops(size_t full)
 	return ops > 0 ? ops : 1;
 }
 
-void test_set_fence(const struct test_fence *new_fence)
-{
-	fence = new_fence;
-}
-
 static void begin_fence(void)
 {
-	if (fence)
-		fence->begin();
+	if (&test_fence)
+		test_fence.begin();
 }
 
 static void end_fence(void)
 {
-	const char *wrong = fence ? fence->end() : NULL;
+	const char *wrong = &test_fence ? test_fence.end() : NULL;
 
 	if (wrong)
 		test_fail(running->file, 0, "afterward: %s", wrong);

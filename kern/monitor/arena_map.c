@@ -7,9 +7,9 @@
  * the row being made.  A row is labelled with the address its first slice begins at, and the spans
  * that begin within it are listed beneath it.
  */
-#include "lib/sink.h"
+#include "sink.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 
 #define ROW_SLICES 64

@@ -5,7 +5,7 @@
 #include "arena_print.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 
 static struct arena *find(const struct command_call *call)

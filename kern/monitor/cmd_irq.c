@@ -6,7 +6,7 @@
 #include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "machine.h"
 #include "monitor_impl.h"
 #include "port.h"

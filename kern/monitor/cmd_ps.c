@@ -3,7 +3,7 @@
  * Commands that show ktasks.
  */
 #include "kthread.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 
 struct ps_row {

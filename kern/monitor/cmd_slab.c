@@ -4,7 +4,7 @@
  */
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 #include "port.h"
 

@@ -2,14 +2,14 @@
 /*
  * Commands: help, the machine's memory, tests, and the end.
  */
-#include "bench.h"
+#include "lib/bench.h"
 #include "boot.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 /* help */
 

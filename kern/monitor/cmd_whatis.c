@@ -5,7 +5,7 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/symbol.h"
-#include "lib/table.h"
+#include "table.h"
 #include "monitor_impl.h"
 
 #define INDENT 2

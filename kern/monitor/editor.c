@@ -5,7 +5,7 @@
 #include "editor.h"
 
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "port.h"
 
 #define CONTROL(letter) ((letter) - '@')

@@ -202,9 +202,9 @@
  * rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't retried.
  * Spans are kept in order.
  */
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 
-#include "btag_quick.h"
+#include "btag/btag_quick.h"
 #include "lib/string.h"
 #include "sync.h"
 

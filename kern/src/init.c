@@ -5,19 +5,18 @@
 #include "arena.h"
 #include "boot.h"
 #include "cmdline.h"
-#include "fence.h"
 #include "kmalloc.h"
 #include "irq.h"
 #include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "machine.h"
 #include "monitor.h"
-#include "monitor_impl.h"
+#include "monitor/monitor_impl.h"
 #include "physical.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "vmap.h"
 
 #define EXIT_TESTS_FAILED 1
@@ -143,7 +142,6 @@ void kernel_main(const struct boot_info *info)
 	irq_init();
 	kthread_init();
 	monitor_init();
-	test_set_fence(&arena_fence);
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_driven())
 		monitor_stay_after_panic();

@@ -72,7 +72,7 @@
 #include "kthread.h"
 
 #include "arena.h"
-#include "kthread_impl.h"
+#include "kthread/kthread_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab.h"

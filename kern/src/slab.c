@@ -83,7 +83,7 @@
  */
 #include "lib/bitmap.h"
 #include "lib/panic.h"
-#include "slab_impl.h"
+#include "slab/slab_impl.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

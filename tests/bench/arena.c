@@ -7,9 +7,9 @@
  */
 #include "arena.h"
 
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "arena_layout.h"
-#include "bench.h"
+#include "lib/bench.h"
 #include "lib/panic.h"
 #include "vmap.h"
 

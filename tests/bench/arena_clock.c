@@ -4,7 +4,7 @@
  * whatever else the machine does meets both.  scripts/bench-host divides the one by the other.
  */
 #include "arena_layout.h"
-#include "bench.h"
+#include "lib/bench.h"
 #include "lib/panic.h"
 
 #define FEW 1000

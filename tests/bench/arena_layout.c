@@ -4,8 +4,8 @@
  */
 #include "arena_layout.h"
 
-#include "arena_impl.h"
-#include "bench.h"
+#include "arena/arena_impl.h"
+#include "lib/bench.h"
 #include "lib/panic.h"
 #include "physical.h"
 

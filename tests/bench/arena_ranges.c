@@ -5,7 +5,7 @@
  */
 #include "../data/ranges.h"
 
-#include "bench.h"
+#include "lib/bench.h"
 #include "lib/panic.h"
 
 static void row(const char *name, unsigned fit)

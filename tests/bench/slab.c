@@ -2,8 +2,8 @@
 /*
  * What caches, kmalloc and pages cost when hot, and in batches that reach the slab layer.
  */
-#include "bench.h"
-#include "frames.h"
+#include "lib/bench.h"
+#include "slab/frames.h"
 #include "kmalloc.h"
 #include "lib/panic.h"
 #include "lib/string.h"

@@ -3,9 +3,9 @@
  * Importers, many spans, what is short, and looking at all of it.
  */
 #include "arena.h"
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "drive.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define SPANS 20000
 #define SPAN_GAP 16

@@ -5,8 +5,8 @@
 #include "drive.h"
 #include "kmalloc.h"
 #include "slab.h"
-#include "slab_impl.h"
-#include "test.h"
+#include "slab/slab_impl.h"
+#include "lib/test.h"
 
 #define OBJECTS 100000
 #define BULK 1000

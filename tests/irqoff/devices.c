@@ -6,7 +6,7 @@
 #include "irq.h"
 #include "machine.h"
 #include "physical.h"
-#include "test.h"
+#include "lib/test.h"
 #include "vmap.h"
 
 #define PAGES 600 /* more than a page table maps */

@@ -6,7 +6,7 @@
 
 #include "irqoff.h"
 #include "lib/symbol.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define BUDGET 5000 /* instructions in a stretch */
 

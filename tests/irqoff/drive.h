@@ -6,7 +6,7 @@
 #ifndef SPANDREL_TESTS_IRQOFF_DRIVE_H
 #define SPANDREL_TESTS_IRQOFF_DRIVE_H
 
-#include "lib/sink.h"
+#include "sink.h"
 
 /* Takes all text and shows none. */
 extern struct sink null_sink;

@@ -3,9 +3,9 @@
  * An arena from empty to a million segments and back.
  */
 #include "arena.h"
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "drive.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define SEGMENTS 1000000
 #define QUANTUM 12 /* odd: it meets powers of two at its own multiples only */

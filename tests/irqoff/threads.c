@@ -6,7 +6,7 @@
 #include "drive.h"
 #include "kthread.h"
 #include "sync.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define SLEEPERS 1000
 #define ALARMS 5000

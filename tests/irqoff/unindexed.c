@@ -4,10 +4,10 @@
  * walk in steps when no memory can be had for one.
  */
 #include "arena.h"
-#include "btag.h"
+#include "btag/btag.h"
 #include "drive.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define FEW BTAG_LOOKS /* free segments */
 #define PIECES 300

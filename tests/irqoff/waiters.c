@@ -7,7 +7,7 @@
 #include "drive.h"
 #include "kthread.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define SLEEPERS 1000
 #define MS 1000000u /* ns */

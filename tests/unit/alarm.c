@@ -8,7 +8,7 @@
 #include "lib/list.h"
 #include "port.h"
 #include "sync.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define MS 1000000u

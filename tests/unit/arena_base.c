@@ -3,10 +3,10 @@
  * Base arenas: bootstrapping, the tag supply and its reserve, the hash at size.
  */
 #include "arena.h"
-#include "arena_impl.h"
-#include "btag.h"
+#include "arena/arena_impl.h"
+#include "btag/btag.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 static struct arena_stats stats(struct arena *a)
 {

@@ -4,7 +4,7 @@
  */
 #include "arena.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 static struct arena *ids(uintptr_t first, size_t count)
 {

@@ -7,9 +7,9 @@
  * that left a lock held would meet it again.
  */
 #include "arena.h"
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 static struct arena *bugs;   /* quantum 16, [0xa0, 0x6e0) */
 static struct arena *fronted; /* one unit at a time, through a magazine */

@@ -3,9 +3,9 @@
  * Arenas that import their spans, and the tree they form.
  */
 #include "arena.h"
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 static struct arena *root(size_t quantum, size_t quanta)

@@ -5,8 +5,8 @@
 #include "model.h"
 
 #include "arena.h"
-#include "btag.h"
-#include "test.h"
+#include "btag/btag.h"
+#include "lib/test.h"
 
 /*
  * A chain of arenas, each importing from the one before, all of them also used directly.  In one

@@ -5,7 +5,7 @@
  */
 #include "arena.h"
 #include "model.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define LIVE_MAX 48
 #define OPERATIONS 200000

@@ -7,7 +7,7 @@
 #include "arena.h"
 #include "lib/string.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 /* Who has each page of the source: a process's number plus 1, or 0. */
 struct pages {

@@ -7,10 +7,10 @@
 #include "threads.h"
 
 #include "arena.h"
-#include "btag.h"
+#include "btag/btag.h"
 #include "lib/string.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define START ((uintptr_t)1 << 20)
 

@@ -4,9 +4,9 @@
  * same.
  */
 #include "arena.h"
-#include "btag.h"
+#include "btag/btag.h"
 #include "model.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define QUANTUM 16
 #define SPAN_QUANTA (PORT_PAGE_SIZE / QUANTUM)

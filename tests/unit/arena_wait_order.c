@@ -6,7 +6,7 @@
 #include "kthread.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define MS 1000000ull /* nanoseconds */

@@ -5,7 +5,7 @@
 #include "arena.h"
 #include "kthread.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define MS 1000000ull /* nanoseconds */

@@ -4,8 +4,8 @@
  * answers under random constraints are compared in arena_model.c.
  */
 #include "arena.h"
-#include "arena_impl.h"
-#include "test.h"
+#include "arena/arena_impl.h"
+#include "lib/test.h"
 
 static struct arena *root(size_t quantum, size_t quanta)
 {

@@ -7,9 +7,9 @@
  * and so do triples, in steps, with changes between them.
  */
 #include "arena.h"
-#include "btag_quick.h"
+#include "btag/btag_quick.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define REGIONS 5
 #define QUANTA 128 /* of a region */

@@ -7,7 +7,7 @@
 #include "lib/string.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 static unsigned calls;
 

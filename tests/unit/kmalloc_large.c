@@ -3,13 +3,13 @@
  * What kmalloc takes beyond its classes: how many pages, where, and that they come back.
  */
 #include "alarm.h"
-#include "arena_impl.h"
-#include "frames.h"
+#include "arena/arena_impl.h"
+#include "slab/frames.h"
 #include "kmalloc.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define SIZE_MIN (2 * PORT_PAGE_SIZE)

@@ -6,10 +6,10 @@
 
 #include "arena.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 #include "vmap.h"
 

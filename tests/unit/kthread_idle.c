@@ -5,7 +5,7 @@
 #include "kthread.h"
 #include "port.h"
 #include "sync.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define WAKER 1 /* the core that wakes */

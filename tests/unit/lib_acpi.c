@@ -2,10 +2,10 @@
 /*
  * ACPI tables, made byte by byte, whole and broken.
  */
-#include "lib/acpi.h"
+#include "acpi.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define TABLE_MAX 512
 

@@ -6,7 +6,7 @@
 
 #include "lib/hash.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define BITS_MAX 300
 

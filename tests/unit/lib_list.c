@@ -5,7 +5,7 @@
 #include "lib/list.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define THINGS 16
 

@@ -2,10 +2,10 @@
 /*
  * Memory maps against a model that marks every byte, and explicit cases.
  */
-#include "lib/memmap.h"
+#include "memmap.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define ENTRIES_MAX 48
 #define RESERVED_MAX 16

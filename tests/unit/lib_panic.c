@@ -5,7 +5,7 @@
 #include "lib/panic.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 static int no_errors;
 

@@ -2,13 +2,13 @@
 /*
  * Sinks, and the printf family against literal texts.
  */
-#include "lib/sink.h"
+#include "sink.h"
 
 #include <limits.h>
 #include <stdint.h>
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 static char buf[256];
 

@@ -4,7 +4,7 @@
  */
 #include "lib/string.h"
 
-#include "test.h"
+#include "lib/test.h"
 
 #define BLOCK_MAX 256 /* bytes in the buffers that blocks lie in */
 

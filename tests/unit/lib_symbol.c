@@ -5,7 +5,7 @@
 #include "lib/symbol.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 static __attribute__((noinline)) uintptr_t landmark(void)
 {

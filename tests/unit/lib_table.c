@@ -2,10 +2,10 @@
 /*
  * Tables, shown both ways, against literal texts.
  */
-#include "lib/table.h"
+#include "table.h"
 
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 struct row {
 	const char *name;

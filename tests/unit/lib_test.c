@@ -2,7 +2,7 @@
 /*
  * What the tests' framework offers to tests.
  */
-#include "test.h"
+#include "lib/test.h"
 
 TEST("test: a random number below n is below n and reaches both ends")
 {

@@ -6,7 +6,7 @@
 
 #include "lib/list.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define ITEMS 512
 #define CHECK_EVERY 16 /* operations between two full comparisons */

@@ -6,7 +6,7 @@
 #include "arena.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define PAGES 32
 

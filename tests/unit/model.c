@@ -6,7 +6,7 @@
 
 #include "arena.h"
 #include "lib/string.h"
-#include "test.h"
+#include "lib/test.h"
 
 static uintptr_t last_of(const struct interval *i)
 {

@@ -5,8 +5,8 @@
 #include "cmdline.h"
 
 #include "lib/string.h"
-#include "lib/table.h"
-#include "test.h"
+#include "table.h"
+#include "lib/test.h"
 
 static char one[CMDLINE_VALUE_MAX], two[CMDLINE_VALUE_MAX];
 static char said[256];

@@ -4,12 +4,12 @@
  */
 #include "arena.h"
 #include "boot.h"
-#include "editor.h"
+#include "monitor/editor.h"
 #include "lib/string.h"
-#include "lib/table.h"
-#include "monitor_impl.h"
+#include "table.h"
+#include "monitor/monitor_impl.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 static char said[16384];
 

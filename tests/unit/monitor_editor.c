@@ -2,12 +2,12 @@
 /*
  * The line editor and its history, typed at.
  */
-#include "editor.h"
+#include "monitor/editor.h"
 
 #include "arena.h"
 #include "lib/string.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define LEFT "\x1b[D"
 #define RIGHT "\x1b[C"

@@ -2,11 +2,11 @@
 /*
  * The fence around tests, set up once more within a test.
  */
-#include "fence.h"
+#include "fence/fence.h"
 
 #include "arena.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define UNCACHED (64 * PORT_PAGE_SIZE) /* what no quantum cache serves */
 
@@ -14,14 +14,14 @@ TEST("fence: what leaked is named by the cache or the arena it came from")
 {
 	void *pages;
 
-	arena_fence.begin();
+	test_fence.begin();
 	pages = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "cache kpages-1: ");
+	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "cache kpages-1: ");
 	arena_free(kpages_arena, pages, PORT_PAGE_SIZE);
 	pages = arena_alloc(kpages_arena, UNCACHED, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "arena kpages: ");
+	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "arena kpages: ");
 	arena_free(kpages_arena, pages, UNCACHED);
-	CHECK(arena_fence.end() == NULL);
+	CHECK(test_fence.end() == NULL);
 }
 
 TEST("fence: an arena too many is named, and so is one in another's place")
@@ -29,12 +29,12 @@ TEST("fence: an arena too many is named, and so is one in another's place")
 	struct arena *first = arena_create("test-first", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct arena *second;
 
-	arena_fence.begin();
+	test_fence.begin();
 	second = arena_create("test-second", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", arena_fence.end(), "(test-second)");
+	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "(test-second)");
 	CHECK_EQ(arena_destroy(first), 0);
 	test_check_contains(
-		__FILE__, __LINE__, "end", arena_fence.end(), "arena test-second was not there before");
+		__FILE__, __LINE__, "end", test_fence.end(), "arena test-second was not there before");
 	CHECK_EQ(arena_destroy(second), 0);
-	arena_fence.begin();
+	test_fence.begin();
 }

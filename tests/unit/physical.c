@@ -7,7 +7,7 @@
 #include "lib/string.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 TEST("physical: what devices with few address lines get lies where they reach")
 {

@@ -5,7 +5,7 @@
 #include "arena.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define RUNS 200

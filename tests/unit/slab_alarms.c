@@ -10,7 +10,7 @@
 #include "lib/string.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define WORDS 12

@@ -2,13 +2,13 @@
 /*
  * What slab caches do, line by line.
  */
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "kmalloc.h"
 #include "lib/string.h"
-#include "lib/table.h"
+#include "table.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define MANY 1000
 

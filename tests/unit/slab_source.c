@@ -3,9 +3,9 @@
  * What caches ask of a source that would need its index to serve.
  */
 #include "arena.h"
-#include "btag.h"
+#include "btag/btag.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define START 64
 #define HOLES (BTAG_LOOKS + 8)

@@ -4,10 +4,10 @@
  * length, looked at while it is held and when it is freed.
  */
 #include "kmalloc.h"
-#include "lib/table.h"
+#include "table.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define OPS 1000000

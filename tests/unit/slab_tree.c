@@ -4,10 +4,10 @@
  */
 #include "arena.h"
 #include "kthread.h"
-#include "lib/errno.h"
+#include "errors.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define TASKS 4

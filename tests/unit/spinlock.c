@@ -5,7 +5,7 @@
 #include "spinlock.h"
 
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 struct counted {

@@ -9,7 +9,7 @@
 #include "kthread.h"
 #include "machine.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 #include "threads.h"
 
 #define MS 1000000u

@@ -6,7 +6,7 @@
 
 #include "arena.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 struct thread {
 	struct ktask *ktask;

@@ -5,9 +5,9 @@
  */
 #include "../core.h"
 #include "arena.h"
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #include "../apic.h"
 #include "../trap.h"

@@ -7,7 +7,7 @@
 #include "kmalloc.h"
 #include "port.h"
 #include "slab.h"
-#include "test.h"
+#include "lib/test.h"
 
 #include "../../../tests/unit/threads.h"
 #include "../apic.h"

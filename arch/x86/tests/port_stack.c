@@ -11,7 +11,7 @@
 #include "kthread.h"
 #include "lib/string.h"
 #include "port.h"
-#include "test.h"
+#include "lib/test.h"
 
 #include "../apic.h"
 #include "../core.h"

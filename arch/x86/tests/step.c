@@ -7,7 +7,7 @@
 #include "../restart.h"
 #include "../trap.h"
 #include "lib/symbol.h"
-#include "test.h"
+#include "lib/test.h"
 
 #define TRAP_FLAG 0x100
 #define MET_MAX 1024 /* different boundaries interfered at between two calls of step_forget() */

@@ -9,7 +9,7 @@
  */
 #include "kthread_impl.h"
 #include "slab.h"
-#include "slab_impl.h"
+#include "slab/slab_impl.h"
 #include "vmap.h"
 
 static struct kmem_cache stacks;

@@ -12,7 +12,7 @@
 #ifndef SPANDREL_TAG_SUPPLY_H
 #define SPANDREL_TAG_SUPPLY_H
 
-#include "btag.h"
+#include "btag/btag.h"
 #include "lib/list.h"
 #include "spinlock.h"
 

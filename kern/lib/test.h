@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #include "lib/panic.h"
-#include "lib/sink.h"
+#include "sink.h"
 
 struct test {
 	const char *name;
@@ -110,12 +110,13 @@ struct test_config {
 extern struct test_config test_config;
 
 /* What stands around each test.  `begin` counts what is in use; `end` counts again and returns
- * NULL, or says in one line what leaked or which invariant broke. */
+ * NULL, or says in one line what leaked or which invariant broke.  tests/fence defines it; an image
+ * without it runs tests unfenced. */
 struct test_fence {
 	void (*begin)(void);
 	const char *(*end)(void);
 };
-void test_set_fence(const struct test_fence *fence);
+extern const struct test_fence test_fence __attribute__((weak));
 
 struct test_result {
 	size_t passed, failed;

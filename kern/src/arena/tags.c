@@ -2,7 +2,7 @@
 /*
  * Pages of boundary tags.
  */
-#include "tag_supply.h"
+#include "tags.h"
 
 void tag_supply_init(struct tag_supply *s, size_t unit)
 {

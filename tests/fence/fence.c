@@ -5,9 +5,9 @@
 #include "fence.h"
 
 #include "arena.h"
-#include "frames.h"
+#include "slab/frames.h"
 #include "kthread.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "machine.h"
 #include "physical.h"
 #include "port.h"
@@ -232,4 +232,4 @@ static const char *end(void)
 	return found ? found : compare_caches();
 }
 
-const struct test_fence arena_fence = {begin, end};
+const struct test_fence test_fence = {begin, end};

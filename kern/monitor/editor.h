@@ -29,7 +29,7 @@
 
 #include "arena.h"
 #include "lib/list.h"
-#include "lib/sink.h"
+#include "sink.h"
 #include "monitor.h"
 
 #define EDITOR_COLUMNS 80

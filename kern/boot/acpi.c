@@ -2,7 +2,7 @@
 /*
  * ACPI tables as bytes.
  */
-#include "lib/acpi.h"
+#include "acpi.h"
 
 #include "lib/string.h"
 

@@ -7,11 +7,11 @@
 #define SPANDREL_ARENA_IMPL_H
 
 #include "arena.h"
-#include "btag.h"
+#include "btag/btag.h"
 #include "lib/panic.h"
 #include "spinlock.h"
 #include "sync.h"
-#include "tag_supply.h"
+#include "tags.h"
 
 struct arena;
 

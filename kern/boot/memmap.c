@@ -11,7 +11,7 @@
  * after the last one.  Pieces are kept as start and size: no piece has 2^64 bytes, since no entry
  * has, and 0 - start is the size of one that ends there.
  */
-#include "lib/memmap.h"
+#include "memmap.h"
 
 #include <stdbool.h>
 

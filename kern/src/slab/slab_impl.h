@@ -6,7 +6,7 @@
 #ifndef SPANDREL_SLAB_IMPL_H
 #define SPANDREL_SLAB_IMPL_H
 
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "frames.h"
 #include "lib/hash.h"
 #include "lib/list.h"

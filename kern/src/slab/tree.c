@@ -3,7 +3,7 @@
  * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and
  * statistics.
  */
-#include "arena_impl.h"
+#include "arena/arena_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab_impl.h"

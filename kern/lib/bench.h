@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/sink.h"
+#include "sink.h"
 #include "port.h"
 
 struct bench {
