@@ -24,7 +24,6 @@
 #include <stdint.h>
 
 #include "errors.h"
-#include "lib/list.h"
 #include "sink.h"
 
 struct arena;
@@ -366,7 +365,8 @@ int __arena_destroy(struct arena *arena);
 extern struct arena *base_arena;   /* all RAM; its integers are direct-map addresses */
 extern struct arena *kpages_arena; /* pages for everyone, imported from base_arena */
 
-/* Every arena, in order of creation, under arenas_and_slabs_lock.  See arena_impl.h. */
-extern struct list all_arenas;
+/* The arena that was created first of all there are, NULL before; the others are linked behind it
+ * in the order of their creation, under arenas_and_slabs_lock. */
+extern struct arena *all_arenas;
 
 #endif

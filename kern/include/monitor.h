@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/list.h"
 #include "sink.h"
 #include "table.h"
 
@@ -49,12 +48,12 @@ struct command {
 };
 
 struct command_table {
-	struct list link;
+	struct command_table *next; /* of those added */
 	const char *family;
 	const struct command *commands;
 	size_t count;
 };
-#define COMMAND_TABLE(family, commands) {{NULL, NULL}, family, commands, ARRAY_SIZE(commands)}
+#define COMMAND_TABLE(family, commands) {NULL, family, commands, sizeof(commands) / sizeof((commands)[0])}
 
 /* Adds a table; it stays the caller's and must outlive the monitor. */
 void monitor_add_commands(struct command_table *table);

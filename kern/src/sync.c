@@ -50,8 +50,8 @@
 
 #include "lib/panic.h"
 
-struct sleeper {
-	struct list link;
+struct sync_sleeper {
+	struct sync_sleeper *next, *prev; /* in the queue; NULL at its ends */
 	port_thread_t *thread;
 	uint64_t ticket;
 	size_t wants; /* of a semaphore's count; of a rwlock: READ or WRITE */
@@ -64,13 +64,7 @@ enum { READ, WRITE };
 
 static void queue_init(struct sync_queue *q)
 {
-	*q = (struct sync_queue)SYNC_QUEUE_INIT(*q);
-}
-
-static struct sleeper *queue_first(struct sync_queue *q)
-{
-	return list_empty(&q->sleepers) ? NULL :
-					  list_first_entry(&q->sleepers, struct sleeper, link);
+	*q = (struct sync_queue)SYNC_QUEUE_INIT;
 }
 
 void sync_check_may_sleep(const char *what, void *caller)
@@ -84,20 +78,35 @@ void sync_check_may_sleep(const char *what, void *caller)
 }
 
 /* Puts the caller behind the others.  Lock held. */
-static void queue_enter(struct sync_queue *q, struct sleeper *s, size_t wants)
+static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wants)
 {
+	struct sync_sleeper **end = q->last ? &q->last->next : &q->first;
+
 	s->thread = port_thread_self();
 	s->ticket = q->tickets++;
 	s->wants = wants;
 	s->woken = false;
-	list_add_tail(&q->sleepers, &s->link);
+	s->next = NULL;
+	s->prev = q->last;
+	*end = s;
+	q->last = s;
+}
+
+/* Takes a sleeper that is in the queue out of it.  Lock held. */
+static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
+{
+	struct sync_sleeper **to = s->prev ? &s->prev->next : &q->first;
+	struct sync_sleeper **back = s->next ? &s->next->prev : &q->last;
+
+	*to = s->next;
+	*back = s->prev;
 }
 
 /* Lock held.  The sleeper's record must not be touched again.  Boot is no thread, and looks by
  * itself. */
-static void queue_wake(struct sleeper *s)
+static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 {
-	list_del(&s->link);
+	queue_leave(q, s);
 	s->woken = true;
 	if (s->thread)
 		port_thread_unblock(s->thread);
@@ -105,7 +114,7 @@ static void queue_wake(struct sleeper *s)
 
 /* Sleeps until woken or the deadline; returns whether woken.  The lock is held on entry, and let go
  * of; `irq` is what taking it gave.  After a deadline the sleeper is out of the queue. */
-static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadline, port_irq_t irq)
+static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq)
 {
 	bool can_sleep = s->thread != NULL;
 
@@ -115,7 +124,7 @@ static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadli
 		irq = spin_lock(&q->lock);
 	}
 	if (!s->woken)
-		list_del(&s->link);
+		queue_leave(q, s);
 	spin_unlock(&q->lock, irq);
 	if (!s->woken && !can_sleep && deadline == PORT_FOREVER)
 		panic("boot would sleep, and nothing runs that could wake it");
@@ -126,11 +135,11 @@ static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadli
 static size_t queue_wake_step(struct sync_queue *q, uint64_t ticket)
 {
 	port_irq_t irq = spin_lock(&q->lock);
-	struct sleeper *s;
+	struct sync_sleeper *s;
 	size_t n = 0;
 
-	for (; n < SYNC_STEP && (s = queue_first(q)) && s->ticket < ticket; n++)
-		queue_wake(s);
+	for (; n < SYNC_STEP && (s = q->first) && s->ticket < ticket; n++)
+		queue_wake(q, s);
 	spin_unlock(&q->lock, irq);
 	return n;
 }
@@ -140,7 +149,7 @@ static bool queue_wake_all(struct sync_queue *q)
 {
 	port_irq_t irq = spin_lock(&q->lock);
 	uint64_t ticket = q->tickets;
-	bool any = !list_empty(&q->sleepers);
+	bool any = q->first != NULL;
 
 	spin_unlock(&q->lock, irq);
 	while (any && queue_wake_step(q, ticket) == SYNC_STEP)
@@ -170,7 +179,7 @@ static void lock_from(struct qlock *q, void *caller)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
 	bool again = is_mine(q);
-	struct sleeper s;
+	struct sync_sleeper s;
 
 	if (!q->held) {
 		qlock_take(q, port_thread_self());
@@ -204,12 +213,12 @@ bool qlock_trylock(struct qlock *q)
 static bool unlock_if_mine(struct qlock *q)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
-	struct sleeper *next = queue_first(&q->queue);
+	struct sync_sleeper *next = q->queue.first;
 	bool mine = is_mine(q);
 
 	if (mine && next) {
 		qlock_take(q, next->thread);
-		queue_wake(next);
+		queue_wake(&q->queue, next);
 	} else if (mine) {
 		q->held = false;
 		q->holder = NULL;
@@ -245,12 +254,12 @@ void sem_init(struct semaphore *s, size_t count)
  * to do.  Lock held. */
 static bool sem_serve(struct semaphore *s)
 {
-	struct sleeper *first = queue_first(&s->queue);
+	struct sync_sleeper *first = s->queue.first;
 
 	for (int i = 0; i < SYNC_STEP && first && first->wants <= s->count; i++) {
 		s->count -= first->wants;
-		queue_wake(first);
-		first = queue_first(&s->queue);
+		queue_wake(&s->queue, first);
+		first = s->queue.first;
 	}
 	return first && first->wants <= s->count;
 }
@@ -272,10 +281,10 @@ static void sem_add(struct semaphore *s, size_t n)
 static bool down_until(struct semaphore *s, size_t n, uint64_t deadline)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	struct sleeper me;
+	struct sync_sleeper me;
 	bool served;
 
-	if (list_empty(&s->queue.sleepers) && s->count >= n) {
+	if (!s->queue.first && s->count >= n) {
 		s->count -= n;
 		spin_unlock(&s->queue.lock, irq);
 		return true;
@@ -302,7 +311,7 @@ bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline)
 bool sem_trydown(struct semaphore *s, size_t n)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	bool taken = list_empty(&s->queue.sleepers) && s->count >= n;
+	bool taken = !s->queue.first && s->count >= n;
 
 	if (taken)
 		s->count -= n;
@@ -335,7 +344,7 @@ void cv_init(struct condvar *cv)
 static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
 {
 	port_irq_t irq;
-	struct sleeper me;
+	struct sync_sleeper me;
 	bool woken;
 
 	if (!qlock_is_held_by_me(q))
@@ -365,10 +374,10 @@ bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline)
 void cv_signal(struct condvar *cv)
 {
 	port_irq_t irq = spin_lock(&cv->queue.lock);
-	struct sleeper *first = queue_first(&cv->queue);
+	struct sync_sleeper *first = cv->queue.first;
 
 	if (first)
-		queue_wake(first);
+		queue_wake(&cv->queue, first);
 	spin_unlock(&cv->queue.lock, irq);
 }
 
@@ -392,7 +401,7 @@ static bool rendez_until(
 
 	do {
 		port_irq_t irq = spin_lock(&r->queue.lock);
-		struct sleeper me;
+		struct sync_sleeper me;
 
 		queue_enter(&r->queue, &me, 0);
 		spin_unlock(&r->queue.lock, irq);
@@ -447,12 +456,12 @@ static void rwlock_take(struct rwlock *l, size_t wants, port_thread_t *thread)
  * whether there is more to do.  Lock held. */
 static bool rwlock_serve(struct rwlock *l)
 {
-	struct sleeper *first = queue_first(&l->queue);
+	struct sync_sleeper *first = l->queue.first;
 
 	for (int i = 0; i < SYNC_STEP && first && rwlock_admits(l, first->wants); i++) {
 		rwlock_take(l, first->wants, first->thread);
-		queue_wake(first);
-		first = queue_first(&l->queue);
+		queue_wake(&l->queue, first);
+		first = l->queue.first;
 	}
 	return first && rwlock_admits(l, first->wants);
 }
@@ -460,9 +469,9 @@ static bool rwlock_serve(struct rwlock *l)
 static void rwlock_take_sleeping(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	struct sleeper me;
+	struct sync_sleeper me;
 
-	if (list_empty(&l->queue.sleepers) && rwlock_admits(l, wants)) {
+	if (!l->queue.first && rwlock_admits(l, wants)) {
 		rwlock_take(l, wants, port_thread_self());
 		spin_unlock(&l->queue.lock, irq);
 	} else {
@@ -474,7 +483,7 @@ static void rwlock_take_sleeping(struct rwlock *l, size_t wants)
 static bool rwlock_try(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool taken = list_empty(&l->queue.sleepers) && rwlock_admits(l, wants);
+	bool taken = !l->queue.first && rwlock_admits(l, wants);
 
 	if (taken)
 		rwlock_take(l, wants, port_thread_self());

@@ -127,7 +127,7 @@ struct arena {
 	bool is_memory;
 
 	/* Guarded by arenas_and_slabs_lock. */
-	struct list all_link;	  /* in all_arenas */
+	struct arena *all_next, *all_prev; /* in all_arenas; NULL at the ends */
 	struct list importers;	  /* the arenas that import from us, by importer_link */
 	struct list importer_link;
 	struct list slabs;	   /* the caches that draw slabs from us; slab.c knows what they are */
@@ -225,6 +225,10 @@ void arena_count_failure(struct arena *a, enum arena_failure why);
 /* The import tree and the list of all arenas, and everything in them that links them.  It sleeps,
  * so it comes before every spinlock; nobody allocates with MEM_WAIT under it. */
 extern struct qlock arenas_and_slabs_lock;
+
+/* Links `a` at the end of all_arenas, and unlinks it.  Lock held. */
+void arena_list_add(struct arena *a);
+void arena_list_del(struct arena *a);
 
 /* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first
  * one for NULL.  Lock held. */

@@ -162,10 +162,8 @@ static struct arena_front *front_create(struct arena *a)
 
 void qcache_init(void)
 {
-	struct arena *a;
-
 	arena_front_create = front_create;
-	list_for_each_entry (a, &all_arenas, all_link)
+	for (struct arena *a = all_arenas; a; a = a->all_next)
 		if (a->qcache_max > 0 && !a->front)
 			arena_set_front(a, front_create(a));
 }
