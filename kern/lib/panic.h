@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "lib/list.h"
-#include "sink.h"
+#include "lib/printf.h"
 #include "port.h"
 
 /* Where a panic happened, when that isn't the caller of panic(): a trap. */

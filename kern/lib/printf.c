@@ -5,7 +5,7 @@
  * A conversion is read into a struct spec, its value is turned into a prefix (sign, 0x), a number
  * of zeros and a body, and put_field() lays these out in the width.
  */
-#include "sink.h"
+#include "lib/printf.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -8,6 +8,7 @@
 #include "kmalloc.h"
 #include "irq.h"
 #include "kthread.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
