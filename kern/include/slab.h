@@ -59,8 +59,16 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
-/* The same in storage of the caller's, which stays his: sizeof(struct kmem_cache) bytes
- * (slab_impl.h) that need not be cleared, and end with __kmem_cache_destroy(). */
+/*
+ * The same in storage of the caller's: KMEM_CACHE_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h),
+ * which need not be cleared and stay the cache's until __kmem_cache_destroy() has returned 0.
+ *
+ *	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+ *	struct kmem_cache *files = __kmem_cache_create((struct kmem_cache *)storage, "files", ...);
+ *
+ * Returns `cache`, or NULL as kmem_cache_create() does; the storage is the caller's again then.
+ */
+#define KMEM_CACHE_STORAGE 1600
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *cache, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 

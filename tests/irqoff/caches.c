@@ -5,7 +5,6 @@
 #include "drive.h"
 #include "kmalloc.h"
 #include "slab.h"
-#include "slab/slab_impl.h"
 #include "lib/test.h"
 
 #define OBJECTS 100000
@@ -102,10 +101,10 @@ static void of_memory(void)
 /* IDs, in storage of ours. */
 static void of_ids(void)
 {
-	static struct kmem_cache storage;
+	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 	struct arena *ids = arena_create("ids", (void *)1, (size_t)1 << 40, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct kmem_cache *c = __kmem_cache_create(
-		&storage, "ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+		(struct kmem_cache *)storage, "ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
 
 	drive(c, OBJECTS);
 	del_importing_slab(ids, c);
