@@ -14,7 +14,6 @@
 #include "table.h"
 #include "machine.h"
 #include "monitor.h"
-#include "monitor/monitor_impl.h"
 #include "physical.h"
 #include "port.h"
 #include "lib/test.h"

@@ -6,6 +6,7 @@
 #include "kmalloc.h"
 #include "slab.h"
 #include "lib/test.h"
+#include "port.h"
 
 #define OBJECTS 100000
 #define BULK 1000
@@ -83,6 +84,7 @@ static void list(void)
 	c = kmem_cache_next(c);
 	kmem_cache_unpin(c);
 	kmem_cache_peek(kpages_arena, ignore_row, NULL);
+	CHECK_LE(kmem_table_pages(), kmem_table_pages_max());
 }
 
 static void of_memory(void)
