@@ -159,7 +159,7 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)
 		wrong = "an alignment that its source can't meet";
-	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_NOTRACE | KMC_KMALLOC))
+	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_KMALLOC))
 		wrong = "an unknown flag";
 	if (wrong)
 		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
