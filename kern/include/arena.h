@@ -50,7 +50,8 @@ struct arena;
 #define ARENA_INSTANTFIT 0u
 #define ARENA_BESTFIT (1u << 4)
 #define ARENA_NEXTFIT (1u << 5)
-#define ARENA_FITS (ARENA_BESTFIT | ARENA_NEXTFIT)
+#define ARENA_HIGHFIT (1u << 6)
+#define ARENA_FITS (ARENA_BESTFIT | ARENA_NEXTFIT | ARENA_HIGHFIT)
 
 /* How an arena gets spans from its source and gives them back.  afunc answers a multiple of the
  * source's quantum, or NULL on shortage; its flag is MEM_ATOMIC, since only the outermost call may
@@ -92,7 +93,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
  *
  * Returns `arena`, or NULL as arena_create() does; the storage is the caller's again then.
  */
-#define ARENA_STORAGE 5568
+#define ARENA_STORAGE 5888
 struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
 	size_t qcache_max, unsigned flags);
@@ -208,6 +209,13 @@ size_t arena_amt_total(struct arena *arena);
  */
 size_t arena_reap(struct arena *arena, size_t amount);
 
+/* Builds the arena's index of free segments now, and keeps it for good: searches are logarithmic from
+ * then on, MEM_ATOMIC ones too (but for constraints new to it).  Returns false if there is no memory
+ * for it; if memory for it should run out later, it goes, and comes again with the next search that
+ * earns it.  Context: not in an interrupt.  Cost: linear in segments, in bounded steps; nothing on a
+ * young arena. */
+bool arena_index(struct arena *arena);
+
 /* Memory from the nearest base arena, found by walking the sources of `near` (NULL: base_arena):
  * size bytes, whole pages; zeroed by base_zalloc.  As arena_alloc() in all else. */
 void *base_alloc(struct arena *near, size_t size, unsigned flags);
@@ -227,6 +235,7 @@ enum arena_style {
 	ARENA_STYLE_INSTANT, /* by the default fit, those that took a search included */
 	ARENA_STYLE_BEST,
 	ARENA_STYLE_NEXT,
+	ARENA_STYLE_HIGH,
 	ARENA_STYLE_CONSTRAINED, /* by arena_xalloc(), or for one in an arena that imports from this */
 	ARENA_STYLES
 };
@@ -277,16 +286,9 @@ struct arena_stats {
 	 * of the lock: BTAG_LOOKS (btag.h) at most without an index, a small multiple of their
 	 * logarithm with it; as many segments of any kind where there is no memory for one. */
 	uint64_t search_looks_max;
-	/* The longest that the lock was held, in nanoseconds, waiting for it not counted.  Timed is
-	 * all that searches, walks, builds, changes an index or gives back, in short steps; a free
-	 * that the index makes slow from where that shows, a few instructions late.  Not timed are
-	 * allocations and frees that need neither search nor index, whose holds are constant, or
-	 * logarithmic in spans where one comes or goes, those who queue and wake (arena_wait.c),
-	 * and who just reads or writes a field.  What stops a core meanwhile counts: NMIs, and
-	 * whatever stands above the kernel, a hypervisor or the host's scheduler. */
-	uint64_t hold_ns_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;
+	uint64_t index_bytes;	     /* of its index of free segments, spare nodes included; 0: none */
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 

@@ -40,8 +40,8 @@
 #define LINEAR_HASH_SPARE_MAX 3
 
 struct hash_link {
-	struct hash_link *next;
 	uintptr_t key;
+	struct hash_link *next;
 };
 
 struct linear_hash {

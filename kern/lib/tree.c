@@ -79,11 +79,8 @@ static inline struct tree_node **link_to(
 
 static inline void update_upward(struct tree_node *n, const struct tree_ops *ops)
 {
-	if (n && ops->update_upward)
-		ops->update_upward(n);
-	else
-		while (n && ops->update(n))
-			n = parent_of(n);
+	while (n && ops->update(ops, n))
+		n = parent_of(n);
 }
 
 /* Puts top's child on `side` in top's place, with top as its child on the other side, and returns
@@ -139,10 +136,10 @@ static struct tree_node *rebalance(
 		twice ? rotate_twice(tree, top, below, side) : rotate_once(tree, top, side);
 
 	if (ops->update) {
-		ops->update(top);
+		ops->update(ops, top);
 		if (twice)
-			ops->update(below);
-		ops->update(rising);
+			ops->update(ops, below);
+		ops->update(ops, rising);
 		if (!ops->shapeless)
 			update_upward(parent_of(rising), ops);
 	}
@@ -195,7 +192,7 @@ void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, str
 	*node = (struct tree_node){NULL, NULL, (uintptr_t)parent | EVEN};
 	*(parent ? child(parent, right) : &tree->root) = node;
 	if (ops->update) {
-		ops->update(node);
+		ops->update(ops, node);
 		update_upward(parent, ops);
 	}
 	grown(tree, node, ops);
@@ -260,9 +257,9 @@ static __attribute__((noinline)) void remove_inner(
 	if (hollow == node)
 		hollow = next;
 	if (ops->update) {
-		for (struct tree_node *n = hollow; n != next && ops->update(n);)
+		for (struct tree_node *n = hollow; n != next && ops->update(ops, n);)
 			n = parent_of(n);
-		ops->update(next);
+		ops->update(ops, next);
 		update_upward(parent_of(next), ops);
 	}
 	shrunk(tree, hollow, side, ops);
@@ -368,7 +365,7 @@ static int check_subtree(
 	right = check_subtree(check, n->right, n, depth + 1);
 	check_shape(check, n, left, right);
 	if (check->ops->update)
-		expect(check, !check->ops->update(n), "invariant 4: an augmented value is wrong");
+		expect(check, !check->ops->update(check->ops, n), "invariant 4: an augmented value is wrong");
 	return 1 + (left > right ? left : right);
 }
 

@@ -34,14 +34,12 @@ struct tree_ops {
 	/* Whether a stands before b; of equals the one inserted later stands later. */
 	bool (*before)(const struct tree_node *a, const struct tree_node *b);
 	/* Recomputes n's augmented value from n and its children (their values are right); returns
-	 * whether it changed.  NULL for a tree without augmentation. */
-	bool (*update)(struct tree_node *n);
+	 * whether it changed.  NULL for a tree without augmentation.  `ops` is what the caller gave:
+	 * it may be a part of a larger struct. */
+	bool (*update)(const struct tree_ops *ops, struct tree_node *n);
 	/* The value depends on which nodes the subtree has and not on its shape: no rotation
 	 * changes one above it, and none is recomputed. */
 	bool shapeless;
-	/* NULL, or what does the same as update for n, its parent and so on until one finds nothing
-	 * to change. */
-	void (*update_upward)(struct tree_node *n);
 };
 
 /* The low bits of `parent` that hold the balance. */

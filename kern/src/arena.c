@@ -204,666 +204,25 @@
  */
 #include "arena/arena_impl.h"
 
-#include "btag/btag_quick.h"
 #include "lib/string.h"
-#include "sync.h"
-
-/* What an allocation that imports takes: the span's tag, its segment's, and one for what stays free
- * behind the request.  One that doesn't import takes at most 2, for next fit can leave both
- * ends. */
-#define TAGS_PER_IMPORT 3
-#define TAGS_PER_CARVE 2
-/* Tags fetched at a time, so that the supply's lock is taken once for many; and how many an arena
- * may keep in hand before it gives some back: far enough apart that it doesn't go to and fro. */
-#define TAGS_FETCH 16
-#define TAGS_SPARE_MAX 64
-#define TAGS_GIVE_BACK 32
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* Tags and pages beneath an arena */
-
-/* Cuts the front off free segment f. */
-static struct btag *held_carve(struct arena *a, struct btag *f, size_t size, enum btag_fit fit)
-{
-	arena_span_begin_use(a, f);
-	arena_count_alloc(a, fit, BTAG_USED);
-	return btag_carve(&a->store, f, f->start, size);
-}
-
-/* Cuts a tag page out of the base arena, with the reserved tag if need be, and leaves the reserve
- * full.  The supply's lock is held. */
-static bool tag_page_fetch(struct arena *base)
-{
-	struct tag_supply *supply = base->supply;
-	struct btag_chain reserve = {NULL, 0};
-	port_irq_t irq = arena_lock(base);
-	struct btag *f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
-
-	if (f) {
-		uintptr_t page = f->start;
-
-		held_carve(base, f, PORT_PAGE_SIZE, BTAG_FIT_ANY);
-		tag_supply_add_page(supply, (void *)page);
-		if (base->store.spare.count < base->tag_reserve)
-			tag_supply_take(supply, &reserve, base->tag_reserve);
-		btag_give(&base->store, &reserve);
-	}
-	arena_unlock(base, irq);
-	return f != NULL;
-}
-
-void arena_tags_fetch_in_care(struct arena *a, struct btag_chain *chain, size_t count)
-{
-	struct tag_supply *supply = a->supply;
-	port_irq_t irq = spin_lock(&supply->lock);
-
-	if (supply->idle >= count || tag_page_fetch(a->base) || supply->idle > 0)
-		tag_supply_take(supply, chain, count);
-	spin_unlock(&supply->lock, irq);
-}
-
-void arena_tags_fetch(struct arena *a, struct btag_chain *chain, size_t count)
-{
-	arena_tags_fetch_in_care(a, chain, count);
-	/* The base fetches for its own hash on other ways, and not for this. */
-	if (unlikely(!arena_is_base(a) && arena_needs_care(a->base)))
-		arena_care(a->base);
-	else if (unlikely(btag_index_needs_care(&a->base->store.index)))
-		arena_index_care(a->base);
-}
-
-void arena_tags_return(struct arena *a, struct btag_chain *chain)
-{
-	if (chain->count == 0)
-		return;
-
-	port_irq_t irq = spin_lock(&a->supply->lock);
-
-	tag_supply_give(a->supply, chain);
-	spin_unlock(&a->supply->lock, irq);
-}
-
-void arena_tags_give_up(struct arena *a, struct btag_chain *chain)
-{
-	bool some = chain->count > 0;
-
-	arena_tags_return(a, chain);
-	if (unlikely(some && __atomic_load_n(&a->base->queue.slow, __ATOMIC_RELAXED)))
-		arena_freed(a->base);
-}
-
-static void tags_shed(struct arena *a)
-{
-	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = arena_lock(a);
-
-	if (a->store.spare.count > TAGS_SPARE_MAX &&
-		a->store.spare.count - TAGS_GIVE_BACK >= a->tag_reserve)
-		btag_take(&a->store, &chain, TAGS_GIVE_BACK);
-	arena_unlock(a, irq);
-	arena_tags_give_up(a, &chain);
-}
-
-/* Serving from what is held */
-
-/* Serves by instant fit, if a segment and the tags to cut it are in hand. */
-static bool serve_fast(struct arena *a, size_t size, uintptr_t *result)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-	struct btag *f = btag_fit_instant(&a->store, size);
-	bool served = f && a->store.spare.count >= a->tag_reserve + (f->size != size);
-
-	if (__builtin_expect(served, 1)) {
-		*result = f->start;
-		held_carve(a, f, size, BTAG_FIT_ANY);
-	}
-	spin_unlock(&a->lock, irq);
-	return served;
-}
-
-/* Imports */
-
-static inline size_t import_size(const struct arena *a, size_t size)
-{
-	size_t wanted = size + a->import_slack;
-
-	if (__builtin_expect(a->store.quantum == a->source->store.quantum, 1))
-		return size;
-	return wanted < size ? 0 : btag_round_up(&a->source->store, wanted);
-}
-
-size_t arena_import_size(const struct arena *a, size_t size)
-{
-	return import_size(a, size);
-}
-
-static inline __attribute__((always_inline)) const char *span_refused(
-	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e)
-{
-	if (start + (got - 1) < start)
-		return "wraps around";
-	if (!btag_extent_find(&a->store, start, got, e))
-		return "overlaps what was imported before";
-	if (e->inside < size)
-		return "is misaligned: what was asked for doesn't fit in it";
-	return NULL;
-}
-
-const char *arena_span_refused(
-	struct arena *a, uintptr_t start, size_t got, size_t size, struct btag_extent *e)
-{
-	return span_refused(a, start, got, size, e);
-}
-
-/* In an arena with an index. */
-static __attribute__((noinline)) struct btag *span_put_indexed(
-	struct arena *a, const struct btag_extent *e, size_t size)
-{
-	struct btag *t;
-
-	arena_hold_begin(a);
-	t = btag_carve(&a->store, btag_span_import(&a->store, e), e->first, size);
-	arena_hold_end(a);
-	return t;
-}
-
-static __attribute__((noinline)) void span_install_fit(struct arena *a, struct btag *t, unsigned flags)
-{
-	arena_count_alloc(a, arena_fit_of(flags), BTAG_USED);
-	if (flags & ARENA_NEXTFIT)
-		btag_cursor_move(&a->store.next_fit, t);
-}
-
-/* Puts the span in and carves the request out of it, with the tags that are held for that. */
-static inline __attribute__((always_inline)) const char *span_install(
-	struct arena *a, uintptr_t start, size_t got, size_t size, unsigned flags, uintptr_t *result)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-	struct btag_extent e;
-	const char *refused = span_refused(a, start, got, size, &e);
-
-	a->tag_reserve -= TAGS_PER_IMPORT;
-	if (!refused) {
-		struct btag *t = unlikely(a->store.index.live) ? span_put_indexed(a, &e, size) :
-			btag_span_import_used(&a->store, &e, size);
-
-		*result = e.first;
-		a->imports++;
-		if (unlikely(flags & ARENA_FITS))
-			span_install_fit(a, t, flags);
-		else
-			a->allocs++;
-	}
-	spin_unlock(&a->lock, irq);
-	return refused;
-}
-
-/* Whether the tags for an import are in hand; then nobody else takes them.  Lock held. */
-static inline bool tags_hold(struct arena *a)
-{
-	if (a->store.spare.count < a->tag_reserve + TAGS_PER_IMPORT) {
-		arena_tags_miss(a);
-		return false;
-	}
-	a->tag_reserve += TAGS_PER_IMPORT;
-	return true;
-}
-
-/* The same, with more tags if it must. */
-static bool tags_for_import(struct arena *a)
-{
-	struct btag_chain tags = {NULL, 0};
-	port_irq_t irq = spin_lock(&a->lock);
-	bool held = tags_hold(a);
-
-	spin_unlock(&a->lock, irq);
-	if (held)
-		return true;
-	arena_tags_fetch(a, &tags, TAGS_FETCH);
-	irq = spin_lock(&a->lock);
-	btag_give(&a->store, &tags);
-	held = tags_hold(a);
-	spin_unlock(&a->lock, irq);
-	return held;
-}
-
-static inline bool tags_missed(const struct arena *a)
-{
-	return unlikely(__atomic_load_n(&a->tags_missed, __ATOMIC_RELAXED));
-}
-
-/* An import has ended, and somebody lacked the tags that were set aside for it.  Nobody does so by an
- * import of his own, so no waiter wakes himself again and again. */
-static __attribute__((noinline)) void tags_tell(struct arena *a)
-{
-	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
-	if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-		arena_chain_freed(a);
-}
-
-void arena_tags_let_go(struct arena *a, size_t n)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-
-	a->tag_reserve -= n;
-	spin_unlock(&a->lock, irq);
-	if (tags_missed(a))
-		tags_tell(a);
-}
-
-static __attribute__((noinline)) void tags_let_go(struct arena *a)
-{
-	arena_tags_let_go(a, TAGS_PER_IMPORT);
-}
-
-void arena_span_bug(struct arena *a, uintptr_t start, size_t got, const char *refused)
-{
-	panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, start, got,
-		a->source->name, refused);
-}
-
-static inline void span_return(struct arena *a, uintptr_t start, size_t size, bool by_xalloc)
-{
-	spin_assert_none_held();
-	if (unlikely(by_xalloc))
-		arena_xfree(a->source, (void *)start, size);
-	else
-		a->ffunc(a->source, (void *)start, size);
-}
-
-void arena_span_return(struct arena *a, const struct arena_span *span)
-{
-	span_return(a, span->start, span->size, span->by_xalloc);
-}
-
-/* The tags for it are held.  0: the source has nothing. */
-static inline __attribute__((always_inline)) uintptr_t serve_import(
-	struct arena *a, size_t size, unsigned flags)
-{
-	size_t got = import_size(a, size);
-	const char *refused;
-	uintptr_t start, result = 0;
-
-	spin_assert_none_held();
-	start = got ? (uintptr_t)a->afunc(a->source, got, MEM_ATOMIC) : 0;
-	if (unlikely(start == 0)) {
-		tags_let_go(a);
-		return 0;
-	}
-	refused = span_install(a, start, got, size, flags, &result);
-	if (unlikely(refused != NULL))
-		arena_span_bug(a, start, got, refused);
-	if (tags_missed(a))
-		tags_tell(a);
-	return result;
-}
-
-/* What doesn't go by the fast path: another fit is wanted, tags are short, or no segment surely serves. */
-static bool serve_slow(
-	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
-{
-	struct btag_request rq;
-	struct btag_place place;
-
-	arena_request_plain(a, &rq, size, flags);
-	if (arena_search(a, &rq, flags, BTAG_USED, &place, why)) {
-		*result = place.at;
-		return true;
-	}
-	if (!a->afunc)
-		return false;
-	if (a->imports_aligned)
-		return arena_import_aligned(a, &rq, flags, result, why);
-	do {
-		if (!tags_for_import(a)) {
-			*why = ARENA_FAILURE_TAGS;
-			return false;
-		}
-		*result = serve_import(a, size, flags);
-	} while (*result == 0 && !(flags & MEM_ATOMIC) && arena_sources_build(a));
-	return *result != 0;
-}
-
-/* If it fails for another reason than shortage, that is *why. */
-static bool serve(
-	struct arena *a, size_t size, unsigned flags, uintptr_t *result, enum arena_failure *why)
-{
-	if (__builtin_expect(!(flags & ARENA_FITS) && serve_fast(a, size, result), 1))
-		return true;
-	return serve_slow(a, size, flags, result, why);
-}
-
-/* Taking back */
-
-enum mistake { NO_MISTAKE, NOT_ALLOCATED, WRONG_KIND, WRONG_SIZE };
-
-/* What is to be done with the lock released, rarely any of it. */
-#define AFTER_SPAN (1u << 0) /* a span goes back to the source */
-#define AFTER_TAGS (1u << 1) /* too many in hand */
-#define AFTER_SLOW (1u << 2) /* somebody waits for what was freed */
-#define AFTER_CARE (1u << 3) /* hash or index want something */
-
-static void span_leave(struct arena *a, struct btag *span, struct arena_span *left)
-{
-	*left = (struct arena_span){span->start, span->size, span->by_xalloc};
-	btag_span_remove(&a->store, span);
-	a->returns++;
-}
-
-/* Whether a span that is wholly free, or about to be, is retained. */
-static inline bool span_stays(struct arena *a, const struct btag *span)
-{
-	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
-	return a->retained + span->size <= a->retain_max &&
-	       !__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
-}
-
-/* What there is to do after f became free.  Its lock is held. */
-static unsigned after_release(struct arena *a, struct btag *f, struct arena_span *left)
-{
-	struct btag *span = a->afunc ? btag_span_whole(f) : NULL;
-	unsigned after = 0;
-
-	if (span && span_stays(a, span)) {
-		a->retained += span->size;
-	} else if (span) {
-		span_leave(a, span, left);
-		after |= AFTER_SPAN;
-	}
-	if (a->store.spare.count > TAGS_SPARE_MAX)
-		after |= AFTER_TAGS;
-	if (a->queue.slow)
-		after |= AFTER_SLOW;
-	if (arena_needs_care(a))
-		after |= AFTER_CARE;
-	return after;
-}
-
-static __attribute__((noinline)) void aftermath(struct arena *a, unsigned after, const struct arena_span *left)
-{
-	if (after & AFTER_SPAN)
-		arena_span_return(a, left);
-	if (after & AFTER_TAGS)
-		tags_shed(a);
-	if (after & AFTER_SLOW)
-		arena_freed(a);
-	if (after & AFTER_CARE)
-		arena_care(a);
-}
-
-static __attribute__((noreturn, cold)) void bad_free(
-	struct arena *a, enum mistake m, uintptr_t addr, size_t size, void *caller)
-{
-	struct arena_segment s;
-
-	if (size == 0)
-		arena_bug(a, caller, "free of %#lx with size 0", addr);
-	if (!arena_find_segment(a, addr, &s))
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
-	if (s.kind != ARENA_SEGMENT_USED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
-			size);
-	if (m == NOT_ALLOCATED)
-		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
-			s.start, s.size);
-	if (m == WRONG_KIND)
-		arena_bug(a, caller,
-			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
-	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
-		s.size);
-}
-
-/* The end of a free: f has become free. */
-static inline void release_end(struct arena *a, struct btag *f, bool timed, port_irq_t irq)
-{
-	struct arena_span left;
-	unsigned after = after_release(a, f, &left);
-
-	if (timed)
-		arena_hold_end(a);
-	spin_unlock(&a->lock, irq);
-	if (unlikely(after))
-		aftermath(a, after, &left);
-}
-
-/* The same for a quick one whose last steps are rare ones. */
-static __attribute__((noinline)) void release_settle(struct arena *a, struct btag *f, port_irq_t irq)
-{
-	btag_rebin(&a->store, f);
-	if (unlikely(btag_hash_is_sparse(&a->store.hash)))
-		btag_hash_thin(&a->store.hash);
-	release_end(a, f, false, irq);
-}
-
-/* The same where the segment is still used, or isn't one of that kind and size at all. */
-static __attribute__((noinline)) void release_slow(struct arena *a, uintptr_t addr, size_t size,
-	void *caller, enum btag_kind kind, port_irq_t irq)
-{
-	struct btag *t;
-	enum mistake m;
-
-	arena_hold_begin(a);
-	t = btag_find(&a->store, addr);
-	m = !t					      ? NOT_ALLOCATED :
-	    t->kind != kind			      ? WRONG_KIND :
-	    t->size != btag_round_up(&a->store, size) ? WRONG_SIZE :
-							NO_MISTAKE;
-	if (m == NO_MISTAKE) {
-		release_end(a, btag_release(&a->store, t), true, irq);
-		return;
-	}
-	spin_unlock(&a->lock, irq);
-	bad_free(a, m, addr, size, caller);
-}
-
-/* The end of a free of all that was used of a span, in one piece: the span goes back. */
-static __attribute__((noinline)) void release_span(
-	struct arena *a, struct btag **link, struct btag *span, port_irq_t irq)
-{
-	uintptr_t start;
-	size_t size;
-	bool by_xalloc;
-
-	btag_span_unlink_quick(&a->store, link, span);
-	start = span->start;
-	size = span->size;
-	by_xalloc = span->by_xalloc;
-	btag_span_end_quick(&a->store, span);
-	a->returns++;
-	spin_unlock(&a->lock, irq);
-	span_return(a, start, size, by_xalloc);
-}
-
-/* The end of a free that leaves its span with the arena, as far as the segment itself goes. */
-static __attribute__((noinline)) void release_kept(
-	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
-{
-	struct btag *span, *f;
-
-	if (unlikely(btag_release_quick(&a->store, link, t, &f) ||
-		    a->store.spare.count > TAGS_SPARE_MAX ||
-		    ((span = btag_span_whole(f)) && !span_stays(a, span)))) {
-		release_settle(a, f, irq);
-		return;
-	}
-	if (span)
-		a->retained += span->size;
-	spin_unlock(&a->lock, irq);
-}
-
-/* Whether a span and its segment can go with nothing left to be done: the tags of both stay in
- * hand, and the hash needn't shrink. */
-static inline bool span_goes_quick(const struct arena *a)
-{
-	return a->store.spare.count + 2 <= TAGS_SPARE_MAX && a->store.hash.room < a->store.hash.room_max;
-}
-
-/* The end of a free in an imported span, which may be wholly free then. */
-static __attribute__((noinline)) void release_imported(
-	struct arena *a, struct btag **link, struct btag *t, port_irq_t irq)
-{
-	struct btag *span = btag_span_whole(t);
-
-	if (span && !span_stays(a, span) && __builtin_expect(span_goes_quick(a), 1))
-		release_span(a, link, span, irq);
-	else
-		release_kept(a, link, t, irq);
-}
-
-/* The rare steps are apart, and each is the last thing done: nothing lives across a call.  A
- * segment of whole quanta is that of `size` if it is larger by less than one. */
-__attribute__((noinline)) void arena_take_back(
-	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
-{
-	struct btag_store *s = &a->store;
-	port_irq_t irq = spin_lock(&a->lock);
-	struct btag **link, *t = btag_hash_seek(&s->hash, addr, &link), *f;
-
-	if (unlikely(!t || s->detour || t->kind != kind || t->size - size >= s->quantum)) {
-		release_slow(a, addr, size, caller, kind, irq);
-		return;
-	}
-	if (a->afunc) {
-		release_imported(a, link, t, irq);
-		return;
-	}
-	if (unlikely(btag_release_quick(s, link, t, &f) || s->spare.count > TAGS_SPARE_MAX)) {
-		release_settle(a, f, irq);
-		return;
-	}
-	spin_unlock(&a->lock, irq);
-}
-
-/* One span after the other is looked at, until none is left that could be it. */
-bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
-{
-	struct btag *span;
-	bool found;
-
-	do {
-		port_irq_t irq = arena_lock(a);
-
-		span = a->retained ? btag_span_above(&a->store, from) : NULL;
-		found = span && span->next->kind == BTAG_FREE && btag_span_whole(span->next);
-		if (span)
-			from = span->start + 1;
-		if (found) {
-			a->retained -= span->size;
-			span_leave(a, span, left);
-		}
-		arena_unlock(a, irq);
-	} while (span && !found && from != 0);
-	return found;
-}
-
-/* Hash pages: fetched for a hash that wants to grow, given back by one that has shrunk */
-
-static void hash_page_fetch(struct arena *a)
-{
-	enum arena_failure why;
-	uintptr_t page;
-	port_irq_t irq;
-
-	if (!serve(a->base, PORT_PAGE_SIZE, MEM_ATOMIC, &page, &why))
-		return;
-	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
-	irq = arena_lock(a);
-	btag_hash_give_page(&a->store.hash, (void *)page);
-	arena_unlock(a, irq);
-}
-
-void arena_hash_page_return(struct arena *a, void *page)
-{
-	arena_take_back(
-		a->base, (uintptr_t)page, PORT_PAGE_SIZE, __builtin_return_address(0), BTAG_USED);
-	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
-}
-
-static void hash_care(struct arena *a)
-{
-	port_irq_t irq = arena_lock(a);
-	bool wants = a->store.hash.wants_page;
-	void *surplus = wants ? NULL : btag_hash_take_page(&a->store.hash, BTAG_HASH_SPARE_MAX);
-
-	arena_unlock(a, irq);
-	if (wants)
-		hash_page_fetch(a);
-	if (surplus)
-		arena_hash_page_return(a, surplus);
-}
-
-__attribute__((noinline)) void arena_care(struct arena *a)
-{
-	if (btag_hash_needs_care(&a->store.hash))
-		hash_care(a);
-	if (btag_index_needs_care(&a->store.index))
-		arena_index_care(a);
-	/* Pages for the above are segments of the base. */
-	if (!arena_is_base(a) && arena_needs_care(a->base))
-		arena_care(a->base);
-}
-
-/* Callers' mistakes and shortage */
-
-static inline bool flags_sound(unsigned flags)
-{
-	unsigned mem = flags & MEM_FLAGS, fit = flags & ARENA_FITS;
-
-	return mem != 0 && (mem & (mem - 1)) == 0 && fit != ARENA_FITS &&
-	       (flags & ~(MEM_FLAGS | ARENA_FITS)) == 0;
-}
-
-const char *arena_flags_wrong(unsigned flags)
-{
-	if (unlikely(!flags_sound(flags)))
-		return "not exactly one memory flag and at most one fit";
-	if (unlikely((flags & MEM_WAIT) && !port_irq_enabled()))
-		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" :
-				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
-	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
-		return "MEM_WAIT under arenas_and_slabs_lock";
-	return NULL;
-}
-
-void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
-{
-	const char *wrong = arena_flags_wrong(flags);
-
-	if (unlikely(wrong != NULL))
-		arena_bug(a, caller, "flags %#x: %s", flags, wrong);
-}
-
-static __attribute__((noreturn, cold)) void wait_forever(
-	struct arena *a, size_t size, void *caller)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	arena_bug(a, caller,
-		"%zu wanted with MEM_WAIT, %zu free, at most %zu in one piece, and nothing runs that "
-		"could free any",
-		size, (size_t)s.free, (size_t)s.largest_free);
-}
-
-void arena_count_failure(struct arena *a, enum arena_failure why)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-
-	a->failures_by[why]++;
-	spin_unlock(&a->lock, irq);
-}
-
-/* Allocation and freeing */
-
-/* A request, for when it has to wait. */
-struct request {
-	struct arena *arena;
-	size_t units;
-	unsigned flags;
-	uintptr_t result;
-	enum arena_failure why; /* it wasn't served */
-};
+/* The story of a request: each function stands above those it calls. */
+static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller);
+static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, bool imports,
+	void *caller);
+static bool request_serve(void *request);
+static inline void *take_instant(struct arena *a, size_t size, bool *imports);
+static bool import(struct arena_request *r);
+static bool ask_source(struct arena_request *r, struct arena_span *span);
+static void install(struct arena_request *r, const struct arena_span *span);
+static inline bool span_stays(const struct arena *a, const struct btag *span);
+static void after_free(struct arena *a);
+static void bad_free(struct arena *a, struct btag *t, enum btag_kind kind, uintptr_t addr, size_t size,
+	void *caller) __attribute__((noreturn, cold));
+
+/* The hot way through a front */
 
 /* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
 static inline bool is_fronted(const struct arena *a, size_t units)
@@ -886,22 +245,308 @@ static inline struct arena_rounds *rounds_of(const struct arena *a, size_t class
 	return (struct arena_rounds *)((char *)a->rounds[class] + port_core_id() * ARENA_ROUNDS_STRIDE);
 }
 
-/* NULL: this core has none laid up. */
-static inline void *round_take(const struct arena *a, size_t class)
+/* NULL: this core has none. */
+static inline void *round_take(const struct arena *a, size_t size)
 {
-	struct arena_rounds *r = rounds_of(a, class);
+	struct arena_rounds *r = rounds_of(a, class_of(a, size));
 
 	r->allocs++;
 	return port_stack_pop(&r->stack);
 }
 
-static void *front_alloc(struct arena *a, size_t size, unsigned flags)
+/* A memory flag that is legal here, and no fit: other flags want a look. */
+static inline bool flags_plain(unsigned flags)
 {
-	size_t class = class_of(a, size);
-	void *cached = round_take(a, class);
-
-	return cached ? cached : a->front->alloc(a->front, class, flags);
+	if (__builtin_expect(flags == MEM_WAIT, 1))
+		return port_irq_enabled();
+	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
+
+/* Allocation */
+
+static inline uint64_t deadline_of(unsigned flags)
+{
+	return flags & MEM_WAIT ? PORT_FOREVER : 0;
+}
+
+void *arena_alloc(struct arena *a, size_t size, unsigned flags)
+{
+	void *caller = __builtin_return_address(0), *round;
+
+	if (SPANDREL_DEBUG)
+		arena_check_flags(a, flags, caller);
+	if (__builtin_expect(flags_plain(flags), 1)) {
+		if (!is_fronted(a, size))
+			return alloc_plain(a, size, flags, caller);
+		round = round_take(a, size);
+		if (round)
+			return round;
+	}
+	return alloc(a, size, flags, deadline_of(flags), false, caller);
+}
+
+/* Past the front, with flags that are plain: an instant fit, and in the general way what it can't
+ * serve.  Apart, so that the row `page_pair` needs no frame. */
+static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	bool imports = false;
+	void *at = NULL;
+
+	if (!unlikely(arena_queues(a, flags & MEM_WAIT)))
+		at = take_instant(a, size, &imports);
+	return at ? at : alloc(a, size, flags, deadline_of(flags), imports, caller);
+}
+
+void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
+{
+	void *caller = __builtin_return_address(0);
+
+	sync_check_may_sleep("arena_alloc_timeout", caller);
+	if (!(flags & MEM_ERROR))
+		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
+	return alloc(a, size, flags, deadline, false, caller);
+}
+
+static inline enum btag_fit fit_of(unsigned flags)
+{
+	return flags & ARENA_BESTFIT ? BTAG_FIT_BEST :
+	       flags & ARENA_NEXTFIT ? BTAG_FIT_NEXT :
+	       flags & ARENA_HIGHFIT ? BTAG_FIT_HIGH :
+				       BTAG_FIT_ANY;
+}
+
+static inline void request_init(struct arena_request *r, struct arena *a, size_t units, unsigned flags)
+{
+	size_t q = a->store.quantum;
+
+	r->arena = a;
+	r->rq = (struct btag_request){units, fit_of(flags), true, {q, 0, 0, q}, 0, UINTPTR_MAX};
+	r->flags = flags;
+	r->kind = BTAG_USED;
+	r->has_tags = false;
+	r->why = ARENA_FAILURE_SHORTAGE;
+}
+
+void arena_request_init(struct arena_request *r, struct arena *a, size_t units, unsigned flags)
+{
+	request_init(r, a, units, flags);
+}
+
+/* Sleeps until `deadline`; 0: doesn't sleep.  `imports`: nothing held is large enough, and tags are set
+ * aside for an import. */
+static __attribute__((noinline)) void *alloc(struct arena *a, size_t size, unsigned flags,
+	uint64_t deadline, bool imports, void *caller)
+{
+	size_t units = btag_round_up(&a->store, size);
+	struct arena_request r;
+
+	if (unlikely(!flags_plain(flags)))
+		arena_check_flags(a, flags, caller);
+	if (unlikely(units == 0))
+		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
+			size ? "too large to round up" : "nothing");
+	request_init(&r, a, units, flags);
+	r.has_tags = imports;
+	if (unlikely(arena_queues(a, deadline > 0)) || !request_serve(&r))
+		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
+			return NULL;
+	return (void *)r.place.at;
+}
+
+/* One attempt: the front, and then all there is, which begins with an instant fit. */
+static bool request_serve(void *request)
+{
+	struct arena_request *r = request;
+	struct arena *a = r->arena;
+
+	if (r->rq.fit == BTAG_FIT_ANY && is_fronted(a, r->rq.size)) {
+		size_t class = class_of(a, r->rq.size);
+
+		r->place.at = (uintptr_t)a->front->alloc(a->front, class, MEM_ATOMIC);
+		/* An NMI may have landed where this core holds the lock. */
+		if (r->place.at || port_in_nmi())
+			return r->place.at != 0;
+	}
+	return arena_serve(r);
+}
+
+/* Segment t has been handed out. */
+static inline void count(struct arena *a, struct btag *t, enum btag_fit fit, enum btag_kind kind)
+{
+	a->allocs++;
+	if (fit == BTAG_FIT_ANY && kind == BTAG_USED)
+		return;
+	a->allocs_by[kind == BTAG_XALLOCATED ? ARENA_STYLE_CONSTRAINED :
+		     fit == BTAG_FIT_BEST    ? ARENA_STYLE_BEST :
+		     fit == BTAG_FIT_HIGH    ? ARENA_STYLE_HIGH :
+					       ARENA_STYLE_NEXT]++;
+	if (fit == BTAG_FIT_NEXT)
+		btag_next_fit_move(&a->store, t);
+}
+
+/* f is a free segment, and [start, start + size) in it what is handed out.  Inline for the row
+ * `arena_pair`. */
+static inline __attribute__((always_inline)) void take(struct arena *a, struct btag *f, uintptr_t start,
+	size_t size, enum btag_fit fit, enum btag_kind kind)
+{
+	if (unlikely(a->retained > 0) && btag_span_whole(f))
+		a->retained -= f->prev->size;
+	count(a, btag_carve(&a->store, f, start, size, kind), fit, kind);
+}
+
+void arena_take(struct arena *a, struct btag *f, uintptr_t start, size_t size, enum btag_fit fit,
+	enum btag_kind kind)
+{
+	take(a, f, start, size, fit, kind);
+}
+
+/* What most requests come to, and the first lines of all others: an instant fit, and a tag in hand to
+ * cut it.  NULL: there is none, or the size can't be rounded; *imports: since nothing held is large
+ * enough, and tags are set aside for an import.  Inline for the row `arena_pair`. */
+static inline __attribute__((always_inline)) void *take_instant(
+	struct arena *a, size_t size, bool *imports)
+{
+	struct btag_store *s = &a->store;
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t units = btag_round_up(s, size);
+	struct btag *f = btag_fit_instant(s, btag_quanta(s, units));
+	uintptr_t at = 0;
+
+	if (__builtin_expect(f && arena_tags(a) >= (f->size != units), 1)) {
+		at = f->start;
+		take(a, f, at, units, BTAG_FIT_ANY, BTAG_USED);
+	} else if (!f && a->afunc && !btag_holds_enough(s, units)) {
+		*imports = arena_tags_hold(a);
+	}
+	spin_unlock(&a->lock, irq);
+	if (unlikely(btag_needs_care(s)))
+		arena_care(a);
+	return (void *)at;
+}
+
+/* A request that any place serves imports before it searches far; the others, which are promised a
+ * certain place, search all that is held before they import. */
+bool arena_serve(struct arena_request *r)
+{
+	struct arena *a = r->arena;
+	bool far = arena_may_search(r->flags), imports_first = a->afunc && r->rq.fit == BTAG_FIT_ANY;
+	enum btag_verdict v = BTAG_NOTHING;
+
+	r->why = ARENA_FAILURE_SHORTAGE;
+	if (!r->has_tags)
+		v = arena_search(r, far && !imports_first, a->afunc != NULL);
+	if (v != BTAG_FOUND && a->afunc && import(r))
+		v = BTAG_FOUND;
+	if (v == BTAG_MORE && far)
+		v = arena_search(r, true, false);
+	if (v == BTAG_MORE && r->why != ARENA_FAILURE_TAGS)
+		arena_index_miss(r);
+	if (unlikely(arena_needs_care(a)))
+		arena_care(a);
+	return v == BTAG_FOUND;
+}
+
+/* Imports */
+
+/* Takes a span from the source and carves the request out of it. */
+static bool import(struct arena_request *r)
+{
+	struct arena *a = r->arena;
+	struct arena_span span;
+
+	if (!r->has_tags && !arena_tags_set_aside(a)) {
+		r->why = ARENA_FAILURE_TAGS;
+		return false;
+	}
+	r->has_tags = false;
+	spin_assert_none_held();
+	if (!ask_source(r, &span)) {
+		arena_tags_let_go(a);
+		return false;
+	}
+	install(r, &span);
+	arena_import_ended(a);
+	return true;
+}
+
+/* How much to ask for, so that the request fits wherever it lands; 0: there is no telling. */
+static size_t covering_size(const struct arena *a, const struct btag_request *rq)
+{
+	size_t from = a->source->store.quantum, size;
+
+	if (from == a->store.quantum && rq->is_plain)
+		return rq->size;
+	if (rq->lo > 0 || rq->hi < UINTPTR_MAX)
+		return 0;
+	size = btag_triple_covers(&rq->triple, from & -from, rq->size);
+	return size ? btag_round_up(&a->source->store, size) : 0;
+}
+
+size_t arena_import_size(struct arena *a, size_t units)
+{
+	struct arena_request r;
+
+	request_init(&r, a, units, MEM_ATOMIC);
+	return covering_size(a, &r.rq);
+}
+
+/* Asks once, and again only if it was for an index that the source had to say no. */
+static bool ask_source(struct arena_request *r, struct arena_span *span)
+{
+	struct arena *a = r->arena;
+	size_t size;
+
+	if (a->passes_down && arena_is_constrained(r))
+		return arena_pass_down(r, span);
+	size = covering_size(a, &r->rq);
+	*span = (struct arena_span){0, size, false};
+	do
+		span->start = size ? (uintptr_t)a->afunc(a->source, size, MEM_ATOMIC) : 0;
+	while (!span->start && arena_may_search(r->flags) && arena_sources_build(a));
+	return span->start != 0;
+}
+
+/* Puts the span in, the request carved out of it, in one hold, with the tags that were set aside. */
+static void install(struct arena_request *r, const struct arena_span *span)
+{
+	struct arena *a = r->arena;
+	port_irq_t irq = spin_lock(&a->lock);
+	const char *refused = NULL;
+	struct btag_extent e;
+	struct btag *t;
+
+	a->tag_reserve -= ARENA_IMPORT_TAGS;
+	if (span->start + (span->size - 1) < span->start) {
+		refused = "wraps around";
+	} else if (!btag_extent_find(&a->store, span->start, span->size, &e)) {
+		refused = "overlaps what was imported before";
+	} else if (!e.inside || !btag_place_within(&a->store, &r->rq, e.first, e.inside, &r->place)) {
+		refused = "is misaligned: what was asked for doesn't fit in it";
+	} else {
+		t = btag_span_in(&a->store, &e, span->by_xalloc, r->place.start, r->place.size, r->kind);
+		a->imports++;
+		count(a, t, r->rq.fit, r->kind);
+	}
+	spin_unlock(&a->lock, irq);
+	if (unlikely(refused != NULL))
+		panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, span->start,
+			span->size, a->source->name, refused);
+}
+
+void *arena_segment_alloc(struct arena *a, size_t size)
+{
+	struct arena_request r;
+	bool imports = false;
+	void *at = take_instant(a, size, &imports);
+
+	if (at)
+		return at;
+	request_init(&r, a, btag_round_up(&a->store, size), MEM_ATOMIC);
+	r.has_tags = imports;
+	return arena_serve(&r) ? (void *)r.place.at : NULL;
+}
+
+/* Freeing */
 
 static inline void front_free(struct arena *a, void *addr, size_t size, void *caller)
 {
@@ -913,234 +558,12 @@ static inline void front_free(struct arena *a, void *addr, size_t size, void *ca
 		a->front->free(a->front, addr, class, caller);
 }
 
-static bool request_serve(void *arg)
+void arena_free(struct arena *a, void *addr, size_t size)
 {
-	struct request *r = arg;
-
-	/* While it waits, what fits goes back to the front's slabs. */
-	if (is_fronted(r->arena, r->units) && !(r->flags & ARENA_FITS)) {
-		r->result = (uintptr_t)front_alloc(r->arena, r->units, MEM_ATOMIC);
-		if (r->result)
-			return true;
-	}
-	return serve(r->arena, r->units, r->flags, &r->result, &r->why);
-}
-
-bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	enum arena_failure why, void *caller)
-{
-	bool served = false;
-
-	if (deadline > 0 && !port_thread_self())
-		wait_forever(a, size, caller);
-	if (deadline > 0)
-		served = arena_wait(a, size, try, arg, deadline, NULL);
-	if (!served)
-		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
-	return served;
-}
-
-/* The end of an allocation that was served. */
-static inline void *alloc_end(struct arena *a, uintptr_t result)
-{
-	if (unlikely(arena_needs_care(a)))
-		arena_care(a);
-	return (void *)result;
-}
-
-/* Sleeps until `deadline`; 0: doesn't sleep. */
-static void *segment_alloc(struct arena *a, size_t size, size_t units, unsigned flags,
-	uint64_t deadline, void *caller)
-{
-	struct request r = {a, units, flags, 0, ARENA_FAILURE_SHORTAGE};
-
-	if (unlikely(units == 0))
-		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
-			size ? "too large to round up" : "nothing");
-	if (unlikely(arena_queues(a, deadline > 0) || !serve(a, units, flags, &r.result, &r.why)))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
-			return NULL;
-	return alloc_end(a, r.result);
-}
-
-/* What most requests come with: a memory flag that is legal here, and no fit. */
-static inline bool flags_plain(unsigned flags, bool may_sleep)
-{
-	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return may_sleep;
-	return flags == MEM_ATOMIC || flags == MEM_ERROR;
-}
-
-static __attribute__((noinline)) void *alloc_until(
-	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
-{
-	size_t units = btag_round_up(&a->store, size);
-
-	arena_check_flags(a, flags, caller);
-	if (is_fronted(a, units) && !(flags & ARENA_FITS) && !arena_queues(a, deadline > 0)) {
-		void *cached = front_alloc(a, units, flags);
-
-		if (cached)
-			return cached;
-	}
-	return segment_alloc(a, size, units, flags, deadline, caller);
-}
-
-static inline void *alloc_from(struct arena *a, size_t size, unsigned flags, void *caller)
-{
-	return alloc_until(a, size, flags, flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
-}
-
-/* No round is laid up, or the flags aren't plain. */
-static __attribute__((noinline)) void *alloc_missed(
-	struct arena *a, size_t size, unsigned flags, void *caller)
-{
-	void *cached;
-
-	arena_check_flags(a, flags, caller);
-	if (!(flags & ARENA_FITS)) {
-		cached = a->front->alloc(a->front, class_of(a, size), flags);
-		/* An NMI may have landed where this core holds the lock. */
-		if (cached || port_in_nmi())
-			return cached;
-	}
-	return segment_alloc(a, size, btag_round_up(&a->store, size), flags,
-		flags & MEM_WAIT ? PORT_FOREVER : 0, caller);
-}
-
-/* The quick ways, each of which begins with the lock held, lets go of it, and, as most allocations
- * do, ends there.  The rare steps are apart, and each is the last thing done: nothing lives across
- * a call. */
-
-/* Nothing serves at once, or the request isn't a plain one. */
-static __attribute__((noinline)) void *alloc_slow(
-	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
-{
-	spin_unlock(&a->lock, irq);
-	return alloc_from(a, size, flags, caller);
-}
-
-/* The end of an allocation that fills the hash. */
-static __attribute__((noinline)) void *alloc_grow(struct arena *a, uintptr_t result, port_irq_t irq)
-{
-	btag_hash_grow(&a->store.hash);
-	spin_unlock(&a->lock, irq);
-	if (arena_needs_care(a))
-		arena_care(a);
-	return (void *)result;
-}
-
-/* The end of an allocation whose last steps are rare ones: it was cut off f. */
-static __attribute__((noinline)) void *alloc_settle(
-	struct arena *a, struct btag *f, uintptr_t result, port_irq_t irq)
-{
-	btag_rebin(&a->store, f);
-	if (unlikely(btag_hash_is_full(&a->store.hash)))
-		return alloc_grow(a, result, irq);
-	spin_unlock(&a->lock, irq);
-	return (void *)result;
-}
-
-/* The tags for an import are held. */
-static __attribute__((noinline)) void *alloc_imported(
-	struct arena *a, size_t units, unsigned flags, void *caller)
-{
-	uintptr_t result = serve_import(a, units, ARENA_INSTANTFIT);
-
-	if (unlikely(result == 0))
-		return alloc_from(a, units, flags, caller);
-	/* An index that came to be meanwhile is seen to by whoever meets it. */
-	if (unlikely(btag_hash_needs_care(&a->store.hash)))
-		arena_care(a);
-	return (void *)result;
-}
-
-/* Nothing held serves: the tags for a span are held from the moment that showed it, and no search is needed. */
-static __attribute__((noinline)) void *alloc_import(
-	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
-{
-	size_t units = (((size - 1) >> a->store.shift) + 1) << a->store.shift;
-
-	if (!a->afunc || a->imports_aligned || units == 0 || !tags_hold(a))
-		return alloc_slow(a, size, flags, caller, irq);
-	spin_unlock(&a->lock, irq);
-	return alloc_imported(a, units, flags, caller);
-}
-
-/* Nothing surely serves. */
-static __attribute__((noinline)) void *alloc_unsure(
-	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
-{
-	size_t units = btag_round_up(&a->store, size);
-
-	if (units > 0 && btag_may_serve(&a->store, units))
-		return alloc_slow(a, size, flags, caller, irq);
-	return alloc_import(a, size, flags, caller, irq);
-}
-
-/* Another fit than the first that serves: next fit goes on where it stands, if it can. */
-static __attribute__((noinline)) void *alloc_next(
-	struct arena *a, size_t size, unsigned flags, void *caller, port_irq_t irq)
-{
-	struct btag_store *s = &a->store;
-	size_t units;
-	uintptr_t start;
-	struct btag *f;
-
-	if (!flags_plain(flags ^ ARENA_NEXTFIT, port_irq_were_enabled(irq)) || s->detour)
-		return alloc_slow(a, size, flags, caller, irq);
-	units = btag_round_up(s, size);
-	f = units ? btag_next_quick(s, units, &start) : NULL;
-	if (!f || s->spare.count < a->tag_reserve + TAGS_PER_CARVE)
-		return alloc_slow(a, size, flags, caller, irq);
-	arena_span_begin_use(a, f);
-	arena_count_alloc(a, BTAG_FIT_NEXT, BTAG_USED);
-	if (unlikely(btag_carve_next_quick(s, f, start, units)))
-		return alloc_settle(a, f, start, irq);
-	spin_unlock(&a->lock, irq);
-	return (void *)start;
-}
-
-/* What most allocations that no front takes are: an instant fit that serves. */
-static __attribute__((noinline)) void *alloc_instant(
-	struct arena *a, size_t size, unsigned flags, void *caller)
-{
-	struct btag_store *s = &a->store;
-	port_irq_t irq = spin_lock(&a->lock);
-	size_t above, units;
-	struct btag *f, *t;
-	uintptr_t result;
-
-	if (unlikely(!flags_plain(flags, port_irq_were_enabled(irq))))
-		return alloc_next(a, size, flags, caller, irq);
-	if (unlikely(s->detour))
-		return alloc_slow(a, size, flags, caller, irq);
-	/* A size of 0, or one too large to be rounded up, is more than any segment has. */
-	above = (size - 1) >> s->shift;
-	units = (above + 1) << s->shift;
-	f = btag_fit_quick(s, above);
-	if (unlikely(!f))
-		return s->segments_free > 0 ? alloc_unsure(a, size, flags, caller, irq) :
-					      alloc_import(a, size, flags, caller, irq);
-	if (unlikely(s->spare.count <= a->tag_reserve && f->size != units))
-		return alloc_slow(a, size, flags, caller, irq);
-	arena_span_begin_use(a, f);
-	a->allocs++;
-	result = f->start;
-	if (unlikely(btag_carve_quick(s, f, units, &t)))
-		return alloc_settle(a, f, result, irq);
-	spin_unlock(&a->lock, irq);
-	return (void *)result;
-}
-
-void *arena_segment_alloc(struct arena *a, size_t size)
-{
-	enum arena_failure why;
-	uintptr_t result;
-
-	if (!serve(a, btag_round_up(&a->store, size), MEM_ATOMIC, &result, &why))
-		return NULL;
-	return alloc_end(a, result);
+	if (!is_fronted(a, size))
+		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
+	else
+		front_free(a, addr, size, __builtin_return_address(0));
 }
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
@@ -1148,46 +571,115 @@ void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
 	arena_take_back(a, (uintptr_t)addr, size, caller, BTAG_USED);
 }
 
-static void free_to(struct arena *a, void *addr, size_t size, void *caller)
+/* A segment of whole quanta is that of `size` if it is larger by less than one. */
+void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
-	size_t units = btag_round_up(&a->store, size);
+	port_irq_t irq = spin_lock(&a->lock);
+	struct hash_link **link = btag_seek(&a->store, addr);
+	struct btag *t = btag_of_link(*link), *span;
+	struct arena_span left = {0, 0, false};
+	bool more = false;
 
-	if (is_fronted(a, units))
-		front_free(a, addr, units, caller);
+	if (__builtin_expect(t && t->kind == kind && t->size - size < a->store.quantum, 1)) {
+		btag_unuse(&a->store, link);
+		span = a->afunc ? btag_span_whole(t) : NULL;
+		if (!span || span_stays(a, span)) {
+			t = btag_release(&a->store, t);
+			span = a->afunc ? btag_span_whole(t) : NULL;
+		}
+		if (span && span_stays(a, span)) {
+			a->retained += span->size;
+		} else if (span) {
+			left = (struct arena_span){span->start, span->size, span->by_xalloc};
+			btag_span_out(&a->store, span);
+			a->returns++;
+		}
+		more = a->queue.slow || arena_tags(a) > ARENA_TAGS_MAX || btag_needs_care(&a->store);
+		spin_unlock(&a->lock, irq);
+	} else {
+		spin_unlock(&a->lock, irq);
+		bad_free(a, t, kind, addr, size, caller);
+	}
+	if (left.size)
+		arena_span_return(a, &left);
+	if (unlikely(more))
+		after_free(a);
+}
+
+/* Whether a span that is wholly free is retained. */
+static inline bool span_stays(const struct arena *a, const struct btag *span)
+{
+	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
+	return a->retained + span->size <= a->retain_max && !__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
+}
+
+void arena_span_return(struct arena *a, const struct arena_span *span)
+{
+	spin_assert_none_held();
+	if (span->by_xalloc)
+		arena_xfree(a->source, (void *)span->start, span->size);
 	else
-		arena_segment_free(a, addr, size, caller);
+		a->ffunc(a->source, (void *)span->start, span->size);
 }
 
-void *arena_alloc(struct arena *a, size_t size, unsigned flags)
+/* Tags beyond what is kept, waiters, and care for hash and index. */
+static void after_free(struct arena *a)
 {
-	void *cached;
-
-	/* What the quick ways leave out. */
-	if (SPANDREL_DEBUG && (flags & MEM_WAIT))
-		arena_check_flags(a, flags, __builtin_return_address(0));
-	if (!is_fronted(a, size))
-		return alloc_instant(a, size, flags, __builtin_return_address(0));
-	if (flags_plain(flags, port_irq_enabled()) && (cached = round_take(a, class_of(a, size))))
-		return cached;
-	return alloc_missed(a, size, flags, __builtin_return_address(0));
+	arena_tags_shed(a);
+	if (arena_is_slow(a))
+		arena_freed(a);
+	if (arena_needs_care(a))
+		arena_care(a);
 }
 
-void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
+/* t is the used segment that starts there, or NULL. */
+static void bad_free(
+	struct arena *a, struct btag *t, enum btag_kind kind, uintptr_t addr, size_t size, void *caller)
 {
-	void *caller = __builtin_return_address(0);
+	struct arena_segment s;
 
-	sync_check_may_sleep("arena_alloc_timeout", caller);
-	if (!(flags & MEM_ERROR))
-		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
-	return alloc_until(a, size, flags, deadline, caller);
+	if (size == 0)
+		arena_bug(a, caller, "free of %#lx with size 0", addr);
+	if (!arena_find_segment(a, addr, &s))
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies in no span of it", addr, size);
+	if (s.kind != ARENA_SEGMENT_USED)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
+			size);
+	if (!t)
+		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
+			s.start, s.size);
+	if (t->kind != kind)
+		arena_bug(a, caller,
+			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
+	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
+		s.size);
 }
 
-void arena_free(struct arena *a, void *addr, size_t size)
+/* Memory of the nearest base arena */
+
+static struct arena *nearest_base(struct arena *near)
 {
-	if (!is_fronted(a, size))
-		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
-	else
-		front_free(a, addr, size, __builtin_return_address(0));
+	return near ? near->base : base_arena;
+}
+
+void *base_alloc(struct arena *near, size_t size, unsigned flags)
+{
+	return alloc(nearest_base(near), size, flags, deadline_of(flags), false,
+		__builtin_return_address(0));
+}
+
+void *base_zalloc(struct arena *near, size_t size, unsigned flags)
+{
+	void *memory = alloc(nearest_base(near), size, flags, deadline_of(flags), false,
+		__builtin_return_address(0));
+
+	return memory ? memset(memory, 0, size) : NULL;
+}
+
+void base_free(struct arena *near, void *addr, size_t size)
+{
+	arena_take_back(
+		nearest_base(near), (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
 }
 
 size_t arena_amt_free(struct arena *a)
@@ -1208,24 +700,40 @@ size_t arena_amt_total(struct arena *a)
 	return amount;
 }
 
-static struct arena *nearest_base(struct arena *near)
+/* Callers' mistakes and shortage */
+
+static inline bool is_one_at_most(unsigned flags)
 {
-	return near ? near->base : base_arena;
+	return (flags & (flags - 1)) == 0;
 }
 
-void *base_alloc(struct arena *near, size_t size, unsigned flags)
+const char *arena_flags_wrong(unsigned flags)
 {
-	return alloc_from(nearest_base(near), size, flags, __builtin_return_address(0));
+	unsigned mem = flags & MEM_FLAGS;
+
+	if (!mem || !is_one_at_most(mem) || !is_one_at_most(flags & ARENA_FITS) ||
+		(flags & ~(MEM_FLAGS | ARENA_FITS)))
+		return "not exactly one memory flag and at most one fit";
+	if ((flags & MEM_WAIT) && !port_irq_enabled())
+		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" :
+				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
+	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
+		return "MEM_WAIT under arenas_and_slabs_lock";
+	return NULL;
 }
 
-void *base_zalloc(struct arena *near, size_t size, unsigned flags)
+void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
 {
-	void *memory = alloc_from(nearest_base(near), size, flags, __builtin_return_address(0));
+	const char *wrong = arena_flags_wrong(flags);
 
-	return memory ? memset(memory, 0, size) : NULL;
+	if (unlikely(wrong != NULL))
+		arena_bug(a, caller, "flags %#x: %s", flags, wrong);
 }
 
-void base_free(struct arena *near, void *addr, size_t size)
+void arena_count_failure(struct arena *a, enum arena_failure why)
 {
-	free_to(nearest_base(near), addr, size, __builtin_return_address(0));
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->failures_by[why]++;
+	spin_unlock(&a->lock, irq);
 }

@@ -334,8 +334,8 @@ TEST("hash: grows and shrinks with the segments, and gives its pages back")
 	CHECK_EQ(arena_check(a, &console_sink), 0);
 	for (size_t i = 2; i <= n; i += 2)
 		arena_free(a, (void *)(3 * i - 2), 3);
-	CHECK_EQ(stats(a).hash_buckets, BTAG_SMALL_BUCKETS);
-	CHECK_LE(stats(a).hash_pages, BTAG_HASH_SPARE_MAX + 1);
+	CHECK_EQ(stats(a).hash_buckets, LINEAR_HASH_SMALL);
+	CHECK_LE(stats(a).hash_pages, LINEAR_HASH_SPARE_MAX + 1);
 	CHECK_LE(stats(a).tags_spare, 80);
 	CHECK_EQ(arena_check(a, &console_sink), 0);
 	CHECK_EQ(arena_destroy(a), 0);

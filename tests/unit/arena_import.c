@@ -145,7 +145,7 @@ TEST("import: an arena that gives its spans back keeps neither their tags nor pa
 		arena_free(b, p[i], 16);
 	CHECK_EQ(stats(b).returns, MANY - 32);
 	CHECK_LE(stats(b).tags_spare, SPARE_MAX);
-	CHECK_LE(stats(b).hash_pages, BTAG_HASH_SPARE_MAX);
+	CHECK_LE(stats(b).hash_pages, LINEAR_HASH_SPARE_MAX);
 	CHECK_EQ(arena_check(b, &console_sink), 0);
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);

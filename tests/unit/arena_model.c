@@ -202,7 +202,7 @@ static size_t random_size(size_t quantum)
  * not so many if it must not cross multiples, or what it passes down must not be clipped. */
 static bool may_miss(size_t i, bool dear)
 {
-	return model_gaps(chain[i].model) > (dear ? BTAG_LOOKS_DEAR : BTAG_LOOKS) ||
+	return model_gaps(chain[i].model) > BTAG_LOOKS ||
 	       (i > 0 && may_miss(i - 1, true));
 }
 

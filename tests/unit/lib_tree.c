@@ -40,7 +40,7 @@ static uint64_t max_of(const struct tree_node *n)
 	return n ? item_of(n)->max : 0;
 }
 
-static bool update_max(struct tree_node *n)
+static bool update_max(const struct tree_ops *ops, struct tree_node *n)
 {
 	struct item *item = item_of(n);
 	uint64_t was = item->max, max = item->weight;
@@ -59,7 +59,7 @@ static uint64_t shape_of(const struct tree_node *n)
 }
 
 /* Different for every shape: what a subtree holds and how. */
-static bool update_shape(struct tree_node *n)
+static bool update_shape(const struct tree_ops *ops, struct tree_node *n)
 {
 	struct item *item = item_of(n);
 	uint64_t was = item->shape;
@@ -68,9 +68,9 @@ static bool update_shape(struct tree_node *n)
 	return item->shape != was;
 }
 
-static const struct tree_ops plain_ops = {before, NULL, false, NULL};
-static const struct tree_ops max_ops = {before, update_max, true, NULL};
-static const struct tree_ops shape_ops = {before, update_shape, false, NULL};
+static const struct tree_ops plain_ops = {before, NULL, false};
+static const struct tree_ops max_ops = {before, update_max, true};
+static const struct tree_ops shape_ops = {before, update_shape, false};
 
 static void reset(void)
 {
@@ -291,15 +291,15 @@ TEST("tree: keys in rising and in falling order make no high tree")
 
 static size_t updates;
 
-static bool count_update(struct tree_node *n)
+static bool count_update(const struct tree_ops *ops, struct tree_node *n)
 {
 	updates++;
-	return update_max(n);
+	return update_max(ops, n);
 }
 
 TEST("tree: an update that changes nothing above stops there")
 {
-	static const struct tree_ops counting = {before, count_update, false, NULL};
+	static const struct tree_ops counting = {before, count_update, false};
 
 	reset();
 	for (size_t i = 0; i < ITEMS; i++) {

@@ -39,7 +39,7 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 
 static uint64_t version_of(const struct arena *a)
 {
-	return 2 * a->allocs - btag_hash_used(&a->store.hash) + a->imports + a->returns + a->store.total;
+	return 2 * a->allocs - a->store.hash.entries + a->imports + a->returns + a->store.total;
 }
 
 /* One segment and its neighbours */
@@ -47,8 +47,7 @@ static uint64_t version_of(const struct arena *a)
 static void check_place(struct check *c, const struct btag *t)
 {
 	const struct btag_store *s = &c->arena->store;
-	uintptr_t first;
-	size_t inside;
+	uintptr_t first, last;
 
 	if (t->size == 0 || t->start == 0 || t->start % s->quantum || t->size % s->quantum)
 		fail(c, 3, "a segment is empty, contains 0 or is no whole quanta", t->start);
@@ -59,19 +58,21 @@ static void check_place(struct check *c, const struct btag *t)
 
 	const struct btag *span = btag_span_below(s, t->start);
 
-	if (!span || !btag_round_inward(s, span->start, span->size, &first, &inside)) {
+	if (!span || t->start > btag_last(span)) {
 		fail(c, 6, "a segment lies in no span of the tree", t->start);
 		return;
 	}
+	first = btag_round_up(s, span->start);
+	last = first + (btag_round_down(s, btag_last(span) - first + 1) - 1);
 	if (t->prev->kind == BTAG_SPAN && (t->prev != span || t->start != first))
 		fail(c, 1, "a span's first segment doesn't start where the span does", t->start);
-	if (t->next->kind == BTAG_SPAN && btag_last(t) != first + (inside - 1))
+	if (t->next->kind == BTAG_SPAN && btag_last(t) != last)
 		fail(c, 1, "a span's last segment doesn't end where the span does", t->start);
 }
 
 static bool in_its_bin(const struct btag_store *s, const struct btag *t)
 {
-	size_t b = btag_bin(s, t->size);
+	size_t b = btag_bin_of(btag_quanta(s, t->size));
 
 	if (t->bin != b || (t->bin_next && t->bin_next->bin_prev != t))
 		return false;
@@ -116,7 +117,7 @@ static void check_tag(struct check *c, const struct btag *t)
 	} else if (btag_is_used(t)) {
 		c->segments_used++;
 		c->used += t->size;
-		if (btag_find(s, t->start) != t)
+		if (btag_of_link(*btag_seek(s, t->start)) != t)
 			fail(c, 5, "a used segment isn't in the hash", t->start);
 	} else {
 		fail(c, 1, "the list of segments holds an idle tag", t->start);
@@ -126,7 +127,7 @@ static void check_tag(struct check *c, const struct btag *t)
 /* Returns false at the end of the list. */
 static bool check_step(struct check *c, struct btag_cursor *cursor)
 {
-	port_irq_t irq = arena_lock(c->arena);
+	port_irq_t irq = spin_lock(&c->arena->lock);
 	uintptr_t start;
 	struct btag *t = NULL;
 
@@ -136,7 +137,7 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 			break;
 		check_tag(c, t);
 	}
-	arena_unlock(c->arena, irq);
+	spin_unlock(&c->arena->lock, irq);
 	return t && !c->failed;
 }
 
@@ -146,33 +147,33 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 static void check_bits(struct check *c, size_t word)
 {
 	const struct btag_store *s = &c->arena->store;
-	port_irq_t irq = arena_lock(c->arena);
+	port_irq_t irq = spin_lock(&c->arena->lock);
 
 	for (size_t b = word * 64; b < BTAG_BINS && b < (word + 1) * 64; b++)
 		if (bitmap_test(s->bin_map, b) != (s->bins[b] != NULL))
 			fail(c, 4, "a bin's bit is wrong", b);
 	if (bitmap_test(&s->bin_summary, word) != (s->bin_map[word] != 0))
 		fail(c, 4, "a bit of the bins' summary is wrong", word);
-	arena_unlock(c->arena, irq);
+	spin_unlock(&c->arena->lock, irq);
 }
 
 /* Checks up to CHECK_BUCKETS buckets from *bucket on; returns false behind the last. */
 static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 {
-	port_irq_t irq = arena_lock(c->arena);
-	const struct btag_hash *h = &c->arena->store.hash;
+	port_irq_t irq = spin_lock(&c->arena->lock);
+	const struct linear_hash *h = &c->arena->store.hash;
 	bool more = true;
 
 	for (int i = 0; i < CHECK_BUCKETS && more; i++) {
 		more = *bucket < h->buckets;
 		if (!more)
 			break;
-		for (struct btag *t = btag_hash_bucket(h, *bucket); t; t = t->hash_next, ++*found)
-			if (!btag_is_used(t) || btag_hash_index(h, t->start) != *bucket)
+		for (struct hash_link *l = linear_hash_bucket(h, *bucket); l; l = l->next, ++*found)
+			if (!btag_is_used(btag_of_link(l)) || linear_hash_index(h, l->key) != *bucket)
 				fail(c, 5, "a bucket of the hash holds what it shouldn't", *bucket);
 		++*bucket;
 	}
-	arena_unlock(c->arena, irq);
+	spin_unlock(&c->arena->lock, irq);
 	return more && !c->failed;
 }
 
@@ -180,11 +181,11 @@ static void check_supply(struct check *c)
 {
 	struct arena *a = c->arena;
 	port_irq_t irq = spin_lock(&a->supply->lock);
-	port_irq_t base_irq = arena_lock(a->base);
+	port_irq_t base_irq = spin_lock(&a->base->lock);
 
 	if (a->base->store.spare.count < a->base->tag_reserve)
 		fail(c, 9, "the base arena's reserve of tags is gone", a->base->store.spare.count);
-	arena_unlock(a->base, base_irq);
+	spin_unlock(&a->base->lock, base_irq);
 	if (!tag_supply_sound(a->supply, CHECK_TAG_PAGES))
 		fail(c, 10, "the tag supply's pages and counts disagree", a->supply->idle);
 	spin_unlock(&a->supply->lock, irq);
@@ -194,28 +195,28 @@ static void check_sums(struct check *c, size_t hashed)
 {
 	struct arena *a = c->arena;
 	const struct btag_store *s = &a->store;
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	if (version_of(a) == c->version) {
 		if (c->total != s->total || c->used != s->used)
 			fail(c, 7, "the sum of the segments isn't the amount on record", c->total);
 		if (c->spans != s->spans || c->segments_free != s->segments_free ||
-			c->segments_used != btag_hash_used(&s->hash))
+			c->segments_used != s->hash.entries)
 			fail(c, 7, "the number of segments isn't the one on record", c->spans);
 		if (c->retained != a->retained || a->retained > a->retain_max)
 			fail(c, 8, "the spans that are wholly free aren't what is retained", c->retained);
-		if (hashed != btag_hash_used(&s->hash))
+		if (hashed != s->hash.entries)
 			fail(c, 5, "the hash doesn't hold as many segments as it should", hashed);
 	}
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 static bool changed_since(struct check *c)
 {
-	port_irq_t irq = arena_lock(c->arena);
+	port_irq_t irq = spin_lock(&c->arena->lock);
 	bool changed = version_of(c->arena) != c->version;
 
-	arena_unlock(c->arena, irq);
+	spin_unlock(&c->arena->lock, irq);
 	return changed;
 }
 
@@ -224,11 +225,11 @@ static void check_once(struct check *c)
 	struct arena *a = c->arena;
 	struct btag_cursor cursor;
 	size_t bucket = 0, hashed = 0;
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	c->version = version_of(a);
 	btag_cursor_open(&a->store, &cursor);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 
 	while (check_step(c, &cursor))
 		;
@@ -240,9 +241,9 @@ static void check_once(struct check *c)
 	if (!c->failed)
 		check_sums(c, hashed);
 
-	irq = arena_lock(a);
+	irq = spin_lock(&a->lock);
 	btag_cursor_close(&a->store, &cursor);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 int arena_check(struct arena *a, struct sink *sink)

@@ -11,21 +11,6 @@ struct arena *kpages_arena;
 
 struct arena_front *(*arena_front_create)(struct arena *a);
 
-/* How far a span may be off, at most, when it starts on a multiple of one quantum and multiples of
- * another are wanted: starts modulo `want` are multiples of their greatest common divisor. */
-static size_t slack_between(size_t have, size_t want)
-{
-	size_t a = want, b = have;
-
-	while (b) {
-		size_t r = a % b;
-
-		a = b;
-		b = r;
-	}
-	return want - a;
-}
-
 /* Quanta of its source's that an arena may keep in wholly free spans. */
 #define RETAIN_QUANTA 32
 
@@ -73,18 +58,9 @@ static void arena_enter(struct arena *a)
 /* Tags for one more span: 0 or -ENOMEM.  Who may wait does so for a page, which tags are made of. */
 static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags)
 {
-	port_irq_t irq = arena_lock(a);
+	while (!arena_tags_take(a, tags, TAGS_PER_SPAN)) {
+		void *room = flags & MEM_ATOMIC ? NULL : arena_alloc(a->base, PORT_PAGE_SIZE, flags);
 
-	if (a->store.spare.count > a->tag_reserve + TAGS_PER_SPAN)
-		btag_take(&a->store, tags, TAGS_PER_SPAN);
-	arena_unlock(a, irq);
-	while (tags->count < TAGS_PER_SPAN) {
-		void *room;
-
-		arena_tags_fetch(a, tags, TAGS_PER_SPAN - tags->count);
-		if (tags->count == TAGS_PER_SPAN)
-			break;
-		room = flags & MEM_ATOMIC ? NULL : arena_alloc(a->base, PORT_PAGE_SIZE, flags);
 		if (!room)
 			return -ENOMEM;
 		arena_free(a->base, room, PORT_PAGE_SIZE);
@@ -92,30 +68,48 @@ static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags)
 	return 0;
 }
 
+/* Puts it in, and makes it one with the spans it touches. */
+static void span_put(struct btag_store *s, const struct btag_extent *e)
+{
+	struct btag *span = btag_span_in(s, e, false, e->first, 0, BTAG_FREE)->prev;
+
+	if (e->above && btag_last(span) + 1 == e->above->start)
+		btag_span_join(s, span, e->above);
+	if (e->below && btag_last(e->below) + 1 == span->start)
+		btag_span_join(s, e->below, span);
+}
+
+/* With the tags, which are used up. */
 static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, size_t size)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag_extent e;
 	int error = 0;
 	bool slow;
 
-	if (btag_span_overlaps(&a->store, start, size)) {
+	if (!btag_extent_find(&a->store, start, size, &e))
 		error = -EEXIST;
-	} else {
-		btag_give(&a->store, tags);
-		btag_span_add(&a->store, start, size);
+	else if (!e.inside)
+		error = -EINVAL;
+	btag_give(&a->store, tags);
+	if (!error) {
+		e.start = e.first;
+		e.size = e.inside;
+		span_put(&a->store, &e);
 	}
 	slow = a->queue.slow;
-	arena_unlock(a, irq);
-	if (slow)
+	spin_unlock(&a->lock, irq);
+	if (slow && !error)
 		arena_freed(a);
+	if (arena_needs_care(a))
+		arena_care(a);
 	return error;
 }
 
 int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 {
 	struct btag_chain tags = {NULL, 0};
-	uintptr_t start = (uintptr_t)base, first;
-	size_t inside;
+	uintptr_t start = (uintptr_t)base;
 	int error;
 
 	arena_check_flags(a, flags, __builtin_return_address(0));
@@ -127,13 +121,8 @@ int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 		return -ERANGE;
 	if (start == 0)
 		return -EDOM;
-	if (!btag_round_inward(&a->store, start, size, &first, &inside))
-		return -EINVAL;
 	error = span_tags(a, &tags, flags);
-	if (!error)
-		error = span_add(a, &tags, first, inside);
-	arena_tags_return(a, &tags);
-	return error;
+	return error ? error : span_add(a, &tags, start, size);
 }
 
 const char *arena_add_strerror(int error)
@@ -196,9 +185,9 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->base = source && !self ? source->base : base_arena;
 	a->supply = a->base->supply;
 	a->node_supply = a->base->node_supply;
-	a->import_slack = a->source ? slack_between(a->source->store.quantum, quantum) : 0;
 	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
-	a->imports_aligned = a->source && arena_imports_aligned(a);
+	a->passes_down = !self && afunc == arena_alloc && ffunc == arena_free && a->store.shift >= 0 &&
+			 source->store.shift >= 0;
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 
@@ -269,6 +258,8 @@ static struct arena *base_bootstrap(
 	struct arena *a = &head->arena;
 	uintptr_t tags = start + BASE_HEAD_PAGES * PORT_PAGE_SIZE;
 	struct btag_chain chain = {NULL, 0};
+	struct btag_extent e;
+	struct btag *f;
 
 	memset(head, 0, sizeof(*head));
 	arena_init(a, name, PORT_PAGE_SIZE);
@@ -283,10 +274,10 @@ static struct arena *base_bootstrap(
 	tag_supply_add_page(a->supply, (void *)tags);
 	tag_supply_take(a->supply, &chain, BASE_FIRST_TAGS);
 	btag_give(&a->store, &chain);
-	btag_span_add(&a->store, start, size);
-	btag_carve(&a->store, a->store.anchor.prev, start, BASE_HEAD_PAGES * PORT_PAGE_SIZE);
-	btag_carve(&a->store, a->store.anchor.prev, tags, PORT_PAGE_SIZE);
-	a->allocs = 2;
+	btag_extent_find(&a->store, start, size, &e);
+	f = btag_span_in(&a->store, &e, false, start, 0, BTAG_FREE);
+	arena_take(a, f, start, BASE_HEAD_PAGES * PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
+	arena_take(a, f, tags, PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
 	arena_enter(a);
 	return a;
 }
@@ -330,9 +321,9 @@ static void count_live(struct arena *a, struct in_use *u)
 	u->cached = 0;
 	if (a->front)
 		a->front->usage(a->front, &held, &u->cached);
-	irq = arena_lock(a);
+	irq = spin_lock(&a->lock);
 	u->live = a->store.used - own - held + u->cached;
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 /* arenas_and_slabs_lock is held. */
@@ -375,7 +366,7 @@ static void spans_return(struct arena *a)
 		struct btag *span = a->store.anchor.next;
 		struct arena_span left = {span->start, span->size, span->by_xalloc};
 
-		btag_span_remove(&a->store, span);
+		btag_span_out(&a->store, span);
 		if (a->ffunc)
 			arena_span_return(a, &left);
 	}
@@ -398,7 +389,7 @@ static void hash_pages_return_all(struct arena *a)
 {
 	void *page;
 
-	while ((page = btag_hash_take_page(&a->store.hash, 0)))
+	while ((page = linear_hash_take_page(&a->store.hash, 0)))
 		arena_hash_page_return(a, page);
 }
 

@@ -135,6 +135,7 @@ enum {
 	SHOW_INSTANT,
 	SHOW_BEST,
 	SHOW_NEXT,
+	SHOW_HIGH,
 	SHOW_CONSTRAINED,
 	SHOW_FREES,
 	SHOW_FAILS,
@@ -150,19 +151,19 @@ enum {
 	SHOW_IMPORTERS,
 	SHOW_QCACHE,
 	SHOW_LOOKS,
-	SHOW_HOLD,
 	SHOW_BRIEF, /* so many without an arena's machinery */
 	SHOW_SPARE = SHOW_BRIEF,
 	SHOW_BUCKETS,
 	SHOW_HASH_PAGES,
 	SHOW_TAG_PAGES,
+	SHOW_INDEX_BYTES,
 	SHOW_COLUMNS
 };
 
 #define SHOW(member, title, key, kind)                                                             \
 	TABLE_COLUMN(struct show_row, stats.member, title, key, 0, kind, 0)
 
-/* TABLE_BYTES: an amount, bytes only for memory. */
+/* TABLE_BYTES: an amount, bytes only for memory, but for the index. */
 static const struct table_column show_columns[] = {
 	[SHOW_NAME] = TABLE_COLUMN(struct show_row, name, "arena", "name", 0, TABLE_STRING, 0),
 	[SHOW_SOURCE] = TABLE_COLUMN(struct show_row, source, "source", "source", 0, TABLE_STRING, 0),
@@ -184,6 +185,7 @@ static const struct table_column show_columns[] = {
 	[SHOW_INSTANT] = SHOW(allocs_by[ARENA_STYLE_INSTANT], "  instant fit", "instant", TABLE_COUNT),
 	[SHOW_BEST] = SHOW(allocs_by[ARENA_STYLE_BEST], "  best fit", "best", TABLE_COUNT),
 	[SHOW_NEXT] = SHOW(allocs_by[ARENA_STYLE_NEXT], "  next fit", "next", TABLE_COUNT),
+	[SHOW_HIGH] = SHOW(allocs_by[ARENA_STYLE_HIGH], "  high fit", "high", TABLE_COUNT),
 	[SHOW_CONSTRAINED] =
 		SHOW(allocs_by[ARENA_STYLE_CONSTRAINED], "  constrained", "constrained", TABLE_COUNT),
 	[SHOW_FREES] = SHOW(frees, "frees", "frees", TABLE_COUNT),
@@ -203,11 +205,11 @@ static const struct table_column show_columns[] = {
 	[SHOW_IMPORTERS] = SHOW(importers, "importers", "importers", TABLE_COUNT),
 	[SHOW_QCACHE] = SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES),
 	[SHOW_LOOKS] = SHOW(search_looks_max, "longest search", "search_looks", TABLE_COUNT),
-	[SHOW_HOLD] = SHOW(hold_ns_max, "longest hold", "hold_ns", TABLE_TIME),
 	[SHOW_SPARE] = SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT),
 	[SHOW_BUCKETS] = SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT),
 	[SHOW_HASH_PAGES] = SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT),
 	[SHOW_TAG_PAGES] = SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT),
+	[SHOW_INDEX_BYTES] = SHOW(index_bytes, "index", "index_bytes", TABLE_BYTES),
 };
 _Static_assert(ARRAY_SIZE(show_columns) == SHOW_COLUMNS, "each is described");
 
@@ -221,18 +223,19 @@ static const uint8_t show_lines[][FIELDS_A_LINE] = {
 	{SHOW_TOTAL, SHOW_IMPORTS, SHOW_INSTANT},
 	{SHOW_USED, SHOW_RETURNS, SHOW_BEST},
 	{SHOW_PEAK, SHOW_RETAINED, SHOW_NEXT},
-	{SHOW_FREE, SHOW_SEGMENTS_USED, SHOW_CONSTRAINED},
-	{SHOW_LARGEST, SHOW_SEGMENTS_FREE, SHOW_FREES},
-	{SHOW_FRAGMENTATION, SHOW_WAITING, SHOW_FAILS},
-	{SHOW_QCACHE, SHOW_SLEEPS, SHOW_SHORTAGE},
-	{SHOW_IMPORTERS, SHOW_WAKEUPS, SHOW_IMPOSSIBLE},
-	{SHOW_LOOKS, SHOW_SERVED, SHOW_INDEX},
-	{SHOW_HOLD, SHOW_NAME, SHOW_TAGS},
+	{SHOW_FREE, SHOW_SEGMENTS_USED, SHOW_HIGH},
+	{SHOW_LARGEST, SHOW_SEGMENTS_FREE, SHOW_CONSTRAINED},
+	{SHOW_FRAGMENTATION, SHOW_WAITING, SHOW_FREES},
+	{SHOW_QCACHE, SHOW_SLEEPS, SHOW_FAILS},
+	{SHOW_IMPORTERS, SHOW_WAKEUPS, SHOW_SHORTAGE},
+	{SHOW_LOOKS, SHOW_SERVED, SHOW_IMPOSSIBLE},
+	{SHOW_NAME, SHOW_NAME, SHOW_INDEX},
+	{SHOW_NAME, SHOW_NAME, SHOW_TAGS},
 	{SHOW_NAME, SHOW_NAME, SHOW_DEADLINE},
 	/* From here on only in full. */
 	{SHOW_NAME, SHOW_NAME, SHOW_NAME},
 	{SHOW_SPARE, SHOW_BUCKETS, SHOW_TAG_PAGES},
-	{SHOW_NAME, SHOW_HASH_PAGES, SHOW_NAME},
+	{SHOW_INDEX_BYTES, SHOW_HASH_PAGES, SHOW_NAME},
 };
 #define LINES_FULL ARRAY_SIZE(show_lines)
 #define LINES_BRIEF (LINES_FULL - 3)
@@ -248,7 +251,8 @@ static void show_field(struct sink *sink, const struct show_row *row, const stru
 	char text[TABLE_CELL_MAX];
 
 	if (c->kind == TABLE_BYTES)
-		arena_format_amount(text, value, row->stats.is_memory);
+		arena_format_amount(text, value,
+			row->stats.is_memory || c == &show_columns[SHOW_INDEX_BYTES]);
 	else
 		table_format(text, c->kind, value);
 	sink_fill(sink, ' ', (size_t)gap);

@@ -1,114 +1,31 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas: serving what an instant fit can't, and the index that this may take.
+ * Arenas: searches that may take several holds of the lock, and the index that comes of them.
  *
- * A search is one step under the lock.  What it turns out to need, tags, the index, a triple in the
- * index, is brought about with the lock dropped or in further steps, and then it begins anew: in
- * between others may have changed the arena.
+ * A search goes from step to step with the lock dropped between.  Before each it sees to tags; after
+ * each, if it isn't settled and searches in this arena have cost enough (btag/index.c, *Earning its
+ * keep*), it builds the index and goes on there.  Where no memory can be had for nodes it walks on
+ * without; where none can be had for tags, it walks to a place that can be cut with those in hand.
+ * So what an arena holds can always be handed out to a caller who may take long, to the last page.
  */
 #include "arena_impl.h"
 
-/* Tags and nodes fetched at a time. */
-#define SEARCH_TAGS 16
-#define SEARCH_NODES 16
+#define unlikely(x) __builtin_expect(!!(x), 0)
 
 void (*arena_poke)(struct arena *a);
 
-/* Nodes */
-
-/* Cuts a page of nodes out of the base.  It takes from the base index's own margin of nodes, which
- * the care for that index then fills up from this page. */
-static bool node_page_fetch(struct arena *base)
-{
-	struct btag_chain tags = {NULL, 0};
-	struct btag *f;
-	port_irq_t irq;
-	uintptr_t page = 0;
-
-	arena_tags_fetch_in_care(base, &tags, 1);
-	irq = arena_lock(base);
-	btag_give(&base->store, &tags);
-	f = btag_fit_instant(&base->store, PORT_PAGE_SIZE);
-	if (f && (base->store.spare.count > base->tag_reserve || f->size == PORT_PAGE_SIZE)) {
-		page = f->start;
-		btag_carve(&base->store, f, page, PORT_PAGE_SIZE);
-		base->allocs++;
-	} else if (base->store.spare.count > base->tag_reserve) {
-		btag_take(&base->store, &tags, 1);
-	}
-	arena_unlock(base, irq);
-	arena_tags_return(base, &tags);
-	if (page == 0)
-		return false;
-	irq = spin_lock(&base->node_supply->lock);
-	tag_supply_add_page(base->node_supply, (void *)page);
-	spin_unlock(&base->node_supply->lock, irq);
-	return true;
-}
-
-static void nodes_take(struct arena *a, struct btag_chain *chain, size_t count)
-{
-	port_irq_t irq = spin_lock(&a->node_supply->lock);
-
-	tag_supply_take(a->node_supply, chain, count);
-	spin_unlock(&a->node_supply->lock, irq);
-}
-
-/* Up to SEARCH_NODES nodes, into the arena's hand; whether it got any. */
-static bool nodes_fetch(struct arena *a, size_t count)
-{
-	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq;
-	bool some;
-
-	count = count < SEARCH_NODES ? count : SEARCH_NODES;
-	nodes_take(a, &chain, count);
-	if (chain.count == 0 && node_page_fetch(a->base))
-		nodes_take(a, &chain, count);
-	some = chain.count > 0;
-	irq = arena_lock(a);
-	btag_index_give(&a->store, &chain);
-	arena_unlock(a, irq);
-	if (!arena_is_base(a) && arena_needs_care(a->base))
-		arena_care(a->base);
-	return some;
-}
-
-static void nodes_return(struct arena *a, struct btag_chain *chain)
-{
-	port_irq_t irq = spin_lock(&a->node_supply->lock);
-
-	tag_supply_give(a->node_supply, chain);
-	spin_unlock(&a->node_supply->lock, irq);
-}
-
-void arena_index_care(struct arena *a)
-{
-	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = arena_lock(a);
-	size_t lacks = a->store.index.live ? btag_index_lacks(&a->store) : 0;
-
-	if (lacks == 0)
-		btag_index_take(&a->store, &chain);
-	arena_unlock(a, irq);
-	if (lacks > 0)
-		nodes_fetch(a, lacks);
-	else
-		nodes_return(a, &chain);
-}
-
-/* The index comes and goes */
+/* Coming and going of the index */
 
 enum build { BUILD_ON, BUILD_DONE, BUILD_LACKS };
 
-/* One step.  What an index dropped before has left is taken apart first. */
+/* One step.  What an index that ended before has left is taken apart first. */
 static enum build build_step(struct arena *a, size_t *lacks, struct btag_chain *dead)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 	struct btag_store *s = &a->store;
 	enum build b = BUILD_ON;
 
-	*lacks = s->index.live ? 0 : btag_index_lacks(s);
+	*lacks = btag_index_lacks(s);
 	if (s->index.stands)
 		b = BUILD_DONE;
 	else if (s->index.dead.root)
@@ -117,29 +34,29 @@ static enum build build_step(struct arena *a, size_t *lacks, struct btag_chain *
 		b = BUILD_LACKS;
 	else
 		b = btag_index_build(s) ? BUILD_DONE : BUILD_ON;
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	return b;
 }
 
 bool arena_index_build(struct arena *a)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 	enum build b;
 
 	btag_index_begin(&a->store);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	for (;;) {
 		struct btag_chain dead = {NULL, 0};
 		size_t lacks;
 
 		b = build_step(a, &lacks, &dead);
-		nodes_return(a, &dead);
-		if (b == BUILD_DONE || (b == BUILD_LACKS && !nodes_fetch(a, lacks)))
+		arena_nodes_return(a, &dead);
+		if (b == BUILD_DONE || (b == BUILD_LACKS && !arena_nodes_fetch(a, lacks)))
 			break;
 	}
-	irq = arena_lock(a);
+	irq = spin_lock(&a->lock);
 	btag_index_end(&a->store);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	if (b != BUILD_DONE)
 		arena_index_drop(a);
 	return b == BUILD_DONE;
@@ -148,22 +65,54 @@ bool arena_index_build(struct arena *a)
 void arena_index_drop(struct arena *a)
 {
 	bool more;
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	if (a->store.index.builders == 0)
 		btag_index_drop(&a->store);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	do {
 		struct btag_chain chain = {NULL, 0};
 
-		irq = arena_lock(a);
+		irq = spin_lock(&a->lock);
 		more = !a->store.index.live && a->store.index.builders == 0;
 		if (more)
 			btag_index_take(&a->store, &chain);
 		more = more && a->store.index.nodes_held > 0;
-		arena_unlock(a, irq);
-		nodes_return(a, &chain);
+		spin_unlock(&a->lock, irq);
+		arena_nodes_return(a, &chain);
 	} while (more);
+}
+
+/* Makes exact what searches under the triples it keeps rely on. */
+static void index_refine(struct arena *a)
+{
+	uintptr_t from = 0;
+	bool more;
+
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		more = a->store.index.stands && btag_index_refine(&a->store, &from);
+		spin_unlock(&a->lock, irq);
+	} while (more);
+}
+
+bool arena_index(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool stands;
+
+	a->store.index.is_pinned = true;
+	spin_unlock(&a->lock, irq);
+	stands = arena_index_build(a);
+	if (stands) {
+		index_refine(a);
+		return true;
+	}
+	irq = spin_lock(&a->lock);
+	a->store.index.is_pinned = false;
+	spin_unlock(&a->lock, irq);
+	return false;
 }
 
 static bool has_source(const struct arena *a)
@@ -176,8 +125,10 @@ bool arena_indexes_build(struct arena *a)
 	bool built = false;
 
 	for (;; a = a->source) {
-		if (__atomic_load_n(&a->store.index.wanted, __ATOMIC_RELAXED))
-			built |= arena_index_build(a);
+		if (__atomic_load_n(&a->store.index.wanted, __ATOMIC_RELAXED) && arena_index_build(a)) {
+			index_refine(a);
+			built = true;
+		}
 		if (!has_source(a))
 			return built;
 	}
@@ -190,128 +141,104 @@ bool arena_sources_build(struct arena *a)
 
 /* Searches */
 
-enum step { STEP_SERVED, STEP_NOTHING, STEP_TAGS, STEP_INDEX, STEP_AGAIN };
-
-size_t arena_tags_to_carve(const struct btag_place *p)
+static inline bool has_window(const struct btag_request *rq)
 {
-	return (p->start != p->f->start) + (p->start + (p->size - 1) != btag_last(p->f));
+	return rq->lo > 0 || rq->hi < UINTPTR_MAX;
 }
 
-void arena_place_carve(
-	struct arena *a, const struct btag_request *rq, enum btag_kind kind, const struct btag_place *p)
+/* What a step found is taken, if the tags for it are in hand. */
+static inline enum btag_verdict take_found(struct arena_request *r)
 {
-	struct btag *t;
+	struct btag_place *p = &r->place;
 
-	arena_span_begin_use(a, p->f);
-	t = btag_carve(&a->store, p->f, p->start, p->size);
-	t->kind = kind;
-	arena_count_alloc(a, rq->fit, kind);
-	if (rq->fit == BTAG_FIT_NEXT)
-		btag_cursor_move(&a->store.next_fit, t);
+	if (btag_place_tags(p) > arena_tags(r->arena))
+		return BTAG_MORE;
+	arena_take(r->arena, p->f, p->start, p->size, r->rq.fit, r->kind);
+	return BTAG_FOUND;
 }
 
-static enum step step_of(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
-	struct btag_place *place)
+/* What is constant: that nothing is large enough; a segment so large that it surely serves, if
+ * any place will do; without tags, one that the place is the whole of. */
+static enum btag_verdict look_once(struct arena_request *r)
 {
-	switch (btag_search(&a->store, rq, place)) {
-	case BTAG_NOTHING:
-		return STEP_NOTHING;
-	case BTAG_WANTS_INDEX:
-		__atomic_store_n(&a->store.index.wanted, true, __ATOMIC_RELAXED);
-		return STEP_INDEX;
-	case BTAG_WANTS_MORE:
-		return STEP_AGAIN;
-	default:
-		break;
-	}
-	if (a->store.spare.count < a->tag_reserve + arena_tags_to_carve(place)) {
-		arena_tags_miss(a);
-		return STEP_TAGS;
-	}
-	arena_place_carve(a, rq, kind, place);
-	return STEP_SERVED;
+	struct btag_store *s = &r->arena->store;
+	bool any = !has_window(&r->rq) && r->rq.fit == BTAG_FIT_ANY;
+
+	if (!btag_holds_enough(s, btag_round_up(s, r->rq.size)))
+		return BTAG_NOTHING;
+	if ((any && btag_fit_surely(s, &r->rq, &r->place)) ||
+		(arena_tags(r->arena) < BTAG_CARVE_TAGS && btag_fit_exact(s, &r->rq, &r->place)))
+		return take_found(r);
+	return BTAG_MORE;
 }
 
-/* How many segments and nodes a hold of the lock has looked at. */
-static inline void note_looks(struct arena *a)
+/* A step of the search, with the tags in hand. */
+static enum btag_verdict search_step(struct arena_request *r, struct btag_search *c)
 {
-	if (__builtin_expect(a->store.looks > a->search_looks_max, 0))
-		a->search_looks_max = a->store.looks;
+	struct arena *a = r->arena;
+	struct btag_store *s = &a->store;
+	enum btag_verdict v;
+
+	c->tags_max = arena_tags(a) < BTAG_CARVE_TAGS ? (unsigned)arena_tags(a) : BTAG_CARVE_TAGS;
+	s->looks = 0;
+	v = btag_search_step(s, c, &r->place);
+	/* An atomic request by any fit is never refused where an instant fit serves. */
+	if (v == BTAG_MORE && !arena_may_search(r->flags) && !has_window(&r->rq) &&
+		btag_fit_surely(s, &r->rq, &r->place))
+		v = BTAG_FOUND;
+	if (__builtin_expect(s->looks > a->search_looks_max, 0))
+		a->search_looks_max = s->looks;
+	return v == BTAG_FOUND ? take_found(r) : v;
 }
 
-/* The search, with more tags; and if the index lacks the triple, a step toward adding it. */
-static enum step search_step(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
-	struct btag_chain *tags, struct btag_place *place)
+/* Whether it is time to build the index.  Lock held. */
+static bool wants_index(const struct arena *a, const struct btag_search *c)
 {
-	port_irq_t irq = arena_lock(a);
-	enum step step;
-
-	a->store.looks = 0;
-	btag_give(&a->store, tags);
-	step = step_of(a, rq, kind, place);
-	if (step == STEP_AGAIN && btag_index_keep(&a->store, rq))
-		step = step_of(a, rq, kind, place);
-	note_looks(a);
-	arena_unlock(a, irq);
-	return step;
+	return !a->store.index.stands && btag_index_is_earned(&a->store) &&
+	       c->tags_max == BTAG_CARVE_TAGS;
 }
 
-/* No tags can be had: a segment of just the size takes none. */
-static bool serve_exact(struct arena *a, const struct btag_request *rq, enum btag_kind kind,
-	struct btag_place *place, enum arena_failure *why)
+enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports)
 {
-	port_irq_t irq = arena_lock(a);
-	bool serves;
+	struct arena *a = r->arena;
+	bool has_begun = false, lacks_tags = false, has_memory = true, index, done;
+	struct btag_search c;
+	enum btag_verdict v;
 
-	a->store.looks = 0;
-	serves = btag_fit_exact(&a->store, rq, place);
-	if (serves)
-		arena_place_carve(a, rq, kind, place);
-	else
-		*why = ARENA_FAILURE_TAGS;
-	note_looks(a);
-	arena_unlock(a, irq);
-	return serves;
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		if (!lacks_tags && unlikely(arena_tags(a) < BTAG_CARVE_TAGS)) {
+			spin_unlock(&a->lock, irq);
+			lacks_tags = !arena_tags_fetch(a);
+			irq = spin_lock(&a->lock);
+		}
+		v = has_begun ? BTAG_MORE : look_once(r);
+		if (v == BTAG_MORE) {
+			if (!has_begun)
+				btag_search_begin(&c, &r->rq);
+			has_begun = true;
+			v = search_step(r, &c);
+		}
+		done = v != BTAG_MORE || !far;
+		index = !done && has_memory && wants_index(a, &c);
+		if (done && has_begun)
+			btag_search_end(&a->store, &c);
+		if (done && v != BTAG_FOUND && imports)
+			r->has_tags = arena_tags_hold(a);
+		spin_unlock(&a->lock, irq);
+		if (index)
+			has_memory = arena_index_build(a);
+	} while (!done);
+	if (v != BTAG_FOUND && lacks_tags)
+		r->why = ARENA_FAILURE_TAGS;
+	return v;
 }
 
-static void poke(struct arena *a)
+void arena_index_miss(struct arena_request *r)
 {
+	r->why = ARENA_FAILURE_INDEX;
+	__atomic_store_n(&r->arena->store.index.wanted, true, __ATOMIC_RELAXED);
 	if (arena_poke)
-		arena_poke(a);
-}
-
-bool arena_search(struct arena *a, const struct btag_request *rq, unsigned flags, enum btag_kind kind,
-	struct btag_place *place, enum arena_failure *why)
-{
-	struct btag_chain tags = {NULL, 0};
-	enum step step;
-
-	for (;;) {
-		step = search_step(a, rq, kind, &tags, place);
-		if (step == STEP_SERVED || step == STEP_NOTHING)
-			break;
-		if (step == STEP_TAGS) {
-			arena_tags_fetch(a, &tags, SEARCH_TAGS);
-			if (tags.count == 0)
-				return flags & MEM_ATOMIC ? serve_exact(a, rq, kind, place, why) :
-							    arena_search_steps(a, rq, kind, place, why);
-		}
-		if (step == STEP_INDEX && (flags & MEM_ATOMIC)) {
-			*why = ARENA_FAILURE_INDEX;
-			poke(a);
-			break;
-		}
-		if (step == STEP_INDEX && !arena_index_build(a))
-			return arena_search_steps(a, rq, kind, place, why);
-	}
-	return step == STEP_SERVED;
-}
-
-void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, unsigned flags)
-{
-	enum btag_fit fit = arena_fit_of(flags);
-
-	btag_request_plain(rq, &a->store, size, fit);
-	rq->surely = fit == BTAG_FIT_ANY;
-	rq->cursor = &a->store.next_fit;
+		arena_poke(r->arena);
 }

@@ -45,10 +45,10 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->largest_free = btag_largest_free(s);
 	stats->fragmentation_permille = permille(stats->free - stats->largest_free, stats->free);
 	stats->spans = s->spans;
-	stats->segments_used = btag_hash_used(&s->hash);
+	stats->segments_used = s->hash.entries;
 	stats->segments_free = s->segments_free;
 	stats->allocs = a->allocs;
-	stats->frees = a->allocs - btag_hash_used(&s->hash);
+	stats->frees = a->allocs - s->hash.entries;
 	read_reasons(a, stats);
 	stats->imports = a->imports;
 	stats->returns = a->returns;
@@ -58,19 +58,19 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->waits_served = a->queue.served;
 	stats->retained = a->retained;
 	stats->search_looks_max = a->search_looks_max;
-	stats->hold_ns_max = port_ticks_ns(a->hold_ticks_max);
 	stats->tags_spare = s->spare.count;
 	stats->hash_buckets = s->hash.buckets;
 	stats->hash_pages = s->hash.pages_held;
+	stats->index_bytes = s->index.nodes_held * BTAG_NODE_SIZE;
 	stats->tag_pages = arena_is_base(a) ? arena_base_own_pages(a) : 0;
 }
 
 void arena_get_stats(struct arena *a, struct arena_stats *stats)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	arena_read_stats(a, stats);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 /* Walks */
@@ -93,31 +93,31 @@ static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
 
 static size_t walk_step(struct arena *a, struct btag_cursor *c, struct arena_segment *step)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 	size_t n = 0;
 	uintptr_t start;
 	struct btag *t;
 
 	while (n < ARENA_WALK_STEP && (t = btag_cursor_next(&a->store, c, &start)))
 		step[n++] = segment_of(t, start);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	return n;
 }
 
 static void walk_open(struct arena *a, struct btag_cursor *c)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	btag_cursor_open(&a->store, c);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 static void walk_close(struct arena *a, struct btag_cursor *c)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 
 	btag_cursor_close(&a->store, c);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 }
 
 void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void *arg), void *arg)
@@ -160,7 +160,7 @@ void arena_free_histogram(struct arena *a, struct arena_free_class classes[ARENA
 static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
 	struct arena_segment *segment, bool *found)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *t = NULL;
 	uintptr_t start;
 
@@ -172,14 +172,14 @@ static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
 	}
 	if (*found)
 		*segment = segment_of(t, t->start);
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	return t && t->start <= addr && !*found;
 }
 
 /* From the span on that addr lies in; should that go meanwhile, from the one before. */
 bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *segment)
 {
-	port_irq_t irq = arena_lock(a);
+	port_irq_t irq = spin_lock(&a->lock);
 	struct btag_cursor c;
 	struct btag *span;
 	bool found = false;
@@ -188,7 +188,7 @@ bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *s
 	span = btag_span_below(&a->store, addr);
 	if (span)
 		c.at = span;
-	arena_unlock(a, irq);
+	spin_unlock(&a->lock, irq);
 	while (find_step(a, &c, addr, segment, &found))
 		;
 	walk_close(a, &c);

@@ -1,166 +1,270 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Pages of boundary tags.
+ * Arenas: what a segment store has in hand, so that it needs no memory under the arena's lock: tags,
+ * nodes of its index, pages of its hash.
+ *
+ * All of it is made of pages of the nearest base arena.  Tags and nodes come in small lots from the
+ * base's supplies (supply.h), hash pages one by one.  Tags are fetched when a request finds too few;
+ * nodes and hash pages after the fact, by arena_care(), in one bounded step for each operation that
+ * leaves something to be done.  Nothing here sleeps.
  */
-#include "tags.h"
+#include "arena_impl.h"
 
-void tag_supply_init(struct tag_supply *s, size_t unit)
+#define TAGS_FETCH 16 /* tags at a time, so that the supply's lock is taken once for many */
+#define TAGS_SHED 32
+#define NODES_FETCH 16
+
+/* Pages */
+
+/* Cuts a page out of the base, 0 if there is none, or no tag for it but the reserved one and that
+ * isn't the caller's.  Its lock is held. */
+static uintptr_t page_cut(struct arena *base, size_t tags)
 {
-	s->unit = unit;
-	spin_init(&s->lock, SPIN_SUPPLY);
-	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
-		list_init(&s->lists[i]);
-	s->pages = s->idle = s->users = s->hash_pages = 0;
-}
+	struct btag *f = btag_fit_instant(&base->store, 1);
+	uintptr_t page = 0;
 
-static inline struct btag *tag_at(struct tag_page *page, size_t i)
-{
-	return (struct btag *)((char *)page + BTAG_SIZE + i * page->unit);
-}
-
-static inline struct tag_page *page_of(const struct btag *t)
-{
-	return (struct tag_page *)((uintptr_t)t & -(uintptr_t)PORT_PAGE_SIZE);
-}
-
-static inline size_t page_idle(const struct tag_page *page)
-{
-	return page->idle.count + (tag_page_tags(page->unit) - page->fresh);
-}
-
-/* The list the page belongs in with so many idle tags, not none. */
-static inline size_t list_for(const struct tag_page *page, size_t idle)
-{
-	return idle == tag_page_tags(page->unit) ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
-}
-
-/* Puts a page that had `before` idle tags where it belongs now. */
-static inline void page_sort(struct tag_supply *s, struct tag_page *page, size_t before)
-{
-	size_t idle = page_idle(page);
-
-	if (before > 0 && idle > 0 && list_for(page, before) == list_for(page, idle))
-		return;
-	if (before > 0)
-		list_del(&page->link);
-	if (idle > 0)
-		list_add(&s->lists[list_for(page, idle)], &page->link);
-}
-
-void tag_supply_add_page(struct tag_supply *s, void *memory)
-{
-	struct tag_page *page = memory;
-
-	page->idle = (struct btag_chain){NULL, 0};
-	page->fresh = 0;
-	page->unit = (uint32_t)s->unit;
-	page_sort(s, page, 0);
-	__atomic_store_n(&s->pages, s->pages + 1, __ATOMIC_RELAXED);
-	s->idle += tag_page_tags(s->unit);
-}
-
-static struct btag *page_take(struct tag_page *page)
-{
-	return page->idle.count ? btag_chain_pop(&page->idle) : tag_at(page, page->fresh++);
-}
-
-static struct tag_page *fullest(const struct tag_supply *s)
-{
-	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
-		if (!list_empty(&s->lists[i]))
-			return list_first_entry(&s->lists[i], struct tag_page, link);
-	return NULL;
-}
-
-void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count)
-{
-	struct tag_page *page;
-
-	while (count > 0 && (page = fullest(s))) {
-		size_t before = page_idle(page);
-
-		for (; count > 0 && page_idle(page) > 0; count--, s->idle--)
-			btag_chain_push(chain, page_take(page));
-		page_sort(s, page, before);
+	if (f && tags >= (f->size != PORT_PAGE_SIZE)) {
+		page = f->start;
+		arena_take(base, f, page, PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
 	}
-}
-
-void tag_supply_give(struct tag_supply *s, struct btag_chain *chain)
-{
-	while (chain->count > 0) {
-		struct btag *t = btag_chain_pop(chain);
-		struct tag_page *page = page_of(t);
-		size_t before = page_idle(page);
-
-		btag_chain_push(&page->idle, t);
-		page_sort(s, page, before);
-		s->idle++;
-	}
-}
-
-void *tag_supply_take_page(struct tag_supply *s)
-{
-	struct list *whole = &s->lists[TAG_SUPPLY_LISTS - 1];
-	struct tag_page *page;
-
-	if (list_empty(whole))
-		return NULL;
-	page = list_first_entry(whole, struct tag_page, link);
-	list_del(&page->link);
-	__atomic_store_n(&s->pages, s->pages - 1, __ATOMIC_RELAXED);
-	s->idle -= tag_page_tags(s->unit);
 	return page;
 }
 
-void *tag_supply_page_but_one(const struct tag_supply *s)
+uintptr_t arena_page_take(struct arena *base)
 {
-	size_t all_but_one = tag_page_tags(s->unit) - 1;
-	struct tag_page *page = s->idle == all_but_one ? fullest(s) : NULL;
+	uintptr_t page;
 
-	return page && page_idle(page) == all_but_one ? page : NULL;
+	do {
+		port_irq_t irq = spin_lock(&base->lock);
+
+		page = page_cut(base, arena_tags(base));
+		spin_unlock(&base->lock, irq);
+	} while (!page && arena_amt_free(base) > 0 && arena_tags_fetch(base));
+	return page;
 }
 
-bool tag_supply_holds(const void *page, const struct btag *t)
+/* Adds a page to the supply of tags, cut with the reserved tag if need be, and leaves the reserve
+ * full.  The supply's lock is held. */
+static bool tag_page_fetch(struct arena *base)
 {
-	return page_of(t) == page;
-}
+	struct btag_chain reserve = {NULL, 0};
+	port_irq_t irq = spin_lock(&base->lock);
+	uintptr_t page = page_cut(base, base->store.spare.count);
 
-bool tag_supply_is_denser(const struct btag *a, const struct btag *b)
-{
-	return page_of(a) != page_of(b) && page_idle(page_of(a)) < page_idle(page_of(b));
-}
-
-void tag_supply_pass_by(struct tag_supply *s, const struct btag *t)
-{
-	struct tag_page *page = page_of(t);
-
-	list_del(&page->link);
-	list_add_tail(&s->lists[list_for(page, page_idle(page))], &page->link);
-}
-
-static bool page_sound(const struct tag_page *page)
-{
-	size_t n = 0;
-
-	for (const struct btag *t = page->idle.head; t; t = t->idle_next, n++)
-		if (page_of(t) != page || t->kind != BTAG_IDLE || n == tag_page_tags(page->unit))
-			return false;
-	return n == page->idle.count && page->fresh <= tag_page_tags(page->unit) && page_idle(page) > 0;
-}
-
-bool tag_supply_sound(const struct tag_supply *s, size_t most)
-{
-	const struct tag_page *page;
-	size_t idle = 0, seen = 0;
-
-	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++) {
-		list_for_each_entry (page, &s->lists[i], link) {
-			if (seen++ == most)
-				return s->idle >= idle;
-			if (!page_sound(page) || list_for(page, page_idle(page)) != i)
-				return false;
-			idle += page_idle(page);
-		}
+	if (page) {
+		tag_supply_add_page(base->supply, (void *)page);
+		if (base->store.spare.count < base->tag_reserve)
+			tag_supply_take(base->supply, &reserve, base->tag_reserve);
+		btag_give(&base->store, &reserve);
 	}
-	return s->idle == idle && seen <= s->pages;
+	spin_unlock(&base->lock, irq);
+	return page != 0;
+}
+
+static bool node_page_fetch(struct arena *base)
+{
+	uintptr_t page = arena_page_take(base);
+	port_irq_t irq;
+
+	if (!page)
+		return false;
+	irq = spin_lock(&base->node_supply->lock);
+	tag_supply_add_page(base->node_supply, (void *)page);
+	spin_unlock(&base->node_supply->lock, irq);
+	return true;
+}
+
+/* Tags */
+
+bool arena_tags_fetch(struct arena *a)
+{
+	struct tag_supply *supply = a->supply;
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq = spin_lock(&supply->lock);
+	bool some;
+
+	if (supply->idle >= TAGS_FETCH || tag_page_fetch(a->base) || supply->idle > 0)
+		tag_supply_take(supply, &chain, TAGS_FETCH);
+	spin_unlock(&supply->lock, irq);
+	some = chain.count > 0;
+	irq = spin_lock(&a->lock);
+	btag_give(&a->store, &chain);
+	spin_unlock(&a->lock, irq);
+	return some;
+}
+
+bool arena_tags_take(struct arena *a, struct btag_chain *chain, size_t count)
+{
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		if (arena_tags(a) >= count)
+			btag_take(&a->store, chain, count);
+		spin_unlock(&a->lock, irq);
+	} while (chain->count < count && arena_tags_fetch(a));
+	return chain->count == count;
+}
+
+void arena_tags_return(struct arena *a, struct btag_chain *chain)
+{
+	if (chain->count == 0)
+		return;
+
+	port_irq_t irq = spin_lock(&a->supply->lock);
+
+	tag_supply_give(a->supply, chain);
+	spin_unlock(&a->supply->lock, irq);
+}
+
+void arena_tags_give_up(struct arena *a, struct btag_chain *chain)
+{
+	bool some = chain->count > 0;
+
+	arena_tags_return(a, chain);
+	if (some && arena_is_slow(a->base))
+		arena_freed(a->base);
+}
+
+void arena_tags_shed(struct arena *a)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
+
+	if (arena_tags(a) > ARENA_TAGS_MAX)
+		btag_take(&a->store, &chain, TAGS_SHED);
+	spin_unlock(&a->lock, irq);
+	arena_tags_give_up(a, &chain);
+}
+
+bool arena_tags_set_aside(struct arena *a)
+{
+	bool held;
+
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		held = arena_tags_hold(a);
+		spin_unlock(&a->lock, irq);
+	} while (!held && arena_tags_fetch(a));
+	return held;
+}
+
+void arena_tags_let_go(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->tag_reserve -= ARENA_IMPORT_TAGS;
+	spin_unlock(&a->lock, irq);
+	arena_import_ended(a);
+}
+
+/* An import never sets tags_missed for itself alone, so a waiter can't wake itself in a loop. */
+void arena_import_ended(struct arena *a)
+{
+	if (__builtin_expect(!__atomic_load_n(&a->tags_missed, __ATOMIC_RELAXED), 1))
+		return;
+	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
+	if (arena_is_slow(a))
+		arena_chain_freed(a);
+}
+
+/* Nodes */
+
+static void nodes_take(struct arena *a, struct btag_chain *chain, size_t count)
+{
+	port_irq_t irq = spin_lock(&a->node_supply->lock);
+
+	tag_supply_take(a->node_supply, chain, count);
+	spin_unlock(&a->node_supply->lock, irq);
+}
+
+bool arena_nodes_fetch(struct arena *a, size_t count)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq;
+	bool some;
+
+	count = count < NODES_FETCH ? count : NODES_FETCH;
+	nodes_take(a, &chain, count);
+	if (chain.count == 0 && node_page_fetch(a->base))
+		nodes_take(a, &chain, count);
+	some = chain.count > 0;
+	irq = spin_lock(&a->lock);
+	btag_index_give(&a->store, &chain);
+	spin_unlock(&a->lock, irq);
+	return some;
+}
+
+void arena_nodes_return(struct arena *a, struct btag_chain *chain)
+{
+	port_irq_t irq = spin_lock(&a->node_supply->lock);
+
+	tag_supply_give(a->node_supply, chain);
+	spin_unlock(&a->node_supply->lock, irq);
+}
+
+static void index_care(struct arena *a)
+{
+	struct btag_chain chain = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t lacks = a->store.index.live ? btag_index_lacks(&a->store) : 0;
+
+	if (lacks == 0)
+		btag_index_take(&a->store, &chain);
+	spin_unlock(&a->lock, irq);
+	if (lacks > 0)
+		arena_nodes_fetch(a, lacks);
+	else
+		arena_nodes_return(a, &chain);
+}
+
+/* Hash pages */
+
+void arena_hash_page_return(struct arena *a, void *page)
+{
+	arena_take_back(
+		a->base, (uintptr_t)page, PORT_PAGE_SIZE, __builtin_return_address(0), BTAG_USED);
+	__atomic_fetch_sub(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
+}
+
+static void hash_page_fetch(struct arena *a)
+{
+	uintptr_t page = arena_page_take(a->base);
+	port_irq_t irq;
+
+	if (!page)
+		return;
+	__atomic_fetch_add(&a->supply->hash_pages, 1, __ATOMIC_RELAXED);
+	irq = spin_lock(&a->lock);
+	linear_hash_give_page(&a->store.hash, (void *)page);
+	spin_unlock(&a->lock, irq);
+}
+
+static void hash_care(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool wants = a->store.hash.wants_page;
+	void *surplus = wants ? NULL : linear_hash_take_page(&a->store.hash, LINEAR_HASH_SPARE_MAX);
+
+	spin_unlock(&a->lock, irq);
+	if (wants)
+		hash_page_fetch(a);
+	if (surplus)
+		arena_hash_page_return(a, surplus);
+}
+
+static void store_care(struct arena *a)
+{
+	if (linear_hash_needs_care(&a->store.hash))
+		hash_care(a);
+	if (__atomic_load_n(&a->store.index.needs_care, __ATOMIC_RELAXED))
+		index_care(a);
+}
+
+/* What the base needs comes last: the pages for the rest are segments of it. */
+void arena_care(struct arena *a)
+{
+	store_care(a);
+	if (!arena_is_base(a))
+		store_care(a->base);
 }

@@ -138,7 +138,7 @@ static size_t tags_held(const struct arena *a)
 {
 	const struct btag_store *s = &a->store;
 
-	return s->spare.count + s->spans + s->segments_free + btag_hash_used(&s->hash);
+	return s->spare.count + s->spans + s->segments_free + s->hash.entries;
 }
 
 bool arena_base_balances(struct arena *base)

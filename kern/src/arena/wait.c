@@ -97,7 +97,7 @@ static inline uint64_t least_of(const struct tree_node *n)
 	return n ? waiter_of(n)->tried_least : UINT64_MAX;
 }
 
-static bool waiter_update(struct tree_node *n)
+static bool waiter_update(const struct tree_ops *ops, struct tree_node *n)
 {
 	struct arena_waiter *w = waiter_of(n);
 	uint64_t least = w->tried, was = w->tried_least;
@@ -213,7 +213,7 @@ static struct need need_of(size_t size)
 
 /* The same in the source, or for what the arena makes itself; none if it does neither, or that is
  * more than there is. */
-static struct need need_below(const struct arena *a, struct need n)
+static struct need need_below(struct arena *a, struct need n)
 {
 	if (!a->afunc || n.segment == 0)
 		return need_of(0);
@@ -397,7 +397,6 @@ static void set_slow(struct arena *a, bool slow)
 	port_irq_t irq = spin_lock(&a->lock);
 
 	__atomic_store_n(&a->queue.slow, slow, __ATOMIC_RELAXED);
-	a->store.detour = (a->store.detour & ~BTAG_DETOUR_WAITER) | (slow ? BTAG_DETOUR_WAITER : 0);
 	spin_unlock(&a->lock, irq);
 	if (a->front)
 		a->front->set_slow(a->front, slow);
@@ -605,5 +604,33 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 	while (!served && sleep_until_turn(a, &w, deadline))
 		served = attempt(a, &w, try, arg);
 	leave(a, &w, served, clients);
+	return served;
+}
+
+static __attribute__((noreturn, cold)) void wait_forever(struct arena *a, size_t size, void *caller)
+{
+	struct arena_stats s;
+
+	arena_get_stats(a, &s);
+	arena_bug(a, caller,
+		"%zu wanted with MEM_WAIT, %zu free, at most %zu in one piece, and nothing runs that "
+		"could free any",
+		size, (size_t)s.free, (size_t)s.largest_free);
+}
+
+bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
+	enum arena_failure why, void *caller)
+{
+	bool served = false;
+
+	/* An NMI may have landed where this core holds the lock. */
+	if (port_in_nmi())
+		return false;
+	if (deadline > 0 && !port_thread_self())
+		wait_forever(a, size, caller);
+	if (deadline > 0)
+		served = arena_wait(a, size, try, arg, deadline, NULL);
+	if (!served)
+		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
 	return served;
 }

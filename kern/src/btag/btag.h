@@ -4,15 +4,19 @@
  *
  * Half of arena.c's representation, apart so that it can be read and tested alone.  It keeps
  * segments in address order, free ones in bins by size, used ones in a hash by address, spans in a
- * tree.  It takes no lock, allocates nothing and never fails: tags and hash pages are put in the
- * caller's hand beforehand (btag_give, btag_hash_give_page), and each function says how many tags
- * it may take.
+ * tree.  It takes no lock, allocates nothing and never fails: tags, nodes and hash pages are put in
+ * its hand beforehand (btag_give, btag_index_give, linear_hash_give_page), and each function says
+ * how many tags it may take.
+ *
+ * Four operations change it, one for each thing that can happen to a segment or a span: btag_carve,
+ * btag_release, btag_span_in and btag_span_out.  The first two run once for each allocation and
+ * free, so they are inline, at the end of this file.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
  * spans, which are what the source gave.  A segment may end at 2^64, so ends are not computed;
  * lasts (start + size - 1) are.
  *
- * Context: whoever holds the arena's lock.
+ * Context: the arena's lock is held.
  */
 #ifndef SPANDREL_BTAG_H
 #define SPANDREL_BTAG_H
@@ -21,44 +25,48 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/linear_hash.h"
 #include "lib/list.h"
 #include "lib/tree.h"
 #include "port.h"
+
+/* Tags */
 
 enum btag_kind {
 	BTAG_IDLE, /* stands for nothing, waits in a spare list or a tag page */
 	BTAG_FREE,
 	BTAG_USED,
 	BTAG_XALLOCATED, /* used, and handed out by arena_xalloc() */
-	BTAG_SPAN, /* stands before the first segment of its span; also the list's anchor */
+	BTAG_SPAN,	 /* stands before the first segment of its span; also the list's anchor */
 };
 
 struct btag_node;
 
 struct btag {
-	uintptr_t start;
-	size_t size;
 	struct btag *prev, *next; /* address order, over all spans */
+	size_t size;
 	union {
+		struct hash_link link; /* USED, XALLOCATED: its key is `start` */
 		struct {
+			uintptr_t start;
 			union {
 				struct {
-					struct btag *bin_prev, *bin_next; /* FREE; NULL at both ends */
+					struct btag *bin_next, *bin_prev; /* FREE; NULL at both ends */
+					struct btag_node *node;		  /* FREE, in the index */
 				};
-				struct btag *hash_next; /* USED, XALLOCATED */
 				struct btag *idle_next; /* IDLE */
+				struct tree_node span;	/* SPAN */
 			};
-			struct btag_node *node; /* FREE and in the index; else without meaning */
 		};
-		struct tree_node span; /* SPAN */
 	};
 	enum btag_kind kind;
 	bool by_xalloc; /* SPAN: the source gave it by arena_xalloc() */
-	uint16_t bin;	/* FREE: the bin of its size */
+	uint16_t bin;	/* FREE: the bin it is in */
 };
 
 #define BTAG_SIZE 64
 _Static_assert(sizeof(struct btag) <= BTAG_SIZE, "a boundary tag fits in a cache line");
+_Static_assert(offsetof(struct btag, link.key) == offsetof(struct btag, start), "start is the key");
 
 static inline uintptr_t btag_last(const struct btag *t)
 {
@@ -94,149 +102,124 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 	return t;
 }
 
-/*
- * Bins: exact sizes up to BTAG_EXACT quanta, then BTAG_PER_DOUBLING for each doubling up to 2^64.
- */
+/* Bins: exact sizes up to BTAG_EXACT quanta, then BTAG_PER_DOUBLING for each doubling to 2^64. */
 #define BTAG_EXACT_SHIFT 5
 #define BTAG_EXACT (1u << BTAG_EXACT_SHIFT)
 #define BTAG_DOUBLING_SHIFT 3
 #define BTAG_PER_DOUBLING (1u << BTAG_DOUBLING_SHIFT)
 #define BTAG_BINS (BTAG_EXACT + (64 - BTAG_EXACT_SHIFT) * BTAG_PER_DOUBLING)
-
-/*
- * The hash of used segments: linear hashing (Litwin, "Linear Hashing: A New Tool for File and Table
- * Addressing", VLDB 1980), so that it grows and shrinks a bucket at a time.  Buckets live in a
- * radix tree of pages, so that it never wants two pages in a row; the first few live in the store.
- */
-#define BTAG_SMALL_BUCKETS 16
-#define BTAG_PAGE_SLOTS (PORT_PAGE_SIZE / sizeof(void *))
-
-struct btag_hash {
-	size_t used_max;	   /* segments it holds before it should grow */
-	ptrdiff_t room, room_max;  /* for how many more it has room; it should shrink above room_max */
-	size_t buckets;	 /* at least BTAG_SMALL_BUCKETS */
-	size_t mask;	 /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
-	unsigned height; /* of the radix tree in pages; 0: the root is small[] */
-	bool wants_page; /* to grow it needs more pages than pages_spare has */
-	bool needs_care; /* it wants a page or has too many; may be read without the lock */
-	void **root;
-	void **pages;	  /* spare ones, linked through their first slot */
-	size_t pages_spare;
-	size_t pages_held; /* in the tree and spare */
-	struct btag *small[BTAG_SMALL_BUCKETS];
-};
+#define BTAG_NO_BIN BTAG_BINS
 
 /* A place in address order that survives changes. */
 struct btag_cursor {
-	struct list link;
-	struct btag *at; /* a tag that starts at or before where the cursor stands */
-	uintptr_t last;	 /* the last unit that lies behind it, if begun */
+	struct btag_cursor *next_open; /* in the store's list */
+	struct btag *at; /* the last tag that starts before the place, or lies across it */
+	uintptr_t last;	 /* the place is behind this unit, if `begun`; else before all */
 	bool begun;
 };
 
 /*
- * Constraints on where a request may start, the triple (align, phase, nocross) in solved form: the
- * numbers that are multiples of a quantum and equal to phase modulo align form a progression.  For
- * a request that an importer hands down to its source, the quantum is the importer's, and what is
- * cut has to be whole quanta of every arena between: a segment counts only as far as it is, when it
- * is rounded inward to the clip quanta, the last one first.
+ * Where a request may start: at numbers r with r % step == phase, such that [r, r + size) crosses no
+ * multiple of nocross.  All are powers of two (nocross 0: none), but for a store whose quantum isn't
+ * one: there the step is the quantum, phase and nocross are 0.  A segment counts only as far as it
+ * is whole multiples of `grain`, the largest quantum of the arenas that the request has come
+ * through.  btag/triple.c has the formulas.
  */
-#define BTAG_CLIPS 4
 struct btag_triple {
-	uintptr_t first;	 /* the least number of the progression */
-	size_t step;		 /* between its numbers; 0: there is one only below 2^64 */
-	size_t nocross;		 /* the request crosses no multiple of it; a power of two, 0: none */
-	size_t clip[BTAG_CLIPS]; /* 0: none, and none behind it */
+	size_t step, phase, nocross, grain;
 };
 
-/* Whether there is such a triple; quantum > 0, align and nocross are powers of two or 0. */
-bool btag_triple_make(
-	struct btag_triple *t, size_t quantum, size_t align, size_t phase, size_t nocross);
-bool btag_triple_equal(const struct btag_triple *a, const struct btag_triple *b);
-/* The lowest r in [lo, hi] such that [r, r + size) lies there and in segment [start, last], and
- * satisfies the triple. */
-bool btag_triple_place(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
-	uintptr_t hi, size_t size, uintptr_t *r);
-/* The largest request that segment [start, last] can serve: it serves all up to that and none above. */
-size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
-/* How far above the start of a segment, a multiple of `grid`, the lowest place for a request can
- * lie at most; SIZE_MAX: that has no bound.  `grid` divides first and step. */
-size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size);
+enum btag_fit {
+	BTAG_FIT_ANY,	 /* any segment that serves */
+	BTAG_FIT_BEST,	 /* the smallest, the lowest among equals; without constraints */
+	BTAG_FIT_LOWEST, /* the lowest address */
+	BTAG_FIT_NEXT,	 /* the lowest address behind the last next fit, then the lowest */
+	BTAG_FIT_HIGH,	 /* the highest address */
+};
 
-/* The index of free segments; btag_index.c explains it. */
-#define BTAG_TRIPLES 4
-/* Nodes an index has in hand beyond its need, so that they can be fetched after the fact; and how
- * many it may have before it gives some back. */
-#define BTAG_NODES_MARGIN 32
-#define BTAG_NODES_SPARE_MAX 128
-/* Free segments that one step of adding a triple handles, and one of building or dropping the
- * index; and tags that the latter passes. */
-#define BTAG_KEEP_STEP 2
-#define BTAG_SIZE_STEP 6
-#define BTAG_BUILD_STEP 3
-#define BTAG_BUILD_WALK 64
-#define BTAG_DROP_STEP 16
-/* Segments looked at in one hold where there is no index; and where each takes longer. */
-#define BTAG_LOOKS 32
-#define BTAG_LOOKS_DEAR 12
+struct btag_request {
+	size_t size;
+	enum btag_fit fit;
+	bool is_plain; /* any place in a free segment of that size serves */
+	struct btag_triple triple;
+	uintptr_t lo, hi; /* its first and last unit lie at or between these */
+};
+
+/* What was found: [at, at + rq->size) lies in [start, start + size), whole quanta, within f. */
+struct btag_place {
+	struct btag *f;
+	uintptr_t at;
+	uintptr_t start;
+	size_t size;
+};
+
+/* The index of free segments; btag/index.c explains it. */
+#define BTAG_TRIPLES 4 /* constraints it keeps */
+#define BTAG_RIVALS 8  /* others that it counts */
+#define BTAG_NODE_SIZE 136
+
+struct btag_rival {
+	struct btag_triple triple;
+	size_t searches; /* under it */
+	size_t looks;	 /* what they cost, or, for a kept one, would have */
+};
 
 struct btag_kept {
-	struct btag_triple triple;
-	bool adding;	  /* only segments that start at or below `passed` are right yet */
-	uintptr_t passed;
-	uint64_t used_at; /* by the index's clock */
+	struct btag_rival rival;
+	size_t saves;	/* looks that a search under it would take if it weren't kept */
+	uint64_t since; /* nodes with an older stamp know nothing of it */
 };
 
 struct btag_index {
 	bool live;	  /* it stands, or is being built: changes go into it */
 	bool stands;
-	bool adding;	  /* some triple is being added */
+	bool is_pinned;	  /* it doesn't go for being idle */
+	bool needs_care;  /* nodes should be given or taken; may be read without the lock */
 	bool wanted;	  /* an atomic request missed it; may be read without the lock */
-	unsigned builders; /* who gather nodes for it */
-	bool needs_care;  /* it is short of nodes or has too many; may be read without the lock */
+	unsigned builders; /* calls that gather nodes for it */
+	size_t spent;	  /* looks that searches without it have cost, beyond BTAG_LOOKS each */
+	size_t idle;	  /* changes since a search used it */
 	uintptr_t passed; /* live: the free segments that start at or below it are in it */
+	uintptr_t sized;  /* the nodes that start at or below it are in by_size, too */
 	struct tree by_address, by_size;
-	uintptr_t sized; /* the nodes that start at or below it are in by_size, too */
-	struct btag_chain nodes;  /* spare */
-	size_t nodes_held;	  /* spare ones and those in the trees */
-	struct tree dead;	  /* by_address of an index dropped before, to be taken apart */
+	struct tree_ops order; /* of by_address */
+	struct btag_chain nodes; /* spare */
+	size_t nodes_held;	 /* spare ones and those in the trees */
+	struct tree dead;	 /* by_address of an index that has ended, to be taken apart */
 	struct btag_cursor build; /* open while it is being built */
-	uint64_t clock;
+	uint64_t stamp;	  /* of the triple kept last */
+	uint64_t searches; /* under triples, of this index */
 	unsigned triples; /* the first so many of kept[] are in use */
 	struct btag_kept kept[BTAG_TRIPLES];
+	struct btag_rival rivals[BTAG_RIVALS];
 };
-
-/* Why btag_quick.h doesn't apply. */
-#define BTAG_DETOUR_STORE (1u << 0)  /* the quantum is no power of two, an index is live, or a cursor open */
-#define BTAG_DETOUR_WAITER (1u << 1) /* somebody waits for what is freed */
 
 struct btag_store {
 	size_t quantum;
-	int shift;	 /* quantum == 1 << shift, or -1 */
-	unsigned detour; /* 0: btag_quick.h applies */
+	int shift; /* quantum == 1 << shift, or -1 */
+	/* A cursor is open, or the index is live: changes are told to them. */
+	bool is_watched;
 
 	size_t total, used; /* units in segments, and in used ones */
-	size_t used_peak;   /* the most there were used before the last release; since then it may be `used` */
+	size_t used_peak; /* the most there were used before the last release; since then maybe `used` */
 	size_t spans, segments_free;
-	size_t looks; /* free segments and nodes that searches have looked at; who counts them sets it to 0 */
+	size_t looks; /* free segments and nodes that searches looked at; the caller sets it to 0 */
 
 	struct btag_chain spare;
 	struct btag anchor; /* its next is the first span, its prev the last segment */
 	struct tree span_tree;
-	struct list cursors;
-	struct btag_cursor next_fit; /* where next fit goes on; in no list */
+	struct btag_cursor *cursors;  /* the open ones */
+	struct btag_cursor next_fit; /* where next fit goes on; open from the first one on */
 
-	uint64_t bin_summary;			   /* bit w: bin_map[w] != 0 */
+	uint64_t bin_summary;			 /* bit w: bin_map[w] != 0 */
 	uint64_t bin_map[(BTAG_BINS + 63) / 64]; /* bit b: bins[b] != NULL */
-	struct btag *bins[BTAG_BINS];
+	struct btag *bins[BTAG_BINS + 1];	 /* the last one, BTAG_NO_BIN, is empty for ever */
 
-	struct btag_hash hash;
+	struct linear_hash hash; /* of used segments */
 	struct btag_index index;
 };
 
 void btag_store_init(struct btag_store *s, size_t quantum);
-/* Sets BTAG_DETOUR_STORE, when one of what it depends on has changed. */
-void btag_detour_update(struct btag_store *s);
 
 /* n / quantum, and n rounded up to it: 0 if that wraps. */
 static inline size_t btag_quanta(const struct btag_store *s, size_t n)
@@ -259,35 +242,33 @@ static inline size_t btag_round_down(const struct btag_store *s, size_t n)
 	return s->shift >= 0 ? n & -s->quantum : n - n % s->quantum;
 }
 
-/* The first segment and how much there is of the multiples of the quantum inside an extent; false
- * if there are none. */
-static inline bool btag_round_inward(
-	const struct btag_store *s, uintptr_t start, size_t size, uintptr_t *first, size_t *inside)
-{
-	uintptr_t last = start + (size - 1);
-
-	*first = btag_round_up(s, start);
-	*inside = *first == 0 || *first > last ? 0 : btag_round_down(s, last - *first + 1);
-	return *inside > 0;
-}
-
-/* Tags */
-
 /* Puts the chain into the store's hand. */
 void btag_give(struct btag_store *s, struct btag_chain *chain);
 /* Moves tags from the store's hand to the chain until the chain has `count` or the hand is empty. */
 void btag_take(struct btag_store *s, struct btag_chain *chain, size_t count);
 
+/* Triples: constraints on where a request may start (btag/triple.c) */
+
+/* The triple of a store for align, phase < align and nocross, powers of two or 0; false if no
+ * multiple of the quantum has that phase. */
+bool btag_triple_make(struct btag_triple *t, const struct btag_store *s, size_t align, size_t phase,
+	size_t nocross);
+bool btag_triple_equal(const struct btag_triple *a, const struct btag_triple *b);
+/* Whether every segment of the store serves under it what its size says. */
+bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t);
+/* The lowest, or highest, r in [lo, hi] such that [r, r + size) lies there and in segment [start,
+ * last], and satisfies the triple. */
+bool btag_triple_lowest(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
+	uintptr_t hi, size_t size, uintptr_t *r);
+bool btag_triple_highest(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
+	uintptr_t hi, size_t size, uintptr_t *r);
+/* The largest request that segment [start, last] serves: it serves all up to that and none above. */
+size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
+/* So much holds a place for the request wherever it begins, on a multiple of `grid`; 0: no amount. */
+size_t btag_triple_covers(const struct btag_triple *t, size_t grid, size_t size);
+
 /* Spans */
 
-extern const struct tree_ops btag_span_order;
-
-/* The span with the greatest start <= addr, or NULL; it need not contain addr. */
-struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr);
-/* The span with the least start >= addr, or NULL. */
-struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr);
-/* Whether [start, start + size) overlaps a span. */
-bool btag_span_overlaps(const struct btag_store *s, uintptr_t start, size_t size);
 /* An extent that is to be a span, and where among the spans. */
 struct btag_extent {
 	uintptr_t start;
@@ -297,93 +278,31 @@ struct btag_extent {
 	struct btag *below, *above; /* the spans around it, or NULL */
 };
 
-/* Adds an extent that holds whole quanta as a span with one free segment, those, and returns that.
- * Takes 2 tags. */
-struct btag *btag_span_import(struct btag_store *s, const struct btag_extent *e);
-/* The same for an extent of whole quanta, which becomes one with the spans it touches.  Takes 2. */
-void btag_span_add(struct btag_store *s, uintptr_t start, size_t size);
-/* The span of which free segment f is the whole, or NULL. */
-static inline struct btag *btag_span_whole(const struct btag *f)
+/* Fills *e for [start, start + size); false if it overlaps a span.  Logarithmic in spans. */
+bool btag_extent_find(
+	const struct btag_store *s, uintptr_t start, size_t size, struct btag_extent *e);
+/* Adds an extent that holds whole quanta as a span, of which [start, start + size) is used at once:
+ * returns that segment.  Size 0: all is free, and the segment is that.  Takes 2 tags, and one for each
+ * end that stays free. */
+struct btag *btag_span_in(struct btag_store *s, const struct btag_extent *e, bool by_xalloc,
+	uintptr_t start, size_t size, enum btag_kind kind);
+/* Makes two spans that touch one, and of their free ends one segment. */
+void btag_span_join(struct btag_store *s, struct btag *below, struct btag *above);
+/* Removes a span of which one segment is the whole, a free one, or a used one that isn't in the hash
+ * any more. */
+void btag_span_out(struct btag_store *s, struct btag *span);
+
+/* The span with the greatest start <= addr, or NULL; it need not contain addr. */
+struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr);
+/* The span with the least start >= addr, or NULL. */
+struct btag *btag_span_above(const struct btag_store *s, uintptr_t addr);
+extern const struct tree_ops btag_span_order;
+
+/* The span of which segment t is the whole, or NULL. */
+static inline struct btag *btag_span_whole(const struct btag *t)
 {
-	return f->prev->kind == BTAG_SPAN && f->next->kind == BTAG_SPAN ? f->prev : NULL;
+	return t->prev->kind == BTAG_SPAN && t->next->kind == BTAG_SPAN ? t->prev : NULL;
 }
-/* Removes a span of which one free segment is the whole. */
-void btag_span_remove(struct btag_store *s, struct btag *span);
-
-/* Fits: a free segment of at least `size`, or NULL */
-
-/* The head of the first bin in which everything serves.  Constant. */
-struct btag *btag_fit_instant(struct btag_store *s, size_t size);
-/* Whether some segment has `size`; it may say so wrongly if the bin of that size holds many.  Constant. */
-bool btag_may_serve(const struct btag_store *s, size_t size);
-/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so
- * many, less than a ninth smaller.  Constant. */
-size_t btag_largest_free(const struct btag_store *s);
-
-/* Searches */
-
-enum btag_fit {
-	BTAG_FIT_ANY,	 /* any segment */
-	BTAG_FIT_BEST,	 /* the smallest, the lowest among equals */
-	BTAG_FIT_LOWEST, /* the lowest address */
-	BTAG_FIT_NEXT,	 /* the lowest address behind the cursor, then the lowest */
-};
-
-struct btag_request {
-	size_t size;
-	enum btag_fit fit;		  /* ANY and BEST: unconstrained */
-	const struct btag_cursor *cursor; /* NEXT */
-	struct btag_triple triple;
-	uintptr_t lo, hi; /* its first and last unit lie at or between these */
-	bool surely;	  /* what surely serves will do: it need not be the lowest */
-};
-
-/* What a search found: [at, at + rq->size) lies in [start, start + size), whole quanta, within f. */
-struct btag_place {
-	struct btag *f;
-	uintptr_t at;
-	uintptr_t start;
-	size_t size;
-};
-
-enum btag_verdict {
-	BTAG_FOUND,
-	BTAG_NOTHING,	   /* nothing serves */
-	BTAG_WANTS_INDEX,  /* not to be told from BTAG_LOOKS segments; there is no index */
-	BTAG_WANTS_MORE,   /* the index stands but isn't kept for such requests: btag_index_keep() */
-};
-
-/* A request without constraints. */
-void btag_request_plain(
-	struct btag_request *rq, const struct btag_store *s, size_t size, enum btag_fit fit);
-/* Searches.  Logarithmic, or BTAG_LOOKS segments. */
-enum btag_verdict btag_search(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
-/* Whether segment f serves; fills all of *place, the lowest there is at or above `lo`. */
-bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
-	uintptr_t lo, struct btag_place *place);
-/* Looks for a segment that the place is the whole of, so that to carve it takes no tag, among the
- * first BTAG_LOOKS in the bin of the request's size.  Constant. */
-bool btag_fit_exact(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
-/* How many segments may be looked at for it in one hold of a lock: BTAG_LOOKS, or BTAG_LOOKS_DEAR with
- * clip quanta, or a step under nocross that is no power of two. */
-int btag_looks(const struct btag_triple *t);
-/* Whether the triple asks for nothing beyond what every segment of the store gives. */
-bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t);
-
-/* Segments */
-
-/* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag
- * for each end of f that stays free. */
-struct btag *btag_carve(struct btag_store *s, struct btag *f, uintptr_t start, size_t size);
-/* The used segment that starts at addr, or NULL. */
-struct btag *btag_find(const struct btag_store *s, uintptr_t addr);
-/* Makes used segment t free; returns the free segment it became part of. */
-struct btag *btag_release(struct btag_store *s, struct btag *t);
-
-/* Has idle tag `to`, which isn't in any chain, stand for all that `from` stands for; from is idle then. */
-void btag_move(struct btag_store *s, struct btag *from, struct btag *to);
 
 /* Cursors */
 
@@ -392,18 +311,93 @@ void btag_cursor_close(struct btag_store *s, struct btag_cursor *c);
 /* The next tag (span or segment) not wholly behind the cursor, or NULL; *start is where the part
  * that isn't behind begins.  The cursor moves behind it. */
 struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintptr_t *start);
-/* Moves the cursor behind segment t. */
-void btag_cursor_move(struct btag_cursor *c, struct btag *t);
+/* Puts next fit's place behind segment t. */
+void btag_next_fit_move(struct btag_store *s, struct btag *t);
+/* Tag t goes: cursors that stand at it fall back to the tag before. */
+void btag_cursors_leave(struct btag_store *s, struct btag *t);
+/* Tag `front` takes over the front of t: cursors at t fall back to it. */
+void btag_cursors_split(struct btag_store *s, struct btag *t, struct btag *front);
+/* Sets is_watched, when one of what it depends on has changed. */
+void btag_watch_update(struct btag_store *s);
 
-/* Index: memory for it comes as chains of idle nodes, which are tags of BTAG_NODE_SIZE bytes */
+/* Searches (btag/search.c) */
 
-#define BTAG_NODE_SIZE 128
+#define BTAG_LOOKS 64 /* segments that one step of a search looks at, without an index */
+
+enum btag_verdict {
+	BTAG_FOUND,
+	BTAG_NOTHING, /* nothing serves */
+	BTAG_MORE,    /* not settled yet: there are more to look at */
+};
+
+/* A search, which may take several steps.  Between them the store may change. */
+struct btag_search {
+	const struct btag_request *rq;
+	unsigned steps;
+	bool by_index;	  /* a step was in the index */
+	uintptr_t from;	  /* what lies below has been looked at (high fit: above) */
+	size_t looks;	  /* segments looked at in the index */
+	bool is_around;	  /* next fit: it goes on from the bottom of the window */
+	bool is_walking;  /* `walk` is open */
+	struct btag_cursor walk;
+	unsigned tags_max; /* a place may take so many to carve: below BTAG_CARVE_TAGS, it walks */
+	bool lacked_tags; /* the walk met a place that takes more */
+	bool learned;	  /* best and high fit: a first walk has learned where the second is to end */
+	unsigned rounds;  /* as often that has gone meanwhile */
+	size_t best_size; /* the smallest segment that serves */
+	uintptr_t best_at; /* the highest place that serves */
+};
+
+#define BTAG_CARVE_TAGS 2 /* the most that carving takes: a place in the middle of a segment */
+
+void btag_search_begin(struct btag_search *c, const struct btag_request *rq);
+/* One bounded step. */
+enum btag_verdict btag_search_step(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place);
+/* After the last step, unless no step was taken; c->is_walking says whether it does anything. */
+void btag_search_end(struct btag_store *s, struct btag_search *c);
+/* Whether segment f serves; fills *place with its lowest place at or above `lo`, for high fit the
+ * highest. */
+bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
+	uintptr_t lo, struct btag_place *place);
+/* The same for a span that is to come: whole quanta, no segment yet. */
+bool btag_place_within(const struct btag_store *s, const struct btag_request *rq, uintptr_t start,
+	size_t size, struct btag_place *place);
+/* Tags that it takes to carve a place. */
+static inline size_t btag_place_tags(const struct btag_place *p)
+{
+	return (p->start != p->f->start) + (p->start + (p->size - 1) != btag_last(p->f));
+}
+/* A place that surely exists in some segment, found in constant time: any that is larger than the
+ * request by what a place may have to move.  Only for requests without a window. */
+bool btag_fit_surely(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* A segment that the place is the whole of, so that carving takes no tag, among the first
+ * BTAG_LOOKS in the bin of the request's size. */
+bool btag_fit_exact(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* Whether some segment has `size`; wrongly yes, perhaps, if the bin of that size holds many. */
+bool btag_may_serve(const struct btag_store *s, size_t size);
+/* The largest, if there is an index or its bin holds BTAG_LOOKS at most; else the largest of so
+ * many, less than a ninth smaller.  Constant. */
+size_t btag_largest_free(const struct btag_store *s);
+
+/* Index (btag/index.c): memory for it comes as chains of idle nodes, tags of BTAG_NODE_SIZE bytes */
+
+/* Free segments that one step of building or dropping handles, and tags that it passes. */
+#define BTAG_BUILD_STEP 3
+#define BTAG_BUILD_WALK 64
+#define BTAG_DROP_STEP 16
+/* Spare nodes: below MIN the index asks for more, above MAX it gives some back. */
+#define BTAG_NODES_MIN 32
+#define BTAG_NODES_MAX 96
 
 /* Between these two, nodes in hand stay there though the index isn't live yet. */
 void btag_index_begin(struct btag_store *s);
 void btag_index_end(struct btag_store *s);
-/* How many nodes it takes for the index to begin, beyond those in hand. */
+/* How many nodes it is short of, and whether it is worth having: see "earns its keep". */
 size_t btag_index_lacks(const struct btag_store *s);
+bool btag_index_is_earned(const struct btag_store *s);
 void btag_index_give(struct btag_store *s, struct btag_chain *nodes);
 /* Takes back some of what it holds beyond its need (which is nothing, if there is no index): at
  * most BTAG_DROP_STEP. */
@@ -413,75 +407,302 @@ void btag_index_take(struct btag_store *s, struct btag_chain *nodes);
 bool btag_index_build(struct btag_store *s);
 /* Ends the index at once; its nodes are then taken apart step by step by btag_index_take(). */
 void btag_index_drop(struct btag_store *s);
-/* One bounded step toward serving such requests; returns whether it does now.  The index stands. */
-bool btag_index_keep(struct btag_store *s, const struct btag_request *rq);
-/* The search, when the index stands: FOUND, NOTHING or WANTS_MORE. */
-enum btag_verdict btag_index_search(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
+/* A step of a search, when the index stands. */
+enum btag_verdict btag_index_step(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place);
+/* Makes the number of another segment exact, for every triple that is kept; false when all are.
+ * *from is where to go on, at first 0.  The index stands. */
+bool btag_index_refine(struct btag_store *s, uintptr_t *from);
 /* The largest free segment.  The index stands; there is one. */
 size_t btag_index_largest(const struct btag_store *s);
-/* Checks it whole: NULL, or what is wrong.  Linear. */
+/* Checks it whole, linear; and one segment: NULL, or what is wrong. */
 const char *btag_index_check(struct btag_store *s);
-/* One segment, for the checker. */
 const char *btag_index_check_one(const struct btag_store *s, const struct btag *f);
 
-/* For btag.c: what has just happened to free segments.  The index is live. */
-void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, struct btag *rest);
-void btag_index_joined(
-	struct btag_store *s, struct btag *prev, struct btag *t, struct btag *next);
-void btag_index_removed(struct btag_store *s, struct btag *f);
-/* Tag `to` stands for what another stood for: a free segment. */
-void btag_index_moved(struct btag_store *s, struct btag *to);
+/* What has happened to a free segment: it has come, goes, has another extent.  Nothing if the index
+ * isn't live. */
+void btag_index_enter(struct btag_store *s, struct btag *f);
+void btag_index_leave(struct btag_store *s, struct btag *f);
+void btag_index_resize(struct btag_store *s, struct btag *f, uintptr_t old_start);
 
-static inline bool btag_index_needs_care(const struct btag_index *x)
+/* Whether nodes should be given or taken, or the hash wants a page or has too many.  Any context. */
+static inline bool btag_needs_care(const struct btag_store *s)
 {
-	return __atomic_load_n(&x->needs_care, __ATOMIC_RELAXED);
+	return __atomic_load_n(&s->index.needs_care, __ATOMIC_RELAXED) ||
+	       linear_hash_needs_care(&s->hash);
 }
 
-/* Bins, for btag.c and the checker */
+/* Bins */
 
-size_t btag_bin(const struct btag_store *s, size_t size);
+/*
+ * The bin of q quanta.  Behind the exact ones, bin 32 + 8 * (e - 5) + k holds the sizes from
+ * (8 + k) << (e - 3) up to the next bin's, where e is the place of q's highest bit and k the three
+ * bits below it.  (The first of them would begin at 32, which is exact, and so begins at 33.)
+ */
+static inline size_t btag_bin_of(size_t q)
+{
+	if (q <= BTAG_EXACT)
+		return q - 1;
+
+	/* (8 + k) - 8 + 8 * (e - 5) + 32 */
+	unsigned e = 63 ^ (unsigned)__builtin_clzl(q);
+
+	return (q >> (e - BTAG_DOUBLING_SHIFT)) + e * BTAG_PER_DOUBLING + BTAG_EXACT -
+	       (BTAG_EXACT_SHIFT + 1) * BTAG_PER_DOUBLING;
+}
+
+/* Of a word that has one. */
+static inline size_t btag_lowest_bit(uint64_t word)
+{
+	return (unsigned)__builtin_ctzl(word);
+}
+
 /* The first bin at or after b that isn't empty, or BTAG_NO_BIN. */
-size_t btag_bin_from(const struct btag_store *s, size_t b);
-#define BTAG_NO_BIN BTAG_BINS
-void btag_bin_insert(struct btag_store *s, struct btag *f);
-void btag_bin_remove(struct btag_store *s, struct btag *f);
-/* From the bin it is in to that of its size. */
-void btag_bin_move(struct btag_store *s, struct btag *f);
-
-/* Hash, for btag.c, the checker and whoever supplies its pages */
-
-void btag_hash_init(struct btag_hash *h);
-void btag_hash_insert(struct btag_hash *h, struct btag *t);
-void btag_hash_remove(struct btag_hash *h, struct btag *t);
-/* It is above, or below, the load it should have: grows, or shrinks, by two buckets at most. */
-void btag_hash_grow(struct btag_hash *h);
-void btag_hash_thin(struct btag_hash *h);
-struct btag *btag_hash_find(const struct btag_hash *h, uintptr_t addr);
-/* The chain of bucket i < buckets. */
-struct btag *btag_hash_bucket(const struct btag_hash *h, size_t i);
-/* The bucket a segment at addr belongs in. */
-size_t btag_hash_index(const struct btag_hash *h, uintptr_t addr);
-/* Has `to` take the place of `from`, which starts where it does. */
-void btag_hash_replace(struct btag_hash *h, struct btag *from, struct btag *to);
-/* Shrinks it by a bucket, to a load of 4 at most; false if there is none to spare. */
-bool btag_hash_trim(struct btag_hash *h);
-/* Gives it a page it wanted; takes one that it has beyond `keep` spare ones, or NULL. */
-void btag_hash_give_page(struct btag_hash *h, void *page);
-void *btag_hash_take_page(struct btag_hash *h, size_t keep);
-/* The most pages it keeps spare: a leaf, an inner page and a root for the step that needs all. */
-#define BTAG_HASH_SPARE_MAX 3
-
-/* Segments in it. */
-static inline size_t btag_hash_used(const struct btag_hash *h)
+static inline size_t btag_bin_from(const struct btag_store *s, size_t b)
 {
-	return h->used_max - (size_t)h->room;
+	size_t word = b / 64;
+	uint64_t here, above;
+
+	if (b >= BTAG_BINS)
+		return BTAG_NO_BIN;
+	here = s->bin_map[word] & ~(uint64_t)0 << (b % 64);
+	if (here)
+		return word * 64 + btag_lowest_bit(here);
+	/* Two shifts: word + 1 may be 64 in a larger map, and a shift by 64 isn't defined. */
+	above = s->bin_summary >> word >> 1;
+	if (!above)
+		return BTAG_NO_BIN;
+	word += 1 + btag_lowest_bit(above);
+	return word * 64 + btag_lowest_bit(s->bin_map[word]);
 }
 
-/* Whether a page should be given or taken. */
-static inline bool btag_hash_needs_care(const struct btag_hash *h)
+/*
+ * Instant fit: a free segment of at least q quanta, or NULL, as for q == 0: the head of the first bin
+ * in which everything has.  That is the bin behind that of q - 1: the bin of q itself if q is the
+ * smallest it can hold, else the next.  What may still serve when those are empty is in the bin of
+ * q, for a search.  Constant.
+ */
+static inline struct btag *btag_fit_instant(const struct btag_store *s, size_t q)
 {
-	return __atomic_load_n(&h->needs_care, __ATOMIC_RELAXED);
+	size_t b = q - 1;
+	uint64_t here;
+
+	if (b < BTAG_EXACT) {
+		here = s->bin_map[0] >> b;
+		if (here)
+			return s->bins[b + btag_lowest_bit(here)];
+		b = 64;
+	} else {
+		b = btag_bin_of(b) + 1;
+	}
+	return s->bins[btag_bin_from(s, b)];
+}
+
+/* Whether any free segment is as large, in bins: wrongly yes, perhaps.  Not for size 0.  Constant. */
+static inline bool btag_holds_enough(const struct btag_store *s, size_t size)
+{
+	return size > 0 && btag_bin_from(s, btag_bin_of(btag_quanta(s, size))) != BTAG_NO_BIN;
+}
+
+static inline void btag_bin_link(struct btag_store *s, struct btag *f, size_t b)
+{
+	struct btag *head = s->bins[b];
+
+	f->bin = (uint16_t)b;
+	f->bin_prev = NULL;
+	f->bin_next = head;
+	s->bins[b] = f;
+	if (head) {
+		head->bin_prev = f;
+		return;
+	}
+	s->bin_map[b / 64] |= (uint64_t)1 << (b % 64);
+	s->bin_summary |= (uint64_t)1 << (b / 64);
+}
+
+static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
+{
+	struct btag *prev = f->bin_prev, *next = f->bin_next;
+	size_t b = f->bin;
+
+	if (next)
+		next->bin_prev = prev;
+	if (prev) {
+		prev->bin_next = next;
+		return;
+	}
+	s->bins[b] = next;
+	if (next)
+		return;
+	s->bin_map[b / 64] &= ~((uint64_t)1 << (b % 64));
+	if (s->bin_map[b / 64] == 0)
+		s->bin_summary &= ~((uint64_t)1 << (b / 64));
+}
+
+/* Free segments: one comes, goes, changes its extent but not its place in the order */
+
+static inline void btag_free_enter(struct btag_store *s, struct btag *f)
+{
+	f->kind = BTAG_FREE;
+	btag_bin_link(s, f, btag_bin_of(btag_quanta(s, f->size)));
+	s->segments_free++;
+	if (__builtin_expect(s->is_watched, 0))
+		btag_index_enter(s, f);
+}
+
+static inline void btag_free_leave(struct btag_store *s, struct btag *f)
+{
+	if (__builtin_expect(s->is_watched, 0))
+		btag_index_leave(s, f);
+	btag_bin_unlink(s, f);
+	s->segments_free--;
+}
+
+/* It keeps its place in its bin while its size stays in it.  Two sizes that differ only below the
+ * four highest bits of the smaller are of one bin; up to BTAG_EXACT quanta that bound is a quantum at
+ * most, and no two sizes are. */
+static inline void btag_free_resize(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
+{
+	uintptr_t old_start = f->start;
+	size_t old_size = f->size, least = size < old_size ? size : old_size;
+
+	f->start = start;
+	f->size = size;
+	if ((size ^ old_size) >= least >> BTAG_EXACT_SHIFT) {
+		size_t b = btag_bin_of(btag_quanta(s, size));
+
+		if (b != f->bin) {
+			btag_bin_unlink(s, f);
+			btag_bin_link(s, f, b);
+		}
+	}
+	if (__builtin_expect(s->is_watched, 0))
+		btag_index_resize(s, f, old_start);
+}
+
+/* Tags in address order */
+
+/* A tag for [start, start + size), linked in before `next`. */
+static inline struct btag *btag_tag_insert(
+	struct btag_store *s, struct btag *next, enum btag_kind kind, uintptr_t start, size_t size)
+{
+	struct btag *t = btag_chain_pop(&s->spare);
+
+	t->kind = kind;
+	t->start = start;
+	t->size = size;
+	t->next = next;
+	t->prev = next->prev;
+	next->prev->next = t;
+	next->prev = t;
+	return t;
+}
+
+static inline void btag_tag_remove(struct btag_store *s, struct btag *t)
+{
+	if (__builtin_expect(s->is_watched, 0))
+		btag_cursors_leave(s, t);
+	t->prev->next = t->next;
+	t->next->prev = t->prev;
+	btag_chain_push(&s->spare, t);
+}
+
+/* Segments */
+
+/* The same where `next` is a free segment whose front this was. */
+static inline struct btag *btag_part_insert(
+	struct btag_store *s, struct btag *f, enum btag_kind kind, uintptr_t start, size_t size)
+{
+	struct btag *t = btag_tag_insert(s, f, kind, start, size);
+
+	if (__builtin_expect(s->is_watched, 0))
+		btag_cursors_split(s, f, t);
+	return t;
+}
+
+/* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag
+ * for each end of f that stays free, of which there is mostly one, the upper.  Inline, as its part
+ * releasing, for the row `arena_pair`. */
+static inline __attribute__((always_inline)) struct btag *btag_carve(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
+{
+	size_t below = start - f->start;
+	struct btag *t = f;
+
+	if (__builtin_expect(below > 0, 0)) {
+		struct btag *lower = btag_part_insert(s, f, BTAG_FREE, f->start, below);
+
+		btag_free_resize(s, f, start, f->size - below);
+		btag_free_enter(s, lower);
+	}
+	if (f->size != size) {
+		t = btag_part_insert(s, f, kind, start, size);
+		btag_free_resize(s, f, start + size, f->size - size);
+	} else {
+		btag_free_leave(s, f);
+		f->kind = kind;
+	}
+	s->used += size;
+	linear_hash_insert(&s->hash, &t->link);
+	return t;
+}
+
+/* Where the pointer to the used segment that starts at addr stands; *result NULL: there is none. */
+static inline struct hash_link **btag_seek(const struct btag_store *s, uintptr_t addr)
+{
+	return linear_hash_seek(&s->hash, addr);
+}
+
+static inline struct btag *btag_of_link(struct hash_link *l)
+{
+	return l ? container_of(l, struct btag, link) : NULL;
+}
+
+/* The used segment at *link is used no more; what becomes of it comes next. */
+static inline struct btag *btag_unuse(struct btag_store *s, struct hash_link **link)
+{
+	struct btag *t = btag_of_link(*link);
+
+	linear_hash_remove(&s->hash, link);
+	/* The peak is noted as `used` leaves it: growing costs nothing. */
+	if (__builtin_expect(s->used > s->used_peak, 0))
+		s->used_peak = s->used;
+	s->used -= t->size;
+	return t;
+}
+
+/* It becomes free, joined with its free neighbours; returns what it became part of.  The larger
+ * neighbour keeps its tag, and mostly its bin. */
+static inline struct btag *btag_release(struct btag_store *s, struct btag *t)
+{
+	struct btag *prev = t->prev, *next = t->next, *kept;
+	size_t size = t->size;
+	uintptr_t start;
+
+	kept = prev->kind == BTAG_FREE ? prev : next;
+	if (kept->kind != BTAG_FREE) {
+		btag_free_enter(s, t);
+		return t;
+	}
+	btag_tag_remove(s, t);
+	start = t->start;
+	if (kept == prev) {
+		start = prev->start;
+		if (next->kind == BTAG_FREE) {
+			struct btag *gone = next;
+
+			if (prev->size < next->size) {
+				kept = next;
+				gone = prev;
+			}
+			size += gone->size;
+			btag_free_leave(s, gone);
+			btag_tag_remove(s, gone);
+		}
+	}
+	btag_free_resize(s, kept, start, kept->size + size);
+	return kept;
 }
 
 #endif

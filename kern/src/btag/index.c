@@ -4,66 +4,73 @@
  *
  * CONCEPTS
  *
- * The bins find a segment by size in constant time, and that is all they can do.  What else is
- * asked, the smallest that serves, the lowest, the next above a place, one under a triple or within
- * a window, needs an order to search in.  The index is that order, for the arenas that are asked
- * such things: most never are, and have none.
+ * The bins find a segment by size in constant time, and that is all they can do.  Other requests,
+ * for the smallest segment that serves, the lowest, the next above a place, one under a triple or
+ * within a window, need an order to search in.  The index is that order, for the arenas that get
+ * such requests: most never do, and have none.
  *
  * REPRESENTATION
  *
- * A node for each free segment, in a balanced tree by address and, once a best fit has been asked
- * for, in one by (size, address), too.  In the tree by address each node holds, for its subtree,
- * the largest request that any segment there can serve: under no constraint (max[0], the largest
- * size), and under each of the triples that are kept (max[1 + i]).  What the node's own segment can
- * serve under a triple is computed once, when the segment changes (own[i]); see btag_triple.c for
- * the formula and why "serves" is monotone in the size.
+ * A node for each free segment, in a balanced tree by address and, from the first best fit on, in
+ * one by (size, address), too.  In the tree by address each node holds, for its subtree, the
+ * largest request that any segment there can serve: under no constraint (max[0], the largest size),
+ * and under each of the triples that are kept (max[1 + i]).  own[i] is what the node's own segment
+ * can serve under triple i; btag/triple.c has the formula, and says why one number is enough.
  *
  *	            [40, 56)                 max = 16 | the lowest that serves 12 at or above 9:
  *	           /        \                the segment that contains 9 is looked at by itself;
  *	     [8, 20)         [80, 90)        then, above it, down the first branches whose max >= 12
  *	     max = 12        max = 10
  *
+ * BOUNDS.  own[i] may be too large, never too small: it is a bound, which a search makes exact when
+ * it looks at the segment.  A bound prunes as safely as the exact number, only less often.  So a
+ * triple that comes to be kept needs no walk of its own over all nodes: at first every node's bound
+ * is its size, and the searches under that triple, which would have looked at these segments
+ * anyhow, leave exact numbers behind.  To give every node its first bound at once, each has a stamp:
+ * if that is older than the triple (`since`), own stands for the size and max[1 + i] for max[0].
+ * When a segment changes, its numbers become exact for all triples that are kept.
+ *
  * INVARIANTS (arena_check reports any of them as number 11)
  *
  *  1. While the index is live, the nodes in the tree by address are those of the free segments that
  *     start at or below `passed`; a segment and its node point at each other.  Those that start at
  *     or below `sized` are in the tree by size, too.
- *  2. own and max are right for every triple that isn't being added; max[0] is always right.
- *  3. While a triple is being added: own is right for the segments at or below its own `passed`,
- *     and max is right in each node whose whole subtree lies there.
- *  4. 2 * nodes_held >= segments + spans while live.
+ *  2. own[i] is at least what the segment can serve under triple i.
+ *  3. max[0] is the largest size in the subtree, max[1 + i] the largest own[i].
  *
- * NODES.  Freeing must not need memory.  Of n segments in a row no two free ones are neighbours, so
- * at most (n + 1) / 2 of them can ever be free at once without a new tag being made; over all spans
- * that is (segments + spans) / 2.  That many nodes are held (4), which is why a free always finds
- * one in hand.  Only carving and importing make segments; they take from a margin of spare nodes,
- * and when that is below BTAG_NODES_MARGIN the index asks for care, and gets it once the arena's
- * lock is dropped, as the hash gets its pages.  Should the margin be used up all the same, because
- * memory is out, the index ends: it is a means to be fast, and nothing that is right depends on it.
+ * NODES are in hand before the arena's lock is taken.  A change takes two at most, so with
+ * BTAG_NODES_MIN and two for each core in hand none is missing; below that the index asks for care,
+ * and gets it once the lock is dropped, as the hash gets its pages.  If a node is missing all the
+ * same, because memory is out, the index ends.  It is a means to be fast: nothing that is right
+ * depends on it, and freeing never needs memory.
  *
  * COMING INTO BEING.  btag_index_build() walks the segments in address order, a bounded step at a
  * time, and enters the free ones.  Where it stands is `passed`; changes at or below it go into the
- * trees at once, those above will be met.  Carving the front off a segment at the frontier moves
- * the frontier to what remains: there is nothing free between.  Until the walk is through nobody
- * searches in it.
+ * trees at once, those above will be met.  Where a segment at the frontier loses its front, the
+ * frontier moves to what remains: there is nothing free between.  Until the walk is through nothing
+ * searches in it.  The tree by size is filled in the same way, by a walk over the tree by address,
+ * in steps of the searches that need it; `sized` is where that stands.
  *
- * The tree by size is filled in the same way, by a walk over the tree by address, when the first
- * request needs it; `sized` is where that stands.
+ * EARNING ITS KEEP.  An index costs memory and slows every change, so it comes when the looks that
+ * searches without it have cost add up to a quarter of the segments, which is about what building
+ * it costs; and it goes when that many changes, at least IDLE_MIN, have passed without a search
+ * that used it.  So what an arena pays is never much more than the better of the two ways would
+ * have cost (the ski rental problem: A. Karlin, M. Manasse, L. Rudolph and D. Sleator, "Competitive
+ * Snoopy Caching", Algorithmica 3, 1988).
  *
- * ADDING A TRIPLE.  Its place among the kept is the one used least lately.  From then on own is
- * computed for whatever changes.  A walk over the tree, in steps, computes the rest.  A node's max
- * is right as soon as its whole subtree is: when the walk passes the last segment of a subtree it
- * computes max there, and in each ancestor whose last segment that is too.  A change in the tree
- * recomputes all nodes from the place up to the root while a triple is being added, whether a value
- * changed or not, so that a node whose subtree was part ahead of the frontier and no longer is gets
- * a right value, too (3).
+ * A triple earns its place likewise.  A search under one that isn't kept goes from segment to
+ * segment by size and window alone, and counts its looks; one that is kept counts those it saved,
+ * as many as such a search cost before.  Counts are halved every INTERVAL searches.  A triple that
+ * isn't kept takes the place of the kept one with the smallest count when its own is twice that.
+ * Every search ends by itself, whatever is kept meanwhile: it goes on from the segment it has come
+ * to, so no number of triples makes one stop.
  *
- * COST.  A search follows one path down and one up: logarithmic.  A window clips two segments at
- * most, the one that contains its first unit, which is looked at by itself, and the one that
- * contains its last: the first one found that starts above the window's first unit either serves,
- * or is clipped, and then all behind it lie outside.  That nothing serves is known as soon: from
- * the root, or from that path.  A change costs one path by address, and a removal and an insertion
- * by size if that order is kept.
+ * COST.  A search under a triple that is kept, or under none, follows one path down and one up:
+ * logarithmic.  A window clips two segments at most, the one that contains its first unit, which
+ * is looked at by itself, and the one that contains its last: the first one found that starts above
+ * the window's first unit either serves or is clipped, and then all behind it lie outside.  That
+ * nothing serves is known as soon: from the root, or from that path.  A change costs one path by
+ * address, and a removal and an insertion by size if that order is kept.
  */
 #include "btag.h"
 
@@ -72,10 +79,17 @@
 struct btag_node {
 	struct tree_node by_address, by_size;
 	struct btag *tag;
+	uint64_t stamp;
 	size_t own[BTAG_TRIPLES];
 	size_t max[1 + BTAG_TRIPLES];
 };
-_Static_assert(sizeof(struct btag_node) <= BTAG_NODE_SIZE, "a node fits in two cache lines");
+_Static_assert(sizeof(struct btag_node) == BTAG_NODE_SIZE, "what the supply hands out");
+
+#define IDLE_MIN 2000  /* changes that an index always outlives */
+#define INTERVAL 1024  /* searches under triples, until their counts are halved */
+#define SIZE_STEP 6    /* segments that enter the tree by size in one step of a search */
+#define STEP_NODES 256 /* nodes that one step of a search passes, */
+#define REFINE_NODES 48 /* and what making one exact counts for: a path to the root and a formula */
 
 static inline struct btag_node *addressed(const struct tree_node *n)
 {
@@ -87,7 +101,61 @@ static inline struct btag_node *sized(const struct tree_node *n)
 	return n ? container_of(n, struct btag_node, by_size) : NULL;
 }
 
-/* Orders, and the values of the tree by address */
+/* Bounds: slot 0 is the size, slot 1 + i triple i */
+
+static inline bool knows(const struct btag_index *x, const struct btag_node *n, unsigned slot)
+{
+	return slot == 0 || n->stamp >= x->kept[slot - 1].since;
+}
+
+static inline size_t own_bound(const struct btag_index *x, const struct btag_node *n, unsigned slot)
+{
+	return slot > 0 && knows(x, n, slot) ? n->own[slot - 1] : n->tag->size;
+}
+
+static inline size_t max_bound(const struct btag_index *x, const struct btag_node *n, unsigned slot)
+{
+	return n->max[knows(x, n, slot) ? slot : 0];
+}
+
+/* Writes the bounds that the node's old stamp stands for, and stamps it anew. */
+static inline void renew(const struct btag_index *x, struct btag_node *n)
+{
+	if (n->stamp == x->stamp)
+		return;
+	for (unsigned i = 0; i < x->triples; i++) {
+		if (knows(x, n, 1 + i))
+			continue;
+		n->own[i] = n->tag->size;
+		n->max[1 + i] = n->max[0];
+	}
+	n->stamp = x->stamp;
+}
+
+static inline size_t greater(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Recomputes a node's maxima; whether one changed. */
+static bool update(const struct tree_ops *ops, struct tree_node *tn)
+{
+	const struct btag_index *x = container_of(ops, struct btag_index, order);
+	struct btag_node *n = addressed(tn);
+	const struct btag_node *left = addressed(tn->left), *right = addressed(tn->right);
+	size_t changed = 0;
+
+	renew(x, n);
+	for (unsigned slot = 0; slot <= x->triples; slot++) {
+		size_t max = slot ? n->own[slot - 1] : n->tag->size;
+
+		max = left ? greater(max, max_bound(x, left, slot)) : max;
+		max = right ? greater(max, max_bound(x, right, slot)) : max;
+		changed |= max ^ n->max[slot];
+		n->max[slot] = max;
+	}
+	return changed != 0;
+}
 
 static bool address_before(const struct tree_node *a, const struct tree_node *b)
 {
@@ -103,123 +171,35 @@ static bool size_before(const struct tree_node *a, const struct tree_node *b)
 
 static const struct tree_ops size_order = {.before = size_before};
 
-/* Stands for a child that isn't there. */
-static const struct btag_node none;
-
-static inline size_t greater(size_t a, size_t b)
-{
-	return a > b ? a : b;
-}
-
-static inline size_t own_value(const struct btag_node *n, unsigned slot)
-{
-	return slot == 0 ? n->tag->size : n->own[slot - 1];
-}
-
-/* Recomputes one maximum; what it differs in. */
-static inline size_t update_slot(struct btag_node *n, const struct btag_node *left,
-	const struct btag_node *right, unsigned i)
-{
-	size_t max = greater(own_value(n, i), greater(left->max[i], right->max[i]));
-	size_t changed = max ^ n->max[i];
-
-	n->max[i] = max;
-	return changed;
-}
-
-/* Recomputes max of the first `slots` values, a constant, without a loop; whether one changed. */
-static inline __attribute__((always_inline)) bool update_slots(
-	struct tree_node *tn, unsigned slots)
-{
-	struct btag_node *n = addressed(tn);
-	const struct btag_node *left = tn->left ? addressed(tn->left) : &none;
-	const struct btag_node *right = tn->right ? addressed(tn->right) : &none;
-	size_t changed = update_slot(n, left, right, 0);
-
-	_Static_assert(BTAG_TRIPLES == 4, "a line for each");
-	if (slots > 1)
-		changed |= update_slot(n, left, right, 1);
-	if (slots > 2)
-		changed |= update_slot(n, left, right, 2);
-	if (slots > 3)
-		changed |= update_slot(n, left, right, 3);
-	if (slots > 4)
-		changed |= update_slot(n, left, right, 4);
-	return changed;
-}
-
-static inline __attribute__((always_inline)) void update_slots_upward(
-	struct tree_node *n, unsigned slots)
-{
-	while (n && update_slots(n, slots))
-		n = tree_parent(n);
-}
-
-/* Functions for each number of triples, and those that never let the way up end early. */
-#define UPDATES(slots)                                          \
-	static bool update_##slots(struct tree_node *n)         \
-	{                                                       \
-		return update_slots(n, slots);                  \
-	}                                                       \
-	static void update_##slots##_upward(struct tree_node *n) \
-	{                                                       \
-		update_slots_upward(n, slots);                  \
-	}
-UPDATES(1)
-UPDATES(2)
-UPDATES(3)
-UPDATES(4)
-UPDATES(5)
-
-static bool update_adding(struct tree_node *n)
-{
-	update_slots(n, 1 + BTAG_TRIPLES);
-	return true;
-}
-
-static const struct tree_ops address_orders[] = {
-	{address_before, update_1, true, update_1_upward},
-	{address_before, update_2, true, update_2_upward},
-	{address_before, update_3, true, update_3_upward},
-	{address_before, update_4, true, update_4_upward},
-	{address_before, update_5, true, update_5_upward},
-	{address_before, update_adding, true, NULL},
-};
-_Static_assert(sizeof(address_orders) / sizeof(address_orders[0]) == BTAG_TRIPLES + 2, "one for each");
-
-static inline const struct tree_ops *address_order(const struct btag_index *x)
-{
-	return &address_orders[__builtin_expect(x->adding, 0) ? BTAG_TRIPLES + 1 : x->triples];
-}
-
+/* Makes the node's own numbers exact, and says nothing to those above. */
 static void compute_own(const struct btag_index *x, struct btag_node *n)
 {
+	renew(x, n);
 	for (unsigned i = 0; i < x->triples; i++)
-		n->own[i] = btag_triple_largest(&x->kept[i].triple, n->tag->start, btag_last(n->tag));
+		n->own[i] = btag_triple_largest(
+			&x->kept[i].rival.triple, n->tag->start, btag_last(n->tag));
 }
 
 /* Nodes */
 
 static size_t segments_of(const struct btag_store *s)
 {
-	return s->segments_free + btag_hash_used(&s->hash) + s->spans;
+	return s->segments_free + s->hash.entries;
 }
 
-/* What it must hold to be live. */
-static inline size_t nodes_needed(const struct btag_store *s)
+static size_t spare_min(void)
 {
-	return (segments_of(s) + 1) / 2;
+	return BTAG_NODES_MIN + 2 * port_core_count();
 }
 
 static void care_update(struct btag_store *s)
 {
 	struct btag_index *x = &s->index;
-	size_t needed = nodes_needed(s);
-	bool cares = x->live ? x->nodes_held < needed + BTAG_NODES_MARGIN ||
-				       x->nodes_held > needed + BTAG_NODES_SPARE_MAX :
-			       x->builders == 0 && x->nodes_held > 0;
+	bool lacks = x->live && x->nodes.count < spare_min();
+	bool has_more = x->live ? x->nodes.count > spare_min() + BTAG_NODES_MAX : x->nodes_held > 0;
 
-	__atomic_store_n(&x->needs_care, cares, __ATOMIC_RELAXED);
+	__atomic_store_n(
+		&x->needs_care, lacks || (has_more && x->builders == 0), __ATOMIC_RELAXED);
 }
 
 void btag_index_begin(struct btag_store *s)
@@ -235,11 +215,18 @@ void btag_index_end(struct btag_store *s)
 	care_update(s);
 }
 
+/* To begin with, one for each free segment, so that building needs no more. */
 size_t btag_index_lacks(const struct btag_store *s)
 {
-	size_t least = nodes_needed(s) + BTAG_NODES_MARGIN;
+	const struct btag_index *x = &s->index;
+	size_t needs = spare_min() + (x->live ? 0 : s->segments_free);
 
-	return s->index.nodes_held < least ? least - s->index.nodes_held : 0;
+	return x->nodes.count < needs ? needs - x->nodes.count : 0;
+}
+
+bool btag_index_is_earned(const struct btag_store *s)
+{
+	return s->index.spent >= segments_of(s) / 4;
 }
 
 void btag_index_give(struct btag_store *s, struct btag_chain *nodes)
@@ -266,13 +253,11 @@ static void dead_pop(struct btag_index *x)
 void btag_index_take(struct btag_store *s, struct btag_chain *nodes)
 {
 	struct btag_index *x = &s->index;
-	size_t keep = x->live || x->builders > 0 ?
-			      nodes_needed(s) + (BTAG_NODES_MARGIN + BTAG_NODES_SPARE_MAX) / 2 :
-			      0;
+	size_t keep = x->builders > 0 ? SIZE_MAX : x->live ? spare_min() + BTAG_NODES_MAX / 2 : 0;
 
 	for (int i = 0; i < BTAG_DROP_STEP && x->dead.root; i++)
 		dead_pop(x);
-	for (int i = 0; i < BTAG_DROP_STEP && x->nodes.count > 0 && x->nodes_held > keep; i++) {
+	for (int i = 0; i < BTAG_DROP_STEP && x->nodes.count > keep; i++) {
 		btag_chain_push(nodes, btag_chain_pop(&x->nodes));
 		x->nodes_held--;
 	}
@@ -289,17 +274,18 @@ void btag_index_drop(struct btag_store *s)
 		btag_cursor_close(s, &x->build);
 	x->dead = x->by_address;
 	x->by_address.root = x->by_size.root = NULL;
-	x->live = x->stands = x->adding = false;
+	x->live = x->stands = false;
 	x->triples = 0;
-	btag_detour_update(s);
+	memset(x->rivals, 0, sizeof(x->rivals));
+	btag_watch_update(s);
 	care_update(s);
 }
 
 /* Changes */
 
-static inline bool is_indexed(const struct btag_index *x, const struct btag *f)
+static inline bool is_indexed(const struct btag_index *x, uintptr_t start)
 {
-	return f->start <= x->passed;
+	return x->live && start <= x->passed;
 }
 
 /* In the parent link of a node that isn't in the tree by size. */
@@ -310,17 +296,7 @@ static inline bool is_sized(const struct btag_node *n)
 	return n->by_size.parent != UNSIZED;
 }
 
-/* The other end of f becomes a segment by itself: where f stands before a frontier it does, too,
- * for between them is nothing free. */
-static inline void pass(struct btag_index *x, const struct btag *f, const struct btag *rest)
-{
-	if (rest->start > x->passed)
-		x->passed = rest->start;
-	if (rest->start > x->sized && is_sized(f->node))
-		x->sized = rest->start;
-}
-
-/* tree_insert() with the comparison in place: half the cost. */
+/* tree_insert() with the comparison in place: half the cost, which the row `bestfit` needs. */
 static void tree_by_size_insert(struct btag_index *x, struct btag_node *n)
 {
 	const struct btag *f = n->tag;
@@ -351,166 +327,98 @@ static inline void leave_by_size(struct btag_index *x, struct btag_node *n)
 		tree_remove(&x->by_size, &n->by_size, &size_order);
 }
 
-/* The node goes just behind `before`, or in front of all others. */
-static void enter_by_address(struct btag_index *x, struct btag_node *before, struct btag_node *n)
+static void enter_by_address(struct btag_index *x, struct btag_node *n)
 {
-	struct tree_node *parent = before ? &before->by_address : NULL;
-	struct tree_node *down = parent ? parent->right : x->by_address.root;
-	bool right = parent && !down;
+	uintptr_t start = n->tag->start;
+	struct tree_node *at = x->by_address.root, *parent = NULL;
+	bool right = false;
 
-	for (; down; down = down->left)
-		parent = down;
-	tree_insert_at(&x->by_address, parent, right, &n->by_address, address_order(x));
-}
-
-/* The node with the greatest start at or below addr. */
-static inline struct btag_node *node_at(struct btag_store *s, uintptr_t addr)
-{
-	struct tree_node *n = s->index.by_address.root, *best = NULL;
-	size_t k = 0;
-
-	for (; n; k++) {
-		bool below = addressed(n)->tag->start <= addr;
-
-		best = below ? n : best;
-		n = below ? n->right : n->left;
+	while (at) {
+		parent = at;
+		right = addressed(at)->tag->start < start;
+		at = right ? at->right : at->left;
 	}
-	s->looks += k;
-	return addressed(best);
+	tree_insert_at(&x->by_address, parent, right, &n->by_address, &x->order);
 }
 
-/* Enters f, behind the node `before`. */
-static void add(struct btag_store *s, struct btag_node *before, struct btag *f)
+/* The index has been idle for long enough, or not. */
+static void note_change(struct btag_store *s)
 {
 	struct btag_index *x = &s->index;
-	struct btag_node *n = (struct btag_node *)btag_chain_pop(&x->nodes);
+	size_t most = segments_of(s) / 4;
 
-	n->tag = f;
-	f->node = n;
-	compute_own(x, n);
-	enter_by_size(x, n);
-	enter_by_address(x, before, n);
-}
-
-static void take_out(struct btag_store *s, struct btag *f)
-{
-	struct btag_index *x = &s->index;
-	struct btag_node *n = f->node;
-
-	leave_by_size(x, n);
-	tree_remove(&x->by_address, &n->by_address, address_order(x));
-	btag_chain_push(&x->nodes, (struct btag *)n);
-}
-
-/* Node n, which is in the tree by address alone, stands for f from now on, whose extent is another
- * than n's segment had, but not its place in the order. */
-static void renew(struct btag_store *s, struct btag_node *n, struct btag *f)
-{
-	struct btag_index *x = &s->index;
-
-	n->tag = f;
-	f->node = n;
-	compute_own(x, n);
-	enter_by_size(x, n);
-	tree_update(&n->by_address, address_order(x));
-}
-
-static void restate(struct btag_store *s, struct btag_node *n, struct btag *f)
-{
-	leave_by_size(&s->index, n);
-	renew(s, n, f);
-}
-
-/*
- * Two changes at once take one way up to the root, not two.  Of neighbours in the order one lies
- * above the other, and of a segment and its part the part serves less: so while the whole stands in
- * the tree, what happens to the part changes no maximum above both.
- */
-
-/* f has been cut, and `rest` is its other end.  f is whole again until that has come in: were it
- * less, a rotation could hide it from those above. */
-static void split(struct btag_store *s, struct btag *f, struct btag *rest)
-{
-	size_t part = f->size;
-
-	leave_by_size(&s->index, f->node);
-	f->size = btag_last(rest) - f->start + 1;
-	add(s, f->node, rest);
-	f->size = part;
-	renew(s, f->node, f);
-}
-
-/* f has taken in `next`, the free segment behind it. */
-static void merge(struct btag_store *s, struct btag *f, struct btag *next)
-{
-	struct btag_index *x = &s->index;
-	struct btag_node *n = next->node;
-
-	leave_by_size(x, n);
-	restate(s, f->node, f);
-	tree_remove(&x->by_address, &n->by_address, address_order(x));
-	btag_chain_push(&x->nodes, (struct btag *)n);
-}
-
-/* After segments were made: invariant 4, or the end. */
-static void grown(struct btag_store *s)
-{
-	struct btag_index *x = &s->index;
-
-	if (__builtin_expect(x->nodes_held < nodes_needed(s), 0))
+	if (++x->idle > (most > IDLE_MIN ? most : IDLE_MIN) && !x->is_pinned)
 		btag_index_drop(s);
 	else
 		care_update(s);
 }
 
-void btag_index_carved(struct btag_store *s, struct btag *f, struct btag *used, struct btag *rest)
+static void enter(struct btag_store *s, struct btag *f)
+{
+	struct btag_index *x = &s->index;
+	struct btag_node *n;
+
+	if (!x->nodes.head) {
+		btag_index_drop(s);
+		return;
+	}
+	n = (struct btag_node *)btag_chain_pop(&x->nodes);
+	memset(n->max, 0, sizeof(n->max));
+	n->stamp = x->stamp;
+	n->tag = f;
+	f->node = n;
+	compute_own(x, n);
+	enter_by_size(x, n);
+	enter_by_address(x, n);
+}
+
+static void leave(struct btag_store *s, struct btag *f)
+{
+	struct btag_index *x = &s->index;
+	struct btag_node *n = f->node;
+
+	leave_by_size(x, n);
+	tree_remove(&x->by_address, &n->by_address, &x->order);
+	btag_chain_push(&x->nodes, (struct btag *)n);
+}
+
+void btag_index_enter(struct btag_store *s, struct btag *f)
+{
+	if (!is_indexed(&s->index, f->start))
+		return;
+	enter(s, f);
+	note_change(s);
+}
+
+void btag_index_leave(struct btag_store *s, struct btag *f)
+{
+	if (!is_indexed(&s->index, f->start))
+		return;
+	leave(s, f);
+	note_change(s);
+}
+
+void btag_index_resize(struct btag_store *s, struct btag *f, uintptr_t old_start)
 {
 	struct btag_index *x = &s->index;
 
-	if (!is_indexed(x, f))
-		return grown(s);
-	if (rest)
-		pass(x, f, rest);
-	if (used == f && rest) {
-		restate(s, f->node, rest);
-	} else if (used == f) {
-		take_out(s, f);
-	} else if (rest) {
-		split(s, f, rest);
+	if (is_indexed(x, old_start)) {
+		struct btag_node *n = f->node;
+
+		/* What lies between is used: the frontiers may pass it. */
+		x->passed = f->start > x->passed ? f->start : x->passed;
+		if (f->start > x->sized && is_sized(n))
+			x->sized = f->start;
+		leave_by_size(x, n);
+		compute_own(x, n);
+		enter_by_size(x, n);
+		tree_update(&n->by_address, &x->order);
+	} else if (is_indexed(x, f->start)) {
+		enter(s, f);
 	} else {
-		restate(s, f->node, f);
+		return;
 	}
-	grown(s);
-}
-
-void btag_index_joined(
-	struct btag_store *s, struct btag *prev, struct btag *t, struct btag *next)
-{
-	struct btag_index *x = &s->index;
-
-	if (prev && next && is_indexed(x, prev) && is_indexed(x, next)) {
-		merge(s, prev, next);
-	} else if (prev && is_indexed(x, prev)) {
-		restate(s, prev->node, prev);
-	} else if (!prev && next && is_indexed(x, next)) {
-		restate(s, next->node, t);
-	} else if (!prev && is_indexed(x, t)) {
-		add(s, node_at(s, t->start), t);
-	}
-	grown(s);
-}
-
-void btag_index_removed(struct btag_store *s, struct btag *f)
-{
-	if (is_indexed(&s->index, f))
-		take_out(s, f);
-	care_update(s);
-}
-
-void btag_index_moved(struct btag_store *s, struct btag *to)
-{
-	if (is_indexed(&s->index, to))
-		to->node->tag = to;
+	note_change(s);
 }
 
 /* Building */
@@ -520,18 +428,10 @@ static void build_begin(struct btag_store *s)
 	struct btag_index *x = &s->index;
 
 	x->live = true;
+	x->order = (struct tree_ops){.before = address_before, .update = update, .shapeless = true};
 	x->passed = x->sized = 0;
-	x->triples = 0;
+	x->idle = x->spent = 0;
 	btag_cursor_open(s, &x->build);
-}
-
-static void build_end(struct btag_store *s)
-{
-	struct btag_index *x = &s->index;
-
-	btag_cursor_close(s, &x->build);
-	x->passed = UINTPTR_MAX;
-	x->stands = true;
 }
 
 /* The cursor passes a segment, and what is free there and starts behind the frontier is entered. */
@@ -542,46 +442,67 @@ bool btag_index_build(struct btag_store *s)
 
 	if (!x->live)
 		build_begin(s);
-	for (int i = 0; i < BTAG_BUILD_WALK && entered < BTAG_BUILD_STEP && !x->stands; i++) {
+	for (int i = 0; i < BTAG_BUILD_WALK && entered < BTAG_BUILD_STEP; i++) {
 		uintptr_t start;
 		struct btag *t = btag_cursor_next(s, &x->build, &start);
 
 		if (!t) {
-			build_end(s);
-			continue;
+			btag_cursor_close(s, &x->build);
+			x->passed = UINTPTR_MAX;
+			x->stands = true;
+			break;
 		}
-		if (t->kind == BTAG_SPAN || is_indexed(x, t))
+		if (t->kind == BTAG_SPAN || is_indexed(x, t->start))
 			continue;
 		x->passed = t->start;
 		if (t->kind == BTAG_FREE) {
-			add(s, addressed(tree_last(&x->by_address)), t);
+			enter(s, t);
 			entered++;
 		}
+		if (!x->live)
+			return false;
 	}
 	care_update(s);
 	return x->stands;
 }
 
-/* Triples */
+/* Triples that are kept, and their rivals */
 
 static struct btag_kept *kept_find(struct btag_index *x, const struct btag_triple *t)
 {
 	for (unsigned i = 0; i < x->triples; i++)
-		if (btag_triple_equal(&x->kept[i].triple, t))
+		if (btag_triple_equal(&x->kept[i].rival.triple, t))
 			return &x->kept[i];
 	return NULL;
 }
 
-static void adding_update(struct btag_index *x)
+/* The triple's own count, or that of the rival with the smallest, which it takes over. */
+static struct btag_rival *rival_find(struct btag_index *x, const struct btag_triple *t)
 {
-	x->adding = false;
-	for (unsigned i = 0; i < x->triples; i++)
-		x->adding |= x->kept[i].adding;
+	struct btag_rival *r = &x->rivals[0];
+
+	for (int i = 0; i < BTAG_RIVALS; i++) {
+		if (x->rivals[i].searches && btag_triple_equal(&x->rivals[i].triple, t))
+			return &x->rivals[i];
+		if (x->rivals[i].looks < r->looks)
+			r = &x->rivals[i];
+	}
+	*r = (struct btag_rival){.triple = *t};
+	return r;
 }
 
-/* A new place, or that of the triple used least lately.  One that is being added isn't put out,
- * lest two do that to each other for ever: if all are, the oldest is helped along instead. */
-static struct btag_kept *kept_begin(struct btag_index *x, const struct btag_triple *t)
+static void counts_halve(struct btag_index *x)
+{
+	for (unsigned i = 0; i < x->triples; i++)
+		x->kept[i].rival.looks /= 2;
+	for (int i = 0; i < BTAG_RIVALS; i++) {
+		x->rivals[i].looks /= 2;
+		x->rivals[i].searches = (x->rivals[i].searches + 1) / 2;
+	}
+}
+
+/* Gives the rival a place: a new one, or that of the kept triple with the smallest count. */
+static void rival_enter(struct btag_index *x, struct btag_rival *r)
 {
 	struct btag_kept *k = &x->kept[0];
 
@@ -589,205 +510,247 @@ static struct btag_kept *kept_begin(struct btag_index *x, const struct btag_trip
 		k = &x->kept[x->triples++];
 	} else {
 		for (unsigned i = 1; i < BTAG_TRIPLES; i++)
-			if (x->kept[i].adding < k->adding ||
-				(x->kept[i].adding == k->adding && x->kept[i].used_at < k->used_at))
+			if (x->kept[i].rival.looks < k->rival.looks)
 				k = &x->kept[i];
-		if (k->adding)
-			return k;
+		if (r->looks < 2 * k->rival.looks)
+			return;
 	}
-	*k = (struct btag_kept){.triple = *t, .adding = true};
-	adding_update(x);
-	return k;
+	*k = (struct btag_kept){*r, r->looks / r->searches, ++x->stamp};
+	*r = (struct btag_rival){.looks = 0};
 }
 
-/* The node with the least start above addr. */
-static struct btag_node *node_above(const struct btag_index *x, uintptr_t addr)
+/* A search under the triple begins; returns its slot, 0 if it isn't kept. */
+static unsigned triple_begin(struct btag_index *x, const struct btag_triple *t, bool first)
 {
-	struct tree_node *n = x->by_address.root, *best = NULL;
+	struct btag_kept *k = kept_find(x, t);
 
-	while (n) {
-		bool above = addressed(n)->tag->start > addr;
-
-		best = above ? n : best;
-		n = above ? n->left : n->right;
+	if (first && ++x->searches % INTERVAL == 0)
+		counts_halve(x);
+	if (!k) {
+		rival_find(x, t)->searches += first;
+		return 0;
 	}
-	return addressed(best);
+	k->rival.looks += first ? k->saves : 0;
+	return 1 + (unsigned)(k - x->kept);
 }
 
-/* The walk passes n: its own value, and the maxima of the subtrees that end with it. */
-static void kept_pass(struct btag_index *x, struct btag_kept *k, struct btag_node *n)
+/* A step of a search under a kept triple looked at so many segments, the search at `all` by now:
+ * while its numbers are bounds yet, the triple costs what it will save. */
+static void kept_note(struct btag_kept *k, size_t looks, size_t all)
 {
-	struct tree_node *t = &n->by_address, *above;
-
-	n->own[k - x->kept] = btag_triple_largest(&k->triple, n->tag->start, btag_last(n->tag));
-	k->passed = n->tag->start;
-	if (t->right)
-		return;
-	address_order(x)->update(t);
-	while ((above = tree_parent(t)) != NULL && above->right == t) {
-		t = above;
-		address_order(x)->update(t);
-	}
+	k->rival.looks += looks;
+	k->saves = all > k->saves ? all : k->saves;
 }
 
-static bool keep_triple(struct btag_index *x, const struct btag_triple *triple)
+/* The same under one that isn't kept.  Cheap ones earn no place. */
+static void triple_end(struct btag_index *x, const struct btag_triple *t, size_t looks)
 {
-	struct btag_kept *k = kept_find(x, triple);
-	struct btag_node *n;
+	struct btag_rival *r = rival_find(x, t);
 
-	k = k ? k : kept_begin(x, triple);
-	k->used_at = ++x->clock;
-	if (!k->adding)
-		return true;
-	n = node_above(x, k->passed);
-	for (int i = 0; i < BTAG_KEEP_STEP && n; i++) {
-		kept_pass(x, k, n);
-		n = addressed(tree_next(&n->by_address));
-	}
-	k->adding = n != NULL;
-	adding_update(x);
-	return !k->adding && btag_triple_equal(&k->triple, triple);
-}
-
-/* The tree by size, from the first best fit on */
-
-static bool keep_sizes(struct btag_index *x)
-{
-	for (int i = 0; i < BTAG_SIZE_STEP && x->sized != UINTPTR_MAX; i++) {
-		struct btag_node *n = node_above(x, x->sized);
-
-		x->sized = n ? n->tag->start : UINTPTR_MAX;
-		if (n)
-			enter_by_size(x, n);
-	}
-	return x->sized == UINTPTR_MAX;
-}
-
-static inline bool is_by_size(const struct btag_request *rq)
-{
-	return rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
-}
-
-bool btag_index_keep(struct btag_store *s, const struct btag_request *rq)
-{
-	return is_by_size(rq) ? keep_sizes(&s->index) : keep_triple(&s->index, &rq->triple);
+	r->searches += r->searches == 0;
+	r->looks += looks;
+	if (r->looks > BTAG_LOOKS)
+		rival_enter(x, r);
 }
 
 /* Searching */
 
-/* The smallest segment that serves, the lowest among equals. */
-static struct btag *search_best(struct btag_store *s, size_t size)
+/* The node with the greatest start at or below addr. */
+static struct btag_node *node_at(struct btag_store *s, uintptr_t addr)
 {
-	struct tree_node *n = s->index.by_size.root, *best = NULL;
-	size_t k = 0;
+	struct tree_node *n = s->index.by_address.root, *best = NULL;
 
-	for (; n; k++) {
-		bool serves = sized(n)->tag->size >= size;
+	for (; n; s->looks++) {
+		bool below = addressed(n)->tag->start <= addr;
 
-		best = serves ? n : best;
-		n = serves ? n->left : n->right;
+		best = below ? n : best;
+		n = below ? n->right : n->left;
 	}
-	s->looks += k;
-	return best ? sized(best)->tag : NULL;
+	return addressed(best);
 }
 
-static inline bool subtree_serves(const struct tree_node *n, unsigned slot, size_t size)
+static inline struct tree_node *child(const struct tree_node *n, bool right)
 {
-	return n && addressed(n)->max[slot] >= size;
+	return right ? n->right : n->left;
 }
 
-/* The lowest node in a subtree that serves, which has one. */
-static struct btag_node *lowest_in(
-	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
+static inline bool may_serve(
+	const struct btag_index *x, const struct tree_node *n, unsigned slot, size_t size)
 {
-	for (size_t k = 1;; k++) {
-		if (subtree_serves(n->left, slot, size)) {
-			n = n->left;
-		} else if (own_value(addressed(n), slot) >= size) {
-			s->looks += k;
+	return n && max_bound(x, addressed(n), slot) >= size;
+}
+
+/* The first node in a subtree that may serve, which has one; `down`: the last. */
+static struct btag_node *first_in(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size, bool down)
+{
+	const struct btag_index *x = &s->index;
+
+	for (;; s->looks++) {
+		if (may_serve(x, child(n, down), slot, size))
+			n = child(n, down);
+		else if (own_bound(x, addressed(n), slot) >= size)
 			return addressed(n);
-		} else {
-			n = n->right;
-		}
+		else
+			n = child(n, !down);
 	}
 }
 
-/* The lowest node above n that serves: in the right subtrees of n, and of those it lies to the left of. */
-static struct btag_node *lowest_behind(
-	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size)
+/* The first node behind n that may serve, or NULL: in the subtrees to its right, and to the right
+ * of those it lies to the left of.  `down`: everything the other way around. */
+static struct btag_node *first_behind(
+	struct btag_store *s, struct tree_node *n, unsigned slot, size_t size, bool down)
 {
-	for (size_t k = 1;; k++) {
-		struct tree_node *above;
+	const struct btag_index *x = &s->index;
+	struct tree_node *above;
 
-		if (subtree_serves(n->right, slot, size)) {
-			s->looks += k;
-			return lowest_in(s, n->right, slot, size);
-		}
-		for (; (above = tree_parent(n)) != NULL && above->right == n; k++)
+	for (;; s->looks++) {
+		if (may_serve(x, child(n, !down), slot, size))
+			return first_in(s, child(n, !down), slot, size, down);
+		for (; (above = tree_parent(n)) != NULL && child(above, !down) == n; s->looks++)
 			n = above;
-		if (!above || own_value(addressed(above), slot) >= size) {
-			s->looks += k;
+		if (!above || own_bound(x, addressed(above), slot) >= size)
 			return addressed(above);
-		}
 		n = above;
 	}
 }
 
-/* The lowest place at or above `lo`. */
-static bool search_lowest(struct btag_store *s, const struct btag_request *rq, unsigned slot,
-	uintptr_t lo, struct btag_place *place)
+/* Makes the number that a search relied on exact. */
+static void refine(struct btag_store *s, struct btag_node *n, unsigned slot)
 {
-	const struct btag_index *x = &s->index;
-	struct btag_node *at = node_at(s, lo), *n;
+	struct btag_index *x = &s->index;
+	size_t own = btag_triple_largest(
+		&x->kept[slot - 1].rival.triple, n->tag->start, btag_last(n->tag));
 
-	if (at && btag_place_in(s, rq, at->tag, lo, place))
-		return true;
-	if (at)
-		n = lowest_behind(s, &at->by_address, slot, rq->size);
-	else if (subtree_serves(x->by_address.root, slot, rq->size))
-		n = lowest_in(s, x->by_address.root, slot, rq->size);
-	else
-		n = NULL;
-	return n && btag_place_in(s, rq, n->tag, lo, place);
+	s->looks += REFINE_NODES;
+	if (own == own_bound(x, n, slot))
+		return;
+	renew(x, n);
+	n->own[slot - 1] = own;
+	tree_update(&n->by_address, &x->order);
 }
 
-static bool search_next(struct btag_store *s, const struct btag_request *rq, unsigned slot,
-	struct btag_place *place)
+/* One step in the tree by address.  c->from is where it goes on; *looks counts segments. */
+static enum btag_verdict step_by_address(struct btag_store *s, struct btag_search *c,
+	unsigned slot, size_t *looks, struct btag_place *place)
 {
-	const struct btag_cursor *c = rq->cursor;
+	const struct btag_request *rq = c->rq;
+	bool down = rq->fit == BTAG_FIT_HIGH;
+	size_t end = s->looks + STEP_NODES;
+	struct btag_node *n = node_at(s, c->from);
 
-	if (c->begun && c->last >= rq->lo && c->last < rq->hi &&
-		search_lowest(s, rq, slot, c->last + 1, place))
-		return true;
-	return search_lowest(s, rq, slot, rq->lo, place);
+	/* The one at or across that place is looked at by itself; none is: the first of all. */
+	if (!n && !down && may_serve(&s->index, s->index.by_address.root, slot, rq->size))
+		n = first_in(s, s->index.by_address.root, slot, rq->size, down);
+	while (n) {
+		uintptr_t start = n->tag->start, last = btag_last(n->tag);
+
+		if (down ? last < rq->lo : start > rq->hi)
+			return BTAG_NOTHING;
+		++*looks;
+		if (btag_place_in(s, rq, n->tag, down ? rq->lo : c->from, place))
+			return BTAG_FOUND;
+		if (down ? start == 0 : last == UINTPTR_MAX)
+			return BTAG_NOTHING;
+		if (down)
+			c->from = start - 1 < c->from ? start - 1 : c->from;
+		else
+			c->from = last + 1 > c->from ? last + 1 : c->from;
+		if (slot > 0)
+			refine(s, n, slot);
+		if (*looks >= BTAG_LOOKS || s->looks >= end)
+			return BTAG_MORE;
+		n = first_behind(s, &n->by_address, slot, rq->size, down);
+	}
+	return BTAG_NOTHING;
 }
 
-enum btag_verdict btag_index_search(
+/* Where a search begins: next fit behind the last one, if that is in the window. */
+static void begin_by_address(const struct btag_store *s, struct btag_search *c)
+{
+	const struct btag_cursor *next = &s->next_fit;
+	const struct btag_request *rq = c->rq;
+	bool behind = rq->fit == BTAG_FIT_NEXT && next->begun && next->last >= rq->lo && next->last < rq->hi;
+
+	c->is_around = !behind;
+	c->from = behind ? next->last + 1 : rq->fit == BTAG_FIT_HIGH ? rq->hi : rq->lo;
+}
+
+static enum btag_verdict search_by_address(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
+{
+	struct btag_index *x = &s->index;
+	const struct btag_triple *t = &c->rq->triple;
+	bool first = !c->by_index, is_plain = btag_triple_is_plain(s, t);
+	unsigned slot = is_plain ? 0 : triple_begin(x, t, first);
+	enum btag_verdict v;
+	size_t looks = 0;
+
+	if (first)
+		begin_by_address(s, c);
+	c->by_index = true;
+	v = step_by_address(s, c, slot, &looks, place);
+	if (v == BTAG_NOTHING && c->rq->fit == BTAG_FIT_NEXT && !c->is_around) {
+		c->is_around = true;
+		c->from = c->rq->lo;
+		v = looks < BTAG_LOOKS / 2 ? step_by_address(s, c, slot, &looks, place) : BTAG_MORE;
+	}
+	c->looks += looks;
+	if (slot > 0)
+		kept_note(&x->kept[slot - 1], looks, c->looks);
+	else if (!is_plain)
+		triple_end(x, t, looks);
+	return v;
+}
+
+/* The smallest segment that serves, the lowest among equals: once all are in the tree by size. */
+static enum btag_verdict search_by_size(
 	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	struct btag_index *x = &s->index;
-	unsigned slot = 0;
-	bool found;
+	struct tree_node *n, *best = NULL;
 
-	if (is_by_size(rq)) {
-		struct btag *f;
+	for (int i = 0; i < SIZE_STEP && x->sized != UINTPTR_MAX; i++) {
+		struct btag_node *at = node_at(s, x->sized);
+		struct tree_node *next = at ? tree_next(&at->by_address) : tree_first(&x->by_address);
 
-		if (x->sized != UINTPTR_MAX)
-			return BTAG_WANTS_MORE;
-		f = search_best(s, rq->size);
-		return f && btag_place_in(s, rq, f, 0, place) ? BTAG_FOUND : BTAG_NOTHING;
+		x->sized = next ? addressed(next)->tag->start : UINTPTR_MAX;
+		if (next)
+			enter_by_size(x, addressed(next));
 	}
-	if (!btag_triple_is_plain(s, &rq->triple)) {
-		struct btag_kept *k = kept_find(x, &rq->triple);
+	if (x->sized != UINTPTR_MAX)
+		return BTAG_MORE;
+	for (n = x->by_size.root; n; s->looks++) {
+		bool serves = sized(n)->tag->size >= rq->size;
 
-		if (!k || k->adding)
-			return BTAG_WANTS_MORE;
-		k->used_at = ++x->clock;
-		slot = 1 + (unsigned)(k - x->kept);
+		best = serves ? n : best;
+		n = serves ? n->left : n->right;
 	}
-	found = rq->fit == BTAG_FIT_NEXT ? search_next(s, rq, slot, place) :
-					   search_lowest(s, rq, slot, rq->lo, place);
-	return found ? BTAG_FOUND : BTAG_NOTHING;
+	return best && btag_place_in(s, rq, sized(best)->tag, 0, place) ? BTAG_FOUND : BTAG_NOTHING;
+}
+
+enum btag_verdict btag_index_step(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
+{
+	const struct btag_request *rq = c->rq;
+
+	s->index.idle = 0;
+	return rq->fit == BTAG_FIT_BEST ? search_by_size(s, rq, place) : search_by_address(s, c, place);
+}
+
+bool btag_index_refine(struct btag_store *s, uintptr_t *from)
+{
+	struct btag_index *x = &s->index;
+	struct btag_node *at = node_at(s, *from);
+	struct tree_node *n = at && at->tag->start == *from ? &at->by_address :
+			      at ? tree_next(&at->by_address) : tree_first(&x->by_address);
+
+	if (!n || x->triples == 0)
+		return false;
+	for (unsigned slot = 1; slot <= x->triples; slot++)
+		refine(s, addressed(n), slot);
+	*from = addressed(n)->tag->start + 1;
+	return *from != 0;
 }
 
 size_t btag_index_largest(const struct btag_store *s)
@@ -801,18 +764,16 @@ const char *btag_index_check_one(const struct btag_store *s, const struct btag *
 {
 	const struct btag_index *x = &s->index;
 
-	if (!x->live || !is_indexed(x, f))
+	if (!is_indexed(x, f->start))
 		return NULL;
 	if (!f->node || f->node->tag != f)
 		return "a free segment isn't in the index";
 	if (is_sized(f->node) != (f->start <= x->sized))
 		return "a free segment isn't in the tree by size, or shouldn't be";
-	for (unsigned i = 0; i < x->triples; i++) {
-		if (x->kept[i].adding && f->start > x->kept[i].passed)
-			continue;
-		if (f->node->own[i] != btag_triple_largest(&x->kept[i].triple, f->start, btag_last(f)))
-			return "what a segment serves under a triple is wrong in the index";
-	}
+	for (unsigned i = 0; i < x->triples; i++)
+		if (own_bound(x, f->node, 1 + i) <
+			btag_triple_largest(&x->kept[i].rival.triple, f->start, btag_last(f)))
+			return "a segment serves more under a triple than the index says";
 	return NULL;
 }
 
@@ -823,8 +784,6 @@ const char *btag_index_check(struct btag_store *s)
 
 	if (!x->live)
 		return x->by_address.root || x->by_size.root ? "an index that isn't live has nodes" : NULL;
-	if (x->nodes_held < nodes_needed(s))
-		return "the index holds too few nodes";
-	wrong = x->adding ? NULL : tree_check(&x->by_address, address_order(x));
+	wrong = tree_check(&x->by_address, &x->order);
 	return wrong ? wrong : tree_check(&x->by_size, &size_order);
 }

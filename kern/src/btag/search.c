@@ -1,87 +1,149 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Searches for requests that an instant fit can't serve.
+ * Searches for requests that an instant fit can't serve, in bounded steps.
  *
- * With an index they are logarithmic (btag_index.c).  Without one they look at btag_looks() segments
- * at most, and answer only what these tell for sure: most arenas that are asked are small, and
- * never come to need an index.  Two ways to look: at whatever is large enough, bin by bin; or along
- * the list, from where the window or the cursor stands.
+ * With an index each step goes through that (btag/index.c).  Without one, the first step looks at
+ * BTAG_LOOKS segments: at those that are large enough, bin by bin, or, for the lowest in a window and
+ * for next fit, along the list from there.  In most arenas that settles it.  If it doesn't, further
+ * steps walk along the list, from the place where the order of the request begins.  A walk that is
+ * after the lowest place ends where something serves; one that is after the smallest segment or the
+ * highest place sees all first, and a second walk goes to what it learned.  If that has gone
+ * meanwhile, the search begins anew.
+ *
+ * What a walk costs is counted (`spent`), and soon the caller builds an index instead.
  */
 #include "btag.h"
 
-#include "lib/string.h"
+#include "lib/bitmap.h"
 
-void btag_request_plain(
-	struct btag_request *rq, const struct btag_store *s, size_t size, enum btag_fit fit)
+static inline bool is_by_size(const struct btag_request *rq)
 {
-	*rq = (struct btag_request){
-		.size = size,
-		.fit = fit,
-		.triple = {.step = s->quantum},
-		.lo = 0,
-		.hi = UINTPTR_MAX,
-	};
+	return rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
 }
 
-/* Rounds [start, last] outward to q. */
-static inline void round_outward(uintptr_t *start, uintptr_t *last, size_t q)
+static inline bool has_window(const struct btag_request *rq)
 {
-	*start -= *start % q;
-	*last += (q - 1) - *last % q;
+	return rq->lo > 0 || rq->hi < UINTPTR_MAX;
 }
 
-/* Where segment f serves: its lowest place at or above `lo`. */
-static inline bool place_at(
-	const struct btag_request *rq, const struct btag *f, uintptr_t lo, uintptr_t *at)
-{
-	return btag_triple_place(&rq->triple, f->start, btag_last(f), lo > rq->lo ? lo : rq->lo, rq->hi,
-		rq->size, at);
-}
-
-/* Fills in the whole quanta around it.  A segment is whole quanta, and, where clip quanta are given,
- * what was found lies in the whole clip quanta within it: rounding outward stays within. */
+/* Fills in the whole quanta and grains around place->at.  The segment is whole quanta, and what was
+ * found lies in its whole grains: rounding outward stays within. */
 static void place_fill(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
+	size_t grain = rq->triple.grain > s->quantum ? rq->triple.grain : s->quantum;
 	uintptr_t first = place->at, last = first + (rq->size - 1);
 
-	for (int i = 0; i < BTAG_CLIPS && rq->triple.clip[i]; i++)
-		round_outward(&first, &last, rq->triple.clip[i]);
-	round_outward(&first, &last, s->quantum);
+	first -= grain & (grain - 1) ? first % grain : first & (grain - 1);
+	last += grain - 1 - (grain & (grain - 1) ? last % grain : last & (grain - 1));
 	place->start = first;
 	place->size = last - first + 1;
+}
+
+/* Where an extent of whole quanta serves, at or above `lo`. */
+static inline bool extent_place_at(
+	const struct btag_request *rq, uintptr_t start, size_t size, uintptr_t lo, uintptr_t *at)
+{
+	uintptr_t last = start + (size - 1);
+
+	lo = lo > rq->lo ? lo : rq->lo;
+	return rq->fit == BTAG_FIT_HIGH ?
+		       btag_triple_highest(&rq->triple, start, last, lo, rq->hi, rq->size, at) :
+		       btag_triple_lowest(&rq->triple, start, last, lo, rq->hi, rq->size, at);
+}
+
+/* The same for segment f. */
+static inline bool place_at(
+	const struct btag_request *rq, const struct btag *f, uintptr_t lo, uintptr_t *at)
+{
+	return extent_place_at(rq, f->start, f->size, lo, at);
 }
 
 bool btag_place_in(const struct btag_store *s, const struct btag_request *rq, struct btag *f,
 	uintptr_t lo, struct btag_place *place)
 {
+	place->f = f;
 	if (!place_at(rq, f, lo, &place->at))
 		return false;
-	place->f = f;
 	place_fill(s, rq, place);
 	return true;
 }
 
-/* Where a place stands in the order next fit goes through: behind the cursor's, those below it come last. */
-static inline uintptr_t turn_of(const struct btag_request *rq, uintptr_t at)
+bool btag_place_within(const struct btag_store *s, const struct btag_request *rq, uintptr_t start,
+	size_t size, struct btag_place *place)
 {
-	return rq->fit == BTAG_FIT_NEXT && rq->cursor->begun ? at - (rq->cursor->last + 1) : at;
-}
-
-static bool better(const struct btag_request *rq, const struct btag_place *a, const struct btag_place *b)
-{
-	if (rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST) {
-		if (a->f->size != b->f->size)
-			return a->f->size < b->f->size;
-		return a->f->start < b->f->start;
+	if (rq->is_plain && rq->fit != BTAG_FIT_HIGH) {
+		*place = (struct btag_place){NULL, start, start, rq->size};
+		return size >= rq->size;
 	}
-	return turn_of(rq, a->at) < turn_of(rq, b->at);
+	place->f = NULL;
+	if (!extent_place_at(rq, start, size, 0, &place->at))
+		return false;
+	place_fill(s, rq, place);
+	return true;
 }
 
-/* The best place in segment f: for next fit, the lowest behind the cursor, else the lowest. */
-static bool place_best(const struct btag_request *rq, const struct btag *f, uintptr_t *at)
+/* Fits in constant time */
+
+bool btag_fit_surely(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
-	const struct btag_cursor *c = rq->cursor;
+	size_t size = rq->is_plain ? rq->size :
+				     btag_triple_covers(&rq->triple, s->quantum & -s->quantum, rq->size);
+	struct btag *f;
+
+	size = size ? btag_round_up(s, size) : 0;
+	f = size ? btag_fit_instant(s, btag_quanta(s, size)) : NULL;
+	return f && btag_place_in(s, rq, f, 0, place);
+}
+
+bool btag_fit_exact(
+	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+{
+	size_t size = btag_round_up(s, rq->size);
+	struct btag *f = size ? s->bins[btag_bin_of(btag_quanta(s, size))] : NULL;
+
+	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
+		if (f->size == size && btag_place_in(s, rq, f, 0, place) && place->size == size)
+			return true;
+	return false;
+}
+
+bool btag_may_serve(const struct btag_store *s, size_t size)
+{
+	size_t q = btag_quanta(s, size);
+	int left = BTAG_LOOKS;
+	struct btag *f;
+
+	if (btag_fit_instant(s, q))
+		return true;
+	for (f = s->bins[btag_bin_of(q)]; f && f->size < size && left > 0; f = f->bin_next)
+		left--;
+	return f != NULL;
+}
+
+size_t btag_largest_free(const struct btag_store *s)
+{
+	size_t b = bitmap_find_last(s->bin_map, BTAG_BINS);
+	size_t largest = 0;
+	int left = BTAG_LOOKS;
+
+	if (b == BITMAP_NONE)
+		return 0;
+	if (s->index.stands)
+		return btag_index_largest(s);
+	for (struct btag *f = s->bins[b]; f && left > 0; f = f->bin_next, left--)
+		largest = f->size > largest ? f->size : largest;
+	return largest;
+}
+
+/* The first step, in the bins */
+
+/* The place in segment f that comes first in the order of the request. */
+static bool place_first(
+	const struct btag_store *s, const struct btag_request *rq, const struct btag *f, uintptr_t *at)
+{
+	const struct btag_cursor *c = &s->next_fit;
 
 	if (rq->fit == BTAG_FIT_NEXT && c->begun && btag_last(f) > c->last &&
 		place_at(rq, f, c->last + 1, at))
@@ -89,123 +151,208 @@ static bool place_best(const struct btag_request *rq, const struct btag *f, uint
 	return place_at(rq, f, 0, at);
 }
 
-static enum btag_verdict look_end(const struct btag_store *s, const struct btag_request *rq,
-	struct btag_place *best, bool found, enum btag_verdict otherwise)
+/* Next fit's order begins behind the last one. */
+static inline uintptr_t turn_of(const struct btag_store *s, uintptr_t at)
 {
-	if (!found)
-		return otherwise;
-	place_fill(s, rq, best);
-	return BTAG_FOUND;
+	return s->next_fit.begun ? at - (s->next_fit.last + 1) : at;
 }
 
-/* Looks at all that are large enough; the best one is that of all, if there were not too many. */
-static enum btag_verdict look_in_bins(const struct btag_store *s, const struct btag_request *rq,
-	int *left, struct btag_place *best)
+/* Whether place a comes before b in the order of the request. */
+static bool is_better(const struct btag_store *s, const struct btag_request *rq,
+	const struct btag_place *a, const struct btag_place *b)
 {
-	bool by_size = rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
-	size_t least = btag_round_up(s, rq->size);
+	switch (rq->fit) {
+	case BTAG_FIT_NEXT:
+		return turn_of(s, a->at) < turn_of(s, b->at);
+	case BTAG_FIT_LOWEST:
+		return a->at < b->at;
+	case BTAG_FIT_HIGH:
+		return a->at > b->at;
+	default:
+		return a->f->size != b->f->size ? a->f->size < b->f->size : a->f->start < b->f->start;
+	}
+}
+
+/* Looks at all that are large enough, smaller bins first.  By size, the bin that has one settles it;
+ * for any fit, so does one. */
+static enum btag_verdict look_in_bins(
+	struct btag_store *s, const struct btag_request *rq, struct btag_place *best)
+{
+	size_t least = btag_round_up(s, rq->size), left = BTAG_LOOKS;
 	struct btag_place place;
 	bool found = false;
 
 	if (least == 0)
 		return BTAG_NOTHING;
-	for (size_t b = btag_bin_from(s, btag_bin(s, least)); b != BTAG_NO_BIN && !(by_size && found);
-		b = btag_bin_from(s, b + 1)) {
+	for (size_t b = btag_bin_from(s, btag_bin_of(btag_quanta(s, least)));
+		b != BTAG_NO_BIN && !(found && is_by_size(rq)); b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
-			if (*left == 0)
-				return look_end(s, rq, best, found && rq->fit == BTAG_FIT_ANY, BTAG_WANTS_INDEX);
-			--*left;
+			if (left == 0 || (found && rq->fit == BTAG_FIT_ANY))
+				goto out;
+			left--;
 			place.f = f;
-			if (!place_best(rq, f, &place.at))
+			if (!place_first(s, rq, f, &place.at))
 				continue;
-			if (!found || better(rq, &place, best))
+			if (!found || is_better(s, rq, &place, best))
 				*best = place;
 			found = true;
 		}
 	}
-	return look_end(s, rq, best, found, BTAG_NOTHING);
+out:
+	s->looks += BTAG_LOOKS - left;
+	/* Not seen all: what was found may not be the best. */
+	if (left == 0 && !(found && rq->fit == BTAG_FIT_ANY))
+		return BTAG_MORE;
+	if (found)
+		place_fill(s, rq, best);
+	return found ? BTAG_FOUND : BTAG_NOTHING;
 }
 
-/* Along the list from the tag at or before `lo`, to the end of the window. */
-static enum btag_verdict look_along(const struct btag_store *s, const struct btag_request *rq,
-	struct btag *t, uintptr_t lo, int *left, struct btag_place *place)
+/* Walks */
+
+#define ROUNDS 4 /* as often a search begins anew; then it takes what serves */
+
+static void walk_begin(struct btag_store *s, struct btag_search *c, uintptr_t from)
 {
-	for (; t != &s->anchor; t = t->next) {
-		if (t->start > rq->hi)
-			break;
-		if (*left == 0)
-			return BTAG_WANTS_INDEX;
-		--*left;
-		if (t->kind == BTAG_FREE && btag_place_in(s, rq, t, lo, place))
-			return BTAG_FOUND;
+	struct btag *span = btag_span_below(s, from);
+
+	c->lacked_tags = false;
+	if (!c->is_walking)
+		btag_cursor_open(s, &c->walk);
+	c->is_walking = true;
+	c->from = from;
+	if (c->rq->fit == BTAG_FIT_NEXT && s->next_fit.begun && from == s->next_fit.last + 1) {
+		c->walk.at = s->next_fit.at;
+		c->walk.last = s->next_fit.last;
+		c->walk.begun = true;
+	} else {
+		c->walk.begun = false;
+		c->walk.at = span ? span : &s->anchor;
 	}
-	return BTAG_NOTHING;
 }
 
-static struct btag *list_from(const struct btag_store *s, uintptr_t lo)
+/* Looks at one free segment; whether its place is to be taken.  A walk that learns takes none. */
+static bool walk_look(
+	struct btag_store *s, struct btag_search *c, struct btag *f, struct btag_place *place)
 {
-	struct btag *span = btag_span_below(s, lo);
+	const struct btag_request *rq = c->rq;
 
-	return span ? span : s->anchor.next;
-}
-
-/* Next fit: from the cursor to the end of the window, then from its beginning. */
-static enum btag_verdict look_next(const struct btag_store *s, const struct btag_request *rq,
-	int *left, struct btag_place *place)
-{
-	const struct btag_cursor *c = rq->cursor;
-	enum btag_verdict v = BTAG_NOTHING;
-
-	if (c->begun && c->last >= rq->lo && c->last < rq->hi)
-		v = look_along(s, rq, c->at == &s->anchor ? c->at->next : c->at, c->last + 1, left, place);
-	if (v == BTAG_NOTHING)
-		v = look_along(s, rq, list_from(s, rq->lo), rq->lo, left, place);
-	return v;
-}
-
-/* At no more than *left segments, of which it leaves what it didn't look at. */
-static enum btag_verdict look(const struct btag_store *s, const struct btag_request *rq, int *left,
-	struct btag_place *place)
-{
-	bool windowed = rq->lo > 0 || rq->hi < UINTPTR_MAX;
-
-	bool many = s->segments_free > (size_t)*left;
-
-	if (many && rq->fit == BTAG_FIT_NEXT)
-		return look_next(s, rq, left, place);
-	if (many && rq->fit == BTAG_FIT_LOWEST && windowed)
-		return look_along(s, rq, list_from(s, rq->lo), rq->lo, left, place);
-	return look_in_bins(s, rq, left, place);
-}
-
-/* The request that can't fail: `size` and the way to the first place in a segment. */
-static bool search_surely(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
-{
-	size_t slack = btag_triple_slack(&rq->triple, s->quantum, rq->size), size;
-	struct btag *f;
-
-	if (slack == SIZE_MAX || __builtin_add_overflow(rq->size, slack, &size))
+	if (!btag_place_in(s, rq, f, c->from, place))
 		return false;
-	size = btag_round_up(s, size);
-	f = size ? btag_fit_instant(s, size) : NULL;
-	s->looks += f != NULL;
-	return f && btag_place_in(s, rq, f, 0, place);
+	if (btag_place_tags(place) > c->tags_max) {
+		c->lacked_tags = true;
+		return false;
+	}
+	if (rq->fit == BTAG_FIT_BEST) {
+		if (c->learned)
+			return !c->best_size || f->size == c->best_size;
+		c->best_size = c->best_size && c->best_size <= f->size ? c->best_size : f->size;
+		return false;
+	}
+	if (rq->fit == BTAG_FIT_HIGH && !c->learned) {
+		c->best_at = place->at;
+		return false;
+	}
+	return true;
 }
 
-enum btag_verdict btag_search(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+/* A walk has come to the end of the window: goes on to the next one, or says that all was seen. */
+static enum btag_verdict walk_end(struct btag_store *s, struct btag_search *c)
 {
-	enum btag_verdict v = s->index.stands ? btag_index_search(s, rq, place) : BTAG_WANTS_INDEX;
-	int most = btag_looks(&rq->triple), left = most;
+	const struct btag_request *rq = c->rq;
 
-	if (v == BTAG_FOUND || v == BTAG_NOTHING)
-		return v;
-	if (rq->surely && search_surely(s, rq, place))
-		return BTAG_FOUND;
-	if (s->index.stands)
-		return v;
-	v = look(s, rq, &left, place);
-	s->looks += (size_t)(most - left);
+	switch (rq->fit) {
+	case BTAG_FIT_ANY:
+	case BTAG_FIT_LOWEST:
+		return BTAG_NOTHING;
+	case BTAG_FIT_NEXT:
+		if (c->is_around)
+			return BTAG_NOTHING;
+		c->is_around = true;
+		walk_begin(s, c, rq->lo);
+		return BTAG_MORE;
+	default:
+		if (c->rounds == ROUNDS || (!c->learned && !(c->best_size | c->best_at)))
+			return BTAG_NOTHING;
+		/* The second walk found nothing: what the first one learned has gone. */
+		c->rounds += c->learned;
+		c->learned = !c->learned || c->rounds == ROUNDS;
+		if (!c->learned || c->rounds == ROUNDS)
+			c->best_size = c->best_at = 0;
+		walk_begin(s, c, c->best_at ? c->best_at : rq->lo);
+		return BTAG_MORE;
+	}
+}
+
+static void walk_start(struct btag_store *s, struct btag_search *c)
+{
+	const struct btag_request *rq = c->rq;
+	const struct btag_cursor *next = &s->next_fit;
+	bool behind = rq->fit == BTAG_FIT_NEXT && next->begun && next->last >= rq->lo && next->last < rq->hi;
+
+	c->is_around = !behind;
+	walk_begin(s, c, behind ? next->last + 1 : rq->lo);
+}
+
+static enum btag_verdict walk_step(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
+{
+	for (int left = BTAG_LOOKS; left > 0; left--) {
+		uintptr_t start;
+		struct btag *t = btag_cursor_next(s, &c->walk, &start);
+
+		s->looks++;
+		if (!t || t->start > c->rq->hi) {
+			enum btag_verdict v = walk_end(s, c);
+
+			if (v != BTAG_MORE)
+				return v;
+		} else if (t->kind == BTAG_FREE && walk_look(s, c, t, place)) {
+			return BTAG_FOUND;
+		}
+	}
+	return BTAG_MORE;
+}
+
+/* The search */
+
+void btag_search_begin(struct btag_search *c, const struct btag_request *rq)
+{
+	*c = (struct btag_search){.rq = rq, .tags_max = BTAG_CARVE_TAGS};
+}
+
+void btag_search_end(struct btag_store *s, struct btag_search *c)
+{
+	if (c->is_walking)
+		btag_cursor_close(s, &c->walk);
+	c->is_walking = false;
+}
+
+/* A lowest place in a window, or a next one, may be near: where segments are many, walking beats
+ * looking at all. */
+static bool begins_with_walk(const struct btag_store *s, const struct btag_request *rq)
+{
+	return s->segments_free > BTAG_LOOKS &&
+	       (rq->fit == BTAG_FIT_NEXT || (rq->fit == BTAG_FIT_LOWEST && has_window(rq)));
+}
+
+enum btag_verdict btag_search_step(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
+{
+	enum btag_verdict v;
+	size_t looks = s->looks;
+	bool first = c->steps++ == 0, may_lack = c->tags_max < BTAG_CARVE_TAGS;
+
+	if (s->index.stands && !may_lack)
+		return btag_index_step(s, c, place);
+	if (first && !may_lack && !begins_with_walk(s, c->rq)) {
+		v = look_in_bins(s, c->rq, place);
+	} else {
+		if (!c->is_walking)
+			walk_start(s, c);
+		v = walk_step(s, c, place);
+	}
+	if (!first)
+		s->index.spent += s->looks - looks;
 	return v;
 }

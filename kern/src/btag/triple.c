@@ -2,121 +2,136 @@
 /*
  * Constraints on where a request may start, and what one free segment can serve under them.
  *
- * THE PROGRESSION.  A start r is a multiple of the quantum q with r % A == phase, A a power of two.
- * Write q = 2^j * m, m odd.  If A <= 2^j, every multiple of q is one of A: phase must be 0, and the
- * starts are the multiples of q.  Else 2^j must divide phase; r = q * x, and dividing by 2^j leaves
- * m * x = phase / 2^j modulo A / 2^j, which has one solution, since m is odd and so has an inverse.
- * So the starts are first, first + step, ... with step = q * A / 2^j, the least common multiple of
- * q and A.
+ * A start r is a multiple of the quantum q with r % align == phase; align, nocross and q are powers
+ * of two.  If align <= q every multiple of q is one of align, and phase has to be 0; so the starts
+ * are the numbers with r % step == phase, step being the larger of the two.  Cut the line into
+ * blocks of nocross, N; a request that crosses no multiple of N lies in one block.
+ *
+ *  - step >= N: every start is at the same place in its block, phase % N.  Either a request fits
+ *    behind that place, at every start, or at none.
+ *  - step < N: the starts in a block are those of every block: phase, phase + step, ...
  *
  * THE LARGEST REQUEST of a segment [a, b).  If a request of v can be placed in it, so can every
  * smaller one, at the same start: "serves" is monotone, and one number per segment tells all.  From
- * start r, the largest is b - r, without nocross; the least r >= a is best.  With nocross N a
- * request from r ends at the next multiple of N at the latest: the largest is min(b - r, N - r %
- * N).  Cut the line into blocks of N.
- *  - In the block of b - 1, the largest is b - r: its least start is best.
- *  - In a block before it, it is N - r % N, and all that matters is the least r % N among the
- *    starts in those blocks: the least of an arithmetic progression modulo N (least_of).
- * Each is one candidate; the maximum is the answer.
+ * start r the largest is min(b - r, N - r % N).  With step >= N the second is the same for all r, so
+ * the lowest r is best.  With step < N two starts are candidates: the lowest, since b - r is
+ * largest there; and the first in the next block, since N - r % N is largest there and b - r is
+ * larger than in any block behind.
  *
- * THE LOWEST PLACE of a request of `size` is the first start r >= a with r % N <= N - size: the
- * first of a progression modulo N that lies in an initial interval (first_at_most).
+ * THE LOWEST PLACE is the first start, unless the request crosses there; then it is the first start
+ * of the next block, where it doesn't, or none.  THE HIGHEST PLACE is the last start that leaves room
+ * for the size before b; if it crosses there, the last start in that block that leaves room before
+ * the block's end, or none.
  *
- * Both questions about progressions modulo m are answered as Euclid's algorithm does: a progression
- * with step a <= m / 2 takes its low values just after it wraps around, and those form a
- * progression modulo a; one with a larger step descends by d = m - a, and its low values, just
- * before it wraps, form one modulo d.  The modulus at least halves each time.  For powers of two
- * the second modulus divides the first and it ends there; else it takes at most as many turns as
- * the odd part of the quantum has bits.
+ * Each is a few masks.  A store whose quantum is no power of two has no constraints but windows;
+ * its step is the quantum, and rounding to that takes a division.
  */
 #include "btag.h"
-
-#include "lib/string.h"
 
 static inline bool is_power_of_two(size_t n)
 {
 	return (n & (n - 1)) == 0;
 }
 
-/* The inverse of odd m modulo 2^64: m is right in 3 bits, and each round doubles them (Newton). */
-static size_t inverse(size_t m)
+bool btag_triple_make(struct btag_triple *t, const struct btag_store *s, size_t align, size_t phase,
+	size_t nocross)
 {
-	size_t x = m;
+	bool is_finer = align <= s->quantum;
 
-	for (int bits = 3; bits < 64; bits *= 2)
-		x *= 2 - m * x;
-	return x;
-}
-
-bool btag_triple_make(
-	struct btag_triple *t, size_t quantum, size_t align, size_t phase, size_t nocross)
-{
-	unsigned twos = (unsigned)__builtin_ctzl(quantum);
-	size_t ratio = align >> twos; /* A / 2^j, if that is more than 1 */
-
-	memset(t, 0, sizeof(*t));
-	t->nocross = nocross;
-	t->step = quantum;
-	if (ratio <= 1)
-		return phase == 0;
-	if (phase & (((size_t)1 << twos) - 1))
-		return false;
-
-	size_t x = (phase >> twos) * inverse(quantum >> twos) & (ratio - 1);
-
-	if (__builtin_mul_overflow(quantum, ratio, &t->step))
-		t->step = 0;
-	return !__builtin_mul_overflow(quantum, x, &t->first);
+	*t = (struct btag_triple){is_finer ? s->quantum : align, phase, nocross, s->quantum};
+	return is_finer ? phase == 0 : (phase & (s->quantum - 1)) == 0;
 }
 
 bool btag_triple_equal(const struct btag_triple *a, const struct btag_triple *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	return a->step == b->step && a->phase == b->phase && a->nocross == b->nocross &&
+	       a->grain == b->grain;
 }
 
 bool btag_triple_is_plain(const struct btag_store *s, const struct btag_triple *t)
 {
-	return t->first == 0 && t->nocross == 0 && t->clip[0] == 0 && t->step != 0 &&
-	       (t->step == s->quantum || s->quantum % t->step == 0);
+	return t->step <= s->quantum && t->phase == 0 && t->nocross == 0 && t->grain <= s->quantum;
 }
 
-int btag_looks(const struct btag_triple *t)
+/* The lowest start at or above `from`; false: there is none. */
+static inline bool start_above(const struct btag_triple *t, uintptr_t from, uintptr_t *r)
 {
-	bool dear = t->clip[0] != 0 || (t->nocross != 0 && (t->step & (t->step - 1)) != 0);
+	size_t gap;
 
-	return dear ? BTAG_LOOKS_DEAR : BTAG_LOOKS;
-}
-
-/* Progressions modulo m */
-
-/* The first k >= 0 with (c + k * a) % m <= h; false if there is none, or c + k * a reaches 2^64. */
-static bool first_at_most(size_t c, size_t a, size_t m, size_t h, size_t *k)
-{
-	size_t j, x;
-
-	if (c <= h) {
-		*k = 0;
-		return true;
-	}
-	if (a == 0)
-		return false;
-	if (a <= m / 2) {
-		/* After the wrap number 1 + j it is at (c - (1 + j) * m) % a. */
-		if (!first_at_most((a - (m - c) % a) % a, (a - m % a) % a, a, h, &j) ||
-			__builtin_mul_overflow(j + 1, m, &x))
-			return false;
-		x -= c;
-		*k = x / a + (x % a != 0);
+	if (__builtin_expect(is_power_of_two(t->step), 1)) {
+		gap = (t->phase - from) & (t->step - 1);
 	} else {
-		/* Before wrap number j, counted from 0, it is at (c + j * m) % d. */
-		size_t d = m - a;
-
-		if (!first_at_most(c % d, m % d, d, h, &j) || __builtin_mul_overflow(j, m, &x) ||
-			__builtin_add_overflow(x, c - h, &x))
-			return false;
-		*k = x / d + (x % d != 0);
+		gap = from % t->step;
+		gap = gap ? t->step - gap : 0;
 	}
+	*r = from + gap;
+	return *r >= from;
+}
+
+/* The highest start at or below `from`; false: there is none. */
+static inline bool start_below(const struct btag_triple *t, uintptr_t from, uintptr_t *r)
+{
+	size_t gap = is_power_of_two(t->step) ? (from - t->phase) & (t->step - 1) : from % t->step;
+
+	*r = from - gap;
+	return *r <= from;
+}
+
+/* What of segment [*start, *last] counts; false: nothing. */
+static inline bool grains_inside(const struct btag_triple *t, uintptr_t *start, uintptr_t *last)
+{
+	size_t mask = t->grain - 1;
+	uintptr_t first, end;
+
+	if (!is_power_of_two(t->grain))
+		return true;
+	first = (*start + mask) & ~mask;
+	end = (*last + 1) & ~mask; /* 0: 2^64 */
+	if (first < *start || end - 1 < first)
+		return false;
+	*start = first;
+	*last = end - 1;
 	return true;
+}
+
+static inline bool crosses(const struct btag_triple *t, uintptr_t r, size_t size)
+{
+	return t->nocross && size > t->nocross - (r & (t->nocross - 1));
+}
+
+bool btag_triple_lowest(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
+	uintptr_t hi, size_t size, uintptr_t *r)
+{
+	if (!grains_inside(t, &start, &last))
+		return false;
+	start = start > lo ? start : lo;
+	last = last < hi ? last : hi;
+	if (!start_above(t, start, r))
+		return false;
+	if (crosses(t, *r, size)) {
+		uintptr_t block = (*r | (t->nocross - 1)) + 1;
+
+		if (block == 0 || !start_above(t, block, r) || crosses(t, *r, size))
+			return false;
+	}
+	return *r <= last && last - *r >= size - 1;
+}
+
+bool btag_triple_highest(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
+	uintptr_t hi, size_t size, uintptr_t *r)
+{
+	if (!grains_inside(t, &start, &last))
+		return false;
+	start = start > lo ? start : lo;
+	last = last < hi ? last : hi;
+	if (last < start || last - start < size - 1 || !start_below(t, last - (size - 1), r))
+		return false;
+	if (crosses(t, *r, size)) {
+		if (size > t->nocross || !start_below(t, (*r & -t->nocross) + (t->nocross - size), r) ||
+			crosses(t, *r, size))
+			return false;
+	}
+	return *r >= start;
 }
 
 static inline size_t lesser(size_t a, size_t b)
@@ -124,154 +139,52 @@ static inline size_t lesser(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-/* The least of (c + k * a) % m for 0 <= k < count; c + (count - 1) * a < 2^64. */
-static size_t least_of(size_t c, size_t a, size_t m, size_t count)
-{
-	size_t least = c;
-
-	while (count > 1 && a != 0) {
-		if (a <= m / 2) {
-			size_t wraps = (c + a * (count - 1)) / m;
-
-			c = (a - (m - c) % a) % a;
-			count = wraps;
-			size_t next = (a - m % a) % a;
-
-			m = a;
-			a = next;
-		} else {
-			size_t d = m - a, fall = d * (count - 1);
-			size_t wraps = fall > c ? (fall - c - 1) / m + 1 : 0;
-
-			least = lesser(least, c - fall + wraps * m);
-			count = wraps;
-			c %= d;
-			a = m % d;
-			m = d;
-		}
-		if (count > 0)
-			least = lesser(least, c);
-	}
-	return least;
-}
-
-/* One segment */
-
-/* The lowest start at or above `from`. */
-static bool lowest_from(const struct btag_triple *t, uintptr_t from, uintptr_t *r)
-{
-	size_t gap;
-
-	if (from <= t->first) {
-		*r = t->first;
-		return true;
-	}
-	if (t->step == 0)
-		return false;
-	if (is_power_of_two(t->step)) {
-		gap = (t->first - from) & (t->step - 1);
-	} else {
-		size_t over = (from - t->first) % t->step;
-
-		gap = over ? t->step - over : 0;
-	}
-	*r = from + gap;
-	return *r >= from;
-}
-
-/* The same where a request of `size` crosses no multiple of nocross. */
-static bool lowest_uncrossed(
-	const struct btag_triple *t, uintptr_t from, size_t size, uintptr_t *r)
-{
-	size_t n = t->nocross, k, way;
-
-	if (!lowest_from(t, from, r))
-		return false;
-	if (n == 0)
-		return true;
-	if (size > n)
-		return false;
-	if (!first_at_most(*r & (n - 1), t->step & (n - 1), n, n - size, &k))
-		return false;
-	return !__builtin_mul_overflow(k, t->step, &way) && !__builtin_add_overflow(*r, way, r);
-}
-
-/* Rounds [*start, *last] inward to the triple's clip quanta; false if nothing is left. */
-static bool clipped(const struct btag_triple *t, uintptr_t *start, uintptr_t *last)
-{
-	for (int i = BTAG_CLIPS - 1; i >= 0; i--) {
-		size_t q = t->clip[i], units;
-		uintptr_t over;
-
-		if (q == 0)
-			continue;
-		over = *start % q;
-		if (over && __builtin_add_overflow(*start, q - over, start))
-			return false;
-		if (*start > *last)
-			return false;
-		units = *last - *start + 1;
-		units -= units % q;
-		if (units == 0)
-			return false;
-		*last = *start + (units - 1);
-	}
-	return true;
-}
-
-bool btag_triple_place(const struct btag_triple *t, uintptr_t start, uintptr_t last, uintptr_t lo,
-	uintptr_t hi, size_t size, uintptr_t *r)
-{
-	if (__builtin_expect(t->clip[0] != 0, 0) && !clipped(t, &start, &last))
-		return false;
-	start = start > lo ? start : lo;
-	last = last < hi ? last : hi;
-	return lowest_uncrossed(t, start, size, r) && *r <= last && last - *r >= size - 1;
-}
-
 size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last)
 {
-	size_t n = t->nocross, count, best;
+	size_t n = t->nocross, largest;
 	uintptr_t r, block;
 
-	if (__builtin_expect(t->clip[0] != 0, 0) && !clipped(t, &start, &last))
+	if (!grains_inside(t, &start, &last) || !start_above(t, start, &r) || r > last)
 		return 0;
-	if (!lowest_from(t, start, &r) || r > last)
-		return 0;
-	block = n ? last & -n : 0;
-	if (r >= block)
+	if (n == 0)
 		return last - r + 1;
+	largest = lesser(last - r, (n - 1) - (r & (n - 1))) + 1;
+	block = (r | (n - 1)) + 1;
+	if (t->step < n && block != 0 && start_above(t, block, &r) && r <= last) {
+		size_t there = lesser(last - r, (n - 1) - (r & (n - 1))) + 1;
 
-	count = t->step ? (block - 1 - r) / t->step + 1 : 1;
-	best = n - least_of(r & (n - 1), t->step & (n - 1), n, count);
-	if (lowest_from(t, block, &r) && r <= last && last - r + 1 > best)
-		best = last - r + 1;
-	return best;
+		largest = there > largest ? there : largest;
+	}
+	return largest;
 }
 
-/* The widest gap between a number that is a start for `size`, and the next one; 0: unbounded. */
+/* The widest gap between a start for `size` and the next one; 0: there is none. */
 static size_t widest_gap(const struct btag_triple *t, size_t size)
 {
-	size_t n = t->nocross, step = t->step, first, rows, gap;
+	size_t n = t->nocross, in_block;
 
-	if (n == 0 || (step & (n - 1)) == 0)
-		return step;
-	if (is_power_of_two(step)) {
-		/* In each block the starts are first, first + step, ... up to n - size. */
-		first = t->first & (step - 1);
-		return size > n || n - size < first ? 0 : n - (n - size - first) / step * step;
-	}
-	rows = step >> __builtin_ctzl(step);
-	if ((step & -step) > n || __builtin_mul_overflow(rows, n, &gap))
+	if (n == 0)
+		return t->step;
+	if (crosses(t, t->phase, size))
 		return 0;
-	return gap;
+	if (t->step >= n)
+		return t->step;
+	in_block = n - size - t->phase; /* from the first start of a block to the last */
+	return n - in_block / t->step * t->step;
 }
 
-/* A start lies less than the widest gap above any number, and above a multiple of the grid a
- * multiple of the grid.  With a `first` above step it isn't so, but there is none: first < step. */
-size_t btag_triple_slack(const struct btag_triple *t, size_t grid, size_t size)
+/* The first start at or above a number lies less than the widest gap above it, and above a multiple
+ * of the grid, if starts are multiples of it too, less than that by a grid.  Rounding inward to
+ * grains loses less than one at either end, unless places are whole grains anyway. */
+size_t btag_triple_covers(const struct btag_triple *t, size_t grid, size_t size)
 {
-	size_t gap = t->clip[0] ? 0 : widest_gap(t, size);
+	size_t gap = widest_gap(t, size), grain = t->grain, covers;
+	bool on_grid = t->step % grid == 0 && t->phase % grid == 0;
+	bool in_grains = t->step % grain == 0 && t->phase % grain == 0 && size % grain == 0;
 
-	return gap ? (gap - 1) / grid * grid : SIZE_MAX;
+	if (gap == 0 || __builtin_add_overflow(size, gap - (on_grid ? grid : 1), &covers))
+		return 0;
+	if (!in_grains && grain > grid && __builtin_add_overflow(covers, 2 * (grain - grid), &covers))
+		return 0;
+	return covers;
 }

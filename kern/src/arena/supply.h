@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The tag supply of a base arena: pages of boundary tags, for the arena itself and all above it.
- * The nodes of indexes (btag_index.c) come from a second one: while idle, a node is a larger tag.
+ * The nodes of indexes (btag/index.c) come from a second one: while idle, a node is a larger tag.
  *
- * It is a pool and nothing more: arena.c puts pages of the base arena in and takes tags out, under
+ * It is a pool and nothing more: tags.c puts pages of the base arena in and takes tags out, under
  * the supply's lock.  A tag's page is found by rounding its address down.
  *
  * Lock order: the supply's lock comes before the base arena's (a page is fetched under it), and is
@@ -68,17 +68,6 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
 
 /* Takes out a page of which every tag is idle, or NULL.  Lock held. */
 void *tag_supply_take_page(struct tag_supply *s);
-/* A page of which one tag alone is in use, if that is all there is idle; or NULL. */
-void *tag_supply_page_but_one(const struct tag_supply *s);
-/* Whether tag t lies in that page. */
-bool tag_supply_holds(const void *page, const struct btag *t);
-
-/* Whether tag `a`, which was just taken, lies in a fuller page than tag `b`.  Lock held. */
-bool tag_supply_is_denser(const struct btag *a, const struct btag *b);
-
-/* Has tags taken from another page as full as this tag's, if there is one.  Lock held. */
-void tag_supply_pass_by(struct tag_supply *s, const struct btag *t);
-
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
 bool tag_supply_sound(const struct tag_supply *s, size_t most);
 
