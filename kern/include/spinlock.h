@@ -12,16 +12,16 @@
  * Multiprocessors", TPDS 1(1), 1990).  A waiter polls.  After SPIN_ALONE polls it joins an order: it
  * draws a ticket, and while the order isn't empty only the ticket whose turn it is takes the lock
  * (Mellor-Crummey and Scott, "Algorithms for Scalable Synchronization", TOCS 9(1), 1991, section
- * 2.2).  A waiter that sees the lock free for SPIN_TURN polls of its own while the turn stays the
- * same ends that turn: the next ticket follows, and the waiter that was late draws a new ticket.
- * (That waiting for a ticket must have an end under a hypervisor is Ouyang and Lange's, "Preemptable
- * Ticket Spinlocks", VEE 2013; there the later ticket takes the lock, here the turn moves on.)
+ * 2.2).  A waiter that finds the lock free at SPIN_TURN polls of its own while the turn stays the
+ * same ends that turn: the next ticket follows, and the waiter that was late draws a new one.
+ * (Tickets with a time limit are Ouyang and Lange's, "Preemptable Ticket Spinlocks", VEE 2013;
+ * there a later ticket takes the lock out of turn, here the turn moves on.)
  *
- * The wait of a core that keeps polling is bounded: after SPIN_ALONE polls, the hold in progress and,
- * for each waiter ahead in the order, either one hold or SPIN_TURN polls.  A context waits for one
- * lock at a time, so the waiters ahead are at most the other cores, and one more for each interrupt
- * handler that waits where it interrupted a waiter.  A waiter that doesn't run holds up each that
- * does by SPIN_TURN polls.  A holder that doesn't run holds up all, whatever the lock.
+ * The wait of a core that keeps polling is bounded: SPIN_ALONE polls, the hold in progress, and for
+ * each waiter ahead in the order either one hold or SPIN_TURN polls.  A context waits for one lock
+ * at a time, so the waiters ahead are at most the other cores, and one more for each interrupt
+ * handler that waits where it interrupted a waiter.  So a waiter that doesn't run holds up one that
+ * does by SPIN_TURN polls.  A holder that doesn't run holds up all, as with any lock.
  *
  * Interrupts are off while one is held, so that an interrupt handler may take the same lock; a
  * waiter polls with interrupts as the caller had them.  The holder may not sleep, call back into
@@ -123,7 +123,7 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 	*l = (struct spinlock)SPINLOCK_INIT(class);
 }
 
-/* Takes `l` where spin_lock() can't at once.  Interrupts are off before and after; between polls
+/* Takes `l` where it can't be taken at once.  Interrupts are off before and after; between polls
  * they are as port_irq_restore(irq) makes them. */
 void spin_wait(struct spinlock *l, port_irq_t irq) __attribute__((cold));
 

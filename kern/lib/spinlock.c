@@ -4,8 +4,7 @@
  *
  * A waiter that is in the order leaves it when it takes the lock or when its turn is ended, never
  * otherwise; so `waiting` counts the tickets from `turn` on, whether their waiters run or not.  A
- * ticket that isn't among them has lapsed.  Both change in one step with `held`, or with the lock
- * left alone.
+ * ticket that isn't among them has lapsed.
  *
  * Debug builds.  The locks a thread of execution holds are a chain, the last one taken first, that hangs off one
  * of the thread's words.  A handler that interrupts the thread uses the same word: while a lock is
@@ -19,8 +18,8 @@
 
 #include "lib/spinlock_impl.h"
 
-/* Acquire: where it takes the lock it pairs with the release in spin_unlock(), whose release sequence
- * other waiters' changes belong to.  Those of the order alone need none. */
+/* Acquire: where it takes the lock it pairs with the release in spin_unlock(); other waiters' changes
+ * belong to the same release sequence.  A change of the order alone needs no order of memory. */
 static bool update(struct spinlock *l, union spin_word now, union spin_word then)
 {
 	return __atomic_compare_exchange_n(&l->word.whole, &now.whole, then.whole, false,
@@ -57,8 +56,8 @@ static void join(struct spinlock *l, union spin_word now, struct spin_waiter *w)
 	w->is_ordered = update(l, now, then);
 }
 
-/* While the lock is free and the order isn't empty, only the turn's own waiter takes the lock, which
- * moves the turn on: the same turn at two polls wasn't taken between them. */
+/* While the lock is free and the order isn't empty, only the turn's own waiter takes the lock, and
+ * that moves the turn on: a turn seen at two polls wasn't taken between them. */
 static bool is_late(struct spin_waiter *w, uint32_t turn)
 {
 	if (w->late_turn != turn) {
