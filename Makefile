@@ -68,7 +68,7 @@ $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS)))
 
-# The kernel that measures how long interrupts are off, with stubs in front of public functions.
+# The kernel that measures how long interrupts are off, with stubs in front of public functions and of spin_wait().
 IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
 IRQOFF_STUBS := $(B)/irqoff/stubs.S
 $(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff))
@@ -104,7 +104,7 @@ TSAN_LD := $(HOST_LD) -fsanitize=thread
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
-IRQOFF_LD = $(X86_LD) $(addprefix -Wl$(comma)--wrap=,$(shell scripts/publics))
+IRQOFF_LD = $(X86_LD) $(addprefix -Wl$(comma)--wrap=,spin_wait $(shell scripts/publics))
 $(B)/irqoff/spandrel.elf: $(irqoff_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,irqoff,$(IRQOFF_LD))
 $(B)/host/spandrel-host: $(host_OBJ) scripts/symbols

@@ -102,12 +102,9 @@ uint64_t port_stack_restarts(unsigned core);
 
 /* Waiting and time */
 
-/* One turn of a loop that waits for another core. */
+/* One turn of a loop that waits for another core.  Where a core is a thread that shares processors
+ * with others, such a loop gives its processor away now and then. */
 void port_pause(void);
-
-/* Waits with port_pause() until *word is `value`, which another core makes it, and acquires what
- * that core released with it. */
-void port_pause_until(const uint32_t *word, uint32_t value);
 
 /* Waits until the next interrupt or poke.  Context: not in an interrupt, not under a spinlock.  It
  * may return early, so it stands in a loop.  Where no interrupt is ever enabled it is a

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What debug builds check about spinlocks.
+ * Waiting for a spinlock, and what debug builds check.
  *
- * The locks a thread of execution holds are a chain, the last one taken first, that hangs off one
+ * A waiter that is in the order leaves it when it takes the lock or when its turn is ended, never
+ * otherwise; so `waiting` counts the tickets from `turn` on, whether their waiters run or not.  A
+ * ticket that isn't among them has lapsed.
+ *
+ * Debug builds.  The locks a thread of execution holds are a chain, the last one taken first, that hangs off one
  * of the thread's words.  A handler that interrupts the thread uses the same word: while a lock is
  * held no interrupt comes, so the chain is empty then.  A chain descends in the order of classes,
  * so its first lock tells whether another may be taken.
@@ -11,6 +15,83 @@
  * holds what it held.
  */
 #include "spinlock.h"
+
+#include "lib/spinlock_impl.h"
+
+/* Acquire: where it takes the lock it pairs with the release in spin_unlock(); other waiters' changes
+ * belong to the same release sequence.  A change of the order alone needs no order of memory. */
+static bool update(struct spinlock *l, union spin_word now, union spin_word then)
+{
+	return __atomic_compare_exchange_n(&l->word.whole, &now.whole, then.whole, false,
+		__ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static bool take(struct spinlock *l, union spin_word now)
+{
+	union spin_word then = now;
+
+	then.held = 1;
+	if (now.waiting > 0) {
+		then.turn++;
+		then.waiting--;
+	}
+	return update(l, now, then);
+}
+
+static void end_turn(struct spinlock *l, union spin_word now)
+{
+	union spin_word then = now;
+
+	then.turn++;
+	then.waiting--;
+	update(l, now, then);
+}
+
+static void join(struct spinlock *l, union spin_word now, struct spin_waiter *w)
+{
+	union spin_word then = now;
+
+	then.waiting++;
+	w->ticket = now.turn + now.waiting;
+	w->is_ordered = update(l, now, then);
+}
+
+/* While the lock is free and the order isn't empty, only the turn's own waiter takes the lock, and
+ * that moves the turn on: a turn seen at two polls wasn't taken between them. */
+static bool is_late(struct spin_waiter *w, uint32_t turn)
+{
+	if (w->late_turn != turn) {
+		w->late_turn = turn;
+		w->late = 0;
+	}
+	return ++w->late > SPIN_TURN;
+}
+
+bool spin_poll(struct spinlock *l, struct spin_waiter *w)
+{
+	/* Relaxed: what is read here is compared again by update(). */
+	union spin_word now = {.whole = __atomic_load_n(&l->word.whole, __ATOMIC_RELAXED)};
+
+	w->is_ordered = w->is_ordered && w->ticket - now.turn < now.waiting;
+	if (!now.held && (now.waiting == 0 || (w->is_ordered && w->ticket == now.turn)))
+		return take(l, now);
+	if (!now.held && is_late(w, now.turn))
+		end_turn(l, now);
+	else if (!w->is_ordered && ++w->alone > SPIN_ALONE && now.waiting < UINT16_MAX)
+		join(l, now, w);
+	return false;
+}
+
+void spin_wait(struct spinlock *l, port_irq_t irq)
+{
+	struct spin_waiter w = {0};
+
+	do {
+		port_irq_restore(irq);
+		port_pause();
+		port_irq_save();
+	} while (!spin_poll(l, &w));
+}
 
 #if SPANDREL_DEBUG
 

@@ -6,10 +6,16 @@
 #ifndef SPANDREL_TESTS_IRQOFF_DRIVE_H
 #define SPANDREL_TESTS_IRQOFF_DRIVE_H
 
+#include <stdint.h>
+
 #include "sink.h"
 
 /* Takes all text and shows none. */
 extern struct sink null_sink;
+
+/* Prints the rows of what was measured; returns the longest stretch, in instructions. */
+#define DRIVE_BUDGET 5000
+uint64_t drive_print(void);
 
 /* An arena from empty to a million segments and back, with its hash and index; requests with more
  * triples than an index keeps. */

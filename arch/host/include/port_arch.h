@@ -116,12 +116,6 @@ static inline void port_pause(void)
 	host_pause();
 }
 
-static inline void port_pause_until(const uint32_t *word, uint32_t value)
-{
-	while (__builtin_expect(__atomic_load_n(word, __ATOMIC_ACQUIRE) != value, 0))
-		port_pause();
-}
-
 #if defined(__x86_64__)
 static inline uint64_t port_ticks(void)
 {

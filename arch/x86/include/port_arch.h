@@ -138,17 +138,6 @@ static inline void port_pause(void)
 	__asm__ volatile("pause" : : : "memory");
 }
 
-/* A load is an acquire here.  In a loop of the compiler's the address would cost a register. */
-static inline __attribute__((always_inline)) void port_pause_until(const uint32_t *word, uint32_t value)
-{
-	__asm__ volatile("1:\tcmpl %[value], %[word]\n\t"
-			 "je 2f\n\t"
-			 "pause\n\t"
-			 "jmp 1b\n"
-			 "2:"
-			 : : [word] "m"(*word), [value] "r"(value) : "memory", "cc");
-}
-
 static inline uint64_t port_ticks(void)
 {
 	uint32_t low, high;

@@ -7,7 +7,14 @@
  * A stretch begins where somebody turns interrupts off that were on (its site), or where an
  * interrupt enters the kernel, and ends where they come on: what nests in it belongs to it, and so
  * does a switch to another ktask.  Spinlocks turn interrupts off, so no lock is held for longer.
- * What the flavour itself adds to a stretch, at its ends alone, is measured once and taken off.
+ * What the flavour itself adds to a stretch, at its ends alone, is measured once and taken off, and
+ * so is the wait for a spinlock.
+ *
+ * The counter has the instructions of all cores.  QEMU runs one core at a time and goes on to the
+ * next at a pause, a halt or a timer's deadline, so a stretch that no other core ran in is counted
+ * exactly.  Each core leaves its number in one word wherever a stretch begins or ends, or a wait
+ * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core that
+ * ran in a stretch without reaching one of these places makes that stretch longer, never shorter.
  *
  * Which public functions run is noted by stubs that the linker puts in front of them
  * (scripts/publics).  A stretch is booked on its site and on the function the drive (tests/irqoff)
@@ -16,6 +23,7 @@
 #ifndef SPANDREL_X86_IRQOFF_H
 #define SPANDREL_X86_IRQOFF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,13 +39,22 @@ extern uint64_t irqoff_function;
 struct irqoff_stretch {
 	uintptr_t site; /* behind the call that noted it; 0: an unused slot */
 	uint64_t function;
-	uint64_t max; /* instructions */
-	uint64_t count;
+	uint64_t max;	/* instructions */
+	uint64_t count; /* that were measured */
+	uint64_t cut;	/* that weren't, as another core ran in them */
 };
 
 /* The table of them, irqoff_slots long.  It changes whenever interrupts come on. */
 extern struct irqoff_stretch irqoff_table[];
 extern const size_t irqoff_slots;
+
+/* While it is set, stretches are booked on function IRQOFF_CONTENDED, whichever the drive calls:
+ * several cores call at once. */
+#define IRQOFF_CONTENDED (irqoff_count + 1)
+extern bool irqoff_contended;
+
+/* Waits for a spinlock. */
+extern uint64_t irqoff_waits;
 
 /* Instructions that the flavour adds to each stretch. */
 uint64_t irqoff_overhead(void);

@@ -7,6 +7,7 @@
 #include "lib/hash.h"
 #include "lib/panic.h"
 #include "port.h"
+#include "spinlock.h"
 
 /* Sites are places in the image, and a function reaches few of them: all pairs take a small part of this. */
 #define SLOTS 16384
@@ -15,17 +16,25 @@ struct irqoff_stretch irqoff_table[SLOTS];
 const size_t irqoff_slots = SLOTS;
 uint64_t irqoff_function;
 
+bool irqoff_contended;
+uint64_t irqoff_waits;
+
 /* What a core is in; site 0: in none. */
-static struct {
+static struct open {
 	uint64_t begin;
 	uintptr_t site;
+	bool is_cut;
 } open[CORES_MAX];
+
+static unsigned last; /* the core that came last to an end of a stretch or of a wait */
 
 /* The counter is read last here and first in irqoff_end(). */
 void irqoff_begin(void)
 {
 	unsigned core = port_core_id();
 
+	last = core;
+	open[core].is_cut = false;
 	open[core].site = (uintptr_t)__builtin_return_address(0);
 	open[core].begin = port_ticks();
 }
@@ -41,21 +50,23 @@ static struct irqoff_stretch *slot_of(uintptr_t site, uint64_t function)
 		struct irqoff_stretch *s = &irqoff_table[i];
 
 		if (s->site == 0)
-			*s = (struct irqoff_stretch){site, function, 0, 0};
+			*s = (struct irqoff_stretch){.site = site, .function = function};
 		if (s->site == site && s->function == function)
 			return s;
 	}
 	return NULL;
 }
 
-static void book(uintptr_t site, uint64_t ticks)
+static void book(uintptr_t site, uint64_t ticks, bool cut)
 {
 	struct irqoff_stretch *s;
 
 	while (__atomic_test_and_set(&lock, __ATOMIC_ACQUIRE))
 		port_pause();
-	s = slot_of(site, irqoff_function);
-	if (s) {
+	s = slot_of(site, irqoff_contended ? IRQOFF_CONTENDED : irqoff_function);
+	if (s && cut) {
+		s->cut++;
+	} else if (s) {
 		s->count++;
 		if (ticks > s->max)
 			s->max = ticks;
@@ -65,16 +76,45 @@ static void book(uintptr_t site, uint64_t ticks)
 		panic("irqoff: more than %u sites", SLOTS);
 }
 
+static bool is_cut(unsigned core)
+{
+	return open[core].is_cut || last != core;
+}
+
 /* Also reached, with nothing open, where interrupts first come on. */
 void irqoff_end(void)
 {
 	uint64_t end = port_ticks();
 	unsigned core = port_core_id();
 	uintptr_t site = open[core].site;
+	bool cut = is_cut(core);
 
+	last = core;
 	open[core].site = 0;
 	if (site)
-		book(site, end - open[core].begin);
+		book(site, end - open[core].begin, cut);
+}
+
+void __real_spin_wait(struct spinlock *l, port_irq_t irq);
+void __wrap_spin_wait(struct spinlock *l, port_irq_t irq);
+
+/* The linker puts it in front of spin_wait().  The stretch goes on behind the wait as if there had
+ * been none; where interrupts were on meanwhile it begins anew, of the same site. */
+void __wrap_spin_wait(struct spinlock *l, port_irq_t irq)
+{
+	uint64_t now = port_ticks();
+	unsigned core = port_core_id();
+	struct open before = open[core];
+	bool was_on = port_irq_were_enabled(irq), cut = is_cut(core);
+
+	__atomic_fetch_add(&irqoff_waits, 1, __ATOMIC_RELAXED);
+	last = core;
+	__real_spin_wait(l, irq);
+	core = port_core_id();
+	last = core;
+	open[core].site = before.site;
+	open[core].is_cut = !was_on && cut;
+	open[core].begin = port_ticks() - (was_on ? 0 : now - before.begin);
 }
 
 /* What an empty stretch comes to. */
