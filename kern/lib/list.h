@@ -63,18 +63,6 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
-/* Moves every node of `from` to the end of `to`; `from` is empty afterward. */
-static inline void list_splice_tail(struct list *to, struct list *from)
-{
-	if (list_empty(from))
-		return;
-	from->next->prev = to->prev;
-	to->prev->next = from->next;
-	from->prev->next = to;
-	to->prev = from->prev;
-	list_init(from);
-}
-
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 
@@ -83,13 +71,5 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 #define list_for_each_entry(pos, head, member)                                                     \
 	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member); &(pos)->member != (head);    \
 		(pos) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
-
-/* The body may unlink or free pos. */
-#define list_for_each_entry_safe(pos, after, head, member)                                         \
-	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member),                              \
-		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member);                    \
-		&(pos)->member != (head);                                                                \
-		(pos) = (after),                                                                         \
-		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
 
 #endif

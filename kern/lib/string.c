@@ -215,18 +215,6 @@ char *strchr(const char *s, int c)
 	}
 }
 
-char *strrchr(const char *s, int c)
-{
-	const char *last = NULL;
-
-	for (;; s++) {
-		if (*s == (char)c)
-			last = s;
-		if (!*s)
-			return (char *)(uintptr_t)last;
-	}
-}
-
 char *strstr(const char *s, const char *sub)
 {
 	size_t n = strlen(sub);

@@ -23,7 +23,6 @@ size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
-char *strrchr(const char *s, int c);
 char *strstr(const char *s, const char *sub);
 
 /* Copies `from` into to[0 .. size), cut if it is longer, always terminated; returns strlen(from).

@@ -33,7 +33,6 @@
  */
 #include "lib/tree.h"
 
-#define BALANCE_MASK TREE_BALANCE_MASK
 #define EVEN ((uintptr_t)0)
 
 #define HEIGHT_MAX 92 /* 1.44 * 64: a tree of all the nodes there can be */
@@ -47,17 +46,12 @@ static inline uintptr_t heavy(bool side)
 
 static inline uintptr_t balance(const struct tree_node *n)
 {
-	return n->parent & BALANCE_MASK;
+	return n->parent & TREE_BALANCE_MASK;
 }
 
 static inline void set_balance(struct tree_node *n, uintptr_t to)
 {
-	n->parent = (n->parent & ~BALANCE_MASK) | to;
-}
-
-static inline struct tree_node *parent_of(const struct tree_node *n)
-{
-	return tree_parent(n);
+	n->parent = (n->parent & ~TREE_BALANCE_MASK) | to;
 }
 
 static inline void set_parent(struct tree_node *n, struct tree_node *parent)
@@ -83,7 +77,7 @@ static inline void update_upward(struct tree_node *n, const struct tree_ops *ops
 		ops->update_upward(n);
 	else
 		while (n && ops->update(n))
-			n = parent_of(n);
+			n = tree_parent(n);
 }
 
 /* Puts top's child on `side` in top's place, with top as its child on the other side, and returns
@@ -91,7 +85,7 @@ static inline void update_upward(struct tree_node *n, const struct tree_ops *ops
 static inline struct tree_node *rotate(struct tree *tree, struct tree_node *top, bool side)
 {
 	struct tree_node *rising = *child(top, side), *middle = *child(rising, !side);
-	struct tree_node *above = parent_of(top);
+	struct tree_node *above = tree_parent(top);
 
 	*child(top, side) = middle;
 	if (middle)
@@ -144,7 +138,7 @@ static struct tree_node *rebalance(
 			ops->update(below);
 		ops->update(rising);
 		if (!ops->shapeless)
-			update_upward(parent_of(rising), ops);
+			update_upward(tree_parent(rising), ops);
 	}
 	return rising;
 }
@@ -154,7 +148,7 @@ static inline void grown(struct tree *tree, struct tree_node *n, const struct tr
 {
 	struct tree_node *parent;
 
-	for (; (parent = parent_of(n)) != NULL; n = parent) {
+	for (; (parent = tree_parent(n)) != NULL; n = parent) {
 		bool side = parent->right == n;
 
 		if (balance(parent) == heavy(side)) {
@@ -173,7 +167,7 @@ static inline void grown(struct tree *tree, struct tree_node *n, const struct tr
 static void shrunk(struct tree *tree, struct tree_node *n, bool side, const struct tree_ops *ops)
 {
 	while (n) {
-		struct tree_node *above = parent_of(n);
+		struct tree_node *above = tree_parent(n);
 		bool side_above = above && above->right == n;
 
 		if (balance(n) == EVEN) {
@@ -214,23 +208,20 @@ void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_op
 	tree_insert_at(tree, parent, right, node, ops);
 }
 
-/* Links n, which has a place of its own in the tree no longer, where `old` stands. */
-static inline void take_place(struct tree *tree, struct tree_node *old, struct tree_node *n)
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node)
 {
-	*link_to(tree, parent_of(old), old) = n;
-	n->parent = old->parent;
-	n->left = old->left;
-	n->right = old->right;
-	if (n->left)
-		set_parent(n->left, n);
-	if (n->right)
-		set_parent(n->right, n);
+	*link_to(tree, tree_parent(old), old) = node;
+	*node = *old;
+	if (node->left)
+		set_parent(node->left, node);
+	if (node->right)
+		set_parent(node->right, node);
 }
 
 /* Unlinks n, which has at most one child. */
 static inline void splice_out(struct tree *tree, struct tree_node *n)
 {
-	struct tree_node *only = n->left ? n->left : n->right, *parent = parent_of(n);
+	struct tree_node *only = n->left ? n->left : n->right, *parent = tree_parent(n);
 
 	*link_to(tree, parent, n) = only;
 	if (only)
@@ -239,7 +230,7 @@ static inline void splice_out(struct tree *tree, struct tree_node *n)
 
 static void remove_outer(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
-	struct tree_node *parent = parent_of(node);
+	struct tree_node *parent = tree_parent(node);
 	bool side = parent && parent->right == node;
 
 	splice_out(tree, node);
@@ -252,18 +243,18 @@ static void remove_outer(struct tree *tree, struct tree_node *node, const struct
 static __attribute__((noinline)) void remove_inner(
 	struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
-	struct tree_node *next = tree_next(node), *hollow = parent_of(next);
+	struct tree_node *next = tree_next(node), *hollow = tree_parent(next);
 	bool side = hollow == node;
 
 	splice_out(tree, next);
-	take_place(tree, node, next);
+	tree_replace(tree, node, next);
 	if (hollow == node)
 		hollow = next;
 	if (ops->update) {
 		for (struct tree_node *n = hollow; n != next && ops->update(n);)
-			n = parent_of(n);
+			n = tree_parent(n);
 		ops->update(next);
-		update_upward(parent_of(next), ops);
+		update_upward(tree_parent(next), ops);
 	}
 	shrunk(tree, hollow, side, ops);
 }
@@ -274,11 +265,6 @@ void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_op
 		remove_inner(tree, node, ops);
 	else
 		remove_outer(tree, node, ops);
-}
-
-void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node)
-{
-	take_place(tree, old, node);
 }
 
 void tree_update(struct tree_node *n, const struct tree_ops *ops)
@@ -297,13 +283,13 @@ static struct tree_node *outermost(struct tree_node *n, bool side)
 /* n's neighbour on `side`: the nearest below it, else the first ancestor on that side. */
 static struct tree_node *neighbour(const struct tree_node *n, bool side)
 {
-	struct tree_node *below = side ? n->right : n->left, *above = parent_of(n);
+	struct tree_node *below = side ? n->right : n->left, *above = tree_parent(n);
 
 	if (below)
 		return outermost(below, !side);
 	while (above && *child(above, side) == n) {
 		n = above;
-		above = parent_of(n);
+		above = tree_parent(n);
 	}
 	return above;
 }
@@ -358,7 +344,7 @@ static int check_subtree(
 	if (!n || check->wrong)
 		return 0;
 	expect(check, depth < HEIGHT_MAX, "invariant 3: the tree is too high");
-	expect(check, parent_of(n) == parent, "invariant 2: a parent link is wrong");
+	expect(check, tree_parent(n) == parent, "invariant 2: a parent link is wrong");
 	if (check->wrong)
 		return 0;
 	left = check_subtree(check, n->left, n, depth + 1);
