@@ -157,14 +157,20 @@ static const uint8_t *cursor_take(struct acpi_cursor *c)
 	return entry;
 }
 
-/* Whether an entry has the bytes its type needs; if not, the walk is over. */
-static bool cursor_needs(struct acpi_cursor *c, const uint8_t *entry, size_t size)
+/* The next entry of a type for which size_of() isn't 0: the least size of such an entry.  Returns
+ * NULL at the end, and ends the walk at an entry that is shorter. */
+static const uint8_t *cursor_take_known(struct acpi_cursor *c, size_t (*size_of)(uint8_t type))
 {
-	if (entry[1] >= size)
-		return true;
+	const uint8_t *entry;
+
+	do {
+		entry = cursor_take(c);
+	} while (entry && size_of(entry[0]) == 0);
+	if (!entry || entry[1] >= size_of(entry[0]))
+		return entry;
 	c->wrong = "an entry is too short for its type";
 	c->at = c->end;
-	return false;
+	return NULL;
 }
 
 /* MADT */
@@ -174,7 +180,7 @@ static uint32_t processor_of(uint32_t number, uint32_t all)
 	return number == all ? ACPI_ALL_PROCESSORS : number;
 }
 
-/* Bytes an entry of this type has at least; 0 for a type nobody asks for. */
+/* The least size of an entry of this type, in bytes; 0 for a type that isn't decoded. */
 static size_t madt_entry_size(uint8_t type)
 {
 	switch (type) {
@@ -246,19 +252,11 @@ uint32_t acpi_madt_begin(struct acpi_cursor *c, const void *table)
 
 bool acpi_madt_next(struct acpi_cursor *c, struct acpi_madt_entry *entry)
 {
-	const uint8_t *e;
+	const uint8_t *e = cursor_take_known(c, madt_entry_size);
 
-	while ((e = cursor_take(c)) != NULL) {
-		size_t needs = madt_entry_size(e[0]);
-
-		if (needs == 0)
-			continue;
-		if (!cursor_needs(c, e, needs))
-			return false;
+	if (e)
 		*entry = madt_decode(e);
-		return true;
-	}
-	return false;
+	return e != NULL;
 }
 
 /* SRAT */
@@ -314,19 +312,12 @@ bool acpi_srat_next(struct acpi_cursor *c, struct acpi_srat_entry *entry)
 {
 	const uint8_t *e;
 
-	while ((e = cursor_take(c)) != NULL) {
-		size_t needs = srat_entry_size(e[0]);
-
-		if (needs == 0)
-			continue;
-		if (!cursor_needs(c, e, needs))
-			return false;
-		if (!(srat_entry_flags(e) & SRAT_IN_USE))
-			continue;
+	do {
+		e = cursor_take_known(c, srat_entry_size);
+	} while (e && !(srat_entry_flags(e) & SRAT_IN_USE));
+	if (e)
 		*entry = srat_decode(e);
-		return true;
-	}
-	return false;
+	return e != NULL;
 }
 
 /* SLIT */
