@@ -269,14 +269,23 @@ static void sem_add(struct semaphore *s, size_t n)
 	} while (more);
 }
 
+/* Takes n if no sleeper is in the queue and the count has n; returns whether it did.  Lock held. */
+static bool sem_take_now(struct semaphore *s, size_t n)
+{
+	bool taken = list_empty(&s->queue.sleepers) && s->count >= n;
+
+	if (taken)
+		s->count -= n;
+	return taken;
+}
+
 static bool down_until(struct semaphore *s, size_t n, uint64_t deadline)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
 	struct sleeper me;
 	bool served;
 
-	if (list_empty(&s->queue.sleepers) && s->count >= n) {
-		s->count -= n;
+	if (sem_take_now(s, n)) {
 		spin_unlock(&s->queue.lock, irq);
 		return true;
 	}
@@ -302,10 +311,8 @@ bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline)
 bool sem_trydown(struct semaphore *s, size_t n)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	bool taken = list_empty(&s->queue.sleepers) && s->count >= n;
+	bool taken = sem_take_now(s, n);
 
-	if (taken)
-		s->count -= n;
 	spin_unlock(&s->queue.lock, irq);
 	return taken;
 }
@@ -457,13 +464,23 @@ static bool rwlock_serve(struct rwlock *l)
 	return first && rwlock_admits(l, first->wants);
 }
 
+/* Takes the lock if no sleeper is in the queue and it can be had; returns whether it did.  Lock
+ * held. */
+static bool rwlock_take_now(struct rwlock *l, size_t wants)
+{
+	bool taken = list_empty(&l->queue.sleepers) && rwlock_admits(l, wants);
+
+	if (taken)
+		rwlock_take(l, wants, port_thread_self());
+	return taken;
+}
+
 static void rwlock_take_sleeping(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
 	struct sleeper me;
 
-	if (list_empty(&l->queue.sleepers) && rwlock_admits(l, wants)) {
-		rwlock_take(l, wants, port_thread_self());
+	if (rwlock_take_now(l, wants)) {
 		spin_unlock(&l->queue.lock, irq);
 	} else {
 		queue_enter(&l->queue, &me, wants);
@@ -474,10 +491,8 @@ static void rwlock_take_sleeping(struct rwlock *l, size_t wants)
 static bool rwlock_try(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool taken = list_empty(&l->queue.sleepers) && rwlock_admits(l, wants);
+	bool taken = rwlock_take_now(l, wants);
 
-	if (taken)
-		rwlock_take(l, wants, port_thread_self());
 	spin_unlock(&l->queue.lock, irq);
 	return taken;
 }
