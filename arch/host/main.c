@@ -9,6 +9,7 @@
 
 #include "boot.h"
 #include "host.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "port.h"

@@ -10,6 +10,7 @@
 
 #include "host.h"
 #include "errors.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "table.h"
 #include "machine.h"

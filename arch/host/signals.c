@@ -9,6 +9,7 @@
 #include <ucontext.h>
 
 #include "host.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "table.h"
 #include "machine.h"

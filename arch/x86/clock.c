@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/printf.h"
 #include "sink.h"
 #include "port.h"
 #include "x86.h"

@@ -10,6 +10,7 @@
 #include "firmware.h"
 
 #include "acpi.h"
+#include "lib/printf.h"
 #include "sink.h"
 #include "lib/string.h"
 #include "machine.h"

@@ -9,6 +9,7 @@
 #include "firmware.h"
 #include "irq.h"
 #include "acpi.h"
+#include "lib/printf.h"
 #include "sink.h"
 #include "paging.h"
 

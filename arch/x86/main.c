@@ -10,6 +10,7 @@
 #include "core.h"
 #include "firmware.h"
 #include "io_apic.h"
+#include "lib/printf.h"
 #include "sink.h"
 #include "memory.h"
 #include "port.h"

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "layout.h"
+#include "lib/array.h"
 #include "memmap.h"
 #include "lib/string.h"
 #include "table.h"

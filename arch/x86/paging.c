@@ -29,6 +29,7 @@
 #include "paging.h"
 
 #include "layout.h"
+#include "lib/array.h"
 #include "table.h"
 #include "port.h"
 #include "x86.h"

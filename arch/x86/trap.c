@@ -16,6 +16,7 @@
 #include "ipi.h"
 #include "irq.h"
 #include "layout.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "sink.h"
 #include "table.h"

@@ -16,10 +16,11 @@
  */
 #include "vmap.h"
 
-#include "arena/arena_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "machine.h"
+#include "port.h"
+#include "sync.h"
 
 /* Pages of what counts as a small range; fewer than a page has bytes. */
 #define SMALL_PAGES 8
@@ -102,12 +103,21 @@ void vmap_drain(void)
 	}
 }
 
+/* Here, since the arena is asked with MEM_ATOMIC first, whatever the flags. */
+static void check_flags(unsigned flags, void *caller)
+{
+	if (flags != MEM_ATOMIC && flags != MEM_WAIT && flags != MEM_ERROR)
+		panic("vmap: flags %#x: not exactly one memory flag (called from %pS)", flags, caller);
+	if (flags == MEM_WAIT)
+		sync_check_may_sleep("vmap by MEM_WAIT", caller);
+}
+
 static void *range_alloc(size_t n, unsigned flags, void *caller)
 {
 	unsigned fit = n > SMALL_PAGES ? ARENA_NEXTFIT : 0;
 	void *at = NULL;
 
-	arena_check_flags(vaddr_arena, flags, caller);
+	check_flags(flags, caller);
 	/* Who may wait stands behind those who do, in the arena's queue. */
 	if (!is_waited() || !(flags & MEM_WAIT))
 		at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);

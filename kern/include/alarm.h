@@ -20,10 +20,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/tree.h"
-
 struct alarm {
-	struct tree_node node;
+	void *links[3]; /* its place among its core's alarms */
 	uint64_t deadline; /* of port_ns() */
 	void (*handler)(struct alarm *a);
 	struct alarm_core *core; /* whose alarms it is among, or was last; NULL: never set */

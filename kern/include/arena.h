@@ -24,7 +24,6 @@
 #include <stdint.h>
 
 #include "errors.h"
-#include "lib/list.h"
 #include "sink.h"
 
 struct arena;
@@ -84,8 +83,16 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,
 	unsigned flags);
 
-/* The same in storage of the caller's, which stays his: `arena` has sizeof(struct arena) bytes (see
- * arena_impl.h), need not be cleared, and ends with __arena_destroy().  Returns `arena` or NULL. */
+/*
+ * The same in storage of the caller's: ARENA_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h), which
+ * need not be cleared and stay the arena's until __arena_destroy() has returned 0.
+ *
+ *	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+ *	struct arena *ids = __arena_create((struct arena *)storage, "ids", ...);
+ *
+ * Returns `arena`, or NULL as arena_create() does; the storage is the caller's again then.
+ */
+#define ARENA_STORAGE 5568
 struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
 	size_t qcache_max, unsigned flags);
@@ -366,7 +373,8 @@ int __arena_destroy(struct arena *arena);
 extern struct arena *base_arena;   /* all RAM; its integers are direct-map addresses */
 extern struct arena *kpages_arena; /* pages for everyone, imported from base_arena */
 
-/* Every arena, in order of creation, under arenas_and_slabs_lock.  See arena_impl.h. */
-extern struct list all_arenas;
+/* The arena that was created first of all there are, NULL before; the others are linked behind it
+ * in the order of their creation, under arenas_and_slabs_lock. */
+extern struct arena *all_arenas;
 
 #endif

@@ -1,15 +1,32 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Error numbers, with the values Linux gives them; functions return them negated.
+ * Error numbers, with the values that Linux gives them; functions return them negated.
+ *
+ *	if (arena_destroy(ids) == -EBUSY)
+ *		...
+ *
+ * A name that another header, as <errno.h>, has defined before keeps the number it has there.
  */
-#ifndef SPANDREL_LIB_ERRNO_H
-#define SPANDREL_LIB_ERRNO_H
+#ifndef SPANDREL_ERRORS_H
+#define SPANDREL_ERRORS_H
 
+#ifndef ENOMEM
 #define ENOMEM 12
+#endif
+#ifndef EBUSY
 #define EBUSY 16
+#endif
+#ifndef EEXIST
 #define EEXIST 17
+#endif
+#ifndef EINVAL
 #define EINVAL 22
+#endif
+#ifndef EDOM
 #define EDOM 33
+#endif
+#ifndef ERANGE
 #define ERANGE 34
+#endif
 
 #endif

@@ -18,7 +18,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/list.h"
 #include "sink.h"
 #include "table.h"
 
@@ -49,15 +48,27 @@ struct command {
 };
 
 struct command_table {
-	struct list link;
+	struct command_table *next; /* of those added */
 	const char *family;
 	const struct command *commands;
 	size_t count;
 };
-#define COMMAND_TABLE(family, commands) {{NULL, NULL}, family, commands, ARRAY_SIZE(commands)}
+#define COMMAND_TABLE(family, commands) {NULL, family, commands, sizeof(commands) / sizeof((commands)[0])}
 
 /* Adds a table; it stays the caller's and must outlive the monitor. */
 void monitor_add_commands(struct command_table *table);
+
+/* Boot */
+
+/* Makes the monitor's arena, "monitor" over kpages_arena, for its history; adds the kernel's own
+ * commands, and to a panic's report the table of arenas.  Context: boot, once, when kpages_arena
+ * stands. */
+void monitor_init(void);
+
+/* Has the monitor run after a panic's report, with the commands that are safe then.  Context: boot. */
+void monitor_stay_after_panic(void);
+
+/* Use */
 
 /* Runs a line: commands separated by `;`.  Prints what they print to the console, and one plain
  * line for what can't be run.  Returns whether every command was run and found its arguments

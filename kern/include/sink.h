@@ -50,10 +50,5 @@ void sink_fill(struct sink *sink, char c, size_t n); /* c, n times */
 size_t sink_vprintf(struct sink *sink, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
 size_t sink_printf(struct sink *sink, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-size_t kprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-size_t ksnprintf(char *buf, size_t size, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-size_t kvsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
-	__attribute__((format(printf, 3, 0)));
 
 #endif

@@ -36,11 +36,9 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  *   KMC_NOTOUCH  the objects aren't memory, or memory that must not be written: nothing of the cache's
  *                lies among them, and kmem_cache_zalloc() is refused
  *   KMC_QCACHE   the cache fronts its own source (quantum caches alone): slabs come from past its front
- *   KMC_NOTRACE  is left out of traces
  */
 #define KMC_NOTOUCH (1u << 0)
 #define KMC_QCACHE (1u << 1)
-#define KMC_NOTRACE (1u << 2)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
 #define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */
@@ -59,8 +57,16 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
-/* The same in storage of the caller's, which stays his: sizeof(struct kmem_cache) bytes
- * (slab_impl.h) that need not be cleared, and end with __kmem_cache_destroy(). */
+/*
+ * The same in storage of the caller's: KMEM_CACHE_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h),
+ * which need not be cleared and stay the cache's until __kmem_cache_destroy() has returned 0.
+ *
+ *	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+ *	struct kmem_cache *files = __kmem_cache_create((struct kmem_cache *)storage, "files", ...);
+ *
+ * Returns `cache`, or NULL as kmem_cache_create() does; the storage is the caller's again then.
+ */
+#define KMEM_CACHE_STORAGE 1600
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *cache, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
@@ -188,6 +194,13 @@ bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_objec
  * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums
  * are compared only if nothing changed meanwhile. */
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
+
+/* Pages of base_arena that the page frame table takes: those it takes now, and those it would take if
+ * each page of RAM had an entry.  The table knows for each page the slab, or the large kmalloc, that
+ * lies in it; its pages come as they are needed, and kmem_reap_all() gives back those without an
+ * entry.  Context: any but an NMI.  Cost: constant. */
+size_t kmem_table_pages(void);
+size_t kmem_table_pages_max(void);
 
 /* Destroy */
 

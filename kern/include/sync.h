@@ -32,17 +32,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/list.h"
 #include "port.h"
 #include "spinlock.h"
 
-/* Who sleeps on one thing, the first to come first.  A part of what follows, nothing by itself. */
+/* The sleepers on one lock or signal, in the order of their arrival: a part of each struct below,
+ * of no use by itself. */
 struct sync_queue {
-	struct spinlock lock; /* guards the queue and all of what it is a part of */
-	struct list sleepers;
-	uint64_t tickets; /* how many ever came */
+	struct spinlock lock; /* guards the queue and the struct that the queue is part of */
+	struct sync_sleeper *first, *last; /* NULL, both: no thread sleeps; sync.c knows their bodies */
+	uint64_t tickets; /* sleepers that ever entered */
 };
-#define SYNC_QUEUE_INIT(name) {SPINLOCK_INIT(SPIN_SYNC), LIST_INIT((name).sleepers), 0}
+#define SYNC_QUEUE_INIT {SPINLOCK_INIT(SPIN_SYNC), NULL, NULL, 0}
 
 /* qlock: one holder at a time */
 
@@ -51,7 +51,7 @@ struct qlock {
 	bool held;
 	port_thread_t *holder; /* NULL: held by boot, or by nobody */
 };
-#define QLOCK_INIT(name) {SYNC_QUEUE_INIT((name).queue), false, NULL}
+#define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL}
 
 void qlock_init(struct qlock *q);
 
@@ -74,7 +74,7 @@ struct semaphore {
 	struct sync_queue queue;
 	size_t count;
 };
-#define SEMAPHORE_INIT(name, count) {SYNC_QUEUE_INIT((name).queue), count}
+#define SEMAPHORE_INIT(name, count) {SYNC_QUEUE_INIT, count}
 
 void sem_init(struct semaphore *s, size_t count);
 
@@ -102,7 +102,7 @@ size_t sem_count(struct semaphore *s);
 struct condvar {
 	struct sync_queue queue;
 };
-#define CONDVAR_INIT(name) {SYNC_QUEUE_INIT((name).queue)}
+#define CONDVAR_INIT(name) {SYNC_QUEUE_INIT}
 
 void cv_init(struct condvar *cv);
 
@@ -124,7 +124,7 @@ void cv_broadcast(struct condvar *cv);
 struct rendez {
 	struct sync_queue queue;
 };
-#define RENDEZ_INIT(name) {SYNC_QUEUE_INIT((name).queue)}
+#define RENDEZ_INIT(name) {SYNC_QUEUE_INIT}
 
 void rendez_init(struct rendez *r);
 
@@ -149,7 +149,7 @@ struct rwlock {
 	bool written;	       /* a writer holds it */
 	port_thread_t *writer; /* who that is */
 };
-#define RWLOCK_INIT(name) {SYNC_QUEUE_INIT((name).queue), 0, false, NULL}
+#define RWLOCK_INIT(name) {SYNC_QUEUE_INIT, 0, false, NULL}
 
 void rwlock_init(struct rwlock *l);
 

@@ -28,7 +28,6 @@
 
 #include "sink.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define TABLE_COLUMNS_MAX 40
 #define TABLE_CELL_MAX 32 /* bytes of a number as text, the terminating zero included */
 

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "lib/list.h"
-#include "sink.h"
+#include "lib/printf.h"
 #include "port.h"
 
 /* Where a panic happened, if that isn't where panic() was called: a trap. */

@@ -5,7 +5,7 @@
  * parse_spec() reads a conversion into a struct spec.  The value is turned into a prefix (sign or
  * 0x), a number of zeros and a body; put_field() writes these, padded to the width.
  */
-#include "sink.h"
+#include "lib/printf.h"
 
 #include <limits.h>
 #include <stdbool.h>

@@ -5,6 +5,7 @@
 #include "table.h"
 
 #include "lib/panic.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 
 static bool is_shown(const struct table_printer *t, const struct table_column *column)

@@ -7,6 +7,8 @@
  * the row being made.  A row is labelled with the address its first slice begins at, and the spans
  * that begin within it are listed beneath it.
  */
+#include "lib/array.h"
+#include "lib/printf.h"
 #include "sink.h"
 #include "lib/string.h"
 #include "table.h"

@@ -3,6 +3,7 @@
  * Commands: arenas as a tree, one at a time, and segment by segment.
  */
 #include "arena_print.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"

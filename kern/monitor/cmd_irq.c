@@ -4,6 +4,7 @@
  */
 #include "irq.h"
 #include "kthread.h"
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"

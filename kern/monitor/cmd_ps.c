@@ -3,6 +3,7 @@
  * Commands that show ktasks.
  */
 #include "kthread.h"
+#include "lib/array.h"
 #include "table.h"
 #include "monitor_impl.h"
 

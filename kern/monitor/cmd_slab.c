@@ -2,6 +2,7 @@
 /*
  * Commands: slab caches, all or one.
  */
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"

@@ -2,6 +2,7 @@
 /*
  * Commands: help, the machine's memory, tests, and the end.
  */
+#include "lib/array.h"
 #include "lib/bench.h"
 #include "boot.h"
 #include "lib/panic.h"

@@ -2,6 +2,7 @@
 /*
  * Command: what lies at an address, from the arena down to the object.
  */
+#include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/symbol.h"

@@ -9,7 +9,7 @@
 
 #define ERROR_MAX 160 /* bytes of a plain line, its end included */
 
-static struct list tables = LIST_INIT(tables);
+static struct command_table *tables; /* in the order in which they were added */
 
 const char *command_error(const char *fmt, ...)
 {
@@ -24,16 +24,19 @@ const char *command_error(const char *fmt, ...)
 
 void monitor_add_commands(struct command_table *table)
 {
-	list_add_tail(&tables, &table->link);
+	struct command_table **end = &tables;
+
+	while (*end)
+		end = &(*end)->next;
+	table->next = NULL;
+	*end = table;
 }
 
 void command_for_each(
 	bool (*fn)(const struct command_table *table, const struct command *command, void *arg),
 	void *arg)
 {
-	struct command_table *table;
-
-	list_for_each_entry (table, &tables, link)
+	for (const struct command_table *table = tables; table; table = table->next)
 		for (size_t i = 0; i < table->count; i++)
 			if (!fn(table, &table->commands[i], arg))
 				return;

@@ -4,6 +4,7 @@
  */
 #include "editor.h"
 
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "port.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files of kern/monitor share, for those files, init.c and the monitor's tests.
+ * What the files of kern/monitor share.
  */
 #ifndef SPANDREL_MONITOR_IMPL_H
 #define SPANDREL_MONITOR_IMPL_H
@@ -8,13 +8,6 @@
 #include "arena.h"
 #include "monitor.h"
 #include "slab.h"
-
-/* Readies the monitor: its own commands, its history (in an arena "monitor" over kpages_arena) and
- * the panic report's table of memory.  Once, when kpages_arena stands. */
-void monitor_init(void);
-
-/* Has the monitor stay after a panic, with the commands that are safe then. */
-void monitor_stay_after_panic(void);
 
 /* Commands (command.c) */
 

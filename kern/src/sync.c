@@ -54,8 +54,8 @@
 
 #include "lib/panic.h"
 
-struct sleeper {
-	struct list link;
+struct sync_sleeper {
+	struct sync_sleeper *next, *prev; /* in the queue; NULL at either end */
 	port_thread_t *thread;
 	uint64_t ticket;
 	size_t wants; /* semaphore: how much of the count; rwlock: READ or WRITE */
@@ -68,13 +68,7 @@ enum { READ, WRITE };
 
 static void queue_init(struct sync_queue *q)
 {
-	*q = (struct sync_queue)SYNC_QUEUE_INIT(*q);
-}
-
-static struct sleeper *queue_first(struct sync_queue *q)
-{
-	return list_empty(&q->sleepers) ? NULL :
-					  list_first_entry(&q->sleepers, struct sleeper, link);
+	*q = (struct sync_queue)SYNC_QUEUE_INIT;
 }
 
 void sync_check_may_sleep(const char *what, void *caller)
@@ -88,20 +82,35 @@ void sync_check_may_sleep(const char *what, void *caller)
 }
 
 /* Puts a record of the caller at the end of the queue.  Lock held. */
-static void queue_enter(struct sync_queue *q, struct sleeper *s, size_t wants)
+static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wants)
 {
+	struct sync_sleeper **end = q->last ? &q->last->next : &q->first;
+
 	s->thread = port_thread_self();
 	s->ticket = q->tickets++;
 	s->wants = wants;
 	s->woken = false;
-	list_add_tail(&q->sleepers, &s->link);
+	s->next = NULL;
+	s->prev = q->last;
+	*end = s;
+	q->last = s;
+}
+
+/* Takes the record, which is in the queue, out of it.  Lock held. */
+static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
+{
+	struct sync_sleeper **to = s->prev ? &s->prev->next : &q->first;
+	struct sync_sleeper **back = s->next ? &s->next->prev : &q->last;
+
+	*to = s->next;
+	*back = s->prev;
 }
 
 /* Takes the record out of the queue and wakes its thread.  Boot has no thread to unblock.  Lock
  * held; once it is released, the record may be gone. */
-static void queue_wake(struct sleeper *s)
+static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 {
-	list_del(&s->link);
+	queue_leave(q, s);
 	s->woken = true;
 	if (s->thread)
 		port_thread_unblock(s->thread);
@@ -110,7 +119,8 @@ static void queue_wake(struct sleeper *s)
 /* Sleeps until woken or until the deadline, then takes the record out of the queue if no waker has;
  * returns whether it was woken.  The lock is held on entry and released; `irq` is what taking it
  * returned. */
-static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadline, port_irq_t irq)
+static bool queue_sleep(
+	struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq)
 {
 	bool can_sleep = s->thread != NULL;
 
@@ -120,7 +130,7 @@ static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadli
 		irq = spin_lock(&q->lock);
 	}
 	if (!s->woken)
-		list_del(&s->link);
+		queue_leave(q, s);
 	spin_unlock(&q->lock, irq);
 	if (!s->woken && !can_sleep && deadline == PORT_FOREVER)
 		panic("boot would sleep, and no thread runs that could wake it");
@@ -131,11 +141,11 @@ static bool queue_sleep(struct sync_queue *q, struct sleeper *s, uint64_t deadli
 static size_t queue_wake_step(struct sync_queue *q, uint64_t ticket)
 {
 	port_irq_t irq = spin_lock(&q->lock);
-	struct sleeper *s;
+	struct sync_sleeper *s;
 	size_t n = 0;
 
-	for (; n < SYNC_STEP && (s = queue_first(q)) && s->ticket < ticket; n++)
-		queue_wake(s);
+	for (; n < SYNC_STEP && (s = q->first) && s->ticket < ticket; n++)
+		queue_wake(q, s);
 	spin_unlock(&q->lock, irq);
 	return n;
 }
@@ -145,7 +155,7 @@ static bool queue_wake_all(struct sync_queue *q)
 {
 	port_irq_t irq = spin_lock(&q->lock);
 	uint64_t ticket = q->tickets;
-	bool any = !list_empty(&q->sleepers);
+	bool any = q->first != NULL;
 
 	spin_unlock(&q->lock, irq);
 	while (any && queue_wake_step(q, ticket) == SYNC_STEP)
@@ -175,7 +185,7 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
 	bool again = is_held_by_caller(q);
-	struct sleeper self;
+	struct sync_sleeper self;
 
 	if (!q->held) {
 		qlock_take(q, port_thread_self());
@@ -210,12 +220,12 @@ bool qlock_trylock(struct qlock *q)
 static bool qlock_unlock_if_held(struct qlock *q)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
-	struct sleeper *next = queue_first(&q->queue);
+	struct sync_sleeper *next = q->queue.first;
 	bool was_held = is_held_by_caller(q);
 
 	if (was_held && next) {
 		qlock_take(q, next->thread);
-		queue_wake(next);
+		queue_wake(&q->queue, next);
 	} else if (was_held) {
 		q->held = false;
 		q->holder = NULL;
@@ -251,12 +261,12 @@ void sem_init(struct semaphore *s, size_t count)
  * returns whether it is enough for another.  Lock held. */
 static bool sem_serve(struct semaphore *s)
 {
-	struct sleeper *first = queue_first(&s->queue);
+	struct sync_sleeper *first = s->queue.first;
 
 	for (int i = 0; i < SYNC_STEP && first && first->wants <= s->count; i++) {
 		s->count -= first->wants;
-		queue_wake(first);
-		first = queue_first(&s->queue);
+		queue_wake(&s->queue, first);
+		first = s->queue.first;
 	}
 	return first && first->wants <= s->count;
 }
@@ -278,7 +288,7 @@ static void sem_add(struct semaphore *s, size_t n)
 /* Takes n if no sleeper is in the queue and the count has n; returns whether it did.  Lock held. */
 static bool sem_take_now(struct semaphore *s, size_t n)
 {
-	bool taken = list_empty(&s->queue.sleepers) && s->count >= n;
+	bool taken = !s->queue.first && s->count >= n;
 
 	if (taken)
 		s->count -= n;
@@ -288,7 +298,7 @@ static bool sem_take_now(struct semaphore *s, size_t n)
 static bool sem_down_until(struct semaphore *s, size_t n, uint64_t deadline)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	struct sleeper self;
+	struct sync_sleeper self;
 	bool served;
 
 	if (sem_take_now(s, n)) {
@@ -348,7 +358,7 @@ void cv_init(struct condvar *cv)
 static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
 {
 	port_irq_t irq;
-	struct sleeper self;
+	struct sync_sleeper self;
 	bool woken;
 
 	if (!qlock_is_held_by_me(q))
@@ -378,10 +388,10 @@ bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline)
 void cv_signal(struct condvar *cv)
 {
 	port_irq_t irq = spin_lock(&cv->queue.lock);
-	struct sleeper *first = queue_first(&cv->queue);
+	struct sync_sleeper *first = cv->queue.first;
 
 	if (first)
-		queue_wake(first);
+		queue_wake(&cv->queue, first);
 	spin_unlock(&cv->queue.lock, irq);
 }
 
@@ -406,7 +416,7 @@ static bool rendez_until(
 
 	do {
 		port_irq_t irq = spin_lock(&r->queue.lock);
-		struct sleeper self;
+		struct sync_sleeper self;
 
 		queue_enter(&r->queue, &self, 0);
 		spin_unlock(&r->queue.lock, irq);
@@ -461,12 +471,12 @@ static void rwlock_take(struct rwlock *l, size_t wants, port_thread_t *thread)
  * SYNC_STEP of them; returns whether it can be handed to another.  Lock held. */
 static bool rwlock_serve(struct rwlock *l)
 {
-	struct sleeper *first = queue_first(&l->queue);
+	struct sync_sleeper *first = l->queue.first;
 
 	for (int i = 0; i < SYNC_STEP && first && rwlock_admits(l, first->wants); i++) {
 		rwlock_take(l, first->wants, first->thread);
-		queue_wake(first);
-		first = queue_first(&l->queue);
+		queue_wake(&l->queue, first);
+		first = l->queue.first;
 	}
 	return first && rwlock_admits(l, first->wants);
 }
@@ -475,7 +485,7 @@ static bool rwlock_serve(struct rwlock *l)
  * held. */
 static bool rwlock_take_now(struct rwlock *l, size_t wants)
 {
-	bool taken = list_empty(&l->queue.sleepers) && rwlock_admits(l, wants);
+	bool taken = !l->queue.first && rwlock_admits(l, wants);
 
 	if (taken)
 		rwlock_take(l, wants, port_thread_self());
@@ -485,7 +495,7 @@ static bool rwlock_take_now(struct rwlock *l, size_t wants)
 static void rwlock_take_or_sleep(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	struct sleeper self;
+	struct sync_sleeper self;
 
 	if (rwlock_take_now(l, wants)) {
 		spin_unlock(&l->queue.lock, irq);

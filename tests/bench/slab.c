@@ -3,7 +3,6 @@
  * What caches, kmalloc and pages cost when hot, and in batches that reach the slab layer.
  */
 #include "lib/bench.h"
-#include "slab/frames.h"
 #include "kmalloc.h"
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -205,11 +204,11 @@ BENCH("slab64_meta_permille")
 	kmem_cache_destroy(c);
 }
 
-/* All of RAM in slabs: an entry for each page, and the root. */
+/* All of RAM in slabs. */
 BENCH("frame_table_permille")
 {
 	size_t ram = arena_amt_total(base_arena);
-	size_t bytes = frames.count * (sizeof(uintptr_t *) + FRAMES_LEAF_SLOTS * sizeof(uintptr_t));
+	size_t bytes = kmem_table_pages_max() * PORT_PAGE_SIZE;
 
 	bench_row("frame_table_permille", 1, bench_per(bytes * 1000, ram), "permille");
 }

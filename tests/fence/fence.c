@@ -5,7 +5,6 @@
 #include "fence.h"
 
 #include "arena.h"
-#include "slab/frames.h"
 #include "kthread.h"
 #include "sink.h"
 #include "machine.h"
@@ -53,7 +52,7 @@ static uint64_t in_use(const struct arena_stats *s)
 	uint64_t own = s->tag_pages;
 
 	if (s->arena == base_arena || s->arena == phys_arena)
-		own += machine_table_pages() + frames_pages();
+		own += machine_table_pages() + kmem_table_pages();
 	return s->used - own * PORT_PAGE_SIZE;
 }
 

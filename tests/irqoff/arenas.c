@@ -3,9 +3,9 @@
  * Importers, many spans, what is short, and looking at all of it.
  */
 #include "arena.h"
-#include "arena/arena_impl.h"
 #include "drive.h"
 #include "lib/test.h"
+#include "port.h"
 
 #define SPANS 20000
 #define SPAN_GAP 16
@@ -80,10 +80,11 @@ static void importers(void)
 
 static void placed(void)
 {
-	static struct arena storage;
+	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+	struct arena *a = (struct arena *)storage;
 
-	CHECK(__arena_create(&storage, "placed", (void *)1, 100, 1, NULL, NULL, NULL, 0, MEM_WAIT));
-	CHECK_EQ(__arena_destroy(&storage), 0);
+	CHECK(__arena_create(a, "placed", (void *)1, 100, 1, NULL, NULL, NULL, 0, MEM_WAIT));
+	CHECK_EQ(__arena_destroy(a), 0);
 }
 
 /* A base arena over pages of the real one, to its last page and back. */

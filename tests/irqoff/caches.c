@@ -5,8 +5,8 @@
 #include "drive.h"
 #include "kmalloc.h"
 #include "slab.h"
-#include "slab/slab_impl.h"
 #include "lib/test.h"
+#include "port.h"
 
 #define OBJECTS 100000
 #define BULK 1000
@@ -84,6 +84,7 @@ static void list(void)
 	c = kmem_cache_next(c);
 	kmem_cache_unpin(c);
 	kmem_cache_peek(kpages_arena, ignore_row, NULL);
+	CHECK_LE(kmem_table_pages(), kmem_table_pages_max());
 }
 
 static void of_memory(void)
@@ -102,10 +103,10 @@ static void of_memory(void)
 /* IDs, in storage of ours. */
 static void of_ids(void)
 {
-	static struct kmem_cache storage;
+	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 	struct arena *ids = arena_create("ids", (void *)1, (size_t)1 << 40, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct kmem_cache *c = __kmem_cache_create(
-		&storage, "ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+		(struct kmem_cache *)storage, "ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
 
 	drive(c, OBJECTS);
 	del_importing_slab(ids, c);

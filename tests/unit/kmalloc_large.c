@@ -4,6 +4,7 @@
  */
 #include "alarm.h"
 #include "arena/arena_impl.h"
+#include "lib/array.h"
 #include "slab/frames.h"
 #include "kmalloc.h"
 #include "lib/string.h"

@@ -5,6 +5,7 @@
 #include "kthread.h"
 
 #include "arena.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "machine.h"

@@ -4,6 +4,7 @@
  */
 #include "table.h"
 
+#include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
 

@@ -4,6 +4,7 @@
  */
 #include "cmdline.h"
 
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "lib/test.h"

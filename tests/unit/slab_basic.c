@@ -4,6 +4,7 @@
  */
 #include "arena/arena_impl.h"
 #include "kmalloc.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "port.h"

@@ -4,6 +4,7 @@
  * length, looked at while it is held and when it is freed.
  */
 #include "kmalloc.h"
+#include "lib/array.h"
 #include "table.h"
 #include "port.h"
 #include "slab.h"

@@ -216,10 +216,10 @@ TEST("vmap: flags that aren't sound are told of, however little it takes to serv
 	port_irq_t irq;
 
 	vunmap(vmap(&page, 1, MEM_WAIT), 1);
-	CHECK_PANICS(vmap(&page, 1, 0), "arena vaddr: flags 0: not exactly one memory flag");
+	CHECK_PANICS(vmap(&page, 1, 0), "vmap: flags 0: not exactly one memory flag");
 	CHECK_PANICS(vmalloc(1, MEM_WAIT | MEM_ATOMIC), "not exactly one memory flag");
 	irq = port_irq_save();
-	CHECK_PANICS(vmap(&page, 1, MEM_WAIT), "can't sleep");
+	CHECK_PANICS(vmap(&page, 1, MEM_WAIT), "vmap by MEM_WAIT with interrupts off");
 	port_irq_restore(irq);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 }

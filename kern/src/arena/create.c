@@ -33,7 +33,6 @@ static size_t slack_between(size_t have, size_t want)
 static void arena_init(struct arena *a, const char *name, size_t quantum)
 {
 	str_copy(a->name, name, sizeof(a->name));
-	list_init(&a->all_link);
 	list_init(&a->importers);
 	list_init(&a->importer_link);
 	list_init(&a->slabs);
@@ -61,7 +60,7 @@ static void arena_enter(struct arena *a)
 		spin_unlock(&a->supply->lock, irq);
 	}
 	qlock_lock(&arenas_and_slabs_lock);
-	list_add_tail(&all_arenas, &a->all_link);
+	arena_list_add(a);
 	qlock_unlock(&arenas_and_slabs_lock);
 	if (a->source && a->source != a)
 		add_importing_arena(a->source, a);
@@ -215,6 +214,9 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	return a;
 }
 
+_Static_assert(sizeof(struct arena) <= ARENA_STORAGE, "an arena fits into what callers place");
+_Static_assert(_Alignof(struct arena) <= PORT_LINE_SIZE, "an arena may lie where callers place it");
+
 struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
 	size_t qcache_max, unsigned flags)
@@ -359,7 +361,7 @@ static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 	count_importers(a, u);
 	idle = !u->live && !u->arenas && !u->caches && !u->tags;
 	if (idle && leave) {
-		list_del(&a->all_link);
+		arena_list_del(a);
 		list_del(&a->importer_link);
 		a->tree_source = NULL;
 	}

@@ -5,6 +5,7 @@
 #include "arena_print.h"
 
 #include "arena_impl.h"
+#include "lib/array.h"
 #include "lib/string.h"
 
 void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool is_memory)

@@ -182,10 +182,9 @@ static size_t compact(struct arena *a)
 static size_t compact_all(struct arena *base)
 {
 	size_t moved = reserve_move(base);
-	struct arena *a;
 
 	qlock_lock(&arenas_and_slabs_lock);
-	list_for_each_entry (a, &all_arenas, all_link)
+	for (struct arena *a = all_arenas; a; a = a->all_next)
 		if (a->base == base)
 			moved += compact(a);
 	qlock_unlock(&arenas_and_slabs_lock);

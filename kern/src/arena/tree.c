@@ -7,7 +7,27 @@
 #include "lib/string.h"
 
 struct qlock arenas_and_slabs_lock = QLOCK_INIT(arenas_and_slabs_lock);
-struct list all_arenas = LIST_INIT(all_arenas);
+struct arena *all_arenas;
+static struct arena *last_arena; /* the last of them */
+
+void arena_list_add(struct arena *a)
+{
+	struct arena **end = last_arena ? &last_arena->all_next : &all_arenas;
+
+	a->all_next = NULL;
+	a->all_prev = last_arena;
+	*end = a;
+	last_arena = a;
+}
+
+void arena_list_del(struct arena *a)
+{
+	struct arena **to = a->all_prev ? &a->all_prev->all_next : &all_arenas;
+	struct arena **back = a->all_next ? &a->all_next->all_prev : &last_arena;
+
+	*to = a->all_next;
+	*back = a->all_prev;
+}
 
 void add_importing_arena(struct arena *source, struct arena *importer)
 {
@@ -40,28 +60,24 @@ void del_importing_arena(struct arena *source, struct arena *importer)
 		arena_bug(importer, __builtin_return_address(0), "does not import from %s", source->name);
 }
 
-/* The first root at or behind `l` in the list of all arenas. */
-static struct arena *root_from(const struct list *l)
+/* The first root at or behind `a` in the list of all arenas. */
+static struct arena *root_from(struct arena *a)
 {
-	for (; l != &all_arenas; l = l->next) {
-		struct arena *a = container_of(l, struct arena, all_link);
-
-		if (!a->tree_source)
-			return a;
-	}
-	return NULL;
+	while (a && a->tree_source)
+		a = a->all_next;
+	return a;
 }
 
 struct arena *arena_tree_next(const struct arena *a)
 {
 	if (!a)
-		return root_from(all_arenas.next);
+		return root_from(all_arenas);
 	if (!list_empty(&a->importers))
 		return list_first_entry(&a->importers, struct arena, importer_link);
 	for (; a->tree_source; a = a->tree_source)
 		if (a->importer_link.next != &a->tree_source->importers)
 			return list_entry(a->importer_link.next, struct arena, importer_link);
-	return root_from(a->all_link.next);
+	return root_from(a->all_next);
 }
 
 unsigned arena_tree_depth(const struct arena *a)
@@ -109,17 +125,13 @@ void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void 
 
 struct arena *arena_find(const char *name)
 {
-	struct arena *a, *found = NULL;
+	struct arena *a;
 
 	qlock_lock(&arenas_and_slabs_lock);
-	list_for_each_entry (a, &all_arenas, all_link) {
-		if (strcmp(a->name, name) == 0) {
-			found = a;
-			break;
-		}
-	}
+	for (a = all_arenas; a && strcmp(a->name, name) != 0; a = a->all_next)
+		;
 	qlock_unlock(&arenas_and_slabs_lock);
-	return found;
+	return a;
 }
 
 static size_t tags_held(const struct arena *a)
@@ -132,12 +144,11 @@ static size_t tags_held(const struct arena *a)
 bool arena_base_balances(struct arena *base)
 {
 	size_t tags, nodes, pages = 0;
-	struct arena *a;
 
 	qlock_lock(&arenas_and_slabs_lock);
 	tags = base->supply->idle;
 	nodes = base->node_supply->idle;
-	list_for_each_entry (a, &all_arenas, all_link) {
+	for (struct arena *a = all_arenas; a; a = a->all_next) {
 		if (a->base != base)
 			continue;
 		tags += tags_held(a);

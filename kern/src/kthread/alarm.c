@@ -12,7 +12,9 @@
 #include "alarm.h"
 
 #include "arena.h"
+#include "lib/list.h"
 #include "lib/panic.h"
+#include "lib/tree.h"
 #include "machine.h"
 #include "port.h"
 #include "spinlock.h"
@@ -26,9 +28,18 @@ struct alarm_core {
 
 static struct alarm_core *cores;
 
+/* An alarm's links are a node of its core's tree. */
+_Static_assert(sizeof(struct tree_node) <= sizeof(((struct alarm *)NULL)->links), "a node fits in");
+_Static_assert(_Alignof(struct tree_node) <= _Alignof(void *), "it may lie there");
+
+static struct tree_node *node_of(struct alarm *a)
+{
+	return (struct tree_node *)a->links;
+}
+
 static struct alarm *alarm_of(const struct tree_node *n)
 {
-	return container_of(n, struct alarm, node);
+	return container_of(n, struct alarm, links);
 }
 
 static bool before(const struct tree_node *a, const struct tree_node *b)
@@ -82,7 +93,7 @@ void alarm_set(struct alarm *a, uint64_t deadline)
 	/* Relaxed, as in alarm_cancel(): a handler that sets its alarm anew writes what is there. */
 	__atomic_store_n(&a->core, c, __ATOMIC_RELAXED);
 	a->is_set = true;
-	tree_insert(&c->alarms, &a->node, &by_deadline);
+	tree_insert(&c->alarms, node_of(a), &by_deadline);
 	if (deadline < c->timer)
 		timer_set(c, deadline);
 	spin_unlock(&c->lock, irq);
@@ -100,7 +111,7 @@ bool alarm_cancel(struct alarm *a)
 		port_irq_t irq = spin_lock(&c->lock);
 
 		if (a->is_set)
-			tree_remove(&c->alarms, &a->node, &by_deadline);
+			tree_remove(&c->alarms, node_of(a), &by_deadline);
 		was_set |= a->is_set;
 		a->is_set = false;
 		runs_elsewhere = c->running == a && c != &cores[port_core_id()];
@@ -120,7 +131,7 @@ static struct alarm *take_due(struct alarm_core *c)
 
 	if (first != PORT_FOREVER && first <= port_ns()) {
 		due = alarm_of(tree_first(&c->alarms));
-		tree_remove(&c->alarms, &due->node, &by_deadline);
+		tree_remove(&c->alarms, node_of(due), &by_deadline);
 		due->is_set = false;
 	} else {
 		timer_set(c, first);

@@ -8,11 +8,15 @@
  * magazine, ready for the next ktask.
  */
 #include "kthread_impl.h"
+
+#include "arena.h"
+#include "errors.h"
+#include "lib/panic.h"
 #include "slab.h"
-#include "slab/slab_impl.h"
 #include "vmap.h"
 
-static struct kmem_cache stacks;
+static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+static struct kmem_cache *stacks;
 
 /* Takes back the pages mapped at [low, low + size). */
 static void stack_unmap(char *low, size_t size)
@@ -59,8 +63,11 @@ static void stack_dtor(void *stack, void *priv)
 
 void stacks_init(void)
 {
-	__kmem_cache_create(&stacks, "stack", PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE,
-		KMC_NOTOUCH, vaddr_arena, stack_ctor, stack_dtor, NULL);
+	stacks = __kmem_cache_create((struct kmem_cache *)storage, "stack",
+		PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE, KMC_NOTOUCH, vaddr_arena, stack_ctor,
+		stack_dtor, NULL);
+	if (!stacks)
+		panic("kthread: no memory for the cache of stacks");
 }
 
 void *stack_take(size_t size)
@@ -68,7 +75,7 @@ void *stack_take(size_t size)
 	char *stack;
 
 	if (size == MACHINE_STACK_SIZE)
-		return kmem_cache_alloc(&stacks, MEM_ERROR);
+		return kmem_cache_alloc(stacks, MEM_ERROR);
 	stack = arena_alloc(vaddr_arena, PORT_PAGE_SIZE + size, MEM_ERROR);
 	if (stack && !stack_map(stack_low(stack), size, MEM_ERROR)) {
 		arena_free(vaddr_arena, stack, PORT_PAGE_SIZE + size);
@@ -80,7 +87,7 @@ void *stack_take(size_t size)
 void stack_put(void *stack, size_t size)
 {
 	if (size == MACHINE_STACK_SIZE) {
-		kmem_cache_free(&stacks, stack);
+		kmem_cache_free(stacks, stack);
 		return;
 	}
 	stack_unmap(stack_low(stack), size);

@@ -8,6 +8,7 @@
 #include "lib/bitmap.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "slab.h"
 #include "spinlock.h"
 
 /* The leaf of whoever has none.  Never written. */
@@ -209,11 +210,16 @@ size_t frames_trim(void)
 	return trimmed;
 }
 
-size_t frames_pages(void)
+size_t kmem_table_pages(void)
 {
 	port_irq_t irq = spin_lock(&lock);
 	size_t pages = root_pages + leaves;
 
 	spin_unlock(&lock, irq);
 	return pages;
+}
+
+size_t kmem_table_pages_max(void)
+{
+	return root_pages + frames.count;
 }

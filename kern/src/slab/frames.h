@@ -71,7 +71,4 @@ static inline uintptr_t frames_get(uintptr_t addr)
  * leaf there can be. */
 size_t frames_trim(void);
 
-/* Pages of the base arena that the table takes now, its root among them. */
-size_t frames_pages(void);
-
 #endif
