@@ -36,9 +36,12 @@ struct arena *vaddr_arena;
 static struct ring *rings; /* a core's each */
 static unsigned waiting;   /* callers who found no addresses, and may sleep until there are some */
 
+/* As many pages as hold `size` bytes; at most as many as have SIZE_MAX bytes, which no arena has. */
 static size_t pages_of(size_t size)
 {
-	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+	size_t whole = size / PORT_PAGE_SIZE;
+
+	return whole < SIZE_MAX / PORT_PAGE_SIZE && size % PORT_PAGE_SIZE ? whole + 1 : whole;
 }
 
 void vmap_init(void)
