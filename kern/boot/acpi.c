@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ACPI tables as bytes.
+ * Reads ACPI tables.
  */
 #include "acpi.h"
 
@@ -11,7 +11,7 @@
 #define RSDP_RSDT 16
 #define RSDP_LENGTH 20
 #define RSDP_XSDT 24
-#define RSDP_REVISION_XSDT 2 /* from it on there is an XSDT */
+#define RSDP_REVISION_XSDT 2 /* the first revision with an XSDT */
 
 /* Every table */
 #define TABLE_LENGTH 4
@@ -42,7 +42,7 @@
 #define SLIT_COUNT 36
 #define SLIT_ENTRIES 44
 
-/* Bytes, least first, at any alignment. */
+/* The little-endian number in bytes[offset .. offset + size), at any alignment. */
 static uint64_t get(const void *bytes, size_t offset, size_t size)
 {
 	const uint8_t *from = (const uint8_t *)bytes + offset;
@@ -68,8 +68,8 @@ static uint64_t get64(const void *bytes, size_t offset)
 	return get(bytes, offset, 8);
 }
 
-/* Whether bytes[0 .. size) add up to 0, as those of every table do. */
-static bool adds_up(const uint8_t *bytes, size_t size)
+/* Whether bytes[0 .. size) add up to 0 modulo 256: every table has a byte that makes it so. */
+static bool checksum_is_right(const uint8_t *bytes, size_t size)
 {
 	uint8_t sum = 0;
 
@@ -86,14 +86,14 @@ const char *acpi_rsdp(const void *bytes, size_t size, struct acpi_root *root)
 		return "the root pointer is cut off";
 	if (memcmp(rsdp, ACPI_RSDP_SIGNATURE, 8) != 0)
 		return "no root pointer there";
-	if (!adds_up(rsdp, ACPI_RSDP_SIZE_MIN))
+	if (!checksum_is_right(rsdp, ACPI_RSDP_SIZE_MIN))
 		return "the root pointer's checksum is wrong";
 	*root = (struct acpi_root){get32(rsdp, RSDP_RSDT), 4};
 	if (rsdp[RSDP_REVISION] < RSDP_REVISION_XSDT)
 		return NULL;
 	if (size < ACPI_RSDP_SIZE || get32(rsdp, RSDP_LENGTH) < ACPI_RSDP_SIZE)
 		return "the root pointer is cut off";
-	if (!adds_up(rsdp, ACPI_RSDP_SIZE))
+	if (!checksum_is_right(rsdp, ACPI_RSDP_SIZE))
 		return "the root pointer's extended checksum is wrong";
 	if (get64(rsdp, RSDP_XSDT) != 0)
 		*root = (struct acpi_root){get64(rsdp, RSDP_XSDT), 8};
@@ -116,7 +116,7 @@ const char *acpi_check(const void *table, size_t size)
 		return "it is shorter than its header";
 	if (acpi_length(table) > size)
 		return "it is longer than what can be read";
-	return adds_up(table, acpi_length(table)) ? NULL : "its checksum is wrong";
+	return checksum_is_right(table, acpi_length(table)) ? NULL : "its checksum is wrong";
 }
 
 size_t acpi_root_count(const void *table, unsigned entry_size)
@@ -129,7 +129,7 @@ uint64_t acpi_root_entry(const void *table, unsigned entry_size, size_t i)
 	return get(table, ACPI_HEADER_SIZE + i * entry_size, entry_size);
 }
 
-/* Entries: a byte of type, a byte of length, the rest. */
+/* Entries: a byte of type, a byte of length (both counted in it), the rest. */
 
 static void cursor_begin(struct acpi_cursor *c, const void *table, size_t first)
 {
@@ -157,24 +157,31 @@ static const uint8_t *cursor_take(struct acpi_cursor *c)
 	return entry;
 }
 
-/* Whether an entry has the bytes its type needs; if not, the walk is over. */
-static bool cursor_needs(struct acpi_cursor *c, const uint8_t *entry, size_t size)
+/* The next entry of a type for which size_of() isn't 0: the least size of such an entry.  Returns
+ * NULL at the end, and ends the walk at an entry that is shorter. */
+static const uint8_t *cursor_take_known(struct acpi_cursor *c, size_t (*size_of)(uint8_t type))
 {
-	if (entry[1] >= size)
-		return true;
+	const uint8_t *entry;
+
+	do {
+		entry = cursor_take(c);
+	} while (entry && size_of(entry[0]) == 0);
+	if (!entry || entry[1] >= size_of(entry[0]))
+		return entry;
 	c->wrong = "an entry is too short for its type";
 	c->at = c->end;
-	return false;
+	return NULL;
 }
 
 /* MADT */
 
-static uint32_t processor_of(uint32_t number, uint32_t all)
+/* An 8-bit processor number, of which 0xff stands for all processors. */
+static uint32_t processor_of(uint8_t number)
 {
-	return number == all ? ACPI_ALL_PROCESSORS : number;
+	return number == 0xff ? ACPI_ALL_PROCESSORS : number;
 }
 
-/* Bytes an entry of this type has at least; 0 for a type nobody asks for. */
+/* The least size of an entry of this type, in bytes; 0 for a type that isn't decoded. */
 static size_t madt_entry_size(uint8_t type)
 {
 	switch (type) {
@@ -224,7 +231,7 @@ static struct acpi_madt_entry madt_decode(const uint8_t *e)
 			.flags = get16(e, 8)};
 	case MADT_TYPE_LOCAL_NMI:
 		return (struct acpi_madt_entry){.kind = ACPI_LOCAL_NMI,
-			.processor = processor_of(e[2], 0xff),
+			.processor = processor_of(e[2]),
 			.flags = get16(e, 3),
 			.lint = e[5]};
 	case MADT_TYPE_X2APIC_NMI:
@@ -246,19 +253,11 @@ uint32_t acpi_madt_begin(struct acpi_cursor *c, const void *table)
 
 bool acpi_madt_next(struct acpi_cursor *c, struct acpi_madt_entry *entry)
 {
-	const uint8_t *e;
+	const uint8_t *e = cursor_take_known(c, madt_entry_size);
 
-	while ((e = cursor_take(c)) != NULL) {
-		size_t needs = madt_entry_size(e[0]);
-
-		if (needs == 0)
-			continue;
-		if (!cursor_needs(c, e, needs))
-			return false;
+	if (e)
 		*entry = madt_decode(e);
-		return true;
-	}
-	return false;
+	return e != NULL;
 }
 
 /* SRAT */
@@ -314,19 +313,12 @@ bool acpi_srat_next(struct acpi_cursor *c, struct acpi_srat_entry *entry)
 {
 	const uint8_t *e;
 
-	while ((e = cursor_take(c)) != NULL) {
-		size_t needs = srat_entry_size(e[0]);
-
-		if (needs == 0)
-			continue;
-		if (!cursor_needs(c, e, needs))
-			return false;
-		if (!(srat_entry_flags(e) & SRAT_IN_USE))
-			continue;
+	do {
+		e = cursor_take_known(c, srat_entry_size);
+	} while (e && !(srat_entry_flags(e) & SRAT_IN_USE));
+	if (e)
 		*entry = srat_decode(e);
-		return true;
-	}
-	return false;
+	return e != NULL;
 }
 
 /* SLIT */
@@ -339,7 +331,8 @@ size_t acpi_slit_nodes(const void *table)
 	if (length < SLIT_ENTRIES)
 		return 0;
 	nodes = get64(table, SLIT_COUNT);
-	/* A side longer than 2^16 has more than 2^32 squares. */
+	/* From 2^16 nodes on there would be 2^32 distances, more than a table can have.  The bound
+	 * also keeps the product from overflowing. */
 	return nodes < 1u << 16 && nodes * nodes <= length - SLIT_ENTRIES ? (size_t)nodes : 0;
 }
 

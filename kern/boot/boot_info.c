@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where everyone finds what the port handed the kernel.
+ * The boot information of the running kernel.
  */
 #include "boot.h"
 

@@ -8,7 +8,7 @@
 
 #include "lib/string.h"
 
-/* Text of bounded length being collected; what doesn't fit is dropped and remembered. */
+/* A text that is read byte by byte.  Bytes that don't fit are only counted. */
 struct text {
 	char *bytes;
 	size_t size, length;
@@ -21,7 +21,7 @@ static void text_add(struct text *t, char c)
 	t->length++;
 }
 
-/* Terminates it; returns whether all of it fit. */
+/* Terminates the text; returns whether all of it fitted. */
 static bool text_end(struct text *t)
 {
 	bool fits = t->length < t->size;
@@ -30,7 +30,7 @@ static bool text_end(struct text *t)
 	return fits;
 }
 
-/* Reads `name` up to `=` or a space. */
+/* Reads a name, which ends before `=` or a space; returns its end. */
 static const char *read_name(const char *from, struct text *name)
 {
 	for (; *from && *from != ' ' && *from != '='; from++)
@@ -38,7 +38,7 @@ static const char *read_name(const char *from, struct text *name)
 	return from;
 }
 
-/* Reads a value up to a space outside of quotes. */
+/* Reads a value, which ends before a space outside of quotes; returns its end. */
 static const char *read_value(const char *from, struct text *value)
 {
 	bool quoted = false;
@@ -54,7 +54,7 @@ static const char *read_value(const char *from, struct text *value)
 	return from;
 }
 
-static const struct cmdline_option *find(
+static const struct cmdline_option *find_option(
 	const char *name, const struct cmdline_option *options, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -63,11 +63,11 @@ static const struct cmdline_option *find(
 	return NULL;
 }
 
-/* Hands one word to its option; returns NULL, or what is wrong with it. */
-static const char *take(const char *name, const char *value, bool fits,
+/* Hands a word to its option; returns NULL, or what is wrong with it. */
+static const char *set_option(const char *name, const char *value, bool fits,
 	const struct cmdline_option *options, size_t count)
 {
-	const struct cmdline_option *option = find(name, options, count);
+	const struct cmdline_option *option = find_option(name, options, count);
 
 	if (!option)
 		return "unknown, ignored";
@@ -77,8 +77,7 @@ static const char *take(const char *name, const char *value, bool fits,
 void cmdline_parse(
 	const char *text, const struct cmdline_option *options, size_t count, struct sink *sink)
 {
-	static char
-		value_bytes[CMDLINE_VALUE_MAX]; /* a boot stack is small, and boot is one core */
+	static char value_bytes[CMDLINE_VALUE_MAX];
 	char name_bytes[CMDLINE_NAME_MAX];
 
 	for (;;) {
@@ -96,7 +95,7 @@ void cmdline_parse(
 			text = read_value(text + 1, &value);
 		fits = text_end(&name);
 		fits = text_end(&value) && fits;
-		wrong = take(name_bytes, value_bytes, fits, options, count);
+		wrong = set_option(name_bytes, value_bytes, fits, options, count);
 		if (wrong)
 			sink_printf(sink, "command line: %s: %s\n", name_bytes, wrong);
 	}

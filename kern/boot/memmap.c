@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The firmware's memory map, made sense of.
+ * Makes usable ranges out of the firmware's memory map.
  *
- * Entries and reservations are taken apart into edges, where one begins or ends.  The edges sorted,
- * one sweep knows between each two neighbours how many entries call the piece RAM, how many call it
- * something else and how many reservations cover it; adjacent pieces that may be used are joined
- * and rounded at the end of each run.
+ * Each entry or reservation has two edges: where it begins and where it ends.  The edges are
+ * sorted.  Then one sweep goes from edge to edge and counts how many entries call the piece between
+ * two edges RAM, how many call it something else, and how many reservations cover it.  Adjacent
+ * usable pieces are joined to a run; a run is rounded inward when it ends.
  *
- * The address 2^64 has no representation, so what ends there has no second edge and is still open
- * after the last one.  Pieces are kept as start and size: no piece has 2^64 bytes, since no entry
- * has, and 0 - start is the size of one that ends there.
+ * The address 2^64 can't be represented.  So an entry that ends there has only its first edge, and
+ * is still open after the last edge.  A piece that ends there has 0 - start bytes; that is never 0,
+ * since no entry has 2^64 bytes.
  */
 #include "memmap.h"
 
@@ -20,12 +20,12 @@ struct sweep {
 	struct memmap_range *ranges;
 	size_t capacity;
 	struct memmap_result *result;
-	struct memmap_edge depth; /* of what is open here: the sum of the edges so far */
-	struct memmap_range run;  /* of usable bytes up to here; size 0: none */
-	const char *refused;
+	struct memmap_edge depth; /* entries and reservations that are open: the sum of the edges */
+	struct memmap_range run;  /* usable bytes that end here; size 0: none */
+	const char *refused;	  /* why the map is refused, or NULL */
 };
 
-/* Appends the edges of [start, start + size), whose end may be 2^64, not beyond. */
+/* Appends the edges of [start, start + size), which may end at 2^64, but not beyond. */
 static size_t add_edges(struct memmap_edge *edges, size_t count, uint64_t start, uint64_t size,
 	struct memmap_edge edge)
 {
@@ -37,6 +37,7 @@ static size_t add_edges(struct memmap_edge *edges, size_t count, uint64_t start,
 	return count;
 }
 
+/* For size > 0. */
 static bool is_wrapping(uint64_t start, uint64_t size)
 {
 	return size - 1 > UINT64_MAX - start;
@@ -62,7 +63,7 @@ static size_t entry_edges(const struct memmap_entry *entries, size_t n, struct m
 	return count;
 }
 
-/* A reservation that wraps is kept, up to 2^64: reserving too little is what does harm. */
+/* A reservation that wraps is kept as far as 2^64, since reserving too little does harm. */
 static size_t reservation_edges(
 	const struct memmap_range *reserved, size_t r, struct memmap_edge *edges, size_t count)
 {
@@ -77,7 +78,8 @@ static size_t reservation_edges(
 	return count;
 }
 
-/* Lets edges[i] sink in the heap edges[0 .. n), the latest on top. */
+/* Restores the order of the heap edges[0 .. n), the latest edge on top, where only edges[i] may be
+ * too high up. */
 static void sift_down(struct memmap_edge *edges, size_t i, size_t n)
 {
 	struct memmap_edge sinking = edges[i];
@@ -94,7 +96,7 @@ static void sift_down(struct memmap_edge *edges, size_t i, size_t n)
 	edges[i] = sinking;
 }
 
-/* Heap sort: in place, and n log n whatever the firmware gave us. */
+/* Heap sort: in place, and n log n for any order of entries. */
 static void sort_edges(struct memmap_edge *edges, size_t n)
 {
 	for (size_t i = n / 2; i-- > 0;)
@@ -108,7 +110,7 @@ static void sort_edges(struct memmap_edge *edges, size_t n)
 	}
 }
 
-/* Rounds the run inward and records it. */
+/* Ends the run, if there is one: rounds it inward and adds it to the ranges. */
 static void end_run(struct sweep *s)
 {
 	uint64_t head = -s->run.start & (s->page - 1), size, tail;
@@ -127,6 +129,7 @@ static void end_run(struct sweep *s)
 	s->run.size = 0;
 }
 
+/* Counts the piece [start, start + size) and, if it is usable, adds it to the run. */
 static void sweep_piece(struct sweep *s, uint64_t start, uint64_t size)
 {
 	struct memmap_result *result = s->result;

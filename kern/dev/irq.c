@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupt vectors from an arena, their handlers and counts.
+ * Interrupt vectors from an arena, their handlers and counters.
  *
- * Locking.  irq_handle() reads a vector's handler without a lock: the handler is published last and
- * taken away first, and irq_free() then waits until every core has passed a point outside of all
- * handlers.  A counter is written by its core alone, with interrupts off; the counters of different
- * cores share no cache line.
+ * Locking.  irq_handle() reads a vector's handler without a lock.  Allocation therefore sets the
+ * handler last, when the rest of the vector is set.  A free clears it first, and then waits until
+ * every core has been outside of all handlers at least once.  A counter is written only by its
+ * core, with interrupts off; counters of different cores share no cache line.
  */
 #include "irq.h"
 
@@ -18,14 +18,14 @@
 #include "machine.h"
 
 struct vector {
-	void (*handler)(void *arg); /* NULL: nobody has it */
+	void (*handler)(void *arg); /* NULL: the vector is free */
 	void *arg;
 	const char *name;
 	char route[IRQ_ROUTE_MAX];
-	uint64_t before; /* interrupts counted when it was handed out */
+	uint64_t count_at_alloc; /* interrupts counted before it was allocated */
 };
 
-/* What one core has counted. */
+/* Interrupts that one core has handled. */
 struct counters {
 	uint64_t count[MACHINE_VECTOR_COUNT];
 	uint64_t all;
@@ -33,7 +33,7 @@ struct counters {
 
 static struct arena *arena;
 static struct vector vectors[MACHINE_VECTOR_COUNT];
-static struct counters *counters; /* one for each core there can be */
+static struct counters *counters; /* port_core_max() of them; NULL before irq_init() */
 
 static size_t counters_size(void)
 {
@@ -55,6 +55,7 @@ static struct vector *vector_at(unsigned vector)
 	return &vectors[vector - MACHINE_VECTOR_FIRST];
 }
 
+/* Interrupts of a vector on all cores, since boot. */
 static uint64_t count_of(unsigned vector)
 {
 	uint64_t sum = 0;
@@ -75,14 +76,14 @@ static size_t block_align(size_t n)
 	return align;
 }
 
-static void vector_enter(unsigned vector, const struct irq_request *r)
+static void vector_set(unsigned vector, const struct irq_request *r)
 {
 	struct vector *v = vector_at(vector);
 
 	v->arg = r->arg;
 	v->name = r->name;
 	v->route[0] = '\0';
-	v->before = count_of(vector);
+	v->count_at_alloc = count_of(vector);
 	/* Release: pairs with the acquire in irq_handle() and irq_next(). */
 	__atomic_store_n(&v->handler, r->handler, __ATOMIC_RELEASE);
 }
@@ -93,7 +94,7 @@ unsigned irq_alloc_block(const struct irq_request *requests, size_t n)
 		arena, n, block_align(n), 0, 0, 0, 0, MEM_ERROR);
 
 	for (size_t i = 0; first != 0 && i < n; i++)
-		vector_enter(first + (unsigned)i, &requests[i]);
+		vector_set(first + (unsigned)i, &requests[i]);
 	return first;
 }
 
@@ -104,7 +105,7 @@ unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
 	return irq_alloc_block(&request, 1);
 }
 
-static void pass(void *arg)
+static void do_nothing(void *arg)
 {
 }
 
@@ -114,12 +115,12 @@ void irq_free_block(unsigned first, size_t n)
 		struct vector *v = vector_at(first + (unsigned)i);
 
 		if (!v->handler)
-			panic("irq: vector %zu is freed, and nobody has it", first + i);
+			panic("irq: vector %zu is freed, but isn't allocated", first + i);
 		__atomic_store_n(&v->handler, NULL, __ATOMIC_RELEASE);
 	}
-	/* Handlers run with interrupts off, so a core that runs this is in none. */
+	/* Handlers run with interrupts off, so a core that runs do_nothing() is in no handler. */
 	for (unsigned core = 0; core < port_core_count(); core++)
-		port_core_run(core, pass, NULL);
+		port_core_run(core, do_nothing, NULL);
 	arena_xfree(arena, (void *)(uintptr_t)first, n);
 }
 
@@ -138,7 +139,7 @@ void irq_set_route(unsigned vector, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* The core's own counter: no other writes it, so an addition need not be atomic. */
+/* Only this core writes the counter, so the addition need not be atomic as a whole. */
 static void count_one(uint64_t *counter)
 {
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
@@ -171,8 +172,9 @@ bool irq_next(unsigned from, struct irq_info *info)
 
 		if (!__atomic_load_n(&v->handler, __ATOMIC_ACQUIRE))
 			continue;
-		*info = (struct irq_info){
-			.vector = vector, .name = v->name, .count = count_of(vector) - v->before};
+		*info = (struct irq_info){.vector = vector,
+			.name = v->name,
+			.count = count_of(vector) - v->count_at_alloc};
 		ksnprintf(info->route, sizeof(info->route), "%s", v->route);
 		return true;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas for those who care where memory lies: how each gets its spans from the base arena.
+ * Arenas of memory at certain physical addresses, and how they import spans from the base arena.
  */
 #include "physical.h"
 
@@ -21,7 +21,7 @@ void *physical_at(uint64_t phys)
 	return (void *)(machine_direct_base() + phys);
 }
 
-/* Windows */
+/* Memory below an address */
 
 static void *import_below(struct arena *source, size_t size, uint64_t end, unsigned flags)
 {
@@ -40,7 +40,7 @@ static void *dma24_import(struct arena *source, size_t size, unsigned flags)
 	return import_below(source, size, DMA24_END, flags);
 }
 
-/* Physical addresses: the source's integers, translated */
+/* Physical addresses: those of spans of the source */
 
 static void *phys_import(struct arena *source, size_t size, unsigned flags)
 {
@@ -54,7 +54,7 @@ static void phys_return(struct arena *source, void *addr, size_t size)
 	arena_free(source, physical_at((uintptr_t)addr), size);
 }
 
-static struct arena *over_base(
+static struct arena *create_over_base(
 	const char *name, size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc)
 {
 	return arena_create(name, NULL, 0, quantum, afunc, ffunc, base_arena, 0, MEM_WAIT);
@@ -62,9 +62,10 @@ static struct arena *over_base(
 
 void physical_init(void)
 {
-	dma32_arena = over_base("dma32", PORT_LINE_SIZE, dma32_import, arena_xfree);
-	dma24_arena = over_base("dma24", PORT_LINE_SIZE, dma24_import, arena_xfree);
-	phys_arena = over_base("phys", PORT_PAGE_SIZE, phys_import, phys_return);
-	/* The direct map starts on a multiple of it, so what is aligned there is in physical memory, too. */
-	large_arena = over_base("large", LARGE_PAGE_SIZE, arena_alloc, arena_free);
+	dma32_arena = create_over_base("dma32", PORT_LINE_SIZE, dma32_import, arena_xfree);
+	dma24_arena = create_over_base("dma24", PORT_LINE_SIZE, dma24_import, arena_xfree);
+	phys_arena = create_over_base("phys", PORT_PAGE_SIZE, phys_import, phys_return);
+	/* The direct map starts on a multiple of LARGE_PAGE_SIZE, so an address in it is aligned
+	 * iff the physical address is. */
+	large_arena = create_over_base("large", LARGE_PAGE_SIZE, arena_alloc, arena_free);
 }

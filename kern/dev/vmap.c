@@ -2,17 +2,20 @@
 /*
  * Mappings: a range of virtual addresses, page by page.
  *
- * Small ranges come from the caches that front the arena of addresses, which hand out first what
- * came back last.  But an address that was just unmapped should rest: mapping it anew costs a flush
- * of every core's TLB, which then serves all that were unmapped before (machine_map).  So each core
- * has a ring of the last RESTING small ranges unmapped on it; a range goes back to the arena when
- * the ring has come around, and a flush is due once in RESTING mappings at most.  Larger ranges
- * rest by next fit.
+ * An address that was just unmapped should not be mapped again soon.  Mapping it again costs a
+ * flush of every core's TLB, and one such flush serves all addresses that were unmapped before it
+ * (machine_map).  So the longer addresses rest, the fewer flushes there are.
  *
- * A ring is only touched by its core, with interrupts off.  While somebody waits for addresses none
- * rest: what is unmapped goes to the arena at once.  Who is about to wait counts himself first and
- * empties the rings then, and a ring's core looks for that count before it lays anything up there,
- * so nothing is left behind.
+ * Small ranges come from the caches that front the arena of addresses, which hand out first what
+ * was freed last.  So each core has a ring of the last RING_SIZE small ranges that were unmapped on
+ * it.  A range goes back to the arena when a newer one takes its slot in the ring, and at most one
+ * flush in RING_SIZE mappings is due.  Larger ranges are allocated by next fit, which takes other
+ * addresses first.
+ *
+ * A ring is touched only by its core, with interrupts off.  While a request waits for addresses, no
+ * ring takes any: an unmapped range goes back to the arena at once.  A request that is about to
+ * wait first adds itself to `waiting` and then empties every ring, on the ring's core.  A core
+ * reads `waiting` before it puts a range into its ring, so no ring keeps one during the wait.
  */
 #include "vmap.h"
 
@@ -22,23 +25,28 @@
 #include "port.h"
 #include "sync.h"
 
-/* Pages of what counts as a small range; fewer than a page has bytes. */
-#define SMALL_PAGES 8
-#define RESTING 64
+#define SMALL_PAGES 8 /* a small range has at most this many */
+#define RING_SIZE 64
+
+/* A small range in one word: its address | its pages; 0: none. */
+_Static_assert(SMALL_PAGES < PORT_PAGE_SIZE, "a number of pages fits below a page's address");
 
 struct ring {
-	uintptr_t range[RESTING]; /* where it is, and how many pages; 0: none */
+	uintptr_t range[RING_SIZE];
 	unsigned next;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 struct arena *vaddr_arena;
 
-static struct ring *rings; /* a core's each */
-static unsigned waiting;   /* callers who found no addresses, and may sleep until there are some */
+static struct ring *rings; /* one for each core */
+static unsigned waiting;   /* requests that found no addresses and haven't returned yet */
 
+/* How many pages hold `size` bytes; at most as many as fit into SIZE_MAX, which no arena has. */
 static size_t pages_of(size_t size)
 {
-	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
+	size_t whole = size / PORT_PAGE_SIZE;
+
+	return whole < SIZE_MAX / PORT_PAGE_SIZE && size % PORT_PAGE_SIZE ? whole + 1 : whole;
 }
 
 void vmap_init(void)
@@ -49,33 +57,35 @@ void vmap_init(void)
 	machine_va_range(&start, &size);
 	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
 		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	rings = base_zalloc(NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
+	rings = base_zalloc(
+		NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
 }
 
-/* Relaxed: who waits counts himself before he has ring_empty() run on this core. */
-static inline bool is_waited(void)
+/* Relaxed: a request counts itself before it has ring_empty() run on this core. */
+static inline bool is_waited_for(void)
 {
 	return __builtin_expect(__atomic_load_n(&waiting, __ATOMIC_RELAXED) > 0, 0);
 }
 
-/* Puts a range into this core's ring and returns what it takes the place of; or, if somebody waits, itself. */
-static uintptr_t rest(uintptr_t range)
+/* Puts a range into this core's ring and returns the range whose slot it takes.  While a request
+ * waits, returns `range` itself instead. */
+static uintptr_t ring_put(uintptr_t range)
 {
 	port_irq_t irq = port_irq_save();
 	struct ring *r = &rings[port_core_id()];
-	uintptr_t rested = range;
+	uintptr_t oldest = range;
 
-	if (!is_waited()) {
-		uintptr_t *slot = &r->range[r->next++ % RESTING];
+	if (!is_waited_for()) {
+		uintptr_t *slot = &r->range[r->next++ % RING_SIZE];
 
-		rested = *slot;
+		oldest = *slot;
 		*slot = range;
 	}
 	port_irq_restore(irq);
-	return rested;
+	return oldest;
 }
 
-static void rested_free(uintptr_t range)
+static void small_free(uintptr_t range)
 {
 	size_t n = range % PORT_PAGE_SIZE;
 
@@ -83,7 +93,7 @@ static void rested_free(uintptr_t range)
 		arena_free(vaddr_arena, (void *)(range - n), n * PORT_PAGE_SIZE);
 }
 
-/* On the core itself. */
+/* Moves the ranges of this core's ring to to[0 .. RING_SIZE). */
 static void ring_empty(void *to)
 {
 	struct ring *r = &rings[port_core_id()];
@@ -94,20 +104,21 @@ static void ring_empty(void *to)
 
 void vmap_drain(void)
 {
-	uintptr_t range[RESTING];
+	uintptr_t range[RING_SIZE];
 
 	for (unsigned core = 0; core < port_core_count(); core++) {
 		port_core_run(core, ring_empty, range);
-		for (size_t i = 0; i < RESTING; i++)
-			rested_free(range[i]);
+		for (size_t i = 0; i < RING_SIZE; i++)
+			small_free(range[i]);
 	}
 }
 
-/* Here, since the arena is asked with MEM_ATOMIC first, whatever the flags. */
+/* The arena wouldn't check them, since it is first asked with MEM_ATOMIC. */
 static void check_flags(unsigned flags, void *caller)
 {
 	if (flags != MEM_ATOMIC && flags != MEM_WAIT && flags != MEM_ERROR)
-		panic("vmap: flags %#x: not exactly one memory flag (called from %pS)", flags, caller);
+		panic("vmap: flags %#x: not exactly one memory flag (called from %pS)", flags,
+			caller);
 	if (flags == MEM_WAIT)
 		sync_check_may_sleep("vmap by MEM_WAIT", caller);
 }
@@ -118,8 +129,8 @@ static void *range_alloc(size_t n, unsigned flags, void *caller)
 	void *at = NULL;
 
 	check_flags(flags, caller);
-	/* Who may wait stands behind those who do, in the arena's queue. */
-	if (!is_waited() || !(flags & MEM_WAIT))
+	/* A request by MEM_WAIT doesn't overtake those that wait: it goes to the arena's queue. */
+	if (!is_waited_for() || !(flags & MEM_WAIT))
 		at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
 	if (__builtin_expect(at != NULL, 1))
 		return at;
@@ -135,18 +146,19 @@ static void range_free(void *at, size_t n)
 	if (n > SMALL_PAGES)
 		arena_free(vaddr_arena, at, n * PORT_PAGE_SIZE);
 	else
-		rested_free(rest((uintptr_t)at | n));
+		small_free(ring_put((uintptr_t)at | n));
 }
 
-/* Page tables come from the base arena atomically: a caller who may wait does it there. */
+/* machine_map() takes page tables from the base arena by MEM_ATOMIC.  If it finds none, a caller
+ * that may wait gets a page by its own flags, gives it back and tries again. */
 static inline bool map_one(char *at, void *page, unsigned flags)
 {
 	while (__builtin_expect(machine_map((uintptr_t)at, page) != 0, 0)) {
-		void *room = flags & MEM_ATOMIC ? NULL : base_alloc(NULL, PORT_PAGE_SIZE, flags);
+		void *table = flags & MEM_ATOMIC ? NULL : base_alloc(NULL, PORT_PAGE_SIZE, flags);
 
-		if (!room)
+		if (!table)
 			return false;
-		base_free(NULL, room, PORT_PAGE_SIZE);
+		base_free(NULL, table, PORT_PAGE_SIZE);
 	}
 	return true;
 }
@@ -182,13 +194,15 @@ void vunmap(void *at, size_t n)
 	range_free(at, n);
 }
 
-/* Takes the first n pages of a mapping back. */
+/* Unmaps n pages and gives them back to kpages_arena. */
 static void pages_free(char *at, size_t n, void *caller)
 {
 	for (size_t i = 0; i < n; i++)
-		arena_free(kpages_arena, unmap_one(at + i * PORT_PAGE_SIZE, caller), PORT_PAGE_SIZE);
+		arena_free(kpages_arena, unmap_one(at + i * PORT_PAGE_SIZE, caller),
+			PORT_PAGE_SIZE);
 }
 
+/* Maps a page of kpages_arena at `at`; false, nothing mapped, if there is no memory. */
 static bool page_add(char *at, unsigned flags)
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a port hands the kernel when it enters it, and the kernel's entry.
+ * What a port hands to the kernel when it enters the kernel, and the kernel's entry.
  */
 #ifndef SPANDREL_BOOT_H
 #define SPANDREL_BOOT_H
@@ -9,18 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A piece of memory the base arena may hand out: addresses as the kernel sees them (direct map),
- * both multiples of PORT_PAGE_SIZE, never empty, never containing 0. */
+/* A range of memory that the base arena may hand out, by direct-map addresses.  Start and size are
+ * multiples of PORT_PAGE_SIZE; the range isn't empty and doesn't contain 0. */
 struct boot_ram {
 	uintptr_t start;
 	size_t size;
 };
 
-/* One line of the account `mem` gives: where the rest of the machine's memory went. */
+/* Memory that isn't in `ram`, by use; a line of the monitor's `mem`. */
 struct boot_account {
 	const char *what; /* "kernel image", "firmware holes", ... */
 	uint64_t bytes;
-	bool is_ram; /* counted in what the memory map calls RAM */
+	bool is_ram; /* it is a part of ram_total */
 };
 
 /*
@@ -35,14 +35,14 @@ struct boot_info {
 	size_t account_count;
 	uint64_t ram_total;   /* bytes of RAM in the memory map as the firmware gave it */
 	uint64_t entry_ticks; /* port_ticks() when the kernel was entered */
-	const char *machine;  /* one word for the boot line: "x86-64", "host" */
+	const char *machine;  /* a word for the boot line: "x86-64", "host" */
 };
 
-/* The running kernel's own copy of the pointer it was entered with. */
+/* The pointer that the running kernel was entered with. */
 extern const struct boot_info *boot_info;
 
-/* Enters the kernel: console works, one core runs, interrupts are on.  Never returns: it ends in
- * the monitor, or through port_stop(). */
+/* Enters the kernel.  The console works, one core runs, interrupts are on.  Never returns: the
+ * kernel runs the monitor, and ends by port_stop(). */
 void kernel_main(const struct boot_info *info) __attribute__((noreturn));
 
 #endif

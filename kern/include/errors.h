@@ -5,7 +5,7 @@
  *	if (arena_destroy(ids) == -EBUSY)
  *		...
  *
- * A name that another header, as <errno.h>, has defined before keeps the number it has there.
+ * A name that another header, such as <errno.h>, has defined before keeps its number there.
  */
 #ifndef SPANDREL_ERRORS_H
 #define SPANDREL_ERRORS_H

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupt vectors: who has which, what is called when one comes, and how often that was, on each
- * core.
+ * Interrupt vectors: their allocation, their handlers, and how often each came, on each core.
  *
  *	unsigned vector = irq_alloc("disk", disk_interrupt, disk);
  *	...
  *	irq_free(vector);
  *
- * Vectors come from an arena, "vectors".  Counting and calling take no lock and write nothing that
- * another core writes.
+ * Vectors come from an arena, "vectors".  Counting an interrupt and calling its handler take no
+ * lock and write nothing that another core writes.
  */
 #ifndef SPANDREL_IRQ_H
 #define SPANDREL_IRQ_H
@@ -17,58 +16,59 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes the arena and the counters of every core there can be.  Context: boot, once, when
- * base_arena stands. */
+/* Makes the arena, and counters for port_core_max() cores.  Context: boot, once, after
+ * base_arena. */
 void irq_init(void);
 
 /*
- * Hands out a vector and has handler(arg) called for each of its interrupts, on whatever core they
- * come, with interrupts off.  The name must stay.  Context: interrupts on, no spinlock.
- * Returns the vector, or 0 if all are taken or there is no memory.
+ * Allocates a vector.  For each of its interrupts handler(arg) is called, with interrupts off, on
+ * the core that takes the interrupt.  The name isn't copied.  Context: interrupts on, no spinlock.
+ * Returns the vector, or 0 if all are allocated or there is no memory.
  */
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);
 
-/* Takes it back.  The caller has seen to it that nothing raises it any more; when this returns, no
- * core is inside the handler.  Context: interrupts on, no spinlock.  Panics if nobody has it. */
+/* Frees a vector, which nothing may raise any more.  When this returns, no core is inside the
+ * handler.  Context: interrupts on, no spinlock.  Panics if the vector isn't allocated. */
 void irq_free(unsigned vector);
 
-/* One of a block's vectors. */
+/* A vector of a block. */
 struct irq_request {
 	const char *name;
 	void (*handler)(void *arg);
 	void *arg;
 };
 
-/* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below
- * n, as devices with several messages want them (PCI, MSI).  As irq_alloc() in all else; cost:
- * linear in n. */
+/* Allocates n > 0 vectors in a row and returns the first, which is a multiple of the least power of
+ * two that isn't below n: PCI devices with several messages (MSI) need that.  In all else as
+ * irq_alloc().  Cost: linear in n. */
 unsigned irq_alloc_block(const struct irq_request *requests, size_t n);
 
-/* Takes back a block, whole.  As irq_free(). */
+/* Frees a whole block, as irq_free() does a vector. */
 void irq_free_block(unsigned first, size_t n);
 
-/* Says, for people, where a vector's interrupts come from. */
+/* Sets the text that shows people where a vector's interrupts come from. */
 void irq_set_route(unsigned vector, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* What the port calls, with interrupts off, inside an interrupt; false if nobody has the vector. */
+/* Counts an interrupt and calls its handler; false if the vector isn't allocated.  The port calls
+ * this inside the interrupt, with interrupts off. */
 bool irq_handle(unsigned vector);
 
 /* Inspect */
 
-#define IRQ_ROUTE_MAX 48 /* bytes, the end included */
+#define IRQ_ROUTE_MAX 48 /* bytes, the terminating zero included */
 
 struct irq_info {
 	unsigned vector;
 	const char *name;
 	char route[IRQ_ROUTE_MAX];
-	uint64_t count; /* on all cores, since the vector was handed out */
+	uint64_t count; /* on all cores, since the vector was allocated */
 };
 
-/* Fills *info for the lowest vector >= `from` that somebody has; false if there is none.  Any
- * context; nothing is locked. */
+/* Fills *info for the lowest allocated vector >= `from`; false if there is none.  Any context; no
+ * lock is taken. */
 bool irq_next(unsigned from, struct irq_info *info);
 
-/* Interrupts a core has handled, of all vectors. */
+/* How many interrupts a core has handled, of all vectors. */
 uint64_t irq_core_count(unsigned core);
 
 #endif

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas for those who care where memory lies.
+ * Arenas of memory at certain physical addresses.
  *
- *	void *ring = arena_alloc(dma32_arena, 4096, MEM_WAIT);        a device with 32 address lines reads it
- *	uint64_t table = (uint64_t)arena_alloc(phys_arena, 4096, MEM_ATOMIC);        a physical address
- *	void *array = arena_alloc(large_arena, bytes, MEM_ERROR);     2 MiB pages of the direct map
+ *	a device with 32 address lines reads it:
+ *		void *ring = arena_alloc(dma32_arena, 4096, MEM_WAIT);
+ *	a physical address:
+ *		uint64_t table = (uint64_t)arena_alloc(phys_arena, 4096, MEM_ATOMIC);
+ *	in 2 MiB pages of the direct map:
+ *		void *array = arena_alloc(large_arena, bytes, MEM_ERROR);
  *
- * All import from base_arena, the constrained ones by arena_xalloc(), and are used like any arena.
+ * All import from base_arena and are used like any arena.
  */
 #ifndef SPANDREL_PHYSICAL_H
 #define SPANDREL_PHYSICAL_H
@@ -15,22 +18,22 @@
 
 #include "arena.h"
 
-/* Memory below 4 GiB and below 16 MiB, direct-map addresses, in cache lines: for devices that can't
- * reach more, and no line is shared with what a device doesn't write. */
+/* Memory below 4 GiB and below 16 MiB, by direct-map addresses, for devices that can't reach more.
+ * The quantum is a cache line, so a device's memory shares no line with other memory. */
 extern struct arena *dma32_arena, *dma24_arena;
 
-/* Pages by their physical addresses. */
+/* Pages, by their physical addresses. */
 extern struct arena *phys_arena;
 
-/* Memory in pieces of 2 MiB that start on a multiple of it in physical memory too, so that the
- * direct map's largest common pages cover it. */
+/* Memory in units of 2 MiB, aligned to 2 MiB in the direct map and in physical memory, so that the
+ * direct map can map it by large pages. */
 extern struct arena *large_arena;
 #define LARGE_PAGE_SIZE ((size_t)2 << 20)
 
-/* Makes them.  Once, when base_arena stands. */
+/* Creates these arenas.  Context: boot, once, after base_arena. */
 void physical_init(void);
 
-/* Between the two kinds of address of RAM.  Any context; constant. */
+/* Translate between direct-map and physical addresses of RAM.  Any context; constant. */
 uint64_t physical_of(const void *direct);
 void *physical_at(uint64_t phys);
 

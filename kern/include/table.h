@@ -2,10 +2,10 @@
 /*
  * Tables for people and for scripts, from one description.
  *
- * A table is an array of columns; rows are structs of the caller's, and each column knows where in
- * the struct its value lies, so headings can't drift from data.  Shown for people: a heading,
- * aligned columns, sizes in IEC units with one decimal, zero as `-`, totals at the end.  Shown for
- * scripts (-k): one line per row, `arena name=base source=- quantum=4096 ...`, bytes as plain
+ * A table is an array of columns.  A row is a struct of the caller's; each column says where in the
+ * struct its value lies, so headings and data can't come apart.  For people a table has a heading,
+ * aligned columns, sizes in IEC units with one decimal, zero as `-`, and totals at the end.  For
+ * scripts (-k) a row is one line, `arena name=base source=- quantum=4096 ...`, with bytes as plain
  * numbers.
  *
  *	static const struct table_column columns[] = {
@@ -29,20 +29,20 @@
 #include "sink.h"
 
 #define TABLE_COLUMNS_MAX 40
-#define TABLE_CELL_MAX 32 /* bytes of a number as text, its end included */
+#define TABLE_CELL_MAX 32 /* bytes of a number as text, the terminating zero included */
 
 enum table_kind {
-	TABLE_STRING,  /* const char *; NULL shows as `-`; a space in it becomes _ under -k */
-	TABLE_COUNT,   /* uint64_t */
-	TABLE_NUMBER,  /* uint64_t that names something: zero is shown as 0 */
-	TABLE_BYTES,   /* uint64_t, IEC units for people */
-	TABLE_HEX,     /* uint64_t, 0x... */
+	TABLE_STRING,	/* const char *; NULL is shown as `-`; under -k a space is shown as _ */
+	TABLE_COUNT,	/* uint64_t */
+	TABLE_NUMBER,	/* uint64_t that names something: zero is shown as 0 */
+	TABLE_BYTES,	/* uint64_t, IEC units for people */
+	TABLE_HEX,	/* uint64_t, 0x... */
 	TABLE_PERMILLE, /* uint64_t, 123 as 12.3% for people, plain under -k */
 	TABLE_TIME	/* uint64_t, nanoseconds, 1234 as 1.2 us for people, plain under -k */
 };
 
-#define TABLE_TOTAL (1u << 0)	    /* sum this column into the last line */
-#define TABLE_KEY_ONLY (1u << 1)    /* shown under -k alone */
+#define TABLE_TOTAL (1u << 0)	    /* the last line shows the column's sum */
+#define TABLE_KEY_ONLY (1u << 1)    /* shown only under -k */
 #define TABLE_PEOPLE_ONLY (1u << 2) /* not shown under -k */
 
 struct table_column {
@@ -73,13 +73,13 @@ struct table_printer {
 	uint64_t totals[TABLE_COLUMNS_MAX];
 };
 
-/* Prints the heading (unless keys). */
+/* Prints the heading, unless `keys`, which stands for -k. */
 void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys);
-/* Prints one row; a value wider than its column pushes the rest of the line, nothing is cut. */
+/* Prints one row.  A value wider than its column isn't cut: it moves the rest of the line. */
 void table_row(struct table_printer *t, const void *row);
-/* A number as a cell for people shows it. */
+/* Writes a number into `cell` as it is shown for people. */
 void table_format(char cell[TABLE_CELL_MAX], enum table_kind kind, uint64_t value);
-/* Prints the totals if a column asks for them and there were at least two rows (never under keys). */
+/* Prints the totals, if a column has TABLE_TOTAL and there were at least two rows; not under -k. */
 void table_end(struct table_printer *t);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Mappings in the kernel's own virtual addresses: pages that lie anywhere, in one piece.
+ * Mappings in the kernel's own virtual addresses: they show pages from anywhere as one range.
  *
  *	char *ring = vmap(pages, 16, MEM_WAIT);
  *	...
@@ -10,12 +10,13 @@
  *	...
  *	vfree(rows, bytes);
  *
- * Addresses come from vaddr_arena.  One that was unmapped rests a while before it is used again;
- * then the first mapping that would meet a stale translation has all cores forget all stale ones at
- * once (machine_map).  Any core may call these at any time.
+ * Addresses come from vaddr_arena.  After an unmapping they rest for a while before they are used
+ * again; the first mapping that could meet a stale translation then flushes the TLBs of all cores,
+ * for all unmappings so far (machine_map).  All cores may call these functions at the same time.
  *
- * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.  Flags, those of
- * arena_alloc() without a fit, are checked at entry: they panic if they aren't sound.
+ * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.  `flags` is one
+ * memory flag, as for arena_alloc(), without a fit.  Panics if it isn't, and if it is MEM_WAIT
+ * where sleeping is illegal, even when there is no need to sleep.
  */
 #ifndef SPANDREL_VMAP_H
 #define SPANDREL_VMAP_H
@@ -26,24 +27,27 @@
 
 extern struct arena *vaddr_arena; /* the range of machine_va_range() */
 
-/* Makes vaddr_arena.  Once, when base_arena stands. */
+/* Creates vaddr_arena.  Context: boot, once, after base_arena. */
 void vmap_init(void);
 
-/* Maps pages[0 .. n), pages of RAM by their direct-map addresses, n > 0, one behind the other,
- * readable and writable, and returns where; the pages stay the caller's.  Returns NULL, nothing
- * mapped, if addresses or page tables can't be had, by flag. */
+/* Maps pages[0 .. n), n > 0, one behind the other, readable and writable, and returns where.  Pages
+ * are pages of RAM, by their direct-map addresses, and stay the caller's.  Returns NULL, nothing
+ * mapped, if there are no addresses or no memory for page tables, by flag. */
 void *vmap(void *const *pages, size_t n, unsigned flags);
 
-/* Ends such a mapping.  Nobody may use it any more; cores may still see the pages for a while.
- * Panics if a page of it isn't mapped, or it was mapped as something else. */
+/* Ends a mapping of n pages, which may not be used any more; cores may still see the pages for a
+ * while.  Panics if a page of it isn't mapped, or, perhaps later, if these n pages aren't a whole
+ * mapping. */
 void vunmap(void *at, size_t n);
 
-/* Memory in one piece made of single pages of kpages_arena: size > 0, in bytes, rounded up to the
- * page.  Returns NULL by flag.  vfree() takes the same size. */
+/* Allocates `size` bytes, size > 0, rounded up to pages, as a mapping of single pages of
+ * kpages_arena.  Returns NULL by flag. */
 void *vmalloc(size_t size, unsigned flags);
+
+/* Frees it; `size` as given to vmalloc(). */
 void vfree(void *at, size_t size);
 
-/* Gives the addresses that rest back to vaddr_arena.  Linear in cores. */
+/* Gives addresses that rest back to vaddr_arena.  Linear in cores. */
 void vmap_drain(void);
 
 #endif

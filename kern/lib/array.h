@@ -5,7 +5,7 @@
 #ifndef SPANDREL_LIB_ARRAY_H
 #define SPANDREL_LIB_ARRAY_H
 
-/* How many elements an array has, which must be one: of a pointer it would be some other number. */
+/* The number of elements of an array.  Not for a pointer, for which it gives a wrong number. */
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif

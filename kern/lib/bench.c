@@ -6,7 +6,7 @@
 
 #include "lib/string.h"
 
-/* The image's set; the linker brings these from the name of the section. */
+/* The benchmarks in the image: the linker defines these two from the section's name. */
 extern const struct bench *const __start_bench_set[];
 extern const struct bench *const __stop_bench_set[];
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Benchmarks that run inside the kernel, and print rows for scripts.
+ * Benchmarks that run inside the kernel and print rows for scripts.
  *
  *	BENCH("arena_pair")
  *	{
@@ -9,11 +9,11 @@
  *		bench_row("arena_pair", 1000, bench_per(port_ticks() - start, operations), "instr");
  *	}
  *
- * A benchmark is a function of its own; the macro links it into the image's set of them, from
- * whatever file of tests/bench it stands in.  port_ticks() counts instructions under scripts/qemu
- * --icount; elsewhere what it counts is time, and the rows are good for comparing only.  One that
- * is meant for that, BENCH_CLOCK("arena_pair"), prints the same rows again and again, in unit
- * ticks; it runs only when asked for.
+ * A benchmark is a function of its own, in a file of tests/bench; the macro links it into the set
+ * of benchmarks in the image.  port_ticks() counts instructions under scripts/qemu --icount.
+ * Elsewhere it counts time, and a row is good only for comparison with the same row on the same
+ * machine.  BENCH_CLOCK("arena_pair") defines a benchmark for that: it prints its rows several
+ * times, in unit `ticks`, and runs only when asked for.
  */
 #ifndef SPANDREL_BENCH_H
 #define SPANDREL_BENCH_H
@@ -25,9 +25,9 @@
 #include "port.h"
 
 struct bench {
-	const char *name; /* the first row's; what a filter is held against */
+	const char *name; /* of its first row; a filter is looked for in it */
 	void (*run)(void);
-	bool by_clock;
+	bool by_clock; /* defined by BENCH_CLOCK */
 };
 
 #define BENCH_JOIN_(a, b) a##b
@@ -45,14 +45,14 @@ struct bench {
 /* Prints a row of the running benchmark: `name,n,value,unit`. */
 void bench_row(const char *name, uint64_t n, uint64_t value, const char *unit);
 
-/* What one of `count` took, rounded to the nearest. */
+/* total / count, rounded to the nearest. */
 static inline uint64_t bench_per(uint64_t total, uint64_t count)
 {
 	return (total + count / 2) / count;
 }
 
-/* Runs the benchmarks whose names contain `filter` (NULL or "": all), those by the clock or the
- * others; returns how many.  Context: a thread, interrupts on. */
+/* Runs the benchmarks with this `by_clock` and with `filter` in their name (NULL or "": all);
+ * returns how many.  Context: a thread, interrupts on. */
 unsigned bench_run(const char *filter, bool by_clock, struct sink *sink);
 
 #endif

@@ -4,7 +4,7 @@
  */
 #include "lib/bitmap.h"
 
-/* Word `i` of a map of `bits` bits, without what lies beyond them. */
+/* Word `i` of a map of `bits` bits; bits past the end of the map read as 0. */
 static inline uint64_t word_of(const uint64_t *map, size_t bits, size_t i)
 {
 	size_t inside = bits - i * 64;
@@ -39,8 +39,8 @@ size_t bitmap_find_last(const uint64_t *map, size_t bits)
 	return BITMAP_NONE;
 }
 
-/* Sums up bits in pairs, nibbles, bytes.  The compiler's own way is a call into its library where
- * the oldest processors must do. */
+/* Adds up bits in pairs, then in nibbles, then in bytes.  __builtin_popcountll() would be a call
+ * into the compiler's library, since the image also runs on processors without the instruction. */
 static size_t count_word(uint64_t x)
 {
 	x -= x >> 1 & 0x5555555555555555u;

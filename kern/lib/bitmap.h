@@ -27,12 +27,14 @@ static inline void bitmap_clear(uint64_t *map, size_t i)
 	map[i / 64] &= ~((uint64_t)1 << (i % 64));
 }
 
-/* The first set bit at or after `from` in a map of `bits` bits, or BITMAP_NONE; and the last set
- * one.  Linear in the words. */
+/* The first set bit at or after `from` in a map of `bits` bits; BITMAP_NONE if there is none.
+ * Linear in the words. */
 size_t bitmap_find_from(const uint64_t *map, size_t bits, size_t from);
+
+/* The last set bit, or BITMAP_NONE.  Linear in the words. */
 size_t bitmap_find_last(const uint64_t *map, size_t bits);
 
-/* How many bits are set. */
+/* How many bits are set.  Linear in the words. */
 size_t bitmap_count(const uint64_t *map, size_t bits);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Hashing of byte strings: FNV-1a, 64 bits (Fowler, Noll, Vo; the constants are theirs).
+ * Hashing of byte strings: FNV-1a with 64 bits and the constants of Fowler, Noll and Vo.
  */
 #include "lib/hash.h"
 

@@ -2,9 +2,9 @@
 /*
  * Linear hashing over a radix tree of pages.
  *
- * With 2^(k-1) < buckets <= 2^k, growing by bucket i splits the bucket that shares its low k - 1
- * bits; shrinking joins the two again.  An operation grows or shrinks by two buckets at most, so
- * none handles more than five chains.
+ * With 2^(k-1) < buckets <= 2^k, adding bucket i splits the bucket whose number has the same low
+ * k - 1 bits; removing it joins the two again.  An operation adds or removes at most two buckets,
+ * so it handles at most five chains.
  */
 #include "lib/linear_hash.h"
 
@@ -93,7 +93,7 @@ void **linear_hash_descend(const struct linear_hash *h, size_t i)
 	return node;
 }
 
-/* How many levels a tree needs to hold bucket i beside those before it. */
+/* How many levels a tree with buckets 0 to i has. */
 static unsigned height_for(size_t i)
 {
 	unsigned height = 1;
@@ -105,8 +105,8 @@ static unsigned height_for(size_t i)
 	return height;
 }
 
-/* The pages that bucket i, the next one, adds: one for each level below the root at which it is
- * the first, and a new root. */
+/* How many pages bucket i, the next one, adds: one for each level below the root at which it is
+ * the first bucket, and one more if the tree gets a new root. */
 static unsigned pages_for(const struct linear_hash *h, size_t i)
 {
 	unsigned height = height_for(i), pages = height > h->height;
@@ -152,7 +152,7 @@ static void root_pop(struct linear_hash *h)
 	page_push(h, root);
 }
 
-/* Links in the pages for bucket i, the next one; false if they aren't in hand. */
+/* Links spare pages into the tree for bucket i, the next one; false if there are too few. */
 static bool pages_grow(struct linear_hash *h, size_t i)
 {
 	void **node;
@@ -179,8 +179,8 @@ static bool pages_grow(struct linear_hash *h, size_t i)
 	return true;
 }
 
-/* Unlinks the pages that only bucket i, the last one, needed.  A page is let go once its child has
- * been read from it. */
+/* Unlinks the pages that only bucket i, the last one, needed.  A page becomes spare after its child
+ * has been read from it. */
 static void pages_shrink(struct linear_hash *h, size_t i)
 {
 	void **node = h->root;
@@ -222,7 +222,8 @@ static bool grow(struct linear_hash *h)
 	l = *low;
 	*low = *high = NULL;
 	while (l) {
-		struct hash_link *next = l->next, **to = linear_hash_index(h, l->key) == i ? high : low;
+		struct hash_link *next = l->next;
+		struct hash_link **to = linear_hash_index(h, l->key) == i ? high : low;
 
 		l->next = *to;
 		*to = l;
@@ -245,14 +246,15 @@ static void shrink(struct linear_hash *h)
 	pages_shrink(h, i);
 }
 
-/* It may have fallen behind while it had no page, so it takes two buckets where one would keep up. */
+/* One bucket would do for one entry.  The second makes up for entries that came while no page was
+ * there. */
 void linear_hash_grow(struct linear_hash *h)
 {
 	if (grow(h) && h->entries > h->buckets)
 		grow(h);
 }
 
-/* Two buckets: at load 1/2 each entry that goes takes two along, down to the last. */
+/* Two buckets, since at load 1/2 each removed entry leaves two too many. */
 void linear_hash_shrink(struct linear_hash *h)
 {
 	for (int i = 0; i < 2 && h->entries < h->entries_min; i++)

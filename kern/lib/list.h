@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Intrusive doubly linked circular lists.  The head is a node like the others, so nothing is a
- * special case and every operation is constant time.  No locks: the caller's.
+ * Intrusive doubly linked circular lists.  The head is a node like the others, so there are no
+ * special cases.  Every operation takes constant time.  Locking is up to the caller.
  *
  *	struct list all = LIST_INIT(all);
  *	struct thing { struct list link; ... };
@@ -34,7 +34,7 @@ static inline bool list_empty(const struct list *l)
 	return l->next == l;
 }
 
-/* Links `node` just before `at`, wherever that is. */
+/* Links `node` just before `at`, a node or a head. */
 static inline void list_insert_before(struct list *at, struct list *node)
 {
 	node->next = at;
@@ -43,36 +43,24 @@ static inline void list_insert_before(struct list *at, struct list *node)
 	at->prev = node;
 }
 
-/* At the front of list `head`. */
+/* Links `node` at the front of list `head`. */
 static inline void list_add(struct list *head, struct list *node)
 {
 	list_insert_before(head->next, node);
 }
 
-/* At the end of list `head`. */
+/* Links `node` at the end of list `head`. */
 static inline void list_add_tail(struct list *head, struct list *node)
 {
 	list_insert_before(head, node);
 }
 
-/* Unlinks node, which is then a list of its own: unlinking it again is harmless. */
+/* Unlinks `node` and makes it an empty list of its own, so that unlinking it again is harmless. */
 static inline void list_del(struct list *node)
 {
 	node->prev->next = node->next;
 	node->next->prev = node->prev;
 	list_init(node);
-}
-
-/* Moves every node of `from` to the end of `to`; `from` is empty afterward. */
-static inline void list_splice_tail(struct list *to, struct list *from)
-{
-	if (list_empty(from))
-		return;
-	from->next->prev = to->prev;
-	to->prev->next = from->next;
-	from->prev->next = to;
-	to->prev = from->prev;
-	list_init(from);
 }
 
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
@@ -81,15 +69,8 @@ static inline void list_splice_tail(struct list *to, struct list *from)
 #define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
 
 #define list_for_each_entry(pos, head, member)                                                     \
-	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member); &(pos)->member != (head);    \
+	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member);                         \
+		&(pos)->member != (head);                                                          \
 		(pos) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
-
-/* The body may unlink or free pos. */
-#define list_for_each_entry_safe(pos, after, head, member)                                         \
-	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member),                              \
-		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member);                    \
-		&(pos)->member != (head);                                                                \
-		(pos) = (after),                                                                         \
-		(after) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
 
 #endif

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Panics: the report, and how a test catches one.
+ * Panics: the report, and the catches that tests set.
  */
 #include "lib/panic.h"
 
 #include "lib/symbol.h"
 
-#define BACKTRACE_MAX 32 /* frames; deeper ones say little */
+#define BACKTRACE_MAX 32 /* frames */
 
-#define NOBODY UINT32_MAX
+#define NO_CORE UINT32_MAX
 
-static unsigned reporter = NOBODY; /* the core that reports a panic */
+static unsigned reporter = NO_CORE; /* the core that reports a panic */
 static struct list hooks = LIST_INIT(hooks);
 static void (*panic_monitor)(void);
 
-static void (*print_who)(struct sink *sink);
+static void (*print_thread)(struct sink *sink);
 
-/* A return address is the one after its call, which may be the end of its function: the byte before
- * it tells the name. */
+/* A return address is that of the instruction after the call.  If the call is the last instruction
+ * of its function, that is the next function's: so the name is looked up one byte earlier. */
 static void print_frame(struct sink *sink, unsigned number, uintptr_t pc, bool is_return)
 {
 	uintptr_t offset;
@@ -50,8 +50,8 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 	sink_puts(sink, "panic: ");
 	sink_vprintf(sink, fmt, ap);
 	sink_printf(sink, "\n  core %u", port_core_id());
-	if (print_who)
-		print_who(sink);
+	if (print_thread)
+		print_thread(sink);
 	sink_puts(sink, "\n");
 	if (site->print)
 		site->print(sink, site->arg);
@@ -60,12 +60,12 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 		hook->print(sink);
 }
 
-static struct panic_catch *catching(void)
+static struct panic_catch *current_catch(void)
 {
 	return (struct panic_catch *)port_thread_words()[PORT_THREAD_CATCH];
 }
 
-static void set_catching(struct panic_catch *c)
+static void set_current_catch(struct panic_catch *c)
 {
 	port_thread_words()[PORT_THREAD_CATCH] = (uintptr_t)c;
 }
@@ -77,7 +77,7 @@ static __attribute__((noreturn, format(printf, 2, 0))) void jump_to_catch(
 	port_longjmp(&c->jump, 1);
 }
 
-/* The report of a second panic could fail like the first one's: it prints one line and stops. */
+/* A second report could panic as the first one did, so this prints one line and stops. */
 static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	const char *fmt, va_list ap)
 {
@@ -87,26 +87,26 @@ static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	port_stop(PORT_STOP_PANIC);
 }
 
-/* Whether this core is to report.  Others that panic at the same time wait for it to freeze them;
- * one that panics while it reports is answered no. */
+/* Makes this core the reporter; returns true.  Returns false if it is the reporter already: it
+ * panicked during its report.  If another core is the reporter, waits to be frozen by it. */
 static bool claim_report(void)
 {
-	unsigned nobody = NOBODY, me = port_core_id();
+	unsigned current = NO_CORE, core = port_core_id();
 
-	/* Relaxed: it only decides who reports, it publishes nothing. */
+	/* Relaxed: the word decides which core reports, and publishes nothing else. */
 	if (__atomic_compare_exchange_n(
-		    &reporter, &nobody, me, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		    &reporter, &current, core, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return true;
-	while (nobody != me)
+	while (current != core)
 		port_pause();
 	return false;
 }
 
-static __attribute__((noreturn, format(printf, 2, 0))) void end_in_panic(
+static __attribute__((noreturn, format(printf, 2, 0))) void catch_or_report(
 	const struct panic_site *site, const char *fmt, va_list ap)
 {
-	if (catching())
-		jump_to_catch(catching(), fmt, ap);
+	if (current_catch())
+		jump_to_catch(current_catch(), fmt, ap);
 	port_irq_save();
 	if (!claim_report())
 		stop_in_panic(fmt, ap);
@@ -123,7 +123,7 @@ void panic(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	end_in_panic(&site, fmt, ap);
+	catch_or_report(&site, fmt, ap);
 }
 
 void panic_at(const struct panic_site *site, const char *fmt, ...)
@@ -134,12 +134,12 @@ void panic_at(const struct panic_site *site, const char *fmt, ...)
 	if (!known.frame)
 		known.frame = (uintptr_t)__builtin_frame_address(0);
 	va_start(ap, fmt);
-	end_in_panic(&known, fmt, ap);
+	catch_or_report(&known, fmt, ap);
 }
 
 bool panic_happened(void)
 {
-	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) != NOBODY;
+	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) != NO_CORE;
 }
 
 void panic_add_hook(struct panic_hook *hook)
@@ -149,7 +149,7 @@ void panic_add_hook(struct panic_hook *hook)
 
 void panic_set_who(void (*print)(struct sink *sink))
 {
-	print_who = print;
+	print_thread = print;
 }
 
 void panic_set_monitor(void (*monitor)(void))
@@ -160,12 +160,12 @@ void panic_set_monitor(void (*monitor)(void))
 void panic_catch_push(struct panic_catch *c)
 {
 	c->message[0] = '\0';
-	c->outer = catching();
-	set_catching(c);
+	c->outer = current_catch();
+	set_current_catch(c);
 }
 
-/* Catches that were set inside c and left by a jump go with it. */
+/* A jump may have left catches that were pushed after c; they are removed with it. */
 void panic_catch_pop(struct panic_catch *c)
 {
-	set_catching(c->outer);
+	set_current_catch(c->outer);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The printf family: text from a format and values, into a sink.
+ * The printf family: makes text from a format and values, and writes it to a sink.
  *
- * A conversion is read into a struct spec, its value is turned into a prefix (sign, 0x), a number
- * of zeros and a body, and put_field() lays these out in the width.
+ * parse_spec() reads a conversion into a struct spec.  The value is turned into a prefix (sign or
+ * 0x), a number of zeros and a body; put_field() writes these, padded to the width.
  */
 #include "lib/printf.h"
 
@@ -21,20 +21,20 @@
 #define FLAG_ALT (1u << 4)   /* # */
 
 #define DIGITS_MAX 22   /* of 2^64 - 1 in octal */
-#define SYMBOL_SUFFIX 3 /* of name+0x12: the "+0x" */
+#define SYMBOL_SUFFIX 3 /* bytes of the "+0x" in name+0x12 */
 
 struct spec {
 	unsigned flags;
 	size_t width;
 	bool has_precision;
 	size_t precision;
-	unsigned bytes; /* the size of an integer argument */
+	unsigned bytes; /* of an integer argument */
 	char conversion;
 };
 
 struct out {
 	struct sink *sink;
-	size_t length;
+	size_t length; /* bytes written so far */
 };
 
 static void put(struct out *out, const char *text, size_t n)
@@ -49,7 +49,7 @@ static void put_fill(struct out *out, char c, size_t n)
 	out->length += n;
 }
 
-/* Prefix, zeros and body, padded with spaces to the width. */
+/* Writes prefix, zeros and body, padded with spaces to the width. */
 static void put_field(struct out *out, const struct spec *spec, const char *prefix, size_t zeros,
 	const char *body, size_t body_length)
 {
@@ -73,7 +73,8 @@ static void put_string(struct out *out, const struct spec *spec, const char *s)
 		out, spec, "", 0, s, spec->has_precision ? strnlen(s, spec->precision) : strlen(s));
 }
 
-/* The zeros between prefix and digits: what the precision asks for, or with flag 0 the width. */
+/* How many zeros stand between prefix and digits, to fill the precision or, with flag 0, the
+ * width. */
 static size_t leading_zeros(const struct spec *spec, size_t prefix_length, size_t digits)
 {
 	size_t wanted = 1;
@@ -86,7 +87,8 @@ static size_t leading_zeros(const struct spec *spec, size_t prefix_length, size_
 	return wanted > digits ? wanted - digits : 0;
 }
 
-/* Fills the end of digits[DIGITS_MAX] and returns how many; zero has none. */
+/* Writes the digits of `value` to the end of digits[DIGITS_MAX]; returns how many.  Zero has
+ * none. */
 static size_t to_digits(uint64_t value, unsigned base, bool upper, char *digits)
 {
 	const char *set = upper ? "0123456789ABCDEF" : "0123456789abcdef";
@@ -143,8 +145,8 @@ static void put_symbol(struct out *out, const struct spec *spec, uintptr_t pc)
 	put_string(out, spec, text);
 }
 
-/* The largest unit of which there is at least one, rounded to the nearest tenth; 1023.96 KiB is
- * therefore 1.0 MiB. */
+/* In the largest unit that gives at least 1, rounded to the nearest tenth.  What is rounded up to
+ * 1024.0 is 1.0 of the next unit: 1023.96 KiB is 1.0 MiB. */
 static void put_bytes(struct out *out, const struct spec *spec, uint64_t bytes)
 {
 	static const char prefixes[] = "KMGTPE";
@@ -166,7 +168,8 @@ static void put_bytes(struct out *out, const struct spec *spec, uint64_t bytes)
 	put_string(out, spec, text);
 }
 
-/* %p, %pS, %pB: looks at what follows in the format, returns how much of it it took. */
+/* %p, %pS, %pB.  `after` is the format behind the p; returns how many bytes of it belong to the
+ * conversion. */
 static size_t put_pointer(
 	struct out *out, const struct spec *spec, const void *value, const char *after)
 {
@@ -221,7 +224,8 @@ static const char *parse_length(const char *f, unsigned *bytes)
 	return f;
 }
 
-/* A va_list can be handed down by address only inside a struct. */
+/* A va_list may be an array, which changes type as a parameter.  In a struct it can be passed by
+ * address. */
 struct values {
 	va_list ap;
 };
@@ -233,7 +237,7 @@ static void set_star_width(struct spec *spec, int width)
 	spec->width = width < 0 ? 0 - (size_t)width : (size_t)width;
 }
 
-/* Reads what stands behind a % into *spec; returns what follows. */
+/* Reads the conversion that begins at f, behind the %, into *spec; returns its end. */
 static const char *parse_spec(const char *f, struct spec *spec, struct values *values)
 {
 	unsigned flag;
@@ -285,8 +289,8 @@ static int64_t next_signed(const struct spec *spec, struct values *values)
 	}
 }
 
-/* Prints one conversion; returns where the format goes on.  One we don't know is printed as it
- * stands. */
+/* Prints the conversion in [f, after); returns where the format goes on.  An unknown conversion is
+ * printed as it stands. */
 static const char *convert(struct out *out, const struct spec *spec, const char *f,
 	const char *after, struct values *values)
 {

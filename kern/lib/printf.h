@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The printf family of the kernel itself: to the console, and into buffers.
+ * The printf functions that write to the console and into buffers.
  *
  *	kprintf("%zu pages free\n", n);
  *	ksnprintf(buf, sizeof(buf), "core %u", id);
@@ -20,7 +20,7 @@
 size_t kprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Into buf[0 .. size), cut if it doesn't fit, always terminated unless size is 0.  Each returns the
- * number of bytes that the whole text has, its end not included. */
+ * number of bytes of the whole text, without the terminating zero. */
 size_t ksnprintf(char *buf, size_t size, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 size_t kvsnprintf(char *buf, size_t size, const char *fmt, va_list ap)

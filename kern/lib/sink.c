@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Sinks: where text goes.
+ * Sinks: the console and buffers.
  */
 #include "sink.h"
 

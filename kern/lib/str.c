@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the C standard's strings lack: bounded copies, prefixes, checked numbers.
+ * String functions that the C standard lacks: bounded copies, prefixes, checked numbers.
  */
 #include "lib/string.h"
 
@@ -28,7 +28,7 @@ static unsigned digit_value(char c)
 	return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : NO_DIGIT;
 }
 
-/* Reads digits off *s; false if there is none or they don't fit. */
+/* Reads the digits at *s and moves *s behind them; false if there are none or they don't fit. */
 static bool parse_digits(const char **s, unsigned base, uint64_t *value)
 {
 	const char *first = *s;
@@ -42,7 +42,7 @@ static bool parse_digits(const char **s, unsigned base, uint64_t *value)
 	return *s != first;
 }
 
-/* The power of two an optional unit at *s stands for; moves *s behind it. */
+/* Reads the unit at *s, moves *s behind it and returns how far it shifts left; 0 without a unit. */
 static unsigned parse_unit(const char **s)
 {
 	static const char units[] = "KkMmGgTt";

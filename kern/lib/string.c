@@ -2,21 +2,21 @@
 /*
  * The C standard's memory and string functions, for images without a C library.
  *
- * Blocks move in words of eight bytes, not by `rep` instructions: under instruction counting each
- * of their rounds counts as one anyway, and starting them is slow for the short blocks a kernel
- * moves.
+ * Blocks are moved in words of eight bytes.  The processor's `rep` instructions would not be
+ * better: they start slowly, and most blocks that a kernel moves are short.  Nor would they lower
+ * instruction counts: QEMU counts every round of them.
  */
 #include "lib/string.h"
 
-/* A word anywhere in memory, of whatever type lies there. */
+/* Words at any alignment, over memory of any type. */
 typedef uint64_t word_t __attribute__((may_alias, aligned(1)));
 typedef uint32_t half_t __attribute__((may_alias, aligned(1)));
 typedef uint16_t quarter_t __attribute__((may_alias, aligned(1)));
 
 #define WORD sizeof(word_t)
 
-/* Compilers know these loops and would replace each by a call to the function it implements.  An
- * empty statement that they can't look into keeps the loop a loop, and costs nothing. */
+/* A compiler recognises these loops and would replace each by a call to the function that it
+ * implements.  An empty asm statement inside the loop prevents that and costs nothing. */
 #define KEEP_LOOP() __asm__ volatile("")
 
 static inline word_t *word_at(void *at, size_t offset)
@@ -29,7 +29,8 @@ static inline word_t load_word(const void *at, size_t offset)
 	return *(const word_t *)((const unsigned char *)at + offset);
 }
 
-/* The pieces of fewer than eight bytes are all loaded before one is stored: they may overlap. */
+/* For n < WORD.  Two loads, which may overlap each other, cover the block.  Both come before the
+ * first store, so the blocks may overlap, too. */
 static inline void move_below_word(unsigned char *to, const unsigned char *from, size_t n)
 {
 	if (n >= 4) {
@@ -46,8 +47,8 @@ static inline void move_below_word(unsigned char *to, const unsigned char *from,
 	}
 }
 
-/* For n >= WORD.  Right when `to` lies below `from`, too: what is written has been read by then,
- * but for the last word, which is therefore read first. */
+/* For n >= WORD.  The blocks may overlap if `to` lies below `from`: a word is overwritten only
+ * after it was read.  The last word may be an exception, so it is read first. */
 static inline void move_up(unsigned char *to, const unsigned char *from, size_t n)
 {
 	word_t last = load_word(from, n - WORD);
@@ -70,7 +71,7 @@ static inline void move_up(unsigned char *to, const unsigned char *from, size_t 
 	*word_at(to, n - WORD) = last;
 }
 
-/* For n >= WORD and `to` above `from`: the mirror image of move_up(). */
+/* The mirror image of move_up(): the blocks may overlap if `to` lies above `from`. */
 static inline void move_down(unsigned char *to, const unsigned char *from, size_t n)
 {
 	word_t first = load_word(from, 0);
@@ -212,18 +213,6 @@ char *strchr(const char *s, int c)
 			return (char *)(uintptr_t)s;
 		if (!*s)
 			return NULL;
-	}
-}
-
-char *strrchr(const char *s, int c)
-{
-	const char *last = NULL;
-
-	for (;; s++) {
-		if (*s == (char)c)
-			last = s;
-		if (!*s)
-			return (char *)(uintptr_t)last;
 	}
 }
 

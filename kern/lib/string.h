@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory and strings, with the meanings of the C standard, and checked number parsing.
+ * Memory and string functions as in the C standard, and checked parsing of numbers.
  *
  * Nothing here allocates or takes a lock; any context may call it.  Cost: linear in the bytes.
- * The compiler may call the first four by itself; on a host they are the host's.
+ * Compilers add calls to the first four to the code they make.  On a host the C library supplies
+ * the standard ones.
  */
 #ifndef SPANDREL_LIB_STRING_H
 #define SPANDREL_LIB_STRING_H
@@ -23,19 +24,18 @@ size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
-char *strrchr(const char *s, int c);
 char *strstr(const char *s, const char *sub);
 
-/* Copies `from` into to[0 .. size), cut if it is longer, always terminated; returns strlen(from).
- * size > 0. */
+/* Copies `from`, or as much of it as fits, into to[0 .. size) and terminates it; size > 0.  Returns
+ * strlen(from). */
 size_t str_copy(char *to, const char *from, size_t size);
 
-/* Whether s begins with prefix. */
+/* Whether `s` begins with `prefix`. */
 bool str_starts(const char *s, const char *prefix);
 
-/* Parses the whole of s as an unsigned number: decimal, 0x hexadecimal, or either followed by one
- * of K M G T (binary, either case).  Returns false, leaving *value alone, on anything else: no
- * digits, trailing bytes, overflow. */
+/* Parses all of `s` as an unsigned number: decimal or, after 0x, hexadecimal; then at most one of K
+ * M G T, in either case (powers of 1024).  Returns false, and leaves *value alone, if there are no
+ * digits, if other bytes follow, or on overflow. */
 bool str_to_u64(const char *s, uint64_t *value);
 
 #endif

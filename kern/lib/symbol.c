@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Functions by address, from the table the link embeds.
+ * Finds functions by address in the table that the link adds to the image.
  */
 #include "lib/symbol.h"
 
 extern const uint64_t symbol_count;
-extern const uint64_t symbol_starts[]; /* and one more, the end of the last */
+extern const uint64_t symbol_starts[]; /* and one more: the end of the last function */
 extern const uint32_t symbol_name_offsets[];
 extern const char symbol_names[];
 

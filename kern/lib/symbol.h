@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The symbols embedded in the image at link time: functions by address.
+ * Functions by address, from the symbols that the link adds to the image.
  *
- * The link puts three things into the image (scripts/symbols makes them): symbol_count, the
- * ascending symbol_starts[] with one entry more that ends the last function, and symbol_names, each
- * name's offset being in symbol_name_offsets[].  An image without symbols has symbol_count 0.
+ * scripts/symbols makes four objects: symbol_count; symbol_starts[], ascending, with one more entry
+ * for the end of the last function; symbol_names, all names one after the other; and
+ * symbol_name_offsets[], where each function's name begins in it.  An image without symbols has
+ * symbol_count 0.
  *
  * Any context; logarithmic in the symbols.
  */
@@ -14,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The name of the function `pc` lies in and, in *offset, how far into it; NULL if it lies in none. */
+/* Returns the name of the function that `pc` lies in and sets *offset to the distance from its
+ * start.  Returns NULL if `pc` lies in no function. */
 const char *symbol_find(uintptr_t pc, uintptr_t *offset);
 
 #endif

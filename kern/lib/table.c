@@ -59,8 +59,8 @@ void table_format(char cell[TABLE_CELL_MAX], enum table_kind kind, uint64_t valu
 		ksnprintf(cell, TABLE_CELL_MAX, "%llu", (unsigned long long)value);
 }
 
-/* Prints a cell behind *gap spaces and sets it to what must stand before the next one, so that no
- * line ends in spaces. */
+/* Prints *gap spaces and a cell, then sets *gap to the spaces between this cell and the next: they
+ * are printed only with the next cell, so no line ends in spaces. */
 static void put_cell(struct sink *sink, size_t *gap, const char *text, int width)
 {
 	size_t field = (size_t)(width < 0 ? -width : width), length = strlen(text);
@@ -90,7 +90,7 @@ void table_begin(struct table_printer *t, const struct table *table, struct sink
 	sink_puts(sink, "\n");
 }
 
-/* Spaces would end the value for whoever splits the line. */
+/* Scripts split the line at spaces, so a space within a value is printed as _. */
 static void put_key_string(struct sink *sink, const char *s)
 {
 	for (; *s; s++)

@@ -1,38 +1,41 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The unit tests' framework: runs them, catches what goes wrong, says how to replay it.
+ * The framework of the unit tests: runs them, catches failures and panics, says how to replay them.
  */
 #include "lib/test.h"
 
 #include "lib/hash.h"
 #include "lib/string.h"
 
-/* The image's set of tests; the linker brings these from the name of the section. */
+/* The tests in the image: the linker defines these two from the section's name. */
 extern const struct test *const __start_test_set[];
 extern const struct test *const __stop_test_set[];
 
 struct test_config test_config = {.seed = 1, .ops_divisor = 1};
 
-
 /* The running test. */
 static const struct test *running;
 static struct sink *running_sink;
-static bool running_failed; /* written by whichever part fails first */
+static bool running_failed; /* set by the first part that fails */
 
-/* What a thread runs of it: where its checks end up, and its own source of chance. */
+/* A part of the running test, run by one thread. */
 struct part {
-	port_jump_t jump;
+	port_jump_t jump; /* where a failed check goes */
 	uint64_t random_state;
 	struct part *outer;
 };
 
-static struct part *my_part(void)
+/* The part that the running thread is in, or NULL. */
+static struct part *current_part(void)
 {
-	struct part *part = (struct part *)port_thread_words()[PORT_THREAD_TEST];
+	return (struct part *)port_thread_words()[PORT_THREAD_TEST];
+}
 
-	if (!part)
+static struct part *checked_part(void)
+{
+	if (!current_part())
 		panic("a check outside of a test");
-	return part;
+	return current_part();
 }
 
 static void set_part(struct part *part)
@@ -40,13 +43,13 @@ static void set_part(struct part *part)
 	port_thread_words()[PORT_THREAD_TEST] = (uintptr_t)part;
 }
 
-/* Relaxed: it publishes nothing; joining a thread orders what it did. */
+/* Relaxed: the flag publishes nothing else; a join orders what the joined thread did. */
 bool test_has_failed(void)
 {
 	return __atomic_load_n(&running_failed, __ATOMIC_RELAXED);
 }
 
-/* line 0: no line of the file is to blame. */
+/* line 0: the failure belongs to no line of the file. */
 static __attribute__((format(printf, 3, 0))) void print_failure(
 	const char *file, int line, const char *fmt, va_list ap)
 {
@@ -61,7 +64,7 @@ static __attribute__((format(printf, 3, 0))) void print_failure(
 
 void test_fail(const char *file, int line, const char *fmt, ...)
 {
-	struct part *part = my_part();
+	struct part *part = checked_part();
 	va_list ap;
 
 	if (!__atomic_exchange_n(&running_failed, true, __ATOMIC_RELAXED)) {
@@ -75,7 +78,7 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 void test_end_if_failed(void)
 {
 	if (test_has_failed())
-		port_longjmp(&my_part()->jump, 1);
+		port_longjmp(&checked_part()->jump, 1);
 }
 
 void test_check_str(
@@ -96,7 +99,7 @@ void test_check_contains(
  * OOPSLA 2014. */
 uint64_t test_random(void)
 {
-	uint64_t z = my_part()->random_state += 0x9e3779b97f4a7c15u;
+	uint64_t z = checked_part()->random_state += 0x9e3779b97f4a7c15u;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -115,22 +118,8 @@ size_t test_ops(size_t full)
 	return ops > 0 ? ops : 1;
 }
 
-static void begin_fence(void)
-{
-	if (&test_fence)
-		test_fence.begin();
-}
-
-static void end_fence(void)
-{
-	const char *wrong = &test_fence ? test_fence.end() : NULL;
-
-	if (wrong)
-		test_fail(running->file, 0, "afterward: %s", wrong);
-}
-
-/* The seed is mixed with the name, so that a test meets the same chances whichever others run, and
- * with the part's number, so that each has its own. */
+/* The seed is mixed with the test's name, so that a test draws the same numbers whichever tests run
+ * before it, and with the part's number, so that each part draws its own. */
 static uint64_t seed_of(unsigned number)
 {
 	uint64_t mixed = test_config.seed ^ hash_bytes(running->name, strlen(running->name));
@@ -140,8 +129,7 @@ static uint64_t seed_of(unsigned number)
 
 void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 {
-	struct part part = {.random_state = seed_of(number),
-		.outer = (struct part *)port_thread_words()[PORT_THREAD_TEST]};
+	struct part part = {.random_state = seed_of(number), .outer = current_part()};
 	uintptr_t spin = port_thread_words()[PORT_THREAD_SPIN];
 	struct panic_catch catch;
 
@@ -155,33 +143,38 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 	}
 	panic_catch_pop(&catch);
 	set_part(part.outer);
-	/* What a failed part left locked stays so, but is no longer known to be its. */
+	/* A spinlock that a failed part left locked stays locked, but this thread no longer counts
+	 * as its holder. */
 	port_thread_words()[PORT_THREAD_SPIN] = spin;
 }
 
-static void run_whole(void *arg)
+static void fence_begin(void *arg)
 {
-	((const struct test *)arg)->run();
+	if (&test_fence)
+		test_fence.begin();
 }
 
-static void run_begin(void *arg)
+static void run_body(void *arg)
 {
-	begin_fence();
+	running->run();
 }
 
-static void run_end(void *arg)
+static void fence_end(void *arg)
 {
-	end_fence();
+	const char *wrong = &test_fence ? test_fence.end() : NULL;
+
+	if (wrong)
+		test_fail(running->file, 0, "after the test: %s", wrong);
 }
 
 static bool run_test(const struct test *test)
 {
 	running = test;
 	running_failed = false;
-	test_run_part(0, run_begin, NULL);
+	test_run_part(0, fence_begin, NULL);
 	if (!test_has_failed())
-		test_run_part(0, run_whole, (void *)test);
-	test_run_part(0, run_end, NULL);
+		test_run_part(0, run_body, NULL);
+	test_run_part(0, fence_end, NULL);
 	running = NULL;
 	return !test_has_failed();
 }
@@ -191,7 +184,7 @@ struct test_result test_run(const char *filter, struct sink *sink)
 	struct test_result result = {0, 0};
 
 	running_sink = sink;
-	sink_printf(sink, "tests: seed %#llx, random ones in 1/%u of their operations\n",
+	sink_printf(sink, "tests: seed %#llx, randomised tests do 1/%u of their operations\n",
 		(unsigned long long)test_config.seed, test_config.ops_divisor);
 	for (const struct test *const *test = __start_test_set; test < __stop_test_set; test++) {
 		if (filter && !strstr((*test)->name, filter))

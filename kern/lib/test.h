@@ -9,9 +9,9 @@
  *	}
  *
  * A test's name is a behaviour: `module: what holds`.  A test is a function of its own; the macro
- * links it into the image's set of tests.  A check that fails prints file, line, expression, both
- * values and a line that replays it, and ends the test.  Each test stands between two counts of
- * everything in use, and the checkers run at its end (the fence).
+ * links it into the set of tests in the image.  A check that fails prints file, line, expression,
+ * both values and a command that replays the test, and ends the test.  The fence stands around each
+ * test: it counts everything that is in use before and after, and runs the checkers at the end.
  */
 #ifndef SPANDREL_TEST_H
 #define SPANDREL_TEST_H
@@ -40,17 +40,20 @@ struct test {
 		__attribute__((section("test_set"), used)) = &id;                                  \
 	static void TEST_JOIN(id, _run)(void)
 
-/* Ends the caller's part of the running test, and the test as failed; what the CHECK macros use. */
+/* Marks the running test as failed and ends the caller's part of it.  For the CHECK macros. */
 void test_fail(const char *file, int line, const char *fmt, ...)
 	__attribute__((noreturn, cold, format(printf, 3, 4)));
 
-/* Runs fn(arg) as a part of the running test: to its end, to its first failed check, or to a panic
- * that nobody catches, which fails it.  Every thread that checks something does so inside one
- * (tests/unit/threads.h).  `number` tells parts' chances apart: 0 is the test's own. */
+/* Runs fn(arg) as a part of the running test.  The part ends when fn returns, at its first failed
+ * check, or at a panic that isn't caught, which fails the test.  Checks are made only in parts
+ * (threads: tests/unit/threads.h).  `number` gives each part random numbers of its own; 0 is the
+ * test's body. */
 void test_run_part(unsigned number, void (*fn)(void *arg), void *arg);
 
-/* Whether a part of the running test has failed.  Ends the caller's part, silently, if one has. */
+/* Whether a part of the running test has failed. */
 bool test_has_failed(void);
+
+/* Ends the caller's part, without a message, if a part of the running test has failed. */
 void test_end_if_failed(void);
 
 #define CHECK(x)                                                                                   \
@@ -67,7 +70,7 @@ void test_end_if_failed(void);
 				(unsigned long long)check_a_, (unsigned long long)check_b_);       \
 	} while (0)
 
-/* For integers and, cast to uintptr_t, pointers. */
+/* For integers, and for pointers cast to uintptr_t. */
 #define CHECK_EQ(a, b) CHECK_OP_(a, ==, b)
 #define CHECK_NE(a, b) CHECK_OP_(a, !=, b)
 #define CHECK_LE(a, b) CHECK_OP_(a, <=, b)
@@ -94,24 +97,24 @@ void test_check_str(
 void test_check_contains(
 	const char *file, int line, const char *expression, const char *got, const char *part);
 
-/* Chance: one seed replays a run.  Each part of a test starts from the run's seed. */
+/* Random numbers.  Each part of a test draws its own, from a state made of the run's seed, the
+ * test's name and the part's number: so one seed replays a run. */
 uint64_t test_random(void);
 uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 
-/* How many operations a randomised test does: `full` of them, or a part, where the run is a slow
- * one (test_divisor= on the command line). */
+/* How many operations a randomised test does: full / ops_divisor, at least one. */
 size_t test_ops(size_t full);
 
-/* What the world sets before it runs tests. */
+/* Set before tests run, from test_seed= and test_divisor= on the command line. */
 struct test_config {
 	uint64_t seed;
-	unsigned ops_divisor; /* test_ops() divides by it */
+	unsigned ops_divisor; /* above 1 for slow runs */
 };
 extern struct test_config test_config;
 
-/* What stands around each test.  `begin` counts what is in use; `end` counts again and returns
- * NULL, or says in one line what leaked or which invariant broke.  tests/fence defines it; an image
- * without it runs tests unfenced. */
+/* The fence around each test.  `begin` counts what is in use; `end` counts again and returns NULL,
+ * or says in one line what leaked or which invariant is broken.  tests/fence defines test_fence; in
+ * an image without it, tests run without a fence. */
 struct test_fence {
 	void (*begin)(void);
 	const char *(*end)(void);
@@ -122,8 +125,8 @@ struct test_result {
 	size_t passed, failed;
 };
 
-/* Runs the tests whose name contains `filter` (NULL or "": all) and prints a line for each that
- * fails, then `N passed, N failed`; the seed comes first.  Context: not in an interrupt. */
+/* Prints the seed, runs the tests with `filter` in their name (NULL or "": all), prints what fails
+ * as it fails, and then `N passed, N failed`.  Context: not in an interrupt. */
 struct test_result test_run(const char *filter, struct sink *sink);
 
 #endif

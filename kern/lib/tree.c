@@ -2,14 +2,14 @@
 /*
  * Balanced search trees with augmented values.
  *
- * Concepts.  A height-balanced (AVL) tree: G. M. Adelson-Velsky and E. M. Landis, 1962; the rules
- * are told in Knuth, TAOCP vol. 3, 6.2.3.  The height of a node is the length of the longest path
- * down from it, in nodes; the side of a node whose subtree is higher is its heavy side.  A node's
- * augmented value is a function of the node and of its children's values.
+ * Concepts.  A height-balanced (AVL) tree: G. M. Adelson-Velsky and E. M. Landis, 1962; Knuth,
+ * TAOCP vol. 3, 6.2.3.  The height of a node is the number of nodes on the longest path down from
+ * it.  If one subtree of a node is higher, the node is heavy on that side.  A node's augmented
+ * value is a function of the node and of its children's values.
  *
- * Representation.  Nodes are aligned to more than four bytes, so the two low bits of `parent` are
- * free to hold the balance: EVEN, or which side is heavy.  A side is a bool, false left and true
- * right, so that each step is written once and not twice in mirror images.
+ * Representation.  Nodes are aligned to at least four bytes, so the two low bits of `parent` are
+ * free for the balance: EVEN, or the side that is heavy.  A side is a bool, false for left and true
+ * for right, so that one function serves both sides.
  *
  * Invariants.
  *  1. In order, no node stands before the one it follows.
@@ -18,25 +18,27 @@
  *     higher.
  *  4. ops->update(n) finds nothing to change, for every n.
  *
- * Values are mended before the shape is: after a node was linked or unlinked, update runs up from
- * there.  Where it finds a value unchanged, those above are right already and it stops; with one
- * exception, the node that took over a removed node's place.  It brought a value from elsewhere,
- * and whether that changed says nothing about what stood in its place before, so it is always
- * passed. Then rotations restore the balance.  Each recomputes the nodes it moved, from below, and
- * since a value may depend on the shape, goes on upward with the same rule; for a maximum or a sum,
- * which don't, that is a single call.
+ * When a node has been linked or unlinked, values are corrected first and the shape second.
  *
- * Cost.  The height is at most 1.44 log2(n + 2), 29 for a million nodes.  Inserting rotates at most
- * once (two nodes or three), removing at most once per level, and a quarter of a time on average.
- * The way up stops at the first subtree whose height stayed as it was: after a constant number of
- * levels on average, for random keys.
+ * Values: update runs upward from that place.  At the first node whose value doesn't change it
+ * stops, since no value above depends on anything that did.  There is one exception.  A node that
+ * took the place of a removed one brought a value from elsewhere, and so may find its value
+ * unchanged though it differs from the removed node's.  Update never stops there.
+ *
+ * Shape: rotations restore the balance.  Each recomputes the values of the nodes it moved, lower
+ * ones first.  If values depend on the shape, it then runs update upward from there by the same
+ * rule.  Maxima and sums don't depend on it; their ops say so by `shapeless`.
+ *
+ * Cost.  The height is at most 1.44 log2(n + 2), 29 for a million nodes.  An insertion makes at
+ * most one rotation, single or double.  A removal makes at most one at each level, and a quarter of
+ * one on average.  The way up stops at the first subtree whose height didn't change: for random
+ * keys, after a constant number of levels on average.
  */
 #include "lib/tree.h"
 
-#define BALANCE_MASK TREE_BALANCE_MASK
 #define EVEN ((uintptr_t)0)
 
-#define HEIGHT_MAX 92 /* 1.44 * 64: a tree of all the nodes there can be */
+#define HEIGHT_MAX 92 /* 1.44 * 64: of a tree with as many nodes as fit into memory */
 
 _Static_assert(_Alignof(struct tree_node) > 2, "the balance needs two bits of an address");
 
@@ -47,17 +49,12 @@ static inline uintptr_t heavy(bool side)
 
 static inline uintptr_t balance(const struct tree_node *n)
 {
-	return n->parent & BALANCE_MASK;
+	return n->parent & TREE_BALANCE_MASK;
 }
 
 static inline void set_balance(struct tree_node *n, uintptr_t to)
 {
-	n->parent = (n->parent & ~BALANCE_MASK) | to;
-}
-
-static inline struct tree_node *parent_of(const struct tree_node *n)
-{
-	return tree_parent(n);
+	n->parent = (n->parent & ~TREE_BALANCE_MASK) | to;
 }
 
 static inline void set_parent(struct tree_node *n, struct tree_node *parent)
@@ -70,7 +67,7 @@ static inline struct tree_node **child(struct tree_node *n, bool side)
 	return side ? &n->right : &n->left;
 }
 
-/* Where the link to n, a child of `parent` or the root, is kept. */
+/* The link that points to n, which is a child of `parent` or, if that is NULL, the root. */
 static inline struct tree_node **link_to(
 	struct tree *tree, struct tree_node *parent, const struct tree_node *n)
 {
@@ -80,15 +77,15 @@ static inline struct tree_node **link_to(
 static inline void update_upward(struct tree_node *n, const struct tree_ops *ops)
 {
 	while (n && ops->update(ops, n))
-		n = parent_of(n);
+		n = tree_parent(n);
 }
 
-/* Puts top's child on `side` in top's place, with top as its child on the other side, and returns
- * it. Balances and values are left to the caller. */
+/* Puts top's child on `side` in top's place, makes top that child's child on the other side, and
+ * returns the child.  Balances and values are left to the caller. */
 static inline struct tree_node *rotate(struct tree *tree, struct tree_node *top, bool side)
 {
 	struct tree_node *rising = *child(top, side), *middle = *child(rising, !side);
-	struct tree_node *above = parent_of(top);
+	struct tree_node *above = tree_parent(top);
 
 	*child(top, side) = middle;
 	if (middle)
@@ -100,7 +97,8 @@ static inline struct tree_node *rotate(struct tree *tree, struct tree_node *top,
 	return rising;
 }
 
-/* top's child on `side` is heavy on that side, too, or even (then the height stays). */
+/* For a top whose child on `side` is heavy on the same side or, after a removal, even.  If it is
+ * even, the height of the whole doesn't change. */
 static struct tree_node *rotate_once(struct tree *tree, struct tree_node *top, bool side)
 {
 	struct tree_node *rising = rotate(tree, top, side);
@@ -111,7 +109,8 @@ static struct tree_node *rotate_once(struct tree *tree, struct tree_node *top, b
 	return rising;
 }
 
-/* top's child on `side` is heavy on the other side: its child there rises over both. */
+/* For a top whose child on `side`, `below`, is heavy on the other side: below's child on that side
+ * rises over both. */
 static struct tree_node *rotate_twice(
 	struct tree *tree, struct tree_node *top, struct tree_node *below, bool side)
 {
@@ -125,8 +124,8 @@ static struct tree_node *rotate_twice(
 	return rising;
 }
 
-/* `side` of top is higher by two: restores invariants 3 and 4, returns what now stands in top's
- * place.  The height of that is one less, unless it isn't even. */
+/* For a top that is higher by two on `side`: restores invariants 3 and 4 and returns the node that
+ * is now in top's place.  If that node is even, the height there is one less than before. */
 static struct tree_node *rebalance(
 	struct tree *tree, struct tree_node *top, bool side, const struct tree_ops *ops)
 {
@@ -141,17 +140,18 @@ static struct tree_node *rebalance(
 			ops->update(ops, below);
 		ops->update(ops, rising);
 		if (!ops->shapeless)
-			update_upward(parent_of(rising), ops);
+			update_upward(tree_parent(rising), ops);
 	}
 	return rising;
 }
 
-/* The subtree at n has become one higher. */
-static inline void grown(struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
+/* Goes upward from n, whose subtree has become one higher, and restores balances. */
+static inline void retrace_higher(
+	struct tree *tree, struct tree_node *n, const struct tree_ops *ops)
 {
 	struct tree_node *parent;
 
-	for (; (parent = parent_of(n)) != NULL; n = parent) {
+	for (; (parent = tree_parent(n)) != NULL; n = parent) {
 		bool side = parent->right == n;
 
 		if (balance(parent) == heavy(side)) {
@@ -166,11 +166,12 @@ static inline void grown(struct tree *tree, struct tree_node *n, const struct tr
 	}
 }
 
-/* The subtree on `side` of n has become one lower. */
-static void shrunk(struct tree *tree, struct tree_node *n, bool side, const struct tree_ops *ops)
+/* Goes upward from n, whose subtree on `side` has become one lower, and restores balances. */
+static void retrace_lower(
+	struct tree *tree, struct tree_node *n, bool side, const struct tree_ops *ops)
 {
 	while (n) {
-		struct tree_node *above = parent_of(n);
+		struct tree_node *above = tree_parent(n);
 		bool side_above = above && above->right == n;
 
 		if (balance(n) == EVEN) {
@@ -195,7 +196,7 @@ void tree_insert_at(struct tree *tree, struct tree_node *parent, bool right, str
 		ops->update(ops, node);
 		update_upward(parent, ops);
 	}
-	grown(tree, node, ops);
+	retrace_higher(tree, node, ops);
 }
 
 void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
@@ -211,23 +212,20 @@ void tree_insert(struct tree *tree, struct tree_node *node, const struct tree_op
 	tree_insert_at(tree, parent, right, node, ops);
 }
 
-/* Links n, which has a place of its own in the tree no longer, where `old` stands. */
-static inline void take_place(struct tree *tree, struct tree_node *old, struct tree_node *n)
+void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node)
 {
-	*link_to(tree, parent_of(old), old) = n;
-	n->parent = old->parent;
-	n->left = old->left;
-	n->right = old->right;
-	if (n->left)
-		set_parent(n->left, n);
-	if (n->right)
-		set_parent(n->right, n);
+	*link_to(tree, tree_parent(old), old) = node;
+	*node = *old;
+	if (node->left)
+		set_parent(node->left, node);
+	if (node->right)
+		set_parent(node->right, node);
 }
 
 /* Unlinks n, which has at most one child. */
 static inline void splice_out(struct tree *tree, struct tree_node *n)
 {
-	struct tree_node *only = n->left ? n->left : n->right, *parent = parent_of(n);
+	struct tree_node *only = n->left ? n->left : n->right, *parent = tree_parent(n);
 
 	*link_to(tree, parent, n) = only;
 	if (only)
@@ -236,33 +234,34 @@ static inline void splice_out(struct tree *tree, struct tree_node *n)
 
 static void remove_outer(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
-	struct tree_node *parent = parent_of(node);
+	struct tree_node *parent = tree_parent(node);
 	bool side = parent && parent->right == node;
 
 	splice_out(tree, node);
 	if (ops->update)
 		update_upward(parent, ops);
-	shrunk(tree, parent, side, ops);
+	retrace_lower(tree, parent, side, ops);
 }
 
-/* node has two children: the next node, which has no left one, takes its place. */
+/* For a node with two children: the next node, which has no left child, takes its place.  `lowered`
+ * is the node that lost height on `side`. */
 static __attribute__((noinline)) void remove_inner(
 	struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
 {
-	struct tree_node *next = tree_next(node), *hollow = parent_of(next);
-	bool side = hollow == node;
+	struct tree_node *next = tree_next(node), *lowered = tree_parent(next);
+	bool side = lowered == node;
 
 	splice_out(tree, next);
-	take_place(tree, node, next);
-	if (hollow == node)
-		hollow = next;
+	tree_replace(tree, node, next);
+	if (lowered == node)
+		lowered = next;
 	if (ops->update) {
-		for (struct tree_node *n = hollow; n != next && ops->update(ops, n);)
-			n = parent_of(n);
+		for (struct tree_node *n = lowered; n != next && ops->update(ops, n);)
+			n = tree_parent(n);
 		ops->update(ops, next);
-		update_upward(parent_of(next), ops);
+		update_upward(tree_parent(next), ops);
 	}
-	shrunk(tree, hollow, side, ops);
+	retrace_lower(tree, lowered, side, ops);
 }
 
 void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_ops *ops)
@@ -271,11 +270,6 @@ void tree_remove(struct tree *tree, struct tree_node *node, const struct tree_op
 		remove_inner(tree, node, ops);
 	else
 		remove_outer(tree, node, ops);
-}
-
-void tree_replace(struct tree *tree, struct tree_node *old, struct tree_node *node)
-{
-	take_place(tree, old, node);
 }
 
 void tree_update(struct tree_node *n, const struct tree_ops *ops)
@@ -291,16 +285,17 @@ static struct tree_node *outermost(struct tree_node *n, bool side)
 	return n;
 }
 
-/* n's neighbour on `side`: the nearest below it, else the first ancestor on that side. */
+/* n's neighbour on `side`: the nearest node in its subtree there or, if that is empty, the first
+ * ancestor on that side. */
 static struct tree_node *neighbour(const struct tree_node *n, bool side)
 {
-	struct tree_node *below = side ? n->right : n->left, *above = parent_of(n);
+	struct tree_node *below = side ? n->right : n->left, *above = tree_parent(n);
 
 	if (below)
 		return outermost(below, !side);
 	while (above && *child(above, side) == n) {
 		n = above;
-		above = parent_of(n);
+		above = tree_parent(n);
 	}
 	return above;
 }
@@ -328,16 +323,16 @@ struct tree_node *tree_prev(const struct tree_node *n)
 struct check {
 	const struct tree_ops *ops;
 	const struct tree_node *previous; /* in order */
-	const char *wrong;                /* the first thing found, or NULL */
+	const char *wrong;                /* the first error found, or NULL */
 };
 
-static void expect(struct check *check, bool holds, const char *otherwise)
+static void expect(struct check *check, bool holds, const char *error)
 {
 	if (!holds && !check->wrong)
-		check->wrong = otherwise;
+		check->wrong = error;
 }
 
-/* What must hold of n whose subtrees have these heights. */
+/* Checks the balance of n, whose subtrees have these heights. */
 static void check_shape(struct check *check, const struct tree_node *n, int left, int right)
 {
 	uintptr_t wanted = left == right ? EVEN : heavy(right > left);
@@ -355,7 +350,7 @@ static int check_subtree(
 	if (!n || check->wrong)
 		return 0;
 	expect(check, depth < HEIGHT_MAX, "invariant 3: the tree is too high");
-	expect(check, parent_of(n) == parent, "invariant 2: a parent link is wrong");
+	expect(check, tree_parent(n) == parent, "invariant 2: a parent link is wrong");
 	if (check->wrong)
 		return 0;
 	left = check_subtree(check, n->left, n, depth + 1);

@@ -1,31 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's entry: what stands when, on one screen.
+ * The kernel's entry: the order in which the parts of the kernel start.
  */
 #include "arena.h"
 #include "boot.h"
 #include "cmdline.h"
-#include "kmalloc.h"
 #include "irq.h"
+#include "kmalloc.h"
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "table.h"
+#include "lib/test.h"
 #include "machine.h"
 #include "monitor.h"
 #include "physical.h"
 #include "port.h"
-#include "lib/test.h"
 #include "vmap.h"
 
 #define EXIT_TESTS_FAILED 1
-#define KPAGES_CACHED 8 /* pages in a row that quantum caches serve */
+#define KPAGES_CACHED 8 /* kpages_arena has quantum caches for at most this many pages */
 
-/* Tests keep what they catch and compare on the stack. */
+/* Tests need more than an ordinary stack. */
 #define FIRST_STACK (4 * MACHINE_STACK_SIZE)
 
-/* What the command line asks for. */
+/* From the command line. */
 static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
 static char test_filter[CMDLINE_VALUE_MAX];
 static bool runs_tests;
@@ -53,16 +52,16 @@ static const char *set_test_divisor(const char *value)
 	uint64_t divisor;
 
 	if (!str_to_u64(value, &divisor) || divisor == 0 || divisor > UINT32_MAX)
-		return "not a number from 1 on";
+		return "not a number above 0";
 	test_config.ops_divisor = (unsigned)divisor;
 	return NULL;
 }
 
 static const struct cmdline_option options[] = {
-	{"autorun", set_autorun},     /* monitor commands to run first */
-	{"test", set_test},           /* run the tests whose names contain this, and stop */
-	{"test_seed", set_test_seed}, /* where their chance starts */
-	{"test_divisor", set_test_divisor}, /* randomised tests do so many times less */
+	{"autorun", set_autorun},	    /* monitor commands to run first */
+	{"test", set_test},		    /* run the tests with this in their name, then stop */
+	{"test_seed", set_test_seed},	    /* test_config.seed */
+	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
 };
 
 static const struct boot_ram *first_big_enough(void)
@@ -103,8 +102,8 @@ static void print_boot_line(void)
 		(const void *)&total, (unsigned long long)(port_ticks() - boot_info->entry_ticks));
 }
 
-/* Scripts drive a kernel that was told what to do: there a panic ends the run. */
-static bool is_driven(void)
+/* Whether a script runs this kernel: then a panic ends the run, without the panic monitor. */
+static bool is_scripted(void)
 {
 	return *autorun || runs_tests;
 }
@@ -143,7 +142,7 @@ void kernel_main(const struct boot_info *info)
 	kthread_init();
 	monitor_init();
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
-	if (!is_driven())
+	if (!is_scripted())
 		monitor_stay_after_panic();
 	print_boot_line();
 	kthread_run(&first_ktask);

@@ -4,57 +4,61 @@
  *
  * CONCEPTS
  *
- * A sleeper is a thread that waits for something to be handed to it: a lock, part of a count, or
- * mere news.  A waker is whoever hands it over: another thread, or an interrupt.
+ * A sleeper is a thread that waits to be given something: a lock, a part of a semaphore's count, or
+ * just a signal.  A waker is the thread or interrupt that gives it.
  *
  * REPRESENTATION
  *
- * Everything here is a small state (held, count, readers) and a sync_queue, both under the queue's
- * spinlock.  A sleeper stands in the queue by a record on its own stack.  Handing over happens in
- * the waker's hold of the spinlock: state changes on behalf of the first sleeper, its record leaves
- * the queue, is marked `woken`, and its thread is unblocked.  Whether the sleeper has been handed
- * what it wants is exactly whether `woken` is set; port_thread_block() may return for any reason
- * and means nothing.
+ * Each lock or signal is a small state (held, count, readers) and a sync_queue, both under the
+ * queue's spinlock.  A sleeper has a record in the queue; the record lies on the sleeper's stack.
+ * While the waker holds the spinlock it does four things: it changes the state for the first
+ * sleeper, takes that sleeper's record out of the queue, sets the record's `woken`, and unblocks
+ * the thread.  A sleeper has been given what it waits for iff `woken` is set.  That
+ * port_thread_block() returns means nothing: it may return early.
  *
  * INVARIANTS
  *
  *  1. A record is in the queue iff its sleeper isn't woken and hasn't given up.
- *  2. With the spinlock free, what the first sleeper wants can't be had now.
+ *  2. While the spinlock is free, the state does not allow what the first sleeper wants.
  *  3. A qlock is held iff it has a holder, or boot took it.
  *
  * LOCKING
  *
- * SPIN_SYNC is taken before the locks of threads, since a thread is unblocked under it.  A sleeper
- * looks at `woken` only under the spinlock, and its record goes out of being only afterward: so the
- * waker, who unblocks within its hold, never touches a record or a thread that has gone.  A
- * deadline is decided there too: the sleeper whose deadline has passed finds itself woken, and
- * takes it, or takes itself out of the queue; there is no third case.  One that leaves the queue
- * may have been what kept the next ones waiting (2), so it serves them.
+ * SPIN_SYNC is taken before the locks of threads, since a waker unblocks a thread under it.
+ *
+ * A sleeper reads `woken` only under the spinlock, and its function returns, which ends the record,
+ * only after that.  The waker sets `woken` and unblocks the thread in one hold of the spinlock, so
+ * it never touches a record or a thread that is gone.
+ *
+ * When its deadline has passed, a sleeper takes the spinlock and looks at `woken` once more.  If it
+ * is set, the sleeper has what it waited for.  If not, the sleeper takes its record out of the
+ * queue.  That record may have been the one that kept the next sleepers waiting (invariant 2), so
+ * the sleeper then serves them.
  *
  * COST
  *
- * Constant, but for those that serve many at once: they do so in steps of SYNC_STEP sleepers and
- * let go of the spinlock between steps.  Invariant 2 is then in need of the rest of the steps;
- * whoever else serves meanwhile does part of them, which is as good.
+ * Constant, except for calls that can wake many sleepers.  They wake at most SYNC_STEP, release the
+ * spinlock, and go on.  Between two such steps invariant 2 doesn't hold; another waker that comes
+ * then does a part of the remaining steps.
  *
  * QUESTIONS
  *
- * Why hand over rather than let the woken one try again?  It needs no second try, so there is no
- * overtaking and no bound to prove on tries.  The price is that a lock handed over stays held until
- * the sleeper runs; our threads are cooperative and critical sections short.
+ * Why does a waker hand over, instead of letting the woken thread try again?  A woken thread that
+ * tried again could be overtaken, any number of times.  The price: a lock that was handed over
+ * stays held until the sleeper runs.  Threads are cooperative and critical sections short.
  *
- * Why does a broadcast stop at a ticket?  Sleepers that come while it runs, perhaps those it just
- * woke, must not be woken by it, or it need not end.
+ * Why does a broadcast stop at a ticket?  Threads that begin to sleep while it runs, perhaps ones
+ * that it has just woken, must not be woken by it: it might never end.
  */
 #include "sync.h"
 
 #include "lib/panic.h"
 
 struct sync_sleeper {
-	struct sync_sleeper *next, *prev; /* in the queue; NULL at its ends */
+	struct sync_sleeper *next, *prev; /* in the queue; NULL at either end */
 	port_thread_t *thread;
 	uint64_t ticket;
-	size_t wants; /* of a semaphore's count; of a rwlock: READ or WRITE */
+	size_t wants; /* semaphore: how much of the count; rwlock: READ or WRITE */
 	bool woken;
 };
 
@@ -77,7 +81,7 @@ void sync_check_may_sleep(const char *what, void *caller)
 	}
 }
 
-/* Puts the caller behind the others.  Lock held. */
+/* Puts a record of the caller at the end of the queue.  Lock held. */
 static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wants)
 {
 	struct sync_sleeper **end = q->last ? &q->last->next : &q->first;
@@ -92,7 +96,7 @@ static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wan
 	q->last = s;
 }
 
-/* Takes a sleeper that is in the queue out of it.  Lock held. */
+/* Takes the record, which is in the queue, out of it.  Lock held. */
 static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
 {
 	struct sync_sleeper **to = s->prev ? &s->prev->next : &q->first;
@@ -102,8 +106,8 @@ static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
 	*back = s->prev;
 }
 
-/* Lock held.  The sleeper's record must not be touched again.  Boot is no thread, and looks by
- * itself. */
+/* Takes the record out of the queue and wakes its thread.  Boot has no thread to unblock.  Lock
+ * held; once it is released, the record may be gone. */
 static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 {
 	queue_leave(q, s);
@@ -112,9 +116,11 @@ static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 		port_thread_unblock(s->thread);
 }
 
-/* Sleeps until woken or the deadline; returns whether woken.  The lock is held on entry, and let go
- * of; `irq` is what taking it gave.  After a deadline the sleeper is out of the queue. */
-static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq)
+/* Sleeps until woken or until the deadline, then takes the record out of the queue if no waker has;
+ * returns whether it was woken.  The lock is held on entry and released; `irq` is what taking it
+ * returned. */
+static bool queue_sleep(
+	struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq)
 {
 	bool can_sleep = s->thread != NULL;
 
@@ -127,11 +133,11 @@ static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t d
 		queue_leave(q, s);
 	spin_unlock(&q->lock, irq);
 	if (!s->woken && !can_sleep && deadline == PORT_FOREVER)
-		panic("boot would sleep, and nothing runs that could wake it");
+		panic("boot would sleep, and no thread runs that could wake it");
 	return s->woken;
 }
 
-/* Wakes up to SYNC_STEP sleepers that came before `ticket`; returns how many. */
+/* Wakes at most SYNC_STEP sleepers whose tickets are below `ticket`; returns how many. */
 static size_t queue_wake_step(struct sync_queue *q, uint64_t ticket)
 {
 	port_irq_t irq = spin_lock(&q->lock);
@@ -144,7 +150,7 @@ static size_t queue_wake_step(struct sync_queue *q, uint64_t ticket)
 	return n;
 }
 
-/* Wakes all that sleep now; returns whether there were any. */
+/* Wakes all that are in the queue at the call; returns whether there were any. */
 static bool queue_wake_all(struct sync_queue *q)
 {
 	port_irq_t irq = spin_lock(&q->lock);
@@ -170,33 +176,34 @@ static void qlock_take(struct qlock *q, port_thread_t *holder)
 	q->holder = holder;
 }
 
-static bool is_mine(const struct qlock *q)
+static bool is_held_by_caller(const struct qlock *q)
 {
 	return q->held && q->holder == port_thread_self();
 }
 
-static void lock_from(struct qlock *q, void *caller)
+static void qlock_lock_from(struct qlock *q, void *caller)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
-	bool again = is_mine(q);
-	struct sync_sleeper s;
+	bool again = is_held_by_caller(q);
+	struct sync_sleeper self;
 
 	if (!q->held) {
 		qlock_take(q, port_thread_self());
 	} else if (!again) {
-		queue_enter(&q->queue, &s, 0);
-		queue_sleep(&q->queue, &s, PORT_FOREVER, irq);
+		queue_enter(&q->queue, &self, 0);
+		queue_sleep(&q->queue, &self, PORT_FOREVER, irq);
 		return;
 	}
 	spin_unlock(&q->queue.lock, irq);
 	if (again)
-		panic("qlock %p is locked again by its holder (called from %pS)", (void *)q, caller);
+		panic("qlock %p is locked again by its holder (called from %pS)", (void *)q,
+			caller);
 }
 
 void qlock_lock(struct qlock *q)
 {
 	sync_check_may_sleep("qlock_lock", __builtin_return_address(0));
-	lock_from(q, __builtin_return_address(0));
+	qlock_lock_from(q, __builtin_return_address(0));
 }
 
 bool qlock_trylock(struct qlock *q)
@@ -210,37 +217,37 @@ bool qlock_trylock(struct qlock *q)
 	return taken;
 }
 
-static bool unlock_if_mine(struct qlock *q)
+static bool qlock_unlock_if_held(struct qlock *q)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
 	struct sync_sleeper *next = q->queue.first;
-	bool mine = is_mine(q);
+	bool was_held = is_held_by_caller(q);
 
-	if (mine && next) {
+	if (was_held && next) {
 		qlock_take(q, next->thread);
 		queue_wake(&q->queue, next);
-	} else if (mine) {
+	} else if (was_held) {
 		q->held = false;
 		q->holder = NULL;
 	}
 	spin_unlock(&q->queue.lock, irq);
-	return mine;
+	return was_held;
 }
 
 void qlock_unlock(struct qlock *q)
 {
-	if (!unlock_if_mine(q))
-		panic("qlock %p is unlocked by one who doesn't hold it (called from %pS)", (void *)q,
-			__builtin_return_address(0));
+	if (!qlock_unlock_if_held(q))
+		panic("qlock %p is unlocked by a thread that doesn't hold it (called from %pS)",
+			(void *)q, __builtin_return_address(0));
 }
 
 bool qlock_is_held_by_me(struct qlock *q)
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
-	bool mine = is_mine(q);
+	bool is_held = is_held_by_caller(q);
 
 	spin_unlock(&q->queue.lock, irq);
-	return mine;
+	return is_held;
 }
 
 /* Semaphores */
@@ -250,8 +257,8 @@ void sem_init(struct semaphore *s, size_t count)
 	*s = (struct semaphore)SEMAPHORE_INIT(*s, count);
 }
 
-/* Serves sleepers in order while the count lasts, at most SYNC_STEP; returns whether there is more
- * to do.  Lock held. */
+/* Serves sleepers in order while the count is enough for the first, at most SYNC_STEP of them;
+ * returns whether it is enough for another.  Lock held. */
 static bool sem_serve(struct semaphore *s)
 {
 	struct sync_sleeper *first = s->queue.first;
@@ -278,19 +285,28 @@ static void sem_add(struct semaphore *s, size_t n)
 	} while (more);
 }
 
-static bool down_until(struct semaphore *s, size_t n, uint64_t deadline)
+/* Takes n if no sleeper is in the queue and the count has n; returns whether it did.  Lock held. */
+static bool sem_take_now(struct semaphore *s, size_t n)
+{
+	bool taken = !s->queue.first && s->count >= n;
+
+	if (taken)
+		s->count -= n;
+	return taken;
+}
+
+static bool sem_down_until(struct semaphore *s, size_t n, uint64_t deadline)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	struct sync_sleeper me;
+	struct sync_sleeper self;
 	bool served;
 
-	if (!s->queue.first && s->count >= n) {
-		s->count -= n;
+	if (sem_take_now(s, n)) {
 		spin_unlock(&s->queue.lock, irq);
 		return true;
 	}
-	queue_enter(&s->queue, &me, n);
-	served = queue_sleep(&s->queue, &me, deadline, irq);
+	queue_enter(&s->queue, &self, n);
+	served = queue_sleep(&s->queue, &self, deadline, irq);
 	if (!served)
 		sem_add(s, 0);
 	return served;
@@ -299,22 +315,20 @@ static bool down_until(struct semaphore *s, size_t n, uint64_t deadline)
 void sem_down(struct semaphore *s, size_t n)
 {
 	sync_check_may_sleep("sem_down", __builtin_return_address(0));
-	down_until(s, n, PORT_FOREVER);
+	sem_down_until(s, n, PORT_FOREVER);
 }
 
 bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline)
 {
 	sync_check_may_sleep("sem_down_timeout", __builtin_return_address(0));
-	return down_until(s, n, deadline);
+	return sem_down_until(s, n, deadline);
 }
 
 bool sem_trydown(struct semaphore *s, size_t n)
 {
 	port_irq_t irq = spin_lock(&s->queue.lock);
-	bool taken = !s->queue.first && s->count >= n;
+	bool taken = sem_take_now(s, n);
 
-	if (taken)
-		s->count -= n;
 	spin_unlock(&s->queue.lock, irq);
 	return taken;
 }
@@ -340,22 +354,22 @@ void cv_init(struct condvar *cv)
 	queue_init(&cv->queue);
 }
 
-/* The caller is in the queue before it lets go of the qlock. */
+/* The caller enters the queue first and releases the qlock then: no signal is missed between. */
 static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
 {
 	port_irq_t irq;
-	struct sync_sleeper me;
+	struct sync_sleeper self;
 	bool woken;
 
 	if (!qlock_is_held_by_me(q))
 		panic("cv_wait without the qlock %p (called from %pS)", (void *)q, caller);
 	irq = spin_lock(&cv->queue.lock);
-	queue_enter(&cv->queue, &me, 0);
+	queue_enter(&cv->queue, &self, 0);
 	spin_unlock(&cv->queue.lock, irq);
 	qlock_unlock(q);
 	irq = spin_lock(&cv->queue.lock);
-	woken = queue_sleep(&cv->queue, &me, deadline, irq);
-	lock_from(q, caller);
+	woken = queue_sleep(&cv->queue, &self, deadline, irq);
+	qlock_lock_from(q, caller);
 	return woken;
 }
 
@@ -393,21 +407,22 @@ void rendez_init(struct rendez *r)
 	queue_init(&r->queue);
 }
 
-/* The caller is in the queue before it looks: who makes the condition true afterward finds it there. */
+/* Enters the queue first and calls the condition then: a thread that makes it true later finds the
+ * record in the queue. */
 static bool rendez_until(
 	struct rendez *r, bool (*condition)(void *arg), void *arg, uint64_t deadline)
 {
-	bool holds, woken = true;
+	bool holds, woken;
 
 	do {
 		port_irq_t irq = spin_lock(&r->queue.lock);
-		struct sync_sleeper me;
+		struct sync_sleeper self;
 
-		queue_enter(&r->queue, &me, 0);
+		queue_enter(&r->queue, &self, 0);
 		spin_unlock(&r->queue.lock, irq);
 		holds = condition(arg);
 		irq = spin_lock(&r->queue.lock);
-		woken = queue_sleep(&r->queue, &me, holds ? 0 : deadline, irq);
+		woken = queue_sleep(&r->queue, &self, holds ? 0 : deadline, irq);
 	} while (!holds && woken);
 	return holds || condition(arg);
 }
@@ -452,8 +467,8 @@ static void rwlock_take(struct rwlock *l, size_t wants, port_thread_t *thread)
 	}
 }
 
-/* Lets in who is next, a writer or the readers before the next writer, at most SYNC_STEP; returns
- * whether there is more to do.  Lock held. */
+/* Hands the lock to the first sleepers, a writer or the readers before the next writer, at most
+ * SYNC_STEP of them; returns whether it can be handed to another.  Lock held. */
 static bool rwlock_serve(struct rwlock *l)
 {
 	struct sync_sleeper *first = l->queue.first;
@@ -466,54 +481,63 @@ static bool rwlock_serve(struct rwlock *l)
 	return first && rwlock_admits(l, first->wants);
 }
 
-static void rwlock_take_sleeping(struct rwlock *l, size_t wants)
+/* Takes the lock if no sleeper is in the queue and it can be had; returns whether it did.  Lock
+ * held. */
+static bool rwlock_take_now(struct rwlock *l, size_t wants)
+{
+	bool taken = !l->queue.first && rwlock_admits(l, wants);
+
+	if (taken)
+		rwlock_take(l, wants, port_thread_self());
+	return taken;
+}
+
+static void rwlock_take_or_sleep(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	struct sync_sleeper me;
+	struct sync_sleeper self;
 
-	if (!l->queue.first && rwlock_admits(l, wants)) {
-		rwlock_take(l, wants, port_thread_self());
+	if (rwlock_take_now(l, wants)) {
 		spin_unlock(&l->queue.lock, irq);
 	} else {
-		queue_enter(&l->queue, &me, wants);
-		queue_sleep(&l->queue, &me, PORT_FOREVER, irq);
+		queue_enter(&l->queue, &self, wants);
+		queue_sleep(&l->queue, &self, PORT_FOREVER, irq);
 	}
 }
 
 static bool rwlock_try(struct rwlock *l, size_t wants)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool taken = !l->queue.first && rwlock_admits(l, wants);
+	bool taken = rwlock_take_now(l, wants);
 
-	if (taken)
-		rwlock_take(l, wants, port_thread_self());
 	spin_unlock(&l->queue.lock, irq);
 	return taken;
 }
 
-/* Takes the caller's hold back; returns false if there is none. */
-static bool rwlock_leave(struct rwlock *l, size_t held)
+/* Ends the caller's hold; returns false if it has none. */
+static bool rwlock_end_hold(struct rwlock *l, size_t held)
 {
-	bool mine = held == READ ? l->readers > 0 : l->written && l->writer == port_thread_self();
+	bool is_held = held == READ ? l->readers > 0
+				    : l->written && l->writer == port_thread_self();
 
-	if (mine && held == READ) {
+	if (is_held && held == READ) {
 		l->readers--;
-	} else if (mine) {
+	} else if (is_held) {
 		l->written = false;
 		l->writer = NULL;
 	}
-	return mine;
+	return is_held;
 }
 
-static void rwlock_done(struct rwlock *l, size_t held, void *caller)
+static void rwlock_release(struct rwlock *l, size_t held, void *caller)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool mine = rwlock_leave(l, held), more = mine && rwlock_serve(l);
+	bool was_held = rwlock_end_hold(l, held), more = was_held && rwlock_serve(l);
 
 	spin_unlock(&l->queue.lock, irq);
-	if (!mine)
-		panic("rwlock %p is let go of by one who doesn't hold it (called from %pS)", (void *)l,
-			caller);
+	if (!was_held)
+		panic("rwlock %p is released by a thread that doesn't hold it (called from %pS)",
+			(void *)l, caller);
 	while (more) {
 		irq = spin_lock(&l->queue.lock);
 		more = rwlock_serve(l);
@@ -524,13 +548,13 @@ static void rwlock_done(struct rwlock *l, size_t held, void *caller)
 void rwlock_read(struct rwlock *l)
 {
 	sync_check_may_sleep("rwlock_read", __builtin_return_address(0));
-	rwlock_take_sleeping(l, READ);
+	rwlock_take_or_sleep(l, READ);
 }
 
 void rwlock_write(struct rwlock *l)
 {
 	sync_check_may_sleep("rwlock_write", __builtin_return_address(0));
-	rwlock_take_sleeping(l, WRITE);
+	rwlock_take_or_sleep(l, WRITE);
 }
 
 bool rwlock_tryread(struct rwlock *l)
@@ -545,10 +569,10 @@ bool rwlock_trywrite(struct rwlock *l)
 
 void rwlock_read_done(struct rwlock *l)
 {
-	rwlock_done(l, READ, __builtin_return_address(0));
+	rwlock_release(l, READ, __builtin_return_address(0));
 }
 
 void rwlock_write_done(struct rwlock *l)
 {
-	rwlock_done(l, WRITE, __builtin_return_address(0));
+	rwlock_release(l, WRITE, __builtin_return_address(0));
 }

@@ -101,7 +101,7 @@ TEST("irq: freeing a vector nobody has is named")
 	unsigned one = 1, vector = irq_alloc("once", count, &one);
 
 	irq_free(vector);
-	CHECK_PANICS(irq_free(vector), "nobody has it");
+	CHECK_PANICS(irq_free(vector), "isn't allocated");
 }
 
 TEST("irq: what nobody has isn't handled, whatever its number")

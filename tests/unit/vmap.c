@@ -236,6 +236,12 @@ TEST("vmalloc: memory in one piece, of single pages, all of which go back")
 	CHECK_EQ((uintptr_t)vmalloc((size_t)1 << 50, MEM_ERROR), 0);
 }
 
+TEST("vmalloc: a size that can't be rounded up to pages is not served")
+{
+	CHECK_EQ((uintptr_t)vmalloc(SIZE_MAX, MEM_ATOMIC), 0);
+	CHECK_EQ((uintptr_t)vmalloc(SIZE_MAX - PORT_PAGE_SIZE + 2, MEM_ERROR), 0);
+}
+
 /* Each writes what is its own through mappings that come and go. */
 static void map_and_look(unsigned i, void *arg)
 {
