@@ -9,10 +9,9 @@
 #include "kthread_impl.h"
 
 #include "slab.h"
-#include "slab/slab_impl.h"
 #include "vmap.h"
 
-static struct kmem_cache stacks;
+static struct kmem_cache *stacks;
 
 /* Unmaps and frees the pages at [low, low + size). */
 static void stack_unmap(char *low, size_t size)
@@ -59,7 +58,7 @@ static void stack_dtor(void *stack, void *priv)
 
 void stacks_init(void)
 {
-	__kmem_cache_create(&stacks, "stack", PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE,
+	stacks = kmem_cache_create("stack", PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE,
 		KMC_NOTOUCH, vaddr_arena, stack_ctor, stack_dtor, NULL);
 }
 
@@ -68,7 +67,7 @@ void *stack_alloc(size_t size)
 	char *stack;
 
 	if (size == MACHINE_STACK_SIZE)
-		return kmem_cache_alloc(&stacks, MEM_ERROR);
+		return kmem_cache_alloc(stacks, MEM_ERROR);
 	stack = arena_alloc(vaddr_arena, PORT_PAGE_SIZE + size, MEM_ERROR);
 	if (stack && !stack_map(stack_low(stack), size, MEM_ERROR)) {
 		arena_free(vaddr_arena, stack, PORT_PAGE_SIZE + size);
@@ -80,7 +79,7 @@ void *stack_alloc(size_t size)
 void stack_free(void *stack, size_t size)
 {
 	if (size == MACHINE_STACK_SIZE) {
-		kmem_cache_free(&stacks, stack);
+		kmem_cache_free(stacks, stack);
 		return;
 	}
 	stack_unmap(stack_low(stack), size);
