@@ -62,8 +62,9 @@
  * On which core is a woken ktask queued?  On the one that ran it last, whose caches may still hold
  * its data.
  *
- * Why may an idle core steal it from there?  Nothing is preempted, so it would wait for as long as
- * the ktask that runs there likes.  make_ready() pokes its core if that is idle, else any idle core.
+ * Why may an idle core steal it from there?  Nothing is preempted, so it would wait until the ktask
+ * that runs there gives up the core.  make_ready() pokes its core if that is idle, else any idle
+ * core.
  *
  * Why does a yield look at other cores' queues when its own is empty?  A ktask that yields in a
  * loop waits for something, perhaps for a ktask queued on a core that doesn't yield.

@@ -395,7 +395,8 @@ void sched_idle_init(unsigned core)
 	t->core = core;
 	t->since = port_ns();
 	spin_init(&t->lock, SPIN_KTASK);
-	ktask_register(t);
+	if (!ktask_register(t))
+		panic("no memory for the id of ktask %s", t->name);
 }
 
 void sched_idle(void)
