@@ -44,31 +44,30 @@ static void tree_cache(
 
 /* An arena and then the caches that draw slabs from it.  Scripts ask `slab -k` about those. */
 static void tree_with_caches(
-	struct table_printer *printer, const struct arena_stats *a, const struct slab_rows *caches)
+	struct table_printer *printer, const struct arena_stats *a, const struct snapshot *caches)
 {
 	arena_tree_row(a, printer);
 	for (size_t i = 0; i < caches->count && !printer->keys; i++)
-		if (caches->rows[i].source == a->arena)
-			tree_cache(printer, &caches->rows[i], a->depth + 1);
+		if (caches->cache[i].source == a->arena)
+			tree_cache(printer, &caches->cache[i], a->depth + 1);
 }
 
 /* Whether there was memory for the snapshots. */
 static bool tree_rows(struct table_printer *printer)
 {
-	struct arena_rows r;
-	struct slab_rows caches;
-	bool taken;
+	struct snapshot arenas, caches;
+	bool has_both;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&arenas))
 		return false;
-	taken = slab_rows_take(&caches);
-	if (taken) {
-		for (size_t i = 0; i < r.count; i++)
-			tree_with_caches(printer, &r.rows[i], &caches);
-		slab_rows_drop(&caches);
+	has_both = snapshot_caches(&caches);
+	if (has_both) {
+		for (size_t i = 0; i < arenas.count; i++)
+			tree_with_caches(printer, &arenas.arena[i], &caches);
+		snapshot_free(&caches);
 	}
-	arena_rows_drop(&r);
-	return taken;
+	snapshot_free(&arenas);
+	return has_both;
 }
 
 /* After a panic, and when there is no memory for a snapshot, arenas are shown as they are read. */
@@ -193,17 +192,17 @@ static bool check_one(struct table_printer *printer, const char *name, struct ar
 static int check_named(struct table_printer *printer, const char *name)
 {
 	int broken = 0, checked = 0;
-	struct arena_rows r;
+	struct snapshot s;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&s))
 		return -1;
-	for (size_t i = 0; i < r.count; i++) {
-		if (name && strcmp(name, r.rows[i].name) != 0)
+	for (size_t i = 0; i < s.count; i++) {
+		if (name && strcmp(name, s.arena[i].name) != 0)
 			continue;
 		checked++;
-		broken += !check_one(printer, r.rows[i].name, (struct arena *)r.rows[i].arena);
+		broken += !check_one(printer, s.arena[i].name, (struct arena *)s.arena[i].arena);
 	}
-	arena_rows_drop(&r);
+	snapshot_free(&s);
 	return checked ? broken : -1;
 }
 
@@ -226,13 +225,13 @@ static const char *check_command(const struct command_call *call)
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
-	struct arena_rows r;
+	struct snapshot s;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&s))
 		return;
-	for (size_t i = 0; i < r.count; i++)
-		offer(arg, r.rows[i].name);
-	arena_rows_drop(&r);
+	for (size_t i = 0; i < s.count; i++)
+		offer(arg, s.arena[i].name);
+	snapshot_free(&s);
 }
 
 static const struct command commands[] = {

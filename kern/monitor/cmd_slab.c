@@ -2,38 +2,9 @@
 /*
  * Commands: slab caches, all or one.
  */
-#include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
 #include "monitor_impl.h"
-#include "port.h"
-
-/* A snapshot: the memory is taken before anything is read, and may bring a cache more into being. */
-bool slab_rows_take(struct slab_rows *r)
-{
-	size_t fit = 0;
-
-	r->count = kmem_cache_rows(NULL, 0);
-	do {
-		if (fit)
-			slab_rows_drop(r);
-		r->bytes =
-			(r->count * sizeof(*r->rows) + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
-		fit = r->bytes / sizeof(*r->rows);
-		r->rows = base_alloc(NULL, r->bytes, MEM_ERROR);
-		if (!r->rows)
-			return false;
-		r->count = kmem_cache_rows(r->rows, fit);
-	} while (r->count > fit);
-	return true;
-}
-
-void slab_rows_drop(struct slab_rows *r)
-{
-	base_free(NULL, r->rows, r->bytes);
-}
-
-/* slab */
 
 struct slab_row {
 	const char *name;
@@ -112,15 +83,15 @@ static bool is_named(const struct command_call *call, const struct kmem_cache_st
 static const char *slab_command(const struct command_call *call)
 {
 	struct table_printer printer;
-	struct slab_rows r;
+	struct snapshot caches;
 	size_t shown = 0;
 
-	if (!slab_rows_take(&r))
+	if (!snapshot_caches(&caches))
 		return "no memory for a list of caches";
 	if (call->argc < 2 || call->keys)
 		table_begin(&printer, &table, call->sink, call->keys);
-	for (size_t i = 0; i < r.count; i++) {
-		struct slab_row row = {r.rows[i].name, r.rows[i]};
+	for (size_t i = 0; i < caches.count; i++) {
+		struct slab_row row = {caches.cache[i].name, caches.cache[i]};
 
 		if (!is_named(call, &row.s))
 			continue;
@@ -132,7 +103,7 @@ static const char *slab_command(const struct command_call *call)
 	}
 	if (call->argc < 2)
 		table_end(&printer);
-	slab_rows_drop(&r);
+	snapshot_free(&caches);
 	return shown ? NULL : command_error("no cache %s", call->argv[1]);
 }
 

@@ -45,18 +45,18 @@ static void print_segment(struct table_printer *printer, const struct arena_stat
 
 /* Prints the address's segment in every arena that has one, sources before their importers. */
 static size_t print_segments(
-	const struct command_call *call, const struct arena_rows *r, uintptr_t address)
+	const struct command_call *call, const struct snapshot *arenas, uintptr_t address)
 {
 	struct table_printer printer;
 	struct arena_segment segment;
 	size_t found = 0;
 
-	for (size_t i = 0; i < r->count; i++) {
-		if (!arena_find_segment((struct arena *)r->rows[i].arena, address, &segment))
+	for (size_t i = 0; i < arenas->count; i++) {
+		if (!arena_find_segment((struct arena *)arenas->arena[i].arena, address, &segment))
 			continue;
 		if (found++ == 0)
 			table_begin(&printer, &table, call->sink, call->keys);
-		print_segment(&printer, &r->rows[i], &segment, address);
+		print_segment(&printer, &arenas->arena[i], &segment, address);
 	}
 	if (found)
 		table_end(&printer);
@@ -100,7 +100,7 @@ static bool print_function(const struct command_call *call, uintptr_t address)
 
 static const char *whatis_command(const struct command_call *call)
 {
-	struct arena_rows r;
+	struct snapshot arenas;
 	uint64_t address;
 	size_t found;
 
@@ -110,10 +110,10 @@ static const char *whatis_command(const struct command_call *call)
 	/* Segments are found under locks, one of which a panic may have left held. */
 	if (panic_happened())
 		return found ? NULL : "in no function; arenas can't be searched after a panic";
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&arenas))
 		return "no memory for a list of arenas";
-	found += print_segments(call, &r, (uintptr_t)address);
-	arena_rows_drop(&r);
+	found += print_segments(call, &arenas, (uintptr_t)address);
+	snapshot_free(&arenas);
 	found += print_objects(call, (uintptr_t)address);
 	if (!found)
 		sink_printf(call->sink, "%#llx lies in no arena and no function of the kernel\n",

@@ -60,24 +60,20 @@ const char *arena_map_command(const struct command_call *call);
 /* The arena tree as a table; after a panic without a lock. */
 void arena_tree_print(struct sink *sink, bool keys);
 
-/* A snapshot of all arenas, each behind its source, in memory of the base arena's. */
-struct arena_rows {
-	struct arena_stats *rows;
+/* The statistics of all arenas, each after its source, or of all caches in the same order. */
+struct snapshot {
+	union {
+		void *rows;
+		struct arena_stats *arena;
+		struct kmem_cache_stats *cache;
+	};
 	size_t count;
-	size_t bytes;
+	size_t bytes; /* of the memory they are in */
 };
 
-/* Takes one; false if there is no memory for it. */
-bool arena_rows_take(struct arena_rows *r);
-void arena_rows_drop(struct arena_rows *r);
-
-/* The same of all caches, in the order of the arena tree (cmd_slab.c). */
-struct slab_rows {
-	struct kmem_cache_stats *rows;
-	size_t count;
-	size_t bytes;
-};
-bool slab_rows_take(struct slab_rows *r);
-void slab_rows_drop(struct slab_rows *r);
+/* Take a snapshot; return false if there is no memory for it. */
+bool snapshot_arenas(struct snapshot *s);
+bool snapshot_caches(struct snapshot *s);
+void snapshot_free(struct snapshot *s);
 
 #endif
