@@ -34,6 +34,17 @@ static void check_says(const char *line, const char *part)
 	test_check_contains(__FILE__, __LINE__, line, said, part);
 }
 
+/* Whether no line of what was said is wider than `columns`. */
+static bool fits_in(size_t columns)
+{
+	const char *line = said, *end;
+
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		if ((size_t)(end - line) > columns)
+			return false;
+	return true;
+}
+
 /* The number behind ` key=` in the first line of `said` that begins with `object`. */
 static uint64_t number(const char *object, const char *key)
 {
@@ -184,15 +195,10 @@ TEST("complete: first words once each, second words of a family, then what the c
 
 TEST("arena tree: every arena stands under its source, in a hundred columns")
 {
-	size_t width = 0;
-
 	check_says("arena tree", "\nbase ");
 	CHECK(strstr(said, "\n  kpages ") != NULL);
 	CHECK(strstr(said, "\n    monitor ") != NULL);
-	for (const char *c = said; *c; c++) {
-		width = *c == '\n' ? 0 : width + 1;
-		CHECK_LE(width, 100);
-	}
+	CHECK(fits_in(100));
 }
 
 TEST("arena tree: -k gives numbers that add up")
@@ -229,17 +235,6 @@ TEST("arena show: -v adds the machinery, -k makes one line of it and one of each
 	check_says("arena show -k kpages", "arena name=kpages source=base quantum=4096 ");
 	for (const char *line = strchr(said, '\n'); line[1]; line = strchr(line + 1, '\n'))
 		CHECK(str_starts(line, "\nfree name=kpages from="));
-}
-
-/* Whether no line of what was said is wider than `columns`. */
-static bool fits_in(size_t columns)
-{
-	const char *line = said, *end;
-
-	for (; (end = strchr(line, '\n')); line = end + 1)
-		if ((size_t)(end - line) > columns)
-			return false;
-	return true;
 }
 
 TEST("arena show: everything an arena counts, in 80 columns, and a bar for each size that is free")
@@ -338,6 +333,18 @@ TEST("arena map: an arena without spans says so")
 
 	check_refused("arena map test-empty", "arena map: test-empty has no spans\n");
 	CHECK_EQ(arena_destroy(empty), 0);
+}
+
+/* Caches */
+
+TEST("slab: a table in a hundred columns, and under -k and for one cache every counter")
+{
+	check_says("slab", "\nkmalloc-64 ");
+	CHECK(fits_in(100));
+	check_says("slab -k kmalloc-64", "cache name=kmalloc-64 size=64 ");
+	CHECK(strstr(said, " ctor_failures=0 hash_buckets=0\n") != NULL);
+	check_says("slab kmalloc-64", "\nctor fails                      0\n");
+	check_refused("slab nothing", "slab: no cache nothing\n");
 }
 
 /* Memory */
