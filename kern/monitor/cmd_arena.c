@@ -237,11 +237,11 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 static const struct command commands[] = {
 	{"arena tree", "[-k]", "every arena under its source", "arena tree -k", tree_command,
 		COMMAND_PANIC_SAFE, NULL},
-	{"arena show", "[-k] NAME [-v]", "one arena; -v shows its machinery too",
+	{"arena show", "[-k] NAME [-v]", "one arena; -v: its boundary tags and hash, too",
 		"arena show base -v", show_command, 0, offer_names},
 	{"arena segs", "[-k] NAME", "every span and segment of an arena", "arena segs kpages",
 		segs_command, 0, offer_names},
-	{"arena map", "NAME", "where an arena is used and free, a character per slice",
+	{"arena map", "NAME", "where an arena is used and free, a character for each slice",
 		"arena map base", arena_map_command, 0, offer_names},
 	{"arena check", "[-k] [NAME]", "checks the invariants of one arena, or of all",
 		"arena check", check_command, 0, offer_names},

@@ -149,9 +149,9 @@ static const char *cores_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"irq", "[-k]", "interrupt vectors: who has each, where it comes from, how often", "irq",
-		irq_command, COMMAND_PANIC_SAFE, NULL},
-	{"cores", "[-k]", "the cores that run, and how far memory nodes are apart", "cores",
+	{"irq", "[-k]", "interrupt vectors in use: name, interrupts, where they come from",
+		"irq", irq_command, COMMAND_PANIC_SAFE, NULL},
+	{"cores", "[-k]", "the cores that run, and the distances between memory nodes", "cores",
 		cores_command, COMMAND_PANIC_SAFE, NULL},
 };
 

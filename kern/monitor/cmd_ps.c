@@ -57,8 +57,8 @@ static const char *ps_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"ps", "[-k]", "the ktasks: state, core, times switched to, time run, stack", "ps", ps_command, 0,
-		NULL},
+	{"ps", "[-k]", "the ktasks: state, core, switches to each, time it ran, stack", "ps",
+		ps_command, 0, NULL},
 };
 
 struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

@@ -284,19 +284,19 @@ static const char *poweroff_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how one is used",
+	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how to use one",
 		"help arena tree", help_command, COMMAND_PANIC_SAFE, help_complete},
-	{"mem", "[-k]", "where the machine's memory went", "mem", mem_command, COMMAND_PANIC_SAFE,
+	{"mem", "[-k]", "what the machine's memory is used for", "mem", mem_command, COMMAND_PANIC_SAFE,
 		NULL},
-	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
+	{"test", "[FILTER]", "runs the unit tests with FILTER in their names", "test \"arena: \"",
 		test_command, 0, NULL},
-	{"bench", "[-c] [FILTER]", "runs the benchmarks whose names contain FILTER; -c: those by the clock",
+	{"bench", "[-c] [FILTER]", "runs the benchmarks with FILTER in their names; -c: by the clock",
 		"bench kmem", bench_command, 0, NULL},
-	{"panic", "[TEXT]", "panics, by a fault (-f) or a stack overflow (-o), to see what that looks like",
+	{"panic", "[TEXT]", "panics with TEXT; -f: by a page fault; -o: by a stack overflow",
 		"panic \"just trying\"", panic_command, 0, NULL},
-	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,
+	{"reboot", "", "starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL},
-	{"poweroff", "[CODE]", "ends the machine; QEMU, or the process, exits with CODE",
+	{"poweroff", "[CODE]", "stops the machine; QEMU, or the process, exits with CODE",
 		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL},
 };
 

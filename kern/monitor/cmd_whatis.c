@@ -122,7 +122,7 @@ static const char *whatis_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"whatis", "[-k] ADDR", "what lies at an address: a function, segments of arenas, slab and object of caches",
+	{"whatis", "[-k] ADDR", "the function, segments, slab and object at an address",
 		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL},
 };
 

@@ -137,6 +137,12 @@ TEST("help: lists every command, and shows usage and example of one or a family"
 	check_says("help arena", "example: arena show base -v\n");
 }
 
+TEST("help: the list of commands fits in a hundred columns")
+{
+	CHECK(run("help"));
+	CHECK(fits_in(100));
+}
+
 static bool check_row(const struct command_table *table, const struct command *command, void *arg)
 {
 	const char *line = command->example;
