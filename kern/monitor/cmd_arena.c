@@ -2,25 +2,27 @@
 /*
  * Commands: arenas as a tree, one at a time, and segment by segment.
  */
+#include "monitor_impl.h"
+
 #include "arena_print.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
-#include "monitor_impl.h"
 
-static struct arena *find(const struct command_call *call)
+static struct arena *named_arena(const struct command_call *call)
 {
 	return arena_find(call->argv[2]);
 }
 
-static const char *unknown(const struct command_call *call)
+static const char *no_such_arena(const struct command_call *call)
 {
 	return command_error("no arena %s", call->argv[2]);
 }
 
 /* arena tree */
 
-/* A cache under its arena, in the same columns: its objects' size, its slabs, its live objects. */
+/* Prints a cache in an arena's columns: its object size as quantum, its slabs as spans, its live
+ * objects as what is used. */
 static void tree_cache(
 	struct table_printer *printer, const struct kmem_cache_stats *s, unsigned depth)
 {
@@ -42,7 +44,8 @@ static void tree_cache(
 	arena_tree_line(&line, printer);
 }
 
-/* An arena and then the caches that draw slabs from it.  Scripts ask `slab -k` about those. */
+/* Prints an arena and then the caches that draw slabs from it; under -k the arena alone, since
+ * `slab -k` has the caches. */
 static void tree_with_caches(
 	struct table_printer *printer, const struct arena_stats *a, const struct snapshot *caches)
 {
@@ -52,7 +55,7 @@ static void tree_with_caches(
 			tree_cache(printer, &caches->cache[i], a->depth + 1);
 }
 
-/* Whether there was memory for the snapshots. */
+/* Returns false, with nothing printed, if there is no memory for the snapshots. */
 static bool tree_rows(struct table_printer *printer)
 {
 	struct snapshot arenas, caches;
@@ -70,7 +73,7 @@ static bool tree_rows(struct table_printer *printer)
 	return has_both;
 }
 
-/* After a panic, and when there is no memory for a snapshot, arenas are shown as they are read. */
+/* After a panic, or without memory for snapshots, prints each arena as it reads it, and no caches. */
 void arena_tree_print(struct sink *sink, bool keys)
 {
 	struct table_printer printer;
@@ -91,12 +94,12 @@ static const char *tree_command(const struct command_call *call)
 
 static const char *show_command(const struct command_call *call)
 {
-	struct arena *arena = find(call);
+	struct arena *arena = named_arena(call);
 
 	if (call->argc > 3 && strcmp(call->argv[3], "-v") != 0)
 		return command_error("%s is not -v", call->argv[3]);
 	if (!arena)
-		return unknown(call);
+		return no_such_arena(call);
 	arena_show(arena, call->argc > 3, call->keys, call->sink);
 	return NULL;
 }
@@ -134,9 +137,8 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 	char text[TABLE_CELL_MAX];
 	struct segs_row row = {kinds[s->kind], text, s->start, s->start + s->size, s->size};
 
-	if (walk->printer.keys)
-		while (*row.kind == ' ')
-			row.kind++;
+	while (walk->printer.keys && *row.kind == ' ')
+		row.kind++;
 	arena_format_amount(text, s->size, walk->is_memory);
 	table_row(&walk->printer, &row);
 	return true;
@@ -144,12 +146,12 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 
 static const char *segs_command(const struct command_call *call)
 {
-	struct arena *arena = find(call);
+	struct arena *arena = named_arena(call);
 	struct arena_stats stats;
 	struct segs_walk walk;
 
 	if (!arena)
-		return unknown(call);
+		return no_such_arena(call);
 	arena_get_stats(arena, &stats);
 	walk.is_memory = stats.is_memory;
 	table_begin(&walk.printer, &segs_table, call->sink, call->keys);
@@ -174,21 +176,21 @@ static const struct table_column check_columns[] = {
 };
 static const struct table check_table = {"check", check_columns, ARRAY_SIZE(check_columns)};
 
-/* Whether every invariant of the arena holds. */
+/* Prints the arena's row; returns whether every invariant holds. */
 static bool check_one(struct table_printer *printer, const char *name, struct arena *arena)
 {
-	char broken[TABLE_CELL_MAX] = "all hold";
+	char result[TABLE_CELL_MAX] = "all hold";
 	int invariant = arena_check(arena, printer->sink);
-	struct check_row row = {name, broken, (uint64_t)invariant};
+	struct check_row row = {name, result, (uint64_t)invariant};
 
 	if (invariant)
-		ksnprintf(broken, sizeof(broken), "%d broken", invariant);
+		ksnprintf(result, sizeof(result), "%d broken", invariant);
 	table_row(printer, &row);
 	return invariant == 0;
 }
 
-/* Returns how many of the arenas of that name, or of all if it is NULL, are broken; -1 if there is
- * none, or no memory to list them. */
+/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if none was
+ * checked: there is no memory for a snapshot, or no such arena any more. */
 static int check_named(struct table_printer *printer, const char *name)
 {
 	int broken = 0, checked = 0;
@@ -211,8 +213,8 @@ static const char *check_command(const struct command_call *call)
 	struct table_printer printer;
 	int broken;
 
-	if (call->argc > 2 && !find(call))
-		return unknown(call);
+	if (call->argc > 2 && !named_arena(call))
+		return no_such_arena(call);
 	table_begin(&printer, &check_table, call->sink, call->keys);
 	broken = check_named(&printer, call->argv[2]);
 	table_end(&printer);

@@ -103,9 +103,9 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("reboot -k", "reboot: knows no -k\n");
 	check_refused("arena show nobody", "arena show: no arena nobody\n");
 	check_refused("arena show base -x", "arena show: -x is not -v\n");
-	check_refused("poweroff 100", "poweroff: 100 is no number from 0 to 99\n");
-	check_refused("poweroff two", "poweroff: two is no number from 0 to 99\n");
-	check_refused("whatis here", "whatis: here is no address\n");
+	check_refused("poweroff 100", "poweroff: 100 is not a number from 0 to 99\n");
+	check_refused("poweroff two", "poweroff: two is not a number from 0 to 99\n");
+	check_refused("whatis here", "whatis: here is not an address\n");
 	check_refused("help nothing", "help: no command nothing\n");
 	check_refused(
 		"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "more than 16 words in one command\n");
@@ -372,7 +372,7 @@ TEST("whatis: names the segment in every arena from the base to the deepest, and
 	check_says(line, "\nbase ");
 	CHECK(strstr(said, "\n  kpages                 used ") != NULL);
 	CHECK(strstr(said, "\ncache kpages-1, slab ") != NULL);
-	CHECK(strstr(said, ", address at 0x8, free 0\n") != NULL);
+	CHECK(strstr(said, ", used object ") && strstr(said, ", offset 0x8\n"));
 	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)page);
 	check_says(line, "segment arena=kpages state=used ");
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
@@ -384,5 +384,5 @@ TEST("whatis: names functions, and says so when there is nothing")
 
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)arena_find);
 	check_says(line, "function arena_find+0x0\n");
-	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 lies in no arena and no function of the kernel\n");
+	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 is in no arena and no function of the kernel\n");
 }
