@@ -73,7 +73,8 @@ static bool tree_rows(struct table_printer *printer)
 	return has_both;
 }
 
-/* After a panic, or without memory for snapshots, prints each arena as it reads it, and no caches. */
+/* After a panic, or without memory for snapshots, each arena is printed as it is read, without
+ * caches. */
 void arena_tree_print(struct sink *sink, bool keys)
 {
 	struct table_printer printer;
@@ -189,8 +190,8 @@ static bool check_one(struct table_printer *printer, const char *name, struct ar
 	return invariant == 0;
 }
 
-/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if none was
- * checked: there is no memory for a snapshot, or no such arena any more. */
+/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if none
+ * was checked, for want of memory for a snapshot or because the arena is gone. */
 static int check_named(struct table_printer *printer, const char *name)
 {
 	int broken = 0, checked = 0;

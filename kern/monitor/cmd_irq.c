@@ -127,8 +127,8 @@ static void print_distances(const struct command_call *call)
 	size_t nodes = machine_node_count();
 
 	for (size_t from = 0; from < nodes; from++) {
-		sink_printf(call->sink, call->keys ? "node id=%zu distances=" : "node %zu, distances:",
-			from);
+		sink_printf(call->sink,
+			call->keys ? "node id=%zu distances=" : "node %zu, distances:", from);
 		for (size_t to = 0; to < nodes; to++)
 			sink_printf(call->sink, "%s%u", !call->keys ? " " : to ? "," : "",
 				machine_node_distance(from, to));

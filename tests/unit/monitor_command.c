@@ -96,11 +96,11 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("bogus", "bogus: no such command, `help` lists them\n");
 	check_refused("arena bogus x", "arena bogus: no such command, `help` lists them\n");
 	check_refused("-k", "-k: no such command, `help` lists them\n");
-	check_refused("help \"x", "a quote doesn't end\n");
+	check_refused("help \"x", "a quote is not closed\n");
 	check_refused("arena map", "arena map: too few words, usage: arena map NAME\n");
 	check_refused("mem now", "mem: too many words, usage: mem [-k]\n");
 	check_refused("reboot now", "reboot: too many words, usage: reboot\n");
-	check_refused("reboot -k", "reboot: knows no -k\n");
+	check_refused("reboot -k", "reboot: takes no -k\n");
 	check_refused("arena show nobody", "arena show: no arena nobody\n");
 	check_refused("arena show base -x", "arena show: -x is not -v\n");
 	check_refused("poweroff 100", "poweroff: 100 is not a number from 0 to 99\n");
@@ -117,7 +117,7 @@ TEST("command: one too long is refused, and what stands behind it still runs")
 
 	memset(line, 'x', MONITOR_LINE_MAX);
 	str_copy(line + MONITOR_LINE_MAX, "; bogus", 32);
-	check_refused(line, "a command too long, at most 511 bytes\n"
+	check_refused(line, "command too long, at most 511 bytes\n"
 			    "bogus: no such command, `help` lists them\n");
 }
 
