@@ -88,9 +88,9 @@ struct ktask_stats {
 	uint64_t stack_size;
 };
 
-/* Fills rows[0 .. max) with the ktasks whose id is at least `from`, in order of id, and returns how
- * many it filled.  Rows may show different moments.  Context: any but an NMI.  Cost: linear in max;
- * it holds a lock for KTASK_STATS_STEP rows at most, then lets go of it. */
+/* Fills rows[0 .. max) with the ktasks that have an id of at least `from`, in order of id, and
+ * returns how many it filled.  Rows may show different moments.  Context: any but an NMI.  Cost:
+ * linear in max; it holds a lock for KTASK_STATS_STEP rows at most, then lets go of it. */
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 

@@ -66,8 +66,8 @@ struct machine_core_info {
 };
 void machine_core_info(unsigned core, struct machine_core_info *info);
 
-/* The number of memory nodes whose distances are known, and the distance between two of them; a
- * node's distance to itself is 10. */
+/* The number of memory nodes with known distances, and the distance between two of them; a node's
+ * distance to itself is 10. */
 size_t machine_node_count(void);
 unsigned machine_node_distance(size_t from, size_t to);
 

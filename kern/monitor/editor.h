@@ -46,7 +46,7 @@ struct history {
 	unsigned count;
 };
 
-/* Makes an empty history whose memory comes from `arena`. */
+/* Makes an empty history that takes its memory from `arena`. */
 void history_init(struct history *h, struct arena *arena);
 
 /* Adds a copy of `line`, unless it is blank or the same as the last one.  If there is no memory for

@@ -26,7 +26,7 @@
  *
  * sync.c makes everything that sleeps from port_thread_block() and port_thread_unblock().  An
  * unblock of a ktask that isn't asleep sets its token; the next block clears the token and returns
- * at once.  A deadline is an alarm in the ktask, whose handler unblocks it.
+ * at once.  A deadline is an alarm in the ktask; its handler unblocks the ktask.
  *
  * A ktask is an object of the cache "ktask".  Its id comes from the arena "ktask-ids" by next fit,
  * which keeps a freed id unused for as long as possible; its stack comes from "vaddr"
@@ -59,8 +59,8 @@
  *
  * QUESTIONS
  *
- * On which core is a woken ktask queued?  On the one that ran it last, whose caches may still hold
- * its data.
+ * On which core is a woken ktask queued?  On the one that ran it last: the core's caches may
+ * still hold its data.
  *
  * Why may an idle core steal it from there?  Nothing is preempted, so it would wait until the ktask
  * that runs there gives up the core.  make_ready() pokes its core if that is idle, else any idle
@@ -336,7 +336,7 @@ static void fill_row(struct ktask *t, struct ktask_stats *row)
 	row->stack_size = t->stack_size;
 }
 
-/* The first ktask whose id is at least `from`.  all.lock is held. */
+/* The first ktask with an id of at least `from`.  all.lock is held. */
 static struct ktask *find_from(uint64_t from)
 {
 	struct tree_node *n = all.by_id.root;
@@ -392,8 +392,7 @@ static bool is_guard_of(const struct ktask *t, uintptr_t address)
 	return t->stack && address - (uintptr_t)t->stack < PORT_PAGE_SIZE;
 }
 
-/* A guard page is hit by the ktask whose stack it belongs to, so only the running one is looked
- * at. */
+/* A ktask that overflows its stack hits its own guard page: only the running one is looked at. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size)
 {
 	struct ktask *t = machine_current();

@@ -193,8 +193,8 @@ static void store_core(struct ktask *t, unsigned core)
 	__atomic_store_n(&t->core, core, __ATOMIC_RELAXED);
 }
 
-/* Queues t, whose state is READY and which no other core can reach, and wakes an idle core for it.
- * Once t is queued, another core may run it to its end and free it. */
+/* Queues t and wakes an idle core for it.  Its state is READY, and no run queue and no core has it.
+ * Once it is queued, another core may run it to its end and free it. */
 static void make_ready(struct ktask *t)
 {
 	unsigned core = t->core;
