@@ -9,8 +9,9 @@
  * A ktask has a stack of its own, with a guard page below it.  It runs until it sleeps (sync.h),
  * yields or ends; it is never preempted, and it changes cores only at these places.  A core runs
  * its ready ktasks in the order in which they became ready.  A core that has none takes one from
- * another core's queue, but never a pinned one.  An interrupt runs on the stack of the ktask that
- * it interrupts.
+ * another core's queue, but never a pinned one; now and then it does so even if it has some, so
+ * that no ktask waits for ever behind one that keeps its core.  An interrupt runs on the stack of
+ * the ktask that it interrupts.
  *
  * Context, unless a comment says otherwise: a thread, interrupts on, no spinlock held.
  */
@@ -69,7 +70,7 @@ const char *ktask_name(const struct ktask *t);
 void ktask_exit(void) __attribute__((noreturn));
 
 /* Runs every ktask that is ready on this core before the caller goes on; if none is, one that is
- * ready on another core and isn't pinned. */
+ * ready on another core and isn't pinned.  Returns at once if there is neither. */
 void kthread_yield(void);
 
 /* Sleeps at least `us` microseconds. */

@@ -21,8 +21,8 @@
  *
  * Each core has a run queue under a spinlock of its own: a list of pinned ktasks and a list of the
  * others, each in order of arrival.  A ktask gets a ticket from the queue's counter when it is
- * queued.  The core runs the head with the lower ticket.  Another core steals the head of the list
- * of unpinned ones, so it never has to step over a pinned one.
+ * queued.  The core runs the head with the lower ticket.  A core without a ready ktask steals the
+ * head of another core's list of unpinned ones, so it never has to step over a pinned one.
  *
  * sync.c makes everything that sleeps from port_thread_block() and port_thread_unblock().  An
  * unblock of a ktask that isn't asleep sets its token; the next block clears the token and returns
@@ -65,6 +65,11 @@
  * Why may an idle core steal it from there?  Nothing is preempted, so it would wait until the ktask
  * that runs there gives up the core.  make_ready() pokes its core if that is idle, else any idle
  * core.
+ *
+ * What if the busy core never gives up what it runs, and no other core is ever without a ktask of
+ * its own?  Every core looks at the others' queues first at each STEAL_PERIOD-th choice, and begins
+ * with another core each time.  So a core that yields runs the first unpinned ktask of each queue
+ * after STEAL_PERIOD choices times the number of cores, at most.
  *
  * Why does a yield look at other cores' queues when its own is empty?  A ktask that yields in a
  * loop waits for something, perhaps for a ktask queued on a core that doesn't yield.

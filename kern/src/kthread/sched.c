@@ -18,6 +18,7 @@ struct kcore {
 	/* The core's own. */
 	struct ktask *outgoing;	   /* the one last switched from */
 	enum switch_reason reason; /* why it gave up the core */
+	uint64_t choices;	   /* times the core chose what to run next */
 	uint64_t steals;	   /* stored atomically, for kthread_steals() */
 
 	bool idle; /* false: another core has cleared this core's bit, so it must not halt */
@@ -25,6 +26,10 @@ struct kcore {
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 #define MAP_BITS 64
+
+/* One choice in so many looks at other cores' queues first: seldom enough to cost little and to
+ * leave ktasks where they ran. */
+#define STEAL_PERIOD 64
 
 static struct kcore *kcores;
 static uint64_t *idle_map; /* a bit for each core that looks for a ktask to run, or halts */
@@ -162,24 +167,34 @@ static struct ktask *steal_from(struct kcore *victim)
 	return t;
 }
 
-/* Steals from the first core after this one that has an unpinned ktask ready; NULL if none has. */
-static struct ktask *steal(struct kcore *c)
+/* Steals from the first core, looking from core `first` on, that has an unpinned ktask ready; NULL
+ * if none has. */
+static struct ktask *steal(struct kcore *c, uint64_t first)
 {
-	unsigned n = port_core_count(), core = (unsigned)(c - kcores);
+	unsigned n = port_core_count();
 	struct ktask *t = NULL;
 
-	for (unsigned i = 1; i < n && !t; i++)
-		t = steal_from(&kcores[(core + i) % n]);
+	for (unsigned i = 0; i < n && !t; i++) {
+		struct kcore *victim = &kcores[(first + i) % n];
+
+		if (victim != c)
+			t = steal_from(victim);
+	}
 	if (t)
 		__atomic_store_n(&c->steals, c->steals + 1, __ATOMIC_RELAXED);
 	return t;
 }
 
+/* Chooses what c runs next; NULL if nothing is ready.  The choices that look at other cores first
+ * begin with each core in turn. */
 static struct ktask *take_next(struct kcore *c)
 {
-	struct ktask *t = queue_pop(c);
+	bool steals_first = ++c->choices % STEAL_PERIOD == 0;
+	struct ktask *t = steals_first ? steal(c, c->choices / STEAL_PERIOD) : queue_pop(c);
 
-	return t ? t : steal(c);
+	if (t)
+		return t;
+	return steals_first ? queue_pop(c) : steal(c, (uint64_t)(c - kcores) + 1);
 }
 
 /* Both stores are relaxed: what reads them without the lock, ktask_stats(), only shows them. */
