@@ -4,8 +4,8 @@
  *
  * The map shows the spans one behind the other in address order; gaps between them take no room.
  * Slices are cut from this sequence, so one may hold the end of a span and the start of the next.
- * Only the row being made is stored.  Before a row stands the address at which its first slice
- * begins; below it are listed the spans that begin further on in the row, with their columns.
+ * Only the row being made is stored.  A row begins with the address of its first slice; the line
+ * below it lists the spans that begin further on in the row, with their columns.
  */
 #include "monitor_impl.h"
 
