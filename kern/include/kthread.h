@@ -6,12 +6,14 @@
  *	...
  *	ktask_join(t);
  *
- * A ktask has a stack of its own, with a guard page below it, and runs until it sleeps (sync.h),
- * yields or ends: it is never preempted, and changes cores nowhere else.  Ready ktasks stand in
- * their core's queue, first come, first run; a core that has nothing to do takes those of others,
- * but never a pinned one.  Interrupts run on the stack of whatever ktask they interrupt.
+ * A ktask has a stack of its own, with a guard page below it.  It runs until it sleeps (sync.h),
+ * yields or ends; it is never preempted, and it changes cores only at these places.  A core runs
+ * its ready ktasks in the order in which they became ready.  A core that has none takes one from
+ * another core's queue, but never a pinned one; now and then it does so even if it has some, so
+ * that no ktask waits for ever behind one that keeps its core.  An interrupt runs on the stack of
+ * the ktask that it interrupts.
  *
- * Context, where nothing else is said: a thread, interrupts on, no spinlock held.
+ * Context, unless a comment says otherwise: a thread, interrupts on, no spinlock held.
  */
 #ifndef SPANDREL_KTHREAD_H
 #define SPANDREL_KTHREAD_H
@@ -28,36 +30,38 @@ struct sink;
 
 /* Create */
 
-/* Starts a ktask that runs fn(arg), and ends when that returns.  Somebody must ktask_join() it.
- * The name is copied.  Returns NULL if there is no memory for it.  Cost: constant with a stack kept
- * for reuse, else linear in a stack's pages. */
+/* Starts a ktask that runs fn(arg) and ends when fn returns.  It must be joined.  The name is
+ * copied.  Returns NULL if there is no memory for it.  Cost: constant if a stack is cached, else
+ * linear in a stack's pages. */
 struct ktask *ktask(const char *name, void (*fn)(void *arg), void *arg);
 
-/* The same on core `core` (less than port_core_count()) for good. */
+/* The same, pinned: it runs on core `core` alone.  Panics unless core < port_core_count(). */
 struct ktask *ktask_pinned(const char *name, void (*fn)(void *arg), void *arg, unsigned core);
 
-/* The same, on any core; nobody joins it, and all of it goes when it ends.  Returns whether there
- * was memory for it. */
+/* The same, on any core and without a join: all its memory is freed when it ends.  Returns false if
+ * there is no memory for it. */
 bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg);
 
-/* The general form. */
+/* The general form.  A detached ktask may already be freed when this returns: its pointer may only
+ * be compared with NULL. */
 struct ktask_plan {
 	const char *name;
 	void (*fn)(void *arg);
 	void *arg;
-	unsigned core;	   /* KTASK_ANY_CORE, or where it is pinned */
-	size_t stack_size; /* bytes, whole pages; 0: the usual (MACHINE_STACK_SIZE) */
+	unsigned core;	   /* the one it is pinned to, or KTASK_ANY_CORE */
+	size_t stack_size; /* bytes, whole pages; 0: MACHINE_STACK_SIZE */
 	bool detached;
 };
-struct ktask *ktask_create(const struct ktask_plan *plan); /* not to be used afterward if detached */
+struct ktask *ktask_create(const struct ktask_plan *plan);
 
-/* Waits until t has ended and lets go of all of it.  Once for each t that isn't detached.  Panics
- * if t is the caller. */
+/* Waits until t has ended, then frees it.  To be called once for each ktask that isn't detached.
+ * Panics if t is the caller or is detached. */
 void ktask_join(struct ktask *t);
 
 /* Run */
 
-/* The running ktask; in an interrupt, the interrupted one.  NULL while there are none.  Any context. */
+/* The running ktask; in an interrupt, the interrupted one; NULL while there are none.  Context:
+ * any. */
 struct ktask *ktask_self(void);
 uint64_t ktask_id(const struct ktask *t);
 const char *ktask_name(const struct ktask *t);
@@ -65,7 +69,8 @@ const char *ktask_name(const struct ktask *t);
 /* Ends the caller, as returning from its function does. */
 void ktask_exit(void) __attribute__((noreturn));
 
-/* Lets every ktask run that is ready on this core, or, if there is none, one of another core's. */
+/* Runs every ktask that is ready on this core before the caller goes on; if none is, one that is
+ * ready on another core and isn't pinned.  Returns at once if there is neither. */
 void kthread_yield(void);
 
 /* Sleeps at least `us` microseconds. */
@@ -79,28 +84,30 @@ struct ktask_stats {
 	const char *state; /* "running", "ready", "asleep", "ended", "idle" */
 	uint64_t core;	   /* where it runs, or ran last */
 	bool pinned;
-	uint64_t switches; /* how often it was switched to */
-	uint64_t ns;	   /* that it ran */
+	uint64_t switches; /* times a core switched to it */
+	uint64_t ns;	   /* time it has run, without its present turn */
 	uint64_t stack_size;
 };
 
-/* Fills rows[0 .. max) with ktasks in order of id, those with an id of at least `from`; returns how
- * many it filled.  What it shows may be of different moments.  Context: any but an NMI.  Cost:
- * linear in max; a lock is held for at most KTASK_STATS_STEP of them at a time. */
+/* Fills rows[0 .. max) with the ktasks that have an id of at least `from`, in order of id, and
+ * returns how many it filled.  Rows may show different moments.  Context: any but an NMI.  Cost:
+ * linear in max; it holds a lock for KTASK_STATS_STEP rows at most, then lets go of it. */
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 
-/* How many ktasks there are, those that are being let go of among them.  How many a core has taken
- * from others' queues, in all.  Any context. */
+/* The number of ktasks, idle ones and those not yet freed included.  Context: any. */
 size_t ktask_count(void);
+
+/* How many ktasks cores have taken from other cores' queues since boot.  Context: any. */
 uint64_t kthread_steals(void);
 
 /* Boot */
 
-/* Readies everything; the caller goes on as it is.  Once, when kpages_arena stands. */
+/* Sets up scheduler, alarms and stacks; the caller goes on as before.  To be called once, when
+ * kpages_arena and vaddr_arena exist. */
 void kthread_init(void);
 
-/* Starts the other cores, then the first ktask, and makes the caller core 0's idle ktask. */
+/* Starts the other cores, then the first ktask; the caller becomes core 0's idle ktask. */
 void kthread_run(const struct ktask_plan *first) __attribute__((noreturn));
 
 #endif

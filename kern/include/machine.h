@@ -3,8 +3,8 @@
  * What this kernel asks of a machine beyond the port: cores to start, stacks to switch, a timer,
  * mappings.
  *
- * The subsystem alone (libspandrel.a) needs none of it: kthread.c, init.c and kern/dev are its only
- * users, and arch/x86 and arch/host supply it.
+ * The subsystem alone (libspandrel.a) needs none of it.  init.c, kthread.c, kern/dev and the
+ * monitor use it; arch/x86 and arch/host supply it.
  */
 #ifndef SPANDREL_MACHINE_H
 #define SPANDREL_MACHINE_H
@@ -17,111 +17,116 @@
 
 /*
  * machine_arch.h defines
- *   MACHINE_STACK_SIZE   bytes of a ktask's stack, whole pages, its guard page not among them
- *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors there are to hand out (irq.h)
- *   struct machine_fiber what a switch saves of a thread of execution
+ *   MACHINE_STACK_SIZE    bytes of a ktask's stack, whole pages, without its guard page
+ *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors that irq.h can hand out
+ *   struct machine_fiber  what a switch saves of a thread of execution
  */
 #include "machine_arch.h"
 
 /* Switching */
 
-/* Readies `f` to run fn(arg) on the stack [stack, stack + size) when it is first switched to; fn
+/* Prepares `f` so that the first switch to it runs fn(arg) on the stack [stack, stack + size).  fn
  * must not return. */
-void machine_fiber_init(struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg);
+void machine_fiber_init(
+	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg);
 
-/* Makes `f` stand for what runs now: a core's first thread of execution. */
+/* Makes `f` stand for what runs now: the thread of execution a core started with. */
 void machine_fiber_adopt(struct machine_fiber *f);
 
-/* Switches from `from`, which runs now, to `to`; returns when something switches to `from` again,
- * on whatever core.  `last`: `from` will never be switched to again.  Context: interrupts off, and
+/* Switches from `from`, which runs now, to `to`.  Returns when something switches back to `from`,
+ * perhaps on another core.  `last`: nothing will switch to `from` again.  Context: interrupts off;
  * they are off on return. */
 void machine_switch(struct machine_fiber *from, struct machine_fiber *to, bool last);
 
-/* Lets go of what machine_fiber_init() took.  `f` doesn't run. */
+/* Frees what machine_fiber_init() took.  `f` doesn't run and won't be switched to again. */
 void machine_fiber_end(struct machine_fiber *f);
 
-/* The word each core keeps for the kernel: the running ktask. */
+/* The running ktask: a word that each core keeps for the kernel. */
 struct ktask *machine_current(void);
 void machine_set_current(struct ktask *t);
 
 /* Cores */
 
 /*
- * Starts every other core, one after the other in the order of the firmware's table.  Each gets a
- * stack of MACHINE_STACK_SIZE bytes from stack_alloc (NULL: no memory, the core is left out),
- * unless the machine has stacks of its own for cores, and calls kernel_core_main() on it with
- * interrupts on.  A core that doesn't come up is left out with one plain line.  Returns how many
+ * Starts the other cores one by one, in the order of the firmware's table.  Each gets a stack of
+ * MACHINE_STACK_SIZE bytes from stack_alloc, unless the machine has its own stacks for cores, and
+ * calls kernel_core_main() on it with interrupts on.  A core for which stack_alloc returns NULL, or
+ * which doesn't start, is left out, with one line on the console.  Returns the number of cores that
  * run.  Context: boot, once.
  */
 unsigned machine_cores_start(void *(*stack_alloc)(void));
 
-/* What is known of a core that runs. */
+/* What the machine knows of a core that runs. */
 struct machine_core_info {
-	unsigned hardware_id; /* the machine's own number: of its local APIC on x86 */
-	bool has_node;	      /* the machine tells which node of memory it is next to */
-	uint32_t node;
-	uint64_t nmis;	   /* NMIs nobody asked for */
-	uint64_t spurious; /* interrupts nobody asked for */
+	unsigned hardware_id; /* the machine's own number for it: on x86 its local APIC's */
+	bool has_node;	      /* `node` is known */
+	uint32_t node;	      /* the memory node it belongs to */
+	uint64_t nmis;	      /* NMIs it has handled */
+	uint64_t spurious;    /* interrupts that came without a handler for them */
 };
 void machine_core_info(unsigned core, struct machine_core_info *info);
 
-/* How many nodes the machine tells distances of, and the distance, 10 being that of a node to itself. */
+/* The number of memory nodes with known distances, and the distance between two of them; a node's
+ * distance to itself is 10. */
 size_t machine_node_count(void);
 unsigned machine_node_distance(size_t from, size_t to);
 
-/* What the kernel supplies: the entry of a core, which must not have taken a spinlock.
- * port_core_id() is right, port_core_count() has it. */
+/* What the kernel supplies: the function a started core calls.  No spinlock has been taken on that
+ * core yet.  port_core_id() is right, and port_core_count() includes this core. */
 void kernel_core_main(void) __attribute__((noreturn));
 
-/* Halts until an interrupt or a poke if *idle is still true, without a gap between looking and
- * halting in which one could be missed.  Interrupts are off when it is called and on when it
- * returns. */
+/* Halts until an interrupt or a poke if *idle is true, else returns at once.  It misses neither of
+ * the two if they come between the look at *idle and the halt.  Interrupts are off when it is
+ * called and on when it returns. */
 void machine_idle(const bool *idle);
 
 /* The timer */
 
-/* Has kernel_timer() called on this core, as an interrupt, at or soon after port_ns() == deadline;
- * replaces the deadline set before.  PORT_FOREVER: not at all.  Context: interrupts off. */
+/* Has kernel_timer() called on this core, in an interrupt, at or soon after port_ns() == deadline;
+ * replaces the deadline set before.  PORT_FOREVER: never.  Context: interrupts off. */
 void machine_timer_set(uint64_t deadline);
 void kernel_timer(void); /* what the kernel supplies */
 
 /* The console */
 
-/* What the kernel supplies, called as an interrupt: there may be input that
- * port_console_getc(false) hasn't seen, or the input has closed.  It is called at least once after
- * each time that was answered with PORT_CONSOLE_NONE and input came. */
+/* What the kernel supplies, called in an interrupt: port_console_getc(false) may have a byte to
+ * return, or the input was closed.  Whenever port_console_getc(false) has returned
+ * PORT_CONSOLE_NONE, this is called at least once after the next byte has come. */
 void kernel_input(void);
 
 /* Physical memory */
 
-/* The direct-map address of physical address 0, a multiple of 2 MiB.  Any context. */
+/* The direct-map address of physical address 0, a multiple of 2 MiB.  Context: any. */
 uintptr_t machine_direct_base(void);
 
 /* Mappings of the kernel's own virtual addresses */
 
-/* The range machine_map() works on: whole pages, nothing mapped. */
+/* The range that machine_map() may map: whole pages, none of them mapped at first. */
 void machine_va_range(uintptr_t *start, size_t *size);
 
-/* Maps `page`, a page of RAM by its direct-map address, at `va`, readable and writable, for all
- * cores.  What an earlier mapping there may have left in any core's TLB is gone when it returns:
- * shootdowns are put off until then, and one clears all that are due.  Takes page tables from the
- * base arena.  Returns 0 or -ENOMEM, nothing mapped.  Context: interrupts on. */
+/* Maps `page`, a page of RAM given by its direct-map address, at `va`, readable and writable, for
+ * all cores.  When it returns, no core's TLB holds an earlier mapping of `va`: shootdowns wait
+ * until an address is mapped again, and one shootdown serves every unmap before it.  Takes page
+ * tables from the base arena.  Returns 0, or -ENOMEM with nothing mapped.
+ * Context: interrupts on. */
 int machine_map(uintptr_t va, void *page);
 
-/* Ends the mapping at `va` and returns the page that was mapped there, NULL if none.  Cores may see
- * the page until the next machine_map() at the same place.  Context: any but an NMI. */
+/* Unmaps `va` and returns the page that was mapped there, NULL if none.  Until the next
+ * machine_map() of `va` cores may still reach the page through their TLBs.  Context: any but an
+ * NMI. */
 void *machine_unmap(uintptr_t va);
 
-/* Pages of the base arena that hold page tables: they come as mappings need them, and stay. */
+/* Pages of the base arena that hold page tables.  They are allocated when a mapping needs them and
+ * never freed. */
 size_t machine_table_pages(void);
 
-/* How often other cores were asked to forget mappings. */
+/* How many times a core has had the other cores flush their TLBs. */
 uint64_t machine_shootdowns(void);
 
 /* Reports */
 
-/* What the kernel supplies: whether `address` lies in the guard page of a ktask's stack, and then
- * whose it is, in words.  Reads without a lock. */
+/* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's
+ * stack; if so, writes the ktask's id and name to `owner`.  Takes no lock. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size);
 
 #endif

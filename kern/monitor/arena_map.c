@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * `arena map`: where an arena is used and free, one character for each equal slice.
+ * `arena map`: shows where an arena is used and free, a character for each slice of equal size.
  *
- * The spans stand end to end in address order, so that gaps between them, however wide, take no
- * room. What they hold is cut into slices and each slice becomes a character; nothing is stored but
- * the row being made.  A row is labelled with the address its first slice begins at, and the spans
- * that begin within it are listed beneath it.
+ * The map shows the spans one behind the other in address order; gaps between them take no room.
+ * Slices are cut from this sequence, so one may hold the end of a span and the start of the next.
+ * Only the row being made is stored.  A row begins with the address of its first slice; the line
+ * below it lists the spans that begin further on in the row, with their columns.
  */
+#include "monitor_impl.h"
+
 #include "lib/array.h"
 #include "lib/printf.h"
-#include "sink.h"
 #include "lib/string.h"
+#include "sink.h"
 #include "table.h"
-#include "monitor_impl.h"
 
 #define ROW_SLICES 64
 #define ROWS_MAX 16
-#define STARTS_MAX 3 /* spans listed under a row; others are counted */
+#define STARTS_MAX 3 /* spans listed below a row; the others are counted */
 
 /* A slice's character by how much of it is used. */
 static const struct {
@@ -35,16 +36,15 @@ static const struct {
 struct map {
 	struct sink *sink;
 	bool is_memory;
-	uint64_t slice; /* units of each */
+	uint64_t slice_size; /* in units */
 
-	char row[ROW_SLICES + 1];
-	size_t column;
-	uintptr_t row_start;
+	/* The row being made. */
 	bool row_begun;
-	uint64_t filled, used; /* of the slice at `column`: units that came, units in use */
-
-	bool began; /* a span has: the first one is labelled by its row */
-	struct {
+	uintptr_t row_start;
+	char row[ROW_SLICES + 1];
+	size_t column;	       /* of the slice being made */
+	uint64_t filled, used; /* units of that slice: so far, and of those in use */
+	struct { /* spans that begin in it, but not where it begins */
 		size_t column;
 		uintptr_t address;
 	} starts[STARTS_MAX];
@@ -53,19 +53,13 @@ struct map {
 
 static char slice_character(const struct map *m)
 {
+	uint64_t quarter = m->filled / 4 + (m->filled % 4 != 0);
+
 	if (m->used == 0)
 		return fills[0].character;
 	if (m->used == m->filled)
 		return fills[FILL_FULL].character;
-	return fills[1 + m->used / (m->filled / 4 + (m->filled % 4 != 0))].character;
-}
-
-static void print_number(const struct map *m, const char *before, uintptr_t number)
-{
-	if (m->is_memory)
-		sink_printf(m->sink, "%s%#zx", before, (size_t)number);
-	else
-		sink_printf(m->sink, "%s%zu", before, (size_t)number);
+	return fills[1 + m->used / quarter].character;
 }
 
 static void print_starts(const struct map *m)
@@ -73,9 +67,9 @@ static void print_starts(const struct map *m)
 	size_t shown = m->start_count < STARTS_MAX ? m->start_count : STARTS_MAX;
 
 	for (size_t i = 0; i < shown; i++) {
-		sink_printf(
-			m->sink, "%s%zu: ", i ? ", " : "  spans begin at ", m->starts[i].column);
-		print_number(m, "", m->starts[i].address);
+		sink_puts(m->sink, i ? ", " : "  spans begin at ");
+		sink_printf(m->sink, "%zu: ", m->starts[i].column);
+		sink_printf(m->sink, m->is_memory ? "%#zx" : "%zu", (size_t)m->starts[i].address);
 	}
 	if (m->start_count > shown)
 		sink_printf(m->sink, " and %zu more", m->start_count - shown);
@@ -103,22 +97,23 @@ static void end_slice(struct map *m)
 		end_row(m);
 }
 
+/* A span that begins the row is not listed, the row's own address shows it. */
 static void begin_span(struct map *m, uintptr_t start)
 {
-	if (m->row_begun) {
-		if (m->start_count < STARTS_MAX) {
-			m->starts[m->start_count].column = m->column;
-			m->starts[m->start_count].address = start;
-		}
-		m->start_count++;
+	if (!m->row_begun)
+		return;
+	if (m->start_count < STARTS_MAX) {
+		m->starts[m->start_count].column = m->column;
+		m->starts[m->start_count].address = start;
 	}
+	m->start_count++;
 }
 
-/* Lays a segment behind what came before. */
-static void lay(struct map *m, uintptr_t start, uint64_t size, bool is_used)
+/* Adds a segment to the map, slice by slice. */
+static void add_segment(struct map *m, uintptr_t start, uint64_t size, bool is_used)
 {
 	while (size) {
-		uint64_t room = m->slice - m->filled, part = size < room ? size : room;
+		uint64_t room = m->slice_size - m->filled, part = size < room ? size : room;
 
 		if (!m->row_begun) {
 			m->row_begun = true;
@@ -128,7 +123,7 @@ static void lay(struct map *m, uintptr_t start, uint64_t size, bool is_used)
 		m->used += is_used ? part : 0;
 		start += part;
 		size -= part;
-		if (m->filled == m->slice)
+		if (m->filled == m->slice_size)
 			end_slice(m);
 	}
 }
@@ -138,12 +133,12 @@ static bool map_segment(const struct arena_segment *s, void *arg)
 	if (s->kind == ARENA_SEGMENT_SPAN)
 		begin_span(arg, s->start);
 	else
-		lay(arg, s->start, s->size, s->kind == ARENA_SEGMENT_USED);
+		add_segment(arg, s->start, s->size, s->kind == ARENA_SEGMENT_USED);
 	return true;
 }
 
-/* The smallest whole number of quanta of which ROWS_MAX rows hold everything. */
-static uint64_t slice_size(const struct arena_stats *stats)
+/* The fewest quanta a slice can have for the whole arena to fit in ROWS_MAX rows; in units. */
+static uint64_t choose_slice_size(const struct arena_stats *stats)
 {
 	uint64_t quanta = stats->total / stats->quantum, slices = ROWS_MAX * ROW_SLICES;
 
@@ -157,9 +152,9 @@ static void print_legend(const struct map *m)
 		sink_printf(m->sink, " %c %s%s", fills[i].character, fills[i].meaning,
 			i < FILL_FULL ? "," : "; a character is ");
 	if (m->is_memory)
-		sink_printf(m->sink, "%pB\n", (const void *)&m->slice);
+		sink_printf(m->sink, "%pB\n", (const void *)&m->slice_size);
 	else
-		sink_printf(m->sink, "%llu\n", (unsigned long long)m->slice);
+		sink_printf(m->sink, "%llu\n", (unsigned long long)m->slice_size);
 }
 
 const char *arena_map_command(const struct command_call *call)
@@ -174,7 +169,7 @@ const char *arena_map_command(const struct command_call *call)
 	if (stats.total == 0)
 		return command_error("%s has no spans", stats.name);
 	map.is_memory = stats.is_memory;
-	map.slice = slice_size(&stats);
+	map.slice_size = choose_slice_size(&stats);
 	arena_walk(arena, map_segment, &map);
 	if (map.filled)
 		end_slice(&map);

@@ -2,26 +2,28 @@
 /*
  * Commands: arenas as a tree, one at a time, and segment by segment.
  */
+#include "monitor_impl.h"
+
 #include "arena_print.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
-#include "monitor_impl.h"
 
-static struct arena *find(const struct command_call *call)
+static struct arena *named_arena(const struct command_call *call)
 {
 	return arena_find(call->argv[2]);
 }
 
-static const char *unknown(const struct command_call *call)
+static const char *no_such_arena(const struct command_call *call)
 {
 	return command_error("no arena %s", call->argv[2]);
 }
 
 /* arena tree */
 
-/* A cache under its arena, in the same columns: its objects' size, its slabs, its live objects. */
+/* Prints a cache in an arena's columns: its object size as quantum, its slabs as spans, its live
+ * objects as what is used. */
 static void tree_cache(
 	struct table_printer *printer, const struct kmem_cache_stats *s, unsigned depth)
 {
@@ -43,36 +45,37 @@ static void tree_cache(
 	arena_tree_line(&line, printer);
 }
 
-/* An arena and then the caches that draw slabs from it.  Scripts ask `slab -k` about those. */
+/* Prints an arena and then the caches that draw slabs from it; under -k the arena alone, since
+ * `slab -k` has the caches. */
 static void tree_with_caches(
-	struct table_printer *printer, const struct arena_stats *a, const struct slab_rows *caches)
+	struct table_printer *printer, const struct arena_stats *a, const struct snapshot *caches)
 {
 	arena_tree_row(a, printer);
 	for (size_t i = 0; i < caches->count && !printer->keys; i++)
-		if (caches->rows[i].source == a->arena)
-			tree_cache(printer, &caches->rows[i], a->depth + 1);
+		if (caches->cache[i].source == a->arena)
+			tree_cache(printer, &caches->cache[i], a->depth + 1);
 }
 
-/* Whether there was memory for the snapshots. */
+/* Returns false, with nothing printed, if there is no memory for the snapshots. */
 static bool tree_rows(struct table_printer *printer)
 {
-	struct arena_rows r;
-	struct slab_rows caches;
-	bool taken;
+	struct snapshot arenas, caches;
+	bool has_both;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&arenas))
 		return false;
-	taken = slab_rows_take(&caches);
-	if (taken) {
-		for (size_t i = 0; i < r.count; i++)
-			tree_with_caches(printer, &r.rows[i], &caches);
-		slab_rows_drop(&caches);
+	has_both = snapshot_caches(&caches);
+	if (has_both) {
+		for (size_t i = 0; i < arenas.count; i++)
+			tree_with_caches(printer, &arenas.arena[i], &caches);
+		snapshot_free(&caches);
 	}
-	arena_rows_drop(&r);
-	return taken;
+	snapshot_free(&arenas);
+	return has_both;
 }
 
-/* After a panic, and when there is no memory for a snapshot, arenas are shown as they are read. */
+/* After a panic, or without memory for snapshots, each arena is printed as it is read, without
+ * caches. */
 void arena_tree_print(struct sink *sink, bool keys)
 {
 	struct table_printer printer;
@@ -93,12 +96,12 @@ static const char *tree_command(const struct command_call *call)
 
 static const char *show_command(const struct command_call *call)
 {
-	struct arena *arena = find(call);
+	struct arena *arena = named_arena(call);
 
 	if (call->argc > 3 && strcmp(call->argv[3], "-v") != 0)
 		return command_error("%s is not -v", call->argv[3]);
 	if (!arena)
-		return unknown(call);
+		return no_such_arena(call);
 	arena_show(arena, call->argc > 3, call->keys, call->sink);
 	return NULL;
 }
@@ -136,9 +139,8 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 	char text[TABLE_CELL_MAX];
 	struct segs_row row = {kinds[s->kind], text, s->start, s->start + s->size, s->size};
 
-	if (walk->printer.keys)
-		while (*row.kind == ' ')
-			row.kind++;
+	while (walk->printer.keys && *row.kind == ' ')
+		row.kind++;
 	arena_format_amount(text, s->size, walk->is_memory);
 	table_row(&walk->printer, &row);
 	return true;
@@ -146,12 +148,12 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 
 static const char *segs_command(const struct command_call *call)
 {
-	struct arena *arena = find(call);
+	struct arena *arena = named_arena(call);
 	struct arena_stats stats;
 	struct segs_walk walk;
 
 	if (!arena)
-		return unknown(call);
+		return no_such_arena(call);
 	arena_get_stats(arena, &stats);
 	walk.is_memory = stats.is_memory;
 	table_begin(&walk.printer, &segs_table, call->sink, call->keys);
@@ -176,35 +178,35 @@ static const struct table_column check_columns[] = {
 };
 static const struct table check_table = {"check", check_columns, ARRAY_SIZE(check_columns)};
 
-/* Whether every invariant of the arena holds. */
+/* Prints the arena's row; returns whether every invariant holds. */
 static bool check_one(struct table_printer *printer, const char *name, struct arena *arena)
 {
-	char broken[TABLE_CELL_MAX] = "all hold";
+	char result[TABLE_CELL_MAX] = "all hold";
 	int invariant = arena_check(arena, printer->sink);
-	struct check_row row = {name, broken, (uint64_t)invariant};
+	struct check_row row = {name, result, (uint64_t)invariant};
 
 	if (invariant)
-		ksnprintf(broken, sizeof(broken), "%d broken", invariant);
+		ksnprintf(result, sizeof(result), "%d broken", invariant);
 	table_row(printer, &row);
 	return invariant == 0;
 }
 
-/* Returns how many of the arenas of that name, or of all if it is NULL, are broken; -1 if there is
- * none, or no memory to list them. */
+/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if none
+ * was checked, for want of memory for a snapshot or because the arena is gone. */
 static int check_named(struct table_printer *printer, const char *name)
 {
 	int broken = 0, checked = 0;
-	struct arena_rows r;
+	struct snapshot s;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&s))
 		return -1;
-	for (size_t i = 0; i < r.count; i++) {
-		if (name && strcmp(name, r.rows[i].name) != 0)
+	for (size_t i = 0; i < s.count; i++) {
+		if (name && strcmp(name, s.arena[i].name) != 0)
 			continue;
 		checked++;
-		broken += !check_one(printer, r.rows[i].name, (struct arena *)r.rows[i].arena);
+		broken += !check_one(printer, s.arena[i].name, (struct arena *)s.arena[i].arena);
 	}
-	arena_rows_drop(&r);
+	snapshot_free(&s);
 	return checked ? broken : -1;
 }
 
@@ -213,8 +215,8 @@ static const char *check_command(const struct command_call *call)
 	struct table_printer printer;
 	int broken;
 
-	if (call->argc > 2 && !find(call))
-		return unknown(call);
+	if (call->argc > 2 && !named_arena(call))
+		return no_such_arena(call);
 	table_begin(&printer, &check_table, call->sink, call->keys);
 	broken = check_named(&printer, call->argv[2]);
 	table_end(&printer);
@@ -227,23 +229,23 @@ static const char *check_command(const struct command_call *call)
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
-	struct arena_rows r;
+	struct snapshot s;
 
-	if (!arena_rows_take(&r))
+	if (!snapshot_arenas(&s))
 		return;
-	for (size_t i = 0; i < r.count; i++)
-		offer(arg, r.rows[i].name);
-	arena_rows_drop(&r);
+	for (size_t i = 0; i < s.count; i++)
+		offer(arg, s.arena[i].name);
+	snapshot_free(&s);
 }
 
 static const struct command commands[] = {
 	{"arena tree", "[-k]", "every arena under its source", "arena tree -k", tree_command,
 		COMMAND_PANIC_SAFE, NULL},
-	{"arena show", "[-k] NAME [-v]", "one arena; -v shows its machinery too",
+	{"arena show", "[-k] NAME [-v]", "one arena; -v: its boundary tags and hash, too",
 		"arena show base -v", show_command, 0, offer_names},
 	{"arena segs", "[-k] NAME", "every span and segment of an arena", "arena segs kpages",
 		segs_command, 0, offer_names},
-	{"arena map", "NAME", "where an arena is used and free, a character per slice",
+	{"arena map", "NAME", "where an arena is used and free, a character for each slice",
 		"arena map base", arena_map_command, 0, offer_names},
 	{"arena check", "[-k] [NAME]", "checks the invariants of one arena, or of all",
 		"arena check", check_command, 0, offer_names},

@@ -2,17 +2,18 @@
 /*
  * Commands: interrupt vectors and cores.
  */
+#include "monitor_impl.h"
+
 #include "irq.h"
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "table.h"
 #include "machine.h"
-#include "monitor_impl.h"
 #include "port.h"
+#include "table.h"
 
-#define RUNNING_ROWS 16 /* ktasks looked at at a time */
+#define KTASKS_STEP 16 /* ktasks read at a time */
 
 /* irq */
 
@@ -47,55 +48,58 @@ static const char *irq_command(const struct command_call *call)
 /* cores */
 
 struct core_row {
-	const char *id, *hardware_id, *node; /* numbers that may be 0, which isn't nothing */
+	uint64_t id, hardware_id;
+	const char *node; /* text, since there may be none */
 	const char *state, *ktask;
 	uint64_t irqs, nmis, spurious, restarts;
 };
 
 static const struct table_column core_columns[] = {
-	TABLE_COLUMN(struct core_row, id, "core", "id", 4, TABLE_STRING, 0),
-	TABLE_COLUMN(struct core_row, hardware_id, "apic", "apic", 4, TABLE_STRING, 0),
+	TABLE_COLUMN(struct core_row, id, "core", "id", 4, TABLE_NUMBER, 0),
+	TABLE_COLUMN(struct core_row, hardware_id, "apic", "apic", 4, TABLE_NUMBER, 0),
 	TABLE_COLUMN(struct core_row, node, "node", "node", 4, TABLE_STRING, 0),
 	TABLE_COLUMN(struct core_row, state, "state", "state", -6, TABLE_STRING, 0),
 	TABLE_COLUMN(struct core_row, irqs, "interrupts", "irqs", 10, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(struct core_row, nmis, "NMIs", "nmis", 5, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct core_row, spurious, "spurious", "spurious", 8, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct core_row, restarts, "restarts", "restarts", 8, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(
+		struct core_row, spurious, "spurious", "spurious", 8, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(
+		struct core_row, restarts, "restarts", "restarts", 8, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(struct core_row, ktask, "runs", "ktask", -24, TABLE_STRING, 0),
 };
 static const struct table core_table = {"core", core_columns, ARRAY_SIZE(core_columns)};
 
-/* What each core runs, by its name: "" if it isn't known. */
+/* The names of the ktasks that run, one for each core; "": not known. */
 struct running {
 	char (*names)[KTASK_NAME_MAX];
 	unsigned cores;
 	size_t bytes;
 };
 
-static void note_running(struct running *r, const struct ktask_stats *t)
+static void note_if_running(struct running *r, const struct ktask_stats *t)
 {
 	if (strcmp(t->state, "running") == 0 && t->core < r->cores)
 		str_copy(r->names[t->core], t->name, KTASK_NAME_MAX);
 }
 
-/* Ktasks are looked through once.  Without memory for the names, or after a panic, none is known. */
-static void running_take(struct running *r)
+/* Goes through all ktasks once.  After a panic, and without memory for the names, none is known. */
+static void running_init(struct running *r)
 {
-	struct ktask_stats rows[RUNNING_ROWS];
+	struct ktask_stats rows[KTASKS_STEP];
 	uint64_t from = 0;
 	size_t n;
 
 	r->cores = port_core_count();
 	r->bytes = (r->cores * sizeof(r->names[0]) + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 	r->names = panic_happened() ? NULL : base_zalloc(NULL, r->bytes, MEM_ATOMIC);
-	while (r->names && (n = ktask_stats(from, rows, RUNNING_ROWS)) > 0) {
+	while (r->names && (n = ktask_stats(from, rows, KTASKS_STEP)) > 0) {
 		for (size_t i = 0; i < n; i++)
-			note_running(r, &rows[i]);
+			note_if_running(r, &rows[i]);
 		from = rows[n - 1].id + 1;
 	}
 }
 
-static void running_drop(struct running *r)
+static void running_free(struct running *r)
 {
 	if (r->names)
 		base_free(NULL, r->names, r->bytes);
@@ -104,15 +108,14 @@ static void running_drop(struct running *r)
 static void print_core(struct table_printer *printer, unsigned id, const struct running *running)
 {
 	struct machine_core_info info;
-	char number[12], hardware_id[12], node[12];
-	struct core_row row = {.id = number, .hardware_id = hardware_id, .state = "online"};
+	struct core_row row = {.id = id, .state = "online"};
+	char node[12];
 
 	machine_core_info(id, &info);
-	ksnprintf(number, sizeof(number), "%u", id);
-	ksnprintf(hardware_id, sizeof(hardware_id), "%u", info.hardware_id);
 	ksnprintf(node, sizeof(node), "%u", info.node);
+	row.hardware_id = info.hardware_id;
 	row.node = info.has_node ? node : NULL;
-	row.ktask = running->names && *running->names[id] ? running->names[id] : NULL;
+	row.ktask = running->names ? running->names[id] : NULL;
 	row.irqs = irq_core_count(id);
 	row.nmis = info.nmis;
 	row.spurious = info.spurious;
@@ -125,8 +128,8 @@ static void print_distances(const struct command_call *call)
 	size_t nodes = machine_node_count();
 
 	for (size_t from = 0; from < nodes; from++) {
-		sink_printf(call->sink, call->keys ? "node id=%zu distances=" : "node %zu, distances:",
-			from);
+		sink_printf(call->sink,
+			call->keys ? "node id=%zu distances=" : "node %zu, distances:", from);
 		for (size_t to = 0; to < nodes; to++)
 			sink_printf(call->sink, "%s%u", !call->keys ? " " : to ? "," : "",
 				machine_node_distance(from, to));
@@ -139,20 +142,20 @@ static const char *cores_command(const struct command_call *call)
 	struct table_printer printer;
 	struct running running;
 
-	running_take(&running);
+	running_init(&running);
 	table_begin(&printer, &core_table, call->sink, call->keys);
 	for (unsigned id = 0; id < running.cores; id++)
 		print_core(&printer, id, &running);
 	table_end(&printer);
-	running_drop(&running);
+	running_free(&running);
 	print_distances(call);
 	return NULL;
 }
 
 static const struct command commands[] = {
-	{"irq", "[-k]", "interrupt vectors: who has each, where it comes from, how often", "irq",
-		irq_command, COMMAND_PANIC_SAFE, NULL},
-	{"cores", "[-k]", "the cores that run, and how far memory nodes are apart", "cores",
+	{"irq", "[-k]", "interrupt vectors in use: name, interrupts, where they come from",
+		"irq", irq_command, COMMAND_PANIC_SAFE, NULL},
+	{"cores", "[-k]", "the cores that run, and the distances between memory nodes", "cores",
 		cores_command, COMMAND_PANIC_SAFE, NULL},
 };
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands that show ktasks.
+ * Command: the ktasks.
  */
+#include "monitor_impl.h"
+
 #include "kthread.h"
 #include "lib/array.h"
 #include "table.h"
-#include "monitor_impl.h"
 
 struct ps_row {
 	struct ktask_stats s;
@@ -19,7 +20,8 @@ static const struct table_column ps_columns[] = {
 	TABLE_COLUMN(struct ps_row, state, "state", "state", -8, TABLE_STRING, 0),
 	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 5, TABLE_NUMBER, 0),
 	TABLE_COLUMN(struct ps_row, pinned, "pinned", "pinned", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct ps_row, s.switches, "switches", "switches", 10, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(
+		struct ps_row, s.switches, "switches", "switches", 10, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(struct ps_row, us, "ran, us", "us", 12, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 10, TABLE_BYTES, TABLE_TOTAL),
 };
@@ -40,7 +42,7 @@ static void ps_rows(struct table_printer *printer, const struct ktask_stats *sta
 	}
 }
 
-/* A few at a time, so that it needs no memory but the stack's. */
+/* Reads a few at a time into rows on its stack, so it needs no other memory. */
 static const char *ps_command(const struct command_call *call)
 {
 	struct ktask_stats stats[KTASK_STATS_STEP / 2];
@@ -58,8 +60,8 @@ static const char *ps_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"ps", "[-k]", "the ktasks: state, core, times switched to, time run, stack", "ps", ps_command, 0,
-		NULL},
+	{"ps", "[-k]", "the ktasks: state, core, switches to each, time it ran, stack", "ps",
+		ps_command, 0, NULL},
 };
 
 struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

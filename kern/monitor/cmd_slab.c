@@ -1,140 +1,88 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands: slab caches, all or one.
+ * Command: slab caches, all or one.
  */
+#include "monitor_impl.h"
+
 #include "lib/array.h"
-#include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
-#include "monitor_impl.h"
-#include "port.h"
-
-/* A snapshot: the memory is taken before anything is read, and may bring a cache more into being. */
-bool slab_rows_take(struct slab_rows *r)
-{
-	size_t fit = 0;
-
-	r->count = kmem_cache_rows(NULL, 0);
-	do {
-		if (fit)
-			slab_rows_drop(r);
-		r->bytes =
-			(r->count * sizeof(*r->rows) + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
-		fit = r->bytes / sizeof(*r->rows);
-		r->rows = base_alloc(NULL, r->bytes, MEM_ERROR);
-		if (!r->rows)
-			return false;
-		r->count = kmem_cache_rows(r->rows, fit);
-	} while (r->count > fit);
-	return true;
-}
-
-void slab_rows_drop(struct slab_rows *r)
-{
-	base_free(NULL, r->rows, r->bytes);
-}
-
-/* slab */
 
 struct slab_row {
 	const char *name;
 	struct kmem_cache_stats s;
 };
 
-#define COLUMN(member, title, key, width, kind, flags)                                             \
-	TABLE_COLUMN(struct slab_row, s.member, title, key, width, kind, flags)
+#define COLUMN(member, title, key, width, flags)                                                   \
+	TABLE_COLUMN(struct slab_row, s.member, title, key, width, TABLE_COUNT, flags)
 
+/* The table shows what fits in 100 columns; `slab -k` and `slab NAME` show all. */
 static const struct table_column columns[] = {
 	TABLE_COLUMN(struct slab_row, name, "cache", "name", -18, TABLE_STRING, 0),
-	COLUMN(obj_size, "size", "size", 7, TABLE_COUNT, 0),
-	COLUMN(live, "live", "live", 9, TABLE_COUNT, 0),
-	COLUMN(objects, "objects", "objects", 9, TABLE_COUNT, 0),
-	COLUMN(slabs, "slabs", "slabs", 6, TABLE_COUNT, 0),
-	COLUMN(slab_objects, "each", "slab_objects", 5, TABLE_COUNT, 0),
-	COLUMN(total, "units", "total", 10, TABLE_COUNT, 0),
-	COLUMN(allocs, "allocs", "allocs", 10, TABLE_COUNT, 0),
-	COLUMN(alloc_misses, "misses", "alloc_misses", 8, TABLE_COUNT, 0),
-	COLUMN(failures, "fails", "failures", 6, TABLE_COUNT, 0),
-	COLUMN(slab_size, "", "slab_size", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(stride, "", "stride", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(out, "", "out", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(used, "", "used", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(slabs_empty, "", "slabs_empty", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(frees, "", "frees", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(free_misses, "", "free_misses", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(depot_trips, "", "depot_trips", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(depot_full, "", "depot_full", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(depot_empty, "", "depot_empty", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(magazine_size, "", "magazine_size", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(grows, "", "grows", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	COLUMN(shrinks, "", "shrinks", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+	COLUMN(obj_size, "size", "size", 7, 0),
+	COLUMN(live, "live", "live", 9, 0),
+	COLUMN(objects, "objects", "objects", 9, 0),
+	COLUMN(slabs, "slabs", "slabs", 6, 0),
+	COLUMN(slab_objects, "in each", "slab_objects", 7, 0),
+	COLUMN(total, "units", "total", 10, 0),
+	COLUMN(allocs, "allocs", "allocs", 10, 0),
+	COLUMN(alloc_misses, "misses", "alloc_misses", 8, 0),
+	COLUMN(failures, "fails", "failures", 6, 0),
+	COLUMN(slab_size, "slab size", "slab_size", 0, TABLE_KEY_ONLY),
+	COLUMN(stride, "stride", "stride", 0, TABLE_KEY_ONLY),
+	COLUMN(out, "out of slabs", "out", 0, TABLE_KEY_ONLY),
+	COLUMN(used, "units live", "used", 0, TABLE_KEY_ONLY),
+	COLUMN(slabs_empty, "empty slabs", "slabs_empty", 0, TABLE_KEY_ONLY),
+	COLUMN(frees, "frees", "frees", 0, TABLE_KEY_ONLY),
+	COLUMN(free_misses, "free misses", "free_misses", 0, TABLE_KEY_ONLY),
+	COLUMN(depot_trips, "depot trips", "depot_trips", 0, TABLE_KEY_ONLY),
+	COLUMN(depot_full, "full magazines", "depot_full", 0, TABLE_KEY_ONLY),
+	COLUMN(depot_empty, "empty magazines", "depot_empty", 0, TABLE_KEY_ONLY),
+	COLUMN(magazine_size, "magazine size", "magazine_size", 0, TABLE_KEY_ONLY),
+	COLUMN(grows, "slabs taken", "grows", 0, TABLE_KEY_ONLY),
+	COLUMN(shrinks, "slabs given back", "shrinks", 0, TABLE_KEY_ONLY),
+	COLUMN(ctor_failures, "ctor fails", "ctor_failures", 0, TABLE_KEY_ONLY),
+	COLUMN(hash_buckets, "hash buckets", "hash_buckets", 0, TABLE_KEY_ONLY),
 };
 static const struct table table = {"cache", columns, ARRAY_SIZE(columns)};
 
-/* One cache, a line for each. */
-static const struct table_column details[] = {
-	COLUMN(obj_size, "object", "", 0, TABLE_COUNT, 0),
-	COLUMN(stride, "from one to the next", "", 0, TABLE_COUNT, 0),
-	COLUMN(slab_size, "slab", "", 0, TABLE_COUNT, 0),
-	COLUMN(slab_objects, "objects in one", "", 0, TABLE_COUNT, 0),
-	COLUMN(slabs, "slabs", "", 0, TABLE_COUNT, 0),
-	COLUMN(slabs_empty, "empty slabs", "", 0, TABLE_COUNT, 0),
-	COLUMN(objects, "objects", "", 0, TABLE_COUNT, 0),
-	COLUMN(out, "out of slabs", "", 0, TABLE_COUNT, 0),
-	COLUMN(live, "live", "", 0, TABLE_COUNT, 0),
-	COLUMN(allocs, "allocs", "", 0, TABLE_COUNT, 0),
-	COLUMN(alloc_misses, "off the hot path", "", 0, TABLE_COUNT, 0),
-	COLUMN(frees, "frees", "", 0, TABLE_COUNT, 0),
-	COLUMN(free_misses, "off the hot path", "", 0, TABLE_COUNT, 0),
-	COLUMN(failures, "fails", "", 0, TABLE_COUNT, 0),
-	COLUMN(ctor_failures, "by constructors", "", 0, TABLE_COUNT, 0),
-	COLUMN(magazine_size, "rounds a magazine", "", 0, TABLE_COUNT, 0),
-	COLUMN(depot_trips, "depot trips", "", 0, TABLE_COUNT, 0),
-	COLUMN(depot_full, "full magazines", "", 0, TABLE_COUNT, 0),
-	COLUMN(depot_empty, "empty magazines", "", 0, TABLE_COUNT, 0),
-	COLUMN(grows, "slabs taken", "", 0, TABLE_COUNT, 0),
-	COLUMN(shrinks, "slabs given back", "", 0, TABLE_COUNT, 0),
-	COLUMN(hash_buckets, "hash buckets", "", 0, TABLE_COUNT, 0),
-};
-
+/* A line for each column, by its title. */
 static void show_one(struct sink *sink, const struct slab_row *row)
 {
-	sink_printf(sink, "%-20s %12s\n%-20s %12s\n", "cache", row->s.name, "source", row->s.source_name);
-	for (size_t i = 0; i < ARRAY_SIZE(details); i++)
-		sink_printf(sink, "%-20s %12llu\n", details[i].title,
-			*(const unsigned long long *)((const char *)row + details[i].offset));
-}
-
-static bool is_named(const struct command_call *call, const struct kmem_cache_stats *s)
-{
-	return call->argc < 2 || strcmp(call->argv[1], s->name) == 0;
+	sink_printf(sink, "%-20s %12s\n%-20s %12s\n", "cache", row->name, "source",
+		row->s.source_name);
+	for (size_t i = 1; i < ARRAY_SIZE(columns); i++)
+		sink_printf(sink, "%-20s %12llu\n", columns[i].title,
+			*(const unsigned long long *)((const char *)row + columns[i].offset));
 }
 
 static const char *slab_command(const struct command_call *call)
 {
+	const char *name = call->argv[1]; /* NULL: all */
+	bool as_table = !name || call->keys;
 	struct table_printer printer;
-	struct slab_rows r;
+	struct snapshot caches;
 	size_t shown = 0;
 
-	if (!slab_rows_take(&r))
+	if (!snapshot_caches(&caches))
 		return "no memory for a list of caches";
-	if (call->argc < 2 || call->keys)
+	if (as_table)
 		table_begin(&printer, &table, call->sink, call->keys);
-	for (size_t i = 0; i < r.count; i++) {
-		struct slab_row row = {r.rows[i].name, r.rows[i]};
+	for (size_t i = 0; i < caches.count; i++) {
+		struct slab_row row = {caches.cache[i].name, caches.cache[i]};
 
-		if (!is_named(call, &row.s))
+		if (name && strcmp(name, row.name) != 0)
 			continue;
 		shown++;
-		if (call->argc < 2 || call->keys)
+		if (as_table)
 			table_row(&printer, &row);
 		else
 			show_one(call->sink, &row);
 	}
-	if (call->argc < 2)
+	if (as_table)
 		table_end(&printer);
-	slab_rows_drop(&r);
-	return shown ? NULL : command_error("no cache %s", call->argv[1]);
+	snapshot_free(&caches);
+	return shown ? NULL : command_error("no cache %s", name);
 }
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)

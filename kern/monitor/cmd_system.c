@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands: help, the machine's memory, tests, and the end.
+ * Commands: help, the machine's memory, tests, benchmarks, and three ways to end.
  */
+#include "monitor_impl.h"
+
+#include "boot.h"
 #include "lib/array.h"
 #include "lib/bench.h"
-#include "boot.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "table.h"
-#include "monitor_impl.h"
-#include "port.h"
 #include "lib/test.h"
+#include "port.h"
+#include "table.h"
 
 /* help */
 
@@ -48,12 +49,12 @@ static bool help_row_print(
 	return true;
 }
 
-/* One command's help, for each whose name is, or begins with, the words asked for. */
-struct help_question {
+struct help_search {
 	const struct command_call *call;
 	bool found;
 };
 
+/* Whether the words behind `help` are all of the command's name, or its first word. */
 static bool is_asked_for(const struct command_call *call, const char *name)
 {
 	size_t first = strlen(call->argv[1]);
@@ -66,19 +67,19 @@ static bool is_asked_for(const struct command_call *call, const char *name)
 
 static bool help_one(const struct command_table *table, const struct command *command, void *arg)
 {
-	struct help_question *question = arg;
+	struct help_search *search = arg;
 
-	if (!is_asked_for(question->call, command->name))
+	if (!is_asked_for(search->call, command->name))
 		return true;
-	question->found = true;
-	sink_printf(question->call->sink, "%s%s%s\n  %s\n  example: %s\n", command->name,
+	search->found = true;
+	sink_printf(search->call->sink, "%s%s%s\n  %s\n  example: %s\n", command->name,
 		*command->usage ? " " : "", command->usage, command->summary, command->example);
 	return true;
 }
 
 static const char *help_command(const struct command_call *call)
 {
-	struct help_question question = {call, false};
+	struct help_search search = {call, false};
 	struct table_printer printer;
 
 	if (call->argc == 1) {
@@ -87,28 +88,28 @@ static const char *help_command(const struct command_call *call)
 		table_end(&printer);
 		return NULL;
 	}
-	command_for_each(help_one, &question);
-	return question.found ? NULL : command_error("no command %s", call->argv[1]);
+	command_for_each(help_one, &search);
+	return search.found ? NULL : command_error("no command %s", call->argv[1]);
 }
 
-struct offering {
+struct completion {
 	void (*offer)(void *arg, const char *word);
 	void *arg;
 };
 
-static bool help_offer(const struct command_table *table, const struct command *command, void *arg)
+static bool offer_name(const struct command_table *table, const struct command *command, void *arg)
 {
-	struct offering *o = arg;
+	struct completion *c = arg;
 
-	o->offer(o->arg, command->name);
+	c->offer(c->arg, command->name);
 	return true;
 }
 
-static void help_complete(void (*offer)(void *arg, const char *word), void *arg)
+static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
-	struct offering o = {offer, arg};
+	struct completion c = {offer, arg};
 
-	command_for_each(help_offer, &o);
+	command_for_each(offer_name, &c);
 }
 
 /* mem */
@@ -126,26 +127,26 @@ static const struct table_column mem_columns[] = {
 };
 static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
 
-/* Without a lock: after a panic one may be held for good. */
-static void mem_peek(const struct arena_stats *row, void *arg)
+static void copy_base(const struct arena_stats *row, void *arg)
 {
 	if (row->arena == base_arena)
 		*(struct arena_stats *)arg = *row;
 }
 
-static struct arena_stats mem_base(void)
+/* After a panic a lock may be held for good, so nothing is locked then. */
+static struct arena_stats base_stats(void)
 {
 	struct arena_stats base = {0};
 
 	if (panic_happened())
-		arena_tree_peek(mem_peek, &base);
+		arena_tree_peek(copy_base, &base);
 	else
 		arena_get_stats(base_arena, &base);
 	return base;
 }
 
-/* Prints the accounts that are, or aren't, RAM and returns their sum. */
-static uint64_t mem_accounts(struct table_printer *printer, bool is_ram)
+/* Prints the boot accounts that are RAM, or those that aren't, and returns their sum. */
+static uint64_t print_accounts(struct table_printer *printer, bool is_ram)
 {
 	uint64_t sum = 0;
 
@@ -161,11 +162,11 @@ static uint64_t mem_accounts(struct table_printer *printer, bool is_ram)
 	return sum;
 }
 
-/* Where RAM went; returns how much of it is accounted for. */
-static uint64_t mem_ram(const struct command_call *call)
+/* Prints what RAM is used for; returns the sum. */
+static uint64_t print_ram(const struct command_call *call)
 {
-	struct arena_stats base = mem_base();
-	uint64_t own = base.tag_pages * PORT_PAGE_SIZE, accounted = base.total;
+	struct arena_stats base = base_stats();
+	uint64_t own = base.tag_pages * PORT_PAGE_SIZE, sum = base.total;
 	const struct mem_row rows[] = {
 		{"free", "base", base.free},
 		{"handed out", "base", base.used - own},
@@ -176,17 +177,17 @@ static uint64_t mem_ram(const struct command_call *call)
 	table_begin(&printer, &mem_table, call->sink, call->keys);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		table_row(&printer, &rows[i]);
-	accounted += mem_accounts(&printer, true);
+	sum += print_accounts(&printer, true);
 	table_end(&printer);
-	return accounted;
+	return sum;
 }
 
-static void mem_holes(const struct command_call *call)
+static void print_holes(const struct command_call *call)
 {
 	struct table_printer printer;
 
 	table_begin(&printer, &mem_table, call->sink, call->keys);
-	mem_accounts(&printer, false);
+	print_accounts(&printer, false);
 	table_end(&printer);
 }
 
@@ -200,27 +201,27 @@ static bool has_holes(void)
 
 static const char *mem_command(const struct command_call *call)
 {
-	uint64_t total = boot_info->ram_total, accounted = mem_ram(call), differ;
+	uint64_t total = boot_info->ram_total, accounted = print_ram(call), differ;
 
 	differ = total > accounted ? total - accounted : accounted - total;
 	if (call->keys)
 		sink_printf(call->sink, "ram total=%llu accounted=%llu\n",
 			(unsigned long long)total, (unsigned long long)accounted);
 	else if (differ)
-		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes %s\n",
+		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes %s than above\n",
 			(void *)&total, (unsigned long long)differ,
-			total > accounted ? "are missing above" : "too many above");
+			total > accounted ? "more" : "less");
 	else
 		sink_printf(call->sink, "that is all RAM of the memory map, to the byte\n");
 	if (has_holes()) {
 		if (!call->keys)
 			sink_puts(call->sink, "\nnot RAM:\n");
-		mem_holes(call);
+		print_holes(call);
 	}
 	return NULL;
 }
 
-/* The rest */
+/* test, bench */
 
 static const char *test_command(const struct command_call *call)
 {
@@ -235,36 +236,42 @@ static const char *bench_command(const struct command_call *call)
 
 	if (call->argc > 2 + by_clock)
 		return "one filter at a time";
-	return bench_run(filter, by_clock, call->sink) ? NULL : command_error("no benchmark %s", filter);
+	if (!bench_run(filter, by_clock, call->sink))
+		return command_error("no benchmark %s", filter);
+	return NULL;
 }
 
-/* An address that no port maps. */
-#define NOWHERE 0x10
+/* panic, reboot, poweroff */
 
-static void touch_nowhere(void)
+#define UNMAPPED 0x10 /* an address that no port maps */
+
+static void write_to_unmapped(void)
 {
-	uintptr_t nowhere = NOWHERE;
+	uintptr_t address = UNMAPPED;
 
-	/* Hidden from the compiler, which would warn of it. */
-	__asm__ volatile("" : "+r"(nowhere));
-	*(volatile char *)nowhere = 0;
+	/* Hides the constant from the compiler, which would warn about it. */
+	__asm__ volatile("" : "+r"(address));
+	*(volatile char *)address = 0;
 }
 
-/* Calls itself until the stack is used up: what it adds afterward keeps it from being a loop. */
-static __attribute__((noinline)) unsigned fall(unsigned depth)
+/* Calls itself until the stack overflows.  It uses its frame after the call, so that the compiler
+ * can't turn the call into a loop. */
+static __attribute__((noinline)) unsigned overflow_stack(unsigned depth)
 {
 	volatile char frame[256];
 
 	frame[depth % sizeof(frame)] = (char)depth;
-	return depth == UINT32_MAX ? 0 : fall(depth + 1) + (unsigned char)frame[depth % sizeof(frame)];
+	if (depth == UINT32_MAX)
+		return 0;
+	return overflow_stack(depth + 1) + (unsigned char)frame[depth % sizeof(frame)];
 }
 
 static const char *panic_command(const struct command_call *call)
 {
 	if (call->argc > 1 && strcmp(call->argv[1], "-f") == 0)
-		touch_nowhere();
+		write_to_unmapped();
 	if (call->argc > 1 && strcmp(call->argv[1], "-o") == 0)
-		fall(0);
+		overflow_stack(0);
 	panic("%s", call->argc > 1 ? call->argv[1] : "asked for in the monitor");
 }
 
@@ -280,24 +287,25 @@ static const char *poweroff_command(const struct command_call *call)
 
 	if (call->argc > 1 && (!str_to_u64(call->argv[1], &code) || code > PORT_STOP_CODE_MAX))
 		return command_error(
-			"%s is no number from 0 to %d", call->argv[1], PORT_STOP_CODE_MAX);
+			"%s is not a number from 0 to %d", call->argv[1], PORT_STOP_CODE_MAX);
 	port_stop((int)code);
 }
 
 static const struct command commands[] = {
-	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how one is used",
-		"help arena tree", help_command, COMMAND_PANIC_SAFE, help_complete},
-	{"mem", "[-k]", "where the machine's memory went", "mem", mem_command, COMMAND_PANIC_SAFE,
-		NULL},
-	{"test", "[FILTER]", "runs the unit tests whose names contain FILTER", "test \"arena: \"",
+	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how to use one",
+		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names},
+	{"mem", "[-k]", "what the machine's memory is used for", "mem", mem_command,
+		COMMAND_PANIC_SAFE, NULL},
+	{"test", "[FILTER]", "runs the unit tests with FILTER in their names", "test \"arena: \"",
 		test_command, 0, NULL},
-	{"bench", "[-c] [FILTER]", "runs the benchmarks whose names contain FILTER; -c: those by the clock",
-		"bench kmem", bench_command, 0, NULL},
-	{"panic", "[TEXT]", "panics, by a fault (-f) or a stack overflow (-o), to see what that looks like",
+	{"bench", "[-c] [FILTER]",
+		"runs the benchmarks with FILTER in their names; -c: by the clock", "bench kmem",
+		bench_command, 0, NULL},
+	{"panic", "[TEXT]", "panics with TEXT; -f: by a page fault; -o: by a stack overflow",
 		"panic \"just trying\"", panic_command, 0, NULL},
-	{"reboot", "", "starts the machine anew", "reboot", reboot_command, COMMAND_PANIC_SAFE,
+	{"reboot", "", "starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL},
-	{"poweroff", "[CODE]", "ends the machine; QEMU, or the process, exits with CODE",
+	{"poweroff", "[CODE]", "stops the machine; QEMU, or the process, exits with CODE",
 		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL},
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands: tables of them, lines into words, words into calls.
+ * Running a line: it is split into commands, a command into words, and its row is found in the
+ * tables and called.
  */
 #include "monitor_impl.h"
 
@@ -42,9 +43,9 @@ void command_for_each(
 				return;
 }
 
-/* Lines into words */
+/* From a line to words */
 
-/* Behind the command that begins at `line`: its `;` or the zero byte. */
+/* The end of the command that begins at `line`: the `;` after it, or the zero byte. */
 static const char *find_end(const char *line)
 {
 	bool quoted = false;
@@ -54,8 +55,8 @@ static const char *find_end(const char *line)
 	return line;
 }
 
-/* Copies the word at *from to `to`, quotes removed; returns behind the copy's zero byte, or NULL if
- * a quote doesn't end. */
+/* Copies the word at *from to `to` without its quotes, and moves *from to its end.  Returns the
+ * byte after the copy's zero byte, or NULL if a quote isn't closed. */
 static char *copy_word(const char **from, const char *end, char *to)
 {
 	bool quoted = false;
@@ -70,6 +71,7 @@ static char *copy_word(const char **from, const char *end, char *to)
 	return quoted ? NULL : to;
 }
 
+/* Splits [from, end) into words; -k becomes `keys`, unless it was quoted. */
 static const char *split(const char *from, const char *end, struct command_words *words)
 {
 	char *to = words->text, *word;
@@ -86,7 +88,7 @@ static const char *split(const char *from, const char *end, struct command_words
 		word = to;
 		to = copy_word(&from, end, word);
 		if (!to)
-			return "a quote doesn't end";
+			return "a quote is not closed";
 		if (strcmp(word, "-k") == 0 && *begin != '"')
 			words->keys = true;
 		else
@@ -103,17 +105,17 @@ const char *command_split(const char **line, struct command_words *words)
 	words->keys = false;
 	*line = *end ? end + 1 : end;
 	if (end - begin >= MONITOR_LINE_MAX)
-		wrong = command_error("a command too long, at most %d bytes", MONITOR_LINE_MAX - 1);
+		wrong = command_error("command too long, at most %d bytes", MONITOR_LINE_MAX - 1);
 	else
 		wrong = split(begin, end, words);
 	words->argv[words->argc] = NULL;
 	return wrong;
 }
 
-/* Words into calls */
+/* From words to a call */
 
-/* How many words `name` has that argv begins with: 0 unless all do. */
-static int match_name(const char *name, int argc, const char *const *argv)
+/* If argv begins with the one or two words of `name`, how many they are; else 0. */
+static int count_name_words(const char *name, int argc, const char *const *argv)
 {
 	const char *space = strchr(name, ' ');
 	size_t first = space ? (size_t)(space - name) : strlen(name);
@@ -136,7 +138,7 @@ static bool match_command(
 {
 	struct search *search = arg;
 
-	if (!match_name(command->name, search->argc, search->argv))
+	if (!count_name_words(command->name, search->argc, search->argv))
 		return true;
 	search->found = command;
 	return false;
@@ -150,15 +152,15 @@ const struct command *command_find(int argc, const char *const *argv)
 	return search.found;
 }
 
-/* Holds a call against the usage: each word of it stands for an argument, those in brackets for one
- * that may be left out. */
+/* Compares the number of arguments with the usage: each of its words stands for one argument, a
+ * word in brackets for one that may be left out. */
 static const char *check_usage(const struct command *command, const struct command_words *words)
 {
-	int given = words->argc - match_name(command->name, words->argc, words->argv);
+	int given = words->argc - count_name_words(command->name, words->argc, words->argv);
 	int least = 0, most = 0;
 
 	if (words->keys && !strstr(command->usage, "[-k]"))
-		return "knows no -k";
+		return "takes no -k";
 	for (const char *word = command->usage; word && *word; word = strchr(word, ' ')) {
 		word += *word == ' ';
 		if (str_starts(word, "[-k]"))
@@ -166,12 +168,10 @@ static const char *check_usage(const struct command *command, const struct comma
 		least += *word != '[';
 		most++;
 	}
-	if (given < least)
-		return command_error("too few words, usage: %s %s", command->name, command->usage);
-	if (given > most)
-		return command_error("too many words, usage: %s%s%s", command->name,
-			*command->usage ? " " : "", command->usage);
-	return NULL;
+	if (given >= least && given <= most)
+		return NULL;
+	return command_error("too %s words, usage: %s%s%s", given < least ? "few" : "many",
+		command->name, *command->usage ? " " : "", command->usage);
 }
 
 static const char *call(
@@ -216,9 +216,8 @@ bool command_run_line(const char *line, struct sink *sink)
 
 		if (wrong)
 			sink_printf(sink, "%s\n", wrong);
-		else
-			all_ran = run_words(&words, sink) && all_ran;
-		all_ran = all_ran && !wrong;
+		if (wrong || !run_words(&words, sink))
+			all_ran = false;
 	}
 	return all_ran;
 }

@@ -1,45 +1,56 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Completion: what could stand where the cursor is.
+ * Completion: the words that could stand at the cursor.
  */
 #include "monitor_impl.h"
 
 #include "lib/panic.h"
 #include "lib/string.h"
 
-struct offering {
-	const struct command_words *before; /* the finished words of the command */
-	const char *last;                   /* offered before: a family's rows stand together */
-	size_t last_length;
+struct completion {
+	const struct command_words *before; /* the words of the command before the cursor's word */
+	const char *family;		    /* the first word offered last, to offer it once */
+	size_t family_length;
 	void (*offer)(void *arg, const char *word);
 	void *arg;
 };
 
-/* Offers the word of the command's name behind the finished ones, if those are its first. */
-static bool offer_name(const struct command_table *table, const struct command *command, void *arg)
+static bool is_same(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	struct offering *o = arg;
-	const char *space = strchr(command->name, ' ');
-	size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+	return a_length == b_length && strncmp(a, b, a_length) == 0;
+}
+
+/* Offers the first word of a command's name.  Rows of one family follow each other in their table,
+ * so it is offered once if it isn't offered twice in a row. */
+static void offer_first_word(struct completion *c, const char *name, size_t length)
+{
 	char word[MONITOR_LINE_MAX];
 
-	if (o->before->argc == 0) {
-		if (o->last && o->last_length == first &&
-			strncmp(o->last, command->name, first) == 0)
-			return true;
-		o->last = command->name;
-		o->last_length = first;
-		str_copy(word, command->name, first + 1 < sizeof(word) ? first + 1 : sizeof(word));
-		o->offer(o->arg, word);
-	} else if (o->before->argc == 1 && space && strlen(o->before->argv[0]) == first &&
-		   strncmp(o->before->argv[0], command->name, first) == 0) {
-		o->offer(o->arg, space + 1);
-	}
+	if (c->family && is_same(name, length, c->family, c->family_length))
+		return;
+	c->family = name;
+	c->family_length = length;
+	ksnprintf(word, sizeof(word), "%.*s", (int)length, name);
+	c->offer(c->arg, word);
+}
+
+static bool offer_name(const struct command_table *table, const struct command *command, void *arg)
+{
+	struct completion *c = arg;
+	const struct command_words *before = c->before;
+	const char *name = command->name, *space = strchr(name, ' ');
+	size_t length = space ? (size_t)(space - name) : strlen(name);
+
+	if (before->argc == 0)
+		offer_first_word(c, name, length);
+	else if (before->argc == 1 && space &&
+		 is_same(name, length, before->argv[0], strlen(before->argv[0])))
+		c->offer(c->arg, space + 1);
 	return true;
 }
 
-/* Without its unfinished word: text up to the last space or `;`. */
-static size_t finished_length(const char *text, size_t length)
+/* The length of the text before the cursor's word, which begins after the last space or `;`. */
+static size_t length_before_word(const char *text, size_t length)
 {
 	while (length > 0 && !strchr(" ;", text[length - 1]))
 		length--;
@@ -50,25 +61,25 @@ void command_complete(
 	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg)
 {
 	struct command_words words;
-	struct offering offering = {&words, NULL, 0, offer, arg};
+	struct completion completion = {&words, NULL, 0, offer, arg};
 	const struct command *command;
-	char finished[MONITOR_LINE_MAX];
-	const char *line = finished;
+	char before[MONITOR_LINE_MAX];
+	const char *line = before;
 
-	length = finished_length(text, length);
-	if (length >= sizeof(finished))
+	length = length_before_word(text, length);
+	if (length >= sizeof(before))
 		return;
-	memcpy(finished, text, length);
-	finished[length] = '\0';
+	memcpy(before, text, length);
+	before[length] = '\0';
 	do {
 		if (command_split(&line, &words))
 			return;
 	} while (*line);
-	if (length > 0 && finished[length - 1] == ';')
+	if (length > 0 && before[length - 1] == ';')
 		words.argc = 0;
-	command_for_each(offer_name, &offering);
+	command_for_each(offer_name, &completion);
 	command = command_find(words.argc, words.argv);
-	/* What commands offer is read under locks. */
+	/* A command's words are read under locks, which a panic may have left held. */
 	if (command && command->complete && !panic_happened())
 		command->complete(offer, arg);
 }

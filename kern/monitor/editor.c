@@ -6,24 +6,24 @@
 
 #include "lib/array.h"
 #include "lib/string.h"
-#include "table.h"
 #include "port.h"
+#include "table.h"
 
 #define CONTROL(letter) ((letter) - '@')
 #define ESCAPE 0x1b
 #define DELETE 0x7f
-#define PARAMETER_MAX 99 /* of an escape sequence; greater ones mean nothing to us */
+#define PARAMETER_MAX 99 /* of an escape sequence; no key has a greater one */
 
 /* The screen */
 
-/* Characters of the line that fit behind the prompt; the last column stays free, since terminals
- * differ in what they do there. */
+/* How many characters of the line fit behind the prompt.  The last column stays free: terminals
+ * differ in where the cursor goes from there. */
 static size_t shown_max(const struct editor *e)
 {
 	return EDITOR_COLUMNS - 1 - strlen(e->prompt);
 }
 
-/* Moves what is shown so that the cursor is in it; returns whether it had to. */
+/* Moves the part of the line that is shown so that it has the cursor; returns whether it moved. */
 static bool scroll(struct editor *e)
 {
 	size_t left = e->left;
@@ -40,15 +40,15 @@ static bool scroll(struct editor *e)
 
 static void redraw(struct editor *e)
 {
-	size_t n = e->length, column;
+	size_t shown, column;
 
 	scroll(e);
-	n = n - e->left < shown_max(e) ? n - e->left : shown_max(e);
+	shown = e->length - e->left < shown_max(e) ? e->length - e->left : shown_max(e);
 	column = strlen(e->prompt) + e->cursor - e->left;
 	sink_printf(e->sink, "\r%s", e->prompt);
-	sink_write(e->sink, e->line + e->left, n);
+	sink_write(e->sink, e->line + e->left, shown);
 	sink_puts(e->sink, "\x1b[K");
-	if (e->cursor < e->left + n)
+	if (e->cursor < e->left + shown)
 		sink_printf(e->sink, column ? "\r\x1b[%zuC" : "\r", column);
 }
 
@@ -59,8 +59,8 @@ static void beep(struct editor *e)
 
 /* The line */
 
-/* Every change goes through here: bytes [at, at + removed) become text[0 .. added), and the cursor
- * stands behind them. */
+/* Every change of the line: replaces bytes [at, at + removed) by text[0 .. added) and puts the
+ * cursor behind them. */
 static void replace(struct editor *e, size_t at, size_t removed, const char *text, size_t added)
 {
 	memmove(e->line + at + added, e->line + at + removed, e->length - at - removed);
@@ -70,7 +70,7 @@ static void replace(struct editor *e, size_t at, size_t removed, const char *tex
 	e->cursor = at + added;
 }
 
-static void cut(struct editor *e, size_t at, size_t n)
+static void delete(struct editor *e, size_t at, size_t n)
 {
 	replace(e, at, n, "", 0);
 	e->excess = 0;
@@ -85,20 +85,20 @@ static void set_line(struct editor *e, const char *text)
 	redraw(e);
 }
 
-/* Inserts at the cursor what fits of text[0 .. n).  A line that only grows at its end is shown by
- * what it grew by, so that a log of the console reads like a dialogue. */
+/* Inserts at the cursor as much of text[0 .. n) as fits.  At the end of the line only the new bytes
+ * are written, so that a log of the console has no redrawn lines. */
 static void insert(struct editor *e, const char *text, size_t n)
 {
-	size_t room = MONITOR_LINE_MAX - 1 - e->length, kept = n < room ? n : room;
+	size_t room = MONITOR_LINE_MAX - 1 - e->length, fits = n < room ? n : room;
 
-	if (kept < n && e->excess == 0)
+	if (fits < n && e->excess == 0)
 		beep(e);
-	e->excess += n - kept;
-	replace(e, e->cursor, 0, text, kept);
+	e->excess += n - fits;
+	replace(e, e->cursor, 0, text, fits);
 	if (e->cursor < e->length || scroll(e))
 		redraw(e);
 	else
-		sink_write(e->sink, text, kept);
+		sink_write(e->sink, text, fits);
 }
 
 /* Keys */
@@ -109,7 +109,7 @@ static void move_to(struct editor *e, size_t cursor)
 	redraw(e);
 }
 
-static void go_begin(struct editor *e)
+static void go_start(struct editor *e)
 {
 	move_to(e, 0);
 }
@@ -131,29 +131,29 @@ static void go_right(struct editor *e)
 		move_to(e, e->cursor + 1);
 }
 
-static void erase_before(struct editor *e)
+static void delete_before(struct editor *e)
 {
 	if (e->cursor > 0)
-		cut(e, e->cursor - 1, 1);
+		delete(e, e->cursor - 1, 1);
 }
 
-static void erase_after(struct editor *e)
+static void delete_under(struct editor *e)
 {
 	if (e->cursor < e->length)
-		cut(e, e->cursor, 1);
+		delete(e, e->cursor, 1);
 }
 
-static void kill_before(struct editor *e)
+static void delete_to_start(struct editor *e)
 {
-	cut(e, 0, e->cursor);
+	delete(e, 0, e->cursor);
 }
 
-static void kill_after(struct editor *e)
+static void delete_to_end(struct editor *e)
 {
-	cut(e, e->cursor, e->length - e->cursor);
+	delete(e, e->cursor, e->length - e->cursor);
 }
 
-static void kill_word(struct editor *e)
+static void delete_word(struct editor *e)
 {
 	size_t begin = e->cursor;
 
@@ -161,7 +161,7 @@ static void kill_word(struct editor *e)
 		begin--;
 	while (begin > 0 && e->line[begin - 1] != ' ')
 		begin--;
-	cut(e, begin, e->cursor - begin);
+	delete(e, begin, e->cursor - begin);
 }
 
 static void clear_screen(struct editor *e)
@@ -190,13 +190,13 @@ static void show_history(struct editor *e, unsigned back)
 	set_line(e, text);
 }
 
-static void go_back(struct editor *e)
+static void go_earlier(struct editor *e)
 {
 	if (e->history)
 		show_history(e, e->back + 1);
 }
 
-static void go_forth(struct editor *e)
+static void go_later(struct editor *e)
 {
 	if (e->history && e->back > 0)
 		show_history(e, e->back - 1);
@@ -204,13 +204,13 @@ static void go_forth(struct editor *e)
 
 /* Completion */
 
-/* What the offered words that begin with `word` have in common. */
+/* The offered words that begin with word[0 .. word_length). */
 struct matches {
 	const char *word;
 	size_t word_length;
 	size_t count;
-	char common[MONITOR_LINE_MAX];
-	struct sink *list; /* they are listed there if not NULL */
+	char common[MONITOR_LINE_MAX]; /* what all of them begin with */
+	struct sink *list;	       /* prints them; NULL: doesn't */
 };
 
 static void match(void *arg, const char *word)
@@ -244,24 +244,24 @@ static void list_matches(struct editor *e, const struct matches *m)
 static void complete(struct editor *e)
 {
 	struct matches m = {NULL, 0, 0, "", NULL};
-	size_t begin = e->cursor, known;
+	size_t begin = e->cursor, typed;
 
 	if (!e->complete)
 		return;
 	while (begin > 0 && !strchr(" ;", e->line[begin - 1]))
 		begin--;
 	m.word = e->line + begin;
-	known = m.word_length = e->cursor - begin;
+	typed = m.word_length = e->cursor - begin;
 	e->complete(e->line, e->cursor, match, &m);
 	if (m.count == 0) {
 		beep(e);
 		return;
 	}
-	if (m.count > 1 && !m.common[known]) {
+	if (m.count > 1 && !m.common[typed]) {
 		list_matches(e, &m);
 		return;
 	}
-	insert(e, m.common + known, strlen(m.common + known));
+	insert(e, m.common + typed, strlen(m.common + typed));
 	if (m.count == 1)
 		insert(e, " ", 1);
 }
@@ -272,38 +272,38 @@ static const struct {
 	uint8_t byte;
 	void (*act)(struct editor *e);
 } keys[] = {
-	{CONTROL('A'), go_begin},
+	{CONTROL('A'), go_start},
 	{CONTROL('B'), go_left},
 	{CONTROL('C'), drop_line},
 	{CONTROL('E'), go_end},
 	{CONTROL('F'), go_right},
-	{CONTROL('H'), erase_before},
-	{DELETE, erase_before},
+	{CONTROL('H'), delete_before},
+	{DELETE, delete_before},
 	{CONTROL('I'), complete},
-	{CONTROL('K'), kill_after},
+	{CONTROL('K'), delete_to_end},
 	{CONTROL('L'), clear_screen},
-	{CONTROL('N'), go_forth},
-	{CONTROL('P'), go_back},
-	{CONTROL('U'), kill_before},
-	{CONTROL('W'), kill_word},
+	{CONTROL('N'), go_later},
+	{CONTROL('P'), go_earlier},
+	{CONTROL('U'), delete_to_start},
+	{CONTROL('W'), delete_word},
 };
 
-/* How escape sequences end.  Parameter 0: whatever it is. */
+/* Escape sequences by their last byte and, unless it is 0 here, their first parameter. */
 static const struct {
 	uint8_t last;
 	unsigned parameter;
 	void (*act)(struct editor *e);
 } sequences[] = {
-	{'A', 0, go_back},
-	{'B', 0, go_forth},
+	{'A', 0, go_earlier},
+	{'B', 0, go_later},
 	{'C', 0, go_right},
 	{'D', 0, go_left},
-	{'H', 0, go_begin},
+	{'H', 0, go_start},
 	{'F', 0, go_end},
-	{'~', 1, go_begin},
-	{'~', 3, erase_after},
+	{'~', 1, go_start},
+	{'~', 3, delete_under},
 	{'~', 4, go_end},
-	{'~', 7, go_begin},
+	{'~', 7, go_start},
 	{'~', 8, go_end},
 };
 
@@ -346,7 +346,7 @@ static void feed_escape(struct editor *e, uint8_t byte)
 	else if (e->escape == EDITOR_ESCAPE && byte == 'O')
 		e->escape = EDITOR_SINGLE;
 	else if (e->escape == EDITOR_ESCAPE)
-		e->escape = EDITOR_PLAIN; /* Alt and a key: not ours */
+		e->escape = EDITOR_PLAIN; /* Alt and a key: ignored */
 	else if (e->escape == EDITOR_SEQUENCE && byte < '@')
 		feed_parameter(e, byte);
 	else
@@ -400,7 +400,7 @@ enum editor_result editor_feed(struct editor *e, int byte)
 	else if (byte == CONTROL('D') && e->length == 0)
 		return end_input(e);
 	else if (byte == CONTROL('D'))
-		erase_after(e);
+		delete_under(e);
 	else if (byte >= ' ' && byte < DELETE)
 		insert(e, &c, 1);
 	else

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The line editor: fed with the bytes a terminal sends, it shows a line and answers when it is
- *done.
+ * The line editor: takes the bytes that a terminal sends, one by one, and shows the line they make.
  *
  *	editor_begin(&editor);
  *	while ((result = editor_feed(&editor, port_console_getc(true))) == EDITOR_MORE)
@@ -9,16 +8,21 @@
  *	if (result == EDITOR_LINE)
  *		monitor_run_line(editor.line);
  *
- * Keys: left, right, Home, End, Delete, backspace; ^A ^E begin and end, ^U ^K ^W kill to the begin,
- *to the end, the word before; ^C drops the line, ^D deletes or, on an empty line, ends the input;
- *^L clears the screen; up, down, ^P, ^N walk the history; Tab completes.  Bytes that are neither
- *these nor printable ASCII are passed over.  A line that is too long beeps, and is refused when it
- *ends.
+ *	left, right, ^B, ^F	one character back, forward
+ *	Home, End, ^A, ^E	to the start, the end
+ *	backspace, Delete, ^D	delete the character before, under the cursor
+ *	^U, ^K, ^W		delete to the start, to the end, the word before
+ *	up, down, ^P, ^N	earlier, later line of the history
+ *	Tab			complete the word
+ *	^L			clear the screen
+ *	^C			drop the line
+ *	^D on an empty line	end the input
  *
- * The terminal understands ANSI's cursor sequences and is EDITOR_COLUMNS wide; a longer line
- *scrolls.
+ * Other bytes that aren't printable ASCII are ignored.  When a line is full the editor beeps; such
+ * a line is refused at its end, unless it was made shorter.  The terminal has EDITOR_COLUMNS
+ * columns and understands ANSI's cursor sequences; a line that is wider scrolls.
  *
- * One caller at a time.  Nothing is allocated but by history_add().
+ * One caller at a time.  Only history_add() allocates.
  */
 #ifndef SPANDREL_EDITOR_H
 #define SPANDREL_EDITOR_H
@@ -29,46 +33,47 @@
 
 #include "arena.h"
 #include "lib/list.h"
-#include "sink.h"
 #include "monitor.h"
+#include "sink.h"
 
 #define EDITOR_COLUMNS 80
 #define HISTORY_MAX 64 /* lines kept */
 
-/* Lines as they were entered, oldest first, each in as many bytes of `arena` as it needs. */
+/* The lines that were entered, oldest first, each in memory of `arena`. */
 struct history {
 	struct arena *arena;
 	struct list lines;
 	unsigned count;
 };
 
-/* Readies an empty history that takes its memory from `arena`. */
+/* Makes an empty history that takes its memory from `arena`. */
 void history_init(struct history *h, struct arena *arena);
 
-/* Keeps a copy of `line` unless it is blank or the same as the last one.  The oldest make room for
- * it, and if even that doesn't help it is forgotten.  Context: not in an interrupt. */
+/* Adds a copy of `line`, unless it is blank or the same as the last one.  If there is no memory for
+ * it, the oldest lines are freed until there is; if that isn't enough, the line isn't added.
+ * Context: not in an interrupt. */
 void history_add(struct history *h, const char *line);
 
 /* The line that was added `back` lines ago, 1 being the last one; NULL if there is none. */
 const char *history_get(const struct history *h, unsigned back);
 
-/* Forgets all lines and gives their memory back. */
+/* Frees all lines. */
 void history_clear(struct history *h);
 
-/* Offers every word that could stand at the end of text[0 .. length), whether or not it begins with
- * what is there. */
+/* Calls offer() with every word that could stand where the last word of text[0 .. length) stands.
+ * The editor picks those that begin with what has been typed of it. */
 typedef void (*editor_complete_fn)(
 	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg);
 
 enum editor_result {
-	EDITOR_MORE,   /* the line goes on */
-	EDITOR_LINE,   /* `line` is what was entered */
-	EDITOR_CLOSED, /* no line will come again */
+	EDITOR_MORE,   /* the line isn't complete */
+	EDITOR_LINE,   /* `line` was entered */
+	EDITOR_CLOSED, /* the input has ended */
 };
 
-/* What part of an escape sequence has come; it may come a byte at a time. */
+/* How much of an escape sequence has come. */
 enum editor_escape {
-	EDITOR_PLAIN,
+	EDITOR_PLAIN,    /* nothing */
 	EDITOR_ESCAPE,   /* ESC */
 	EDITOR_SEQUENCE, /* ESC [ and any parameters */
 	EDITOR_SINGLE,   /* ESC O */
@@ -83,22 +88,22 @@ struct editor {
 
 	char line[MONITOR_LINE_MAX]; /* always terminated */
 	size_t length, cursor;       /* cursor <= length */
-	size_t left;                 /* where what is shown begins, <= cursor */
-	size_t excess;               /* bytes refused since the line was last changed */
+	size_t left;                 /* index of the first byte shown, <= cursor */
+	size_t excess;               /* bytes that didn't fit; 0 again once something is deleted */
 
 	enum editor_escape escape;
-	unsigned parameter;   /* the first of the sequence */
-	bool parameter_ended; /* a `;` came */
-	bool after_return;    /* a newline now belongs to the carriage return before it */
+	unsigned parameter;   /* the sequence's first parameter */
+	bool parameter_ended; /* a byte other than a digit came after it */
+	bool after_return;    /* the last byte was a carriage return: a newline is ignored now */
 
-	unsigned back;                /* 0: the line being written; else history_get(back) */
-	char draft[MONITOR_LINE_MAX]; /* the line being written, while history is shown */
+	unsigned back;                /* 0: a new line is shown; else history_get(back) */
+	char draft[MONITOR_LINE_MAX]; /* the new line, while one of the history is shown */
 };
 
-/* Begins a line: empties it and shows the prompt. */
+/* Empties the line and shows the prompt. */
 void editor_begin(struct editor *e);
 
-/* Takes what port_console_getc() gave. */
+/* Takes what port_console_getc() returned. */
 enum editor_result editor_feed(struct editor *e, int byte);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The lines that were entered.
+ * The history of lines that were entered.
  */
 #include "editor.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The monitor: reads lines, runs them, and stays after a panic.
+ * The monitor: reads lines and runs them, also after a panic.
  */
 #include "monitor.h"
 
@@ -10,11 +10,10 @@
 #include "port.h"
 #include "sync.h"
 
-#define HISTORY_QUANTUM 64 /* a typical line and its link */
+#define HISTORY_QUANTUM 64 /* bytes: a line of 47 characters takes one */
 
 static struct history history;
 
-/* After a panic the history is only read. */
 static struct editor editor = {
 	.sink = &console_sink,
 	.prompt = "spandrel> ",
@@ -35,7 +34,7 @@ static bool has_byte(void *byte)
 	return *(int *)byte != PORT_CONSOLE_NONE;
 }
 
-/* After a panic nothing is switched, so the core waits. */
+/* After a panic there is no switching to another ktask, so the core itself waits for input. */
 static int read_byte(void)
 {
 	int byte;
@@ -46,12 +45,12 @@ static int read_byte(void)
 	return byte;
 }
 
-static void panic_tree(struct sink *sink)
+static void print_tree(struct sink *sink)
 {
 	arena_tree_print(sink, false);
 }
 
-static struct panic_hook panic_hook = {.print = panic_tree};
+static struct panic_hook panic_hook = {.print = print_tree};
 
 void monitor_init(void)
 {
@@ -79,6 +78,7 @@ static enum editor_result read_line(void)
 	return result;
 }
 
+/* After a panic the history is only read, since adding a line allocates. */
 void monitor_run(void)
 {
 	while (read_line() == EDITOR_LINE) {

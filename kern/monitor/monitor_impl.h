@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files of kern/monitor share.
+ * What the files of kern/monitor share.  init.c and the monitor's tests use it, too.
  */
 #ifndef SPANDREL_MONITOR_IMPL_H
 #define SPANDREL_MONITOR_IMPL_H
@@ -8,6 +8,13 @@
 #include "arena.h"
 #include "monitor.h"
 #include "slab.h"
+
+/* Sets up the monitor's own commands, its history (in an arena "monitor" over kpages_arena) and the
+ * arena tree in panic reports.  To be called once, when kpages_arena exists. */
+void monitor_init(void);
+
+/* From now on a panic, after its report, runs the monitor with the commands that are safe then. */
+void monitor_stay_after_panic(void);
 
 /* Commands (command.c) */
 
@@ -19,30 +26,30 @@ void command_for_each(
 	bool (*fn)(const struct command_table *table, const struct command *command, void *arg),
 	void *arg);
 
-/* The plain line a command returns, formatted; good until the next call. */
+/* Formats the line that a command returns for an error; it is overwritten by the next call. */
 const char *command_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* One command of a line, as words. */
+/* The words of one command. */
 struct command_words {
 	int argc;
-	const char *argv[MONITOR_ARGS_MAX + 1];
-	bool keys;
-	char text[MONITOR_LINE_MAX];
+	const char *argv[MONITOR_ARGS_MAX + 1]; /* argv[argc] is NULL */
+	bool keys;				/* -k was among them; it isn't in argv */
+	char text[MONITOR_LINE_MAX];		/* that argv points to */
 };
 
-/* Takes the next command off *line, up to a `;` outside of quotes, and splits it into words.
- * Returns NULL, or one plain line that says why it can't be split.  *line then stands behind it, on
- * the zero byte if it was the last. */
+/* Splits the first command of *line, which ends at a `;` outside of quotes, into words, and moves
+ * *line to the next one, or to the zero byte.  Returns NULL, or one line that says why the command
+ * can't be split. */
 const char *command_split(const char **line, struct command_words *words);
 
 /* The command that argv[0 .. argc) begins with, or NULL. */
 const struct command *command_find(int argc, const char *const *argv);
 
-/* An editor_complete_fn: command names, then what the command offers. */
+/* An editor_complete_fn: offers command names, and after a name what that command offers. */
 void command_complete(
 	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg);
 
-/* Families of commands */
+/* Families of commands (cmd_*.c) */
 
 extern struct command_table arena_commands, irq_commands, ktask_commands, slab_commands,
 	system_commands, whatis_commands;
@@ -50,27 +57,25 @@ extern struct command_table arena_commands, irq_commands, ktask_commands, slab_c
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);
 
-/* The arena tree as a table; after a panic without a lock. */
+/* Prints the arena tree as a table; after a panic it takes no lock. */
 void arena_tree_print(struct sink *sink, bool keys);
 
-/* A snapshot of all arenas, each behind its source, in memory of the base arena's. */
-struct arena_rows {
-	struct arena_stats *rows;
+/* Snapshots (snapshot.c) */
+
+/* The statistics of all arenas, each after its source, or of all caches in the same order. */
+struct snapshot {
+	union {
+		void *rows;
+		struct arena_stats *arena;
+		struct kmem_cache_stats *cache;
+	};
 	size_t count;
-	size_t bytes;
+	size_t bytes; /* of the memory they are in */
 };
 
-/* Takes one; false if there is no memory for it. */
-bool arena_rows_take(struct arena_rows *r);
-void arena_rows_drop(struct arena_rows *r);
-
-/* The same of all caches, in the order of the arena tree (cmd_slab.c). */
-struct slab_rows {
-	struct kmem_cache_stats *rows;
-	size_t count;
-	size_t bytes;
-};
-bool slab_rows_take(struct slab_rows *r);
-void slab_rows_drop(struct slab_rows *r);
+/* Take a snapshot; return false if there is no memory for it. */
+bool snapshot_arenas(struct snapshot *s);
+bool snapshot_caches(struct snapshot *s);
+void snapshot_free(struct snapshot *s);
 
 #endif

@@ -4,70 +4,75 @@
  *
  * CONCEPTS
  *
- * A ktask is a thread of the kernel: a function that runs on a stack of its own.  It gives its core
- * up where it sleeps, yields or ends, and nowhere else; between two such places nothing but
- * interrupts runs on that core, and the ktask stays there.  A core's idle ktask is what the core
- * ran before there was any ktask, and runs when there is nothing else.
+ * A ktask is a thread of the kernel: a function that runs on a stack of its own.  It gives up its
+ * core where it sleeps, yields or ends, and nowhere else.  Between two such places it stays on that
+ * core, and nothing but interrupts runs there besides it.  Each core has an idle ktask: the thread
+ * of execution the core started with, which runs when the core has nothing else to run.
  *
- * A ktask is *running*, *ready* (in the run queue of a core), *asleep*, or *ended*; and for a
- * moment between running and each of the others it is *left*: another ktask was switched to, on the
- * same core, and hasn't seen to it yet.
+ * A ktask is *running*, *ready* (in the run queue of a core), *asleep* or *ended*.  When it gives
+ * up its core, the core switches to another ktask, its successor.  It is then *outgoing* until the
+ * successor has finished the switch.
  *
- *	              yields, or token set
- *	        +---------- left --------------+
- *	        v            ^ |  \ sleeps     |
- *	      ready ----> running  +------> asleep --- unblock ---> ready
- *	                     +---------> ended
+ *	ready ----> running ----> outgoing --+--> ready    it yielded, or its token was set
+ *	                                     +--> asleep   until an unblock makes it ready
+ *	                                     +--> ended
  *
  * REPRESENTATION
  *
- * Each core has a run queue under a spinlock of its own, first come, first run, in which pinned
- * ktasks and others stand in separate lists with tickets from one counter: the older of the two
- * heads is next, and a thief takes the head of the others' list without looking at a pinned one.
+ * Each core has a run queue under a spinlock of its own: a list of pinned ktasks and a list of the
+ * others, each in order of arrival.  A ktask gets a ticket from the queue's counter when it is
+ * queued.  The core runs the head with the lower ticket.  A core without a ready ktask steals the
+ * head of another core's list of unpinned ones, so it never has to step over a pinned one.
  *
- * Sleeping and waking are port_thread_block() and port_thread_unblock(), from which sync.c makes
- * the rest.  An unblock that finds its ktask not asleep leaves a token, which the next block takes
- * instead of sleeping.  A deadline is an alarm, in the ktask, that unblocks it.
+ * sync.c makes everything that sleeps from port_thread_block() and port_thread_unblock().  An
+ * unblock of a ktask that isn't asleep sets its token; the next block clears the token and returns
+ * at once.  A deadline is an alarm in the ktask; its handler unblocks the ktask.
  *
- * A ktask comes from the cache "ktask", its id from "ktask-ids", where next fit keeps ids unused
- * for as long as can be, its stack from "vaddr" (kthread_stack.c).  All of them, idle ones too, are
- * in a tree by id, so that `ps` can go through them a step at a time.
+ * A ktask is an object of the cache "ktask".  Its id comes from the arena "ktask-ids" by next fit,
+ * which keeps a freed id unused for as long as possible; its stack comes from "vaddr"
+ * (kthread/stack.c).  All ktasks, idle ones included, are in a tree by id, which ktask_stats()
+ * reads a few at a time.
  *
  * INVARIANTS
  *
- *  1. A ktask is in a run queue only when nothing runs on its stack: it gets there in its creator's
- *     hand, an unblocker's that found it asleep, or its successor's; and its state is ASLEEP only
- *     once its successor has seen to it.
- *  2. At most one of these holds a ktask at a time: a core that runs it, a run queue, the hand of
- *     one that is about to queue it, or nobody (asleep, ended).
- *  3. A core that halts has its bit in the idle map set, or a poke on its way, or all queues were
- *     without a ktask it may run when it looked after setting the bit.
+ *  1. A ktask is in a run queue only when no core runs on its stack.  It is queued by its creator,
+ *     by an unblock that found it asleep, or by its successor; and its state becomes ASLEEP only
+ *     when its successor finishes the switch.
+ *  2. A ktask is in exactly one of these places: on one core, running or outgoing; in one run
+ *     queue; with one caller that is about to queue it; or in none, asleep or ended.
+ *  3. A core halts only if, after it set its bit in the idle map, it found no ktask to run.  While
+ *     it halts, its bit is set or a poke is on its way to it.
  *  4. A pinned ktask is in no run queue but its core's.
  *
  * LOCKING
  *
  *	sync.c's queues -> a ktask's state;  a run queue;  a core's alarms
  *
- * of which the last three are never held together.  None is held across a switch: the successor
- * takes what it needs, on its own stack, in sched_arrive().  Interrupts are off from the choice of
- * the successor to there.
+ * The last three are never held together, and none is held across a switch: what the switch needs
+ * locked, the successor locks in sched_finish_switch(), on its own stack.  Interrupts are off from
+ * the choice of the successor to the end of that function.
  *
  * COST
  *
- * Everything is constant but for: a deadline, logarithmic in the core's alarms; stealing, linear in
- * cores; a new stack, linear in its pages; ids, as next fit is.
+ * Everything is constant, except: a deadline is logarithmic in the core's alarms, stealing is
+ * linear in cores, a new stack is linear in its pages, and an id costs what next fit costs.
  *
  * QUESTIONS
  *
- * Why may an idle core steal a ktask that was woken on a busy one?  It would wait for as long as
- * the busy one likes: nothing is preempted.  A core that has just become ready to run it is poked;
- * if it is busy, any idle one is.
+ * On which core is a woken ktask queued?  On the one that ran it last: the core's caches may
+ * still hold its data.
  *
- * Why does a yield look at other cores' queues when its own is empty?  One that yields in a loop
- * waits for something, which may be a ktask stuck behind a core that doesn't yield.
+ * Why may an idle core steal it from there?  Nothing is preempted, so it would wait until the ktask
+ * that runs there gives up the core.  make_ready() pokes its core if that is idle, else any idle
+ * core.
  *
- * Why isn't a ktask's core fixed when it is queued by an interrupt?  It is: where it ran last, for
- * what its cache holds.
+ * What if the busy core never gives up what it runs, and no other core is ever without a ktask of
+ * its own?  Every core looks at the others' queues first at each STEAL_PERIOD-th choice, and begins
+ * with another core each time.  So a core that yields runs the first unpinned ktask of each queue
+ * after STEAL_PERIOD choices times the number of cores, at most.
+ *
+ * Why does a yield look at other cores' queues when its own is empty?  A ktask that yields in a
+ * loop waits for something, perhaps for a ktask queued on a core that doesn't yield.
  */
 #include "kthread.h"
 
@@ -88,10 +93,10 @@ static struct arena *ids;
 static struct {
 	struct spinlock lock;
 	struct tree by_id;
-	size_t count; /* also those that have left, until all of them is given back; atomic */
+	size_t count; /* also of those that are out of the tree and not yet freed; atomic */
 } all = {SPINLOCK_INIT(SPIN_LEAF), TREE_INIT, 0};
 
-/* The boot core's, while there are no ktasks. */
+/* port_thread_words() of the boot core, while there are no ktasks. */
 static uintptr_t boot_words[PORT_THREAD_WORDS];
 
 static struct ktask *ktask_of(const struct tree_node *n)
@@ -108,7 +113,7 @@ static const struct tree_ops id_order = {.before = before};
 
 /* Creation */
 
-bool ktask_enter(struct ktask *t)
+bool ktask_register(struct ktask *t)
 {
 	port_irq_t irq;
 
@@ -122,7 +127,7 @@ bool ktask_enter(struct ktask *t)
 	return true;
 }
 
-static void ktask_leave(struct ktask *t)
+static void ktask_unregister(struct ktask *t)
 {
 	port_irq_t irq = spin_lock(&all.lock);
 
@@ -131,22 +136,23 @@ static void ktask_leave(struct ktask *t)
 	arena_free(ids, (void *)t->id, 1);
 }
 
-static void main_of(void *arg)
+/* The outermost frame of every ktask's stack. */
+static void ktask_main(void *arg)
 {
 	struct ktask *t = arg;
 
-	sched_arrive();
+	sched_finish_switch();
 	port_irq_restore(kthread_irq_on);
 	t->fn(t->arg);
 	ktask_exit();
 }
 
-static void deadline_reached(struct alarm *a)
+static void unblock_at_deadline(struct alarm *a)
 {
 	port_thread_unblock(container_of(a, struct ktask, alarm));
 }
 
-static void fill(struct ktask *t, const struct ktask_plan *plan)
+static void init_from_plan(struct ktask *t, const struct ktask_plan *plan)
 {
 	memset(t, 0, sizeof(*t));
 	str_copy(t->name, plan->name, sizeof(t->name));
@@ -158,20 +164,20 @@ static void fill(struct ktask *t, const struct ktask_plan *plan)
 	spin_init(&t->lock, SPIN_KTASK);
 	list_init(&t->run_link);
 	sem_init(&t->ended, 0);
-	alarm_init(&t->alarm, deadline_reached);
+	alarm_init(&t->alarm, unblock_at_deadline);
 }
 
-/* A stack with the fiber on it, and an id: false if either can't be had. */
-static bool equip(struct ktask *t)
+/* Gives t a stack, the fiber on it and an id; returns false, nothing allocated, on shortage. */
+static bool give_stack_and_id(struct ktask *t)
 {
-	t->stack = stack_take(t->stack_size);
+	t->stack = stack_alloc(t->stack_size);
 	if (!t->stack)
 		return false;
-	machine_fiber_init(&t->fiber, stack_low(t->stack), t->stack_size, main_of, t);
-	if (ktask_enter(t))
+	machine_fiber_init(&t->fiber, stack_low(t->stack), t->stack_size, ktask_main, t);
+	if (ktask_register(t))
 		return true;
 	machine_fiber_end(&t->fiber);
-	stack_put(t->stack, t->stack_size);
+	stack_free(t->stack, t->stack_size);
 	return false;
 }
 
@@ -185,8 +191,8 @@ static struct ktask *create_from(const struct ktask_plan *plan, void *caller)
 	t = kmem_cache_alloc(ktasks, MEM_ERROR);
 	if (!t)
 		return NULL;
-	fill(t, plan);
-	if (!equip(t)) {
+	init_from_plan(t, plan);
+	if (!give_stack_and_id(t)) {
 		kmem_cache_free(ktasks, t);
 		return NULL;
 	}
@@ -223,11 +229,11 @@ bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg)
 
 /* End */
 
-void ktask_release(struct ktask *t)
+void ktask_free(struct ktask *t)
 {
-	ktask_leave(t);
+	ktask_unregister(t);
 	machine_fiber_end(&t->fiber);
-	stack_put(t->stack, t->stack_size);
+	stack_free(t->stack, t->stack_size);
 	kmem_cache_free(ktasks, t);
 	__atomic_fetch_sub(&all.count, 1, __ATOMIC_RELEASE);
 }
@@ -239,13 +245,13 @@ void ktask_join(struct ktask *t)
 			t->detached ? "though it is detached" : "by itself",
 			__builtin_return_address(0));
 	sem_down(&t->ended, 1);
-	ktask_release(t);
+	ktask_free(t);
 }
 
 void ktask_exit(void)
 {
 	port_irq_save();
-	sched_leave(SCHED_ENDS);
+	sched_switch(SWITCH_END);
 	__builtin_unreachable();
 }
 
@@ -272,7 +278,7 @@ void kthread_yield(void)
 
 	sync_check_may_sleep("kthread_yield", __builtin_return_address(0));
 	irq = port_irq_save();
-	sched_leave(SCHED_YIELDS);
+	sched_switch(SWITCH_YIELD);
 	port_irq_restore(irq);
 }
 
@@ -307,7 +313,7 @@ uintptr_t *port_thread_words(void)
 	return t ? t->words : boot_words;
 }
 
-/* Looking at them */
+/* Statistics */
 
 static const char *state_name(enum ktask_state state)
 {
@@ -322,8 +328,8 @@ static const char *state_name(enum ktask_state state)
 	return names[state];
 }
 
-/* The lock of all ktasks is held, so t exists. */
-static void stats_fill(struct ktask *t, struct ktask_stats *row)
+/* all.lock is held, so t exists. */
+static void fill_row(struct ktask *t, struct ktask_stats *row)
 {
 	str_copy(row->name, t->name, sizeof(row->name));
 	row->id = t->id;
@@ -335,7 +341,7 @@ static void stats_fill(struct ktask *t, struct ktask_stats *row)
 	row->stack_size = t->stack_size;
 }
 
-/* The first one with an id of at least `from`.  Lock held. */
+/* The first ktask with an id of at least `from`.  all.lock is held. */
 static struct ktask *find_from(uint64_t from)
 {
 	struct tree_node *n = all.by_id.root;
@@ -349,7 +355,8 @@ static struct ktask *find_from(uint64_t from)
 	return found;
 }
 
-static size_t stats_step(uint64_t from, struct ktask_stats *rows, size_t max)
+/* Fills KTASK_STATS_STEP rows at most. */
+static size_t fill_some_rows(uint64_t from, struct ktask_stats *rows, size_t max)
 {
 	port_irq_t irq = spin_lock(&all.lock);
 	struct ktask *t = find_from(from);
@@ -358,7 +365,7 @@ static size_t stats_step(uint64_t from, struct ktask_stats *rows, size_t max)
 	while (t && n < max && n < KTASK_STATS_STEP) {
 		struct tree_node *next = tree_next(&t->id_node);
 
-		stats_fill(t, &rows[n++]);
+		fill_row(t, &rows[n++]);
 		t = next ? ktask_of(next) : NULL;
 	}
 	spin_unlock(&all.lock, irq);
@@ -370,7 +377,7 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 	size_t n = 0, step;
 
 	do {
-		step = stats_step(from, &rows[n], max - n);
+		step = fill_some_rows(from, &rows[n], max - n);
 		n += step;
 		if (step)
 			from = rows[n - 1].id + 1;
@@ -380,7 +387,8 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 
 size_t ktask_count(void)
 {
-	/* Acquire: who sees a ktask gone sees what it held given back. */
+	/* Acquire, with the releases where it changes: a caller that sees a ktask gone also sees
+	 * what it held freed. */
 	return __atomic_load_n(&all.count, __ATOMIC_ACQUIRE);
 }
 
@@ -389,7 +397,7 @@ static bool is_guard_of(const struct ktask *t, uintptr_t address)
 	return t->stack && address - (uintptr_t)t->stack < PORT_PAGE_SIZE;
 }
 
-/* Only one that runs can have hit its guard page, and on this core. */
+/* A ktask that overflows its stack hits its own guard page: only the running one is looked at. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size)
 {
 	struct ktask *t = machine_current();
@@ -400,7 +408,7 @@ bool kernel_stack_guard(uintptr_t address, char *owner, size_t size)
 	return hit;
 }
 
-static void panic_who(struct sink *sink)
+static void print_running(struct sink *sink)
 {
 	const struct ktask *t = machine_current();
 
@@ -422,25 +430,27 @@ void kthread_init(void)
 	alarms_init();
 	sched_init();
 	stacks_init();
-	ktasks = kmem_cache_create("ktask", sizeof(struct ktask), PORT_LINE_SIZE, 0, NULL, NULL, NULL, NULL);
+	ktasks = kmem_cache_create(
+		"ktask", sizeof(struct ktask), PORT_LINE_SIZE, 0, NULL, NULL, NULL, NULL);
 	ids = arena_create("ktask-ids", (void *)1, IDS_MAX, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-	panic_set_who(panic_who);
+	panic_set_who(print_running);
 }
 
-/* A core started by the machine keeps its first stack for good: it is its idle ktask's. */
-static void *core_stack(void)
+/* The stack a core starts on.  It is never freed: the core's idle ktask runs on it. */
+static void *alloc_core_stack(void)
 {
-	void *stack = stack_take(MACHINE_STACK_SIZE);
+	void *stack = stack_alloc(MACHINE_STACK_SIZE);
 
 	return stack ? stack_low(stack) : NULL;
 }
 
-/* Other cores are known by their idle ktasks before anything looks at what there is. */
+/* The first ktask starts when every core has registered its idle ktask, so ktask_count() doesn't
+ * change by itself later. */
 void kthread_run(const struct ktask_plan *first)
 {
-	unsigned cores = machine_cores_start(core_stack);
+	unsigned cores = machine_cores_start(alloc_core_stack);
 
-	sched_idle_enter(0);
+	sched_idle_init(0);
 	while (ktask_count() < cores)
 		port_pause();
 	if (!ktask_create(first))
@@ -448,10 +458,11 @@ void kthread_run(const struct ktask_plan *first)
 	sched_idle();
 }
 
-/* A thread's words are where spinlocks are noted, so it comes first. */
+/* Debug builds note spinlocks in the running thread's words, so the core gets its idle ktask before
+ * it takes any. */
 void kernel_core_main(void)
 {
 	machine_set_current(sched_idle_ktask(port_core_id()));
-	sched_idle_enter(port_core_id());
+	sched_idle_init(port_core_id());
 	sched_idle();
 }

@@ -1,52 +1,48 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The fence around every test.
+ * The leak check around every test.
  */
 #include "fence.h"
 
 #include "arena.h"
 #include "kthread.h"
-#include "sink.h"
 #include "machine.h"
 #include "physical.h"
 #include "port.h"
+#include "sink.h"
 #include "slab.h"
+#include "slab/frames.h"
 #include "vmap.h"
 
-/* Arenas that are watched one by one; of those beyond, only the number is. */
-#define WATCHED_MAX 32
-#define WRONG_MAX 160 /* bytes of a report, its end included */
-
-static struct arena_stats rows[WATCHED_MAX];
-
-/* Caches that are watched one by one; of those beyond, only the number is. */
+/* How many arenas and caches are compared one by one.  Of those beyond only the number is. */
+#define WATCHED_ARENAS_MAX 32
 #define WATCHED_CACHES_MAX 160
 
-/* A cache and how many of its objects are out of it, once nothing is laid up. */
-struct cache_census {
-	const struct kmem_cache *cache;
-	uint64_t out;
-};
+#define REPORT_MAX 160 /* bytes, the end included */
 
+/* What `begin` counted. */
 static struct {
-	size_t arenas, ktasks;
-	size_t caches;
-	struct cache_census census[WATCHED_CACHES_MAX];
+	size_t arenas, caches, ktasks;
 	struct {
 		const struct arena *arena;
 		uint64_t used;
-	} watched[WATCHED_MAX];
+	} arena[WATCHED_ARENAS_MAX];
+	struct {
+		const struct kmem_cache *cache;
+		uint64_t out;
+	} cache[WATCHED_CACHES_MAX];
 } before;
 
-static char wrong[WRONG_MAX];
+static struct arena_stats rows[WATCHED_ARENAS_MAX];
+static char report[REPORT_MAX];
 
-static size_t count_watched(size_t arenas)
+static size_t watched(size_t arenas)
 {
-	return arenas < WATCHED_MAX ? arenas : WATCHED_MAX;
+	return arenas < WATCHED_ARENAS_MAX ? arenas : WATCHED_ARENAS_MAX;
 }
 
-/* What users hold of it: pages that hold tags, translations or
- * frame-table entries come and stay as they are needed. */
+/* The units in use, without pages that hold tags, page tables or the frame table: those are
+ * allocated as they are needed, and some are kept. */
 static uint64_t in_use(const struct arena_stats *s)
 {
 	uint64_t own = s->tag_pages;
@@ -56,21 +52,8 @@ static uint64_t in_use(const struct arena_stats *s)
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
-static void take_census(void)
-{
-	struct kmem_cache_stats stats;
-
-	before.caches = 0;
-	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
-		kmem_cache_get_stats(c, &stats);
-		if (before.caches < WATCHED_CACHES_MAX)
-			before.census[before.caches] = (struct cache_census){c, stats.out};
-		before.caches++;
-	}
-}
-
-/* What caches and arenas keep is in no use.  Backward: importers give back before their sources do;
- * and twice, since what one gives back another may keep. */
+/* Has caches and arenas give back what is idle.  Arenas in reverse order, importers before their
+ * sources; twice, since what the first round gives back, caches of the source may keep. */
 static void reap(void)
 {
 	size_t arenas;
@@ -78,9 +61,24 @@ static void reap(void)
 	for (int round = 0; round < 2; round++) {
 		vmap_drain();
 		kmem_reap_all(KMEM_REAP_ALL);
-		arenas = arena_tree_stats(rows, WATCHED_MAX);
-		for (size_t i = count_watched(arenas); i > 0; i--)
+		arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+		for (size_t i = watched(arenas); i > 0; i--)
 			arena_reap((struct arena *)rows[i - 1].arena, SIZE_MAX);
+	}
+}
+
+static void count_caches(void)
+{
+	struct kmem_cache_stats stats;
+
+	before.caches = 0;
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &stats);
+		if (before.caches < WATCHED_CACHES_MAX) {
+			before.cache[before.caches].cache = c;
+			before.cache[before.caches].out = stats.out;
+		}
+		before.caches++;
 	}
 }
 
@@ -88,54 +86,56 @@ static void begin(void)
 {
 	reap();
 	before.ktasks = ktask_count();
-	take_census();
-	before.arenas = arena_tree_stats(rows, WATCHED_MAX);
-	for (size_t i = 0; i < count_watched(before.arenas); i++) {
-		before.watched[i].arena = rows[i].arena;
-		before.watched[i].used = in_use(&rows[i]);
+	count_caches();
+	before.arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+	for (size_t i = 0; i < watched(before.arenas); i++) {
+		before.arena[i].arena = rows[i].arena;
+		before.arena[i].used = in_use(&rows[i]);
 	}
 }
 
 static bool was_there(const struct arena *arena)
 {
-	for (size_t i = 0; i < count_watched(before.arenas); i++)
-		if (before.watched[i].arena == arena)
+	for (size_t i = 0; i < watched(before.arenas); i++)
+		if (before.arena[i].arena == arena)
 			return true;
 	return false;
 }
 
-/* The name of an arena that wasn't there before. */
-static const char *newcomer(size_t arenas)
+/* The name of the first arena that wasn't there before, "?" if none is watched. */
+static const char *new_arena_name(size_t arenas)
 {
-	for (size_t i = 0; i < count_watched(arenas); i++)
+	for (size_t i = 0; i < watched(arenas); i++)
 		if (!was_there(rows[i].arena))
 			return rows[i].name;
 	return "?";
 }
 
-/* With as many arenas as before, the order of the tree is that of before. */
-static const char *compare_used(const struct arena_stats *s, size_t i)
+/* Compares an arena with the i-th of before.  Their number is the same, so the order is, too,
+ * unless one arena took another's place. */
+static const char *compare_arena(const struct arena_stats *s, size_t i)
 {
 	uint64_t used = in_use(s);
 
-	if (before.watched[i].arena != s->arena)
-		ksnprintf(wrong, sizeof(wrong), "arena %s was not there before", s->name);
-	else if (before.watched[i].used != used)
-		ksnprintf(wrong, sizeof(wrong), "arena %s: %llu units in use, %llu before", s->name,
-			(unsigned long long)used, (unsigned long long)before.watched[i].used);
+	if (before.arena[i].arena != s->arena)
+		ksnprintf(report, sizeof(report), "arena %s was not there before", s->name);
+	else if (before.arena[i].used != used)
+		ksnprintf(report, sizeof(report), "arena %s: %llu units in use, %llu before",
+			s->name, (unsigned long long)used,
+			(unsigned long long)before.arena[i].used);
 	else
 		return NULL;
-	return wrong;
+	return report;
 }
 
-static const char *check(const struct arena_stats *s)
+static const char *check_arena(const struct arena_stats *s)
 {
 	int invariant = arena_check((struct arena *)s->arena, &console_sink);
 
 	if (!invariant)
 		return NULL;
-	ksnprintf(wrong, sizeof(wrong), "arena %s: invariant %d is broken", s->name, invariant);
-	return wrong;
+	ksnprintf(report, sizeof(report), "arena %s: invariant %d is broken", s->name, invariant);
+	return report;
 }
 
 static const char *check_caches(void)
@@ -149,21 +149,21 @@ static const char *check_caches(void)
 		if (!invariant)
 			continue;
 		kmem_cache_get_stats(c, &stats);
-		ksnprintf(wrong, sizeof(wrong), "cache %s: invariant %d is broken", stats.name,
+		ksnprintf(report, sizeof(report), "cache %s: invariant %d is broken", stats.name,
 			invariant);
-		found = wrong;
+		found = report;
 	}
 	return found;
 }
 
-/* With as many caches as before, their order is that of before. */
+/* Compares with the i-th cache of before, as compare_arena() does. */
 static const char *compare_cache(const struct kmem_cache_stats *s, size_t i)
 {
-	if (before.census[i].cache == s->cache && before.census[i].out == s->out)
+	if (before.cache[i].cache == s->cache && before.cache[i].out == s->out)
 		return NULL;
-	ksnprintf(wrong, sizeof(wrong), "cache %s: %llu objects out of it, %llu before", s->name,
-		(unsigned long long)s->out, (unsigned long long)before.census[i].out);
-	return wrong;
+	ksnprintf(report, sizeof(report), "cache %s: %llu objects out of it, %llu before", s->name,
+		(unsigned long long)s->out, (unsigned long long)before.cache[i].out);
+	return report;
 }
 
 static const char *compare_caches(void)
@@ -179,16 +179,16 @@ static const char *compare_caches(void)
 	}
 	if (n == before.caches)
 		return found;
-	ksnprintf(wrong, sizeof(wrong), "%zu caches, %zu before", n, before.caches);
-	return wrong;
+	ksnprintf(report, sizeof(report), "%zu caches, %zu before", n, before.caches);
+	return report;
 }
 
 static const char *check_arenas(size_t arenas)
 {
 	const char *found = NULL;
 
-	for (size_t i = 0; i < count_watched(arenas) && !found; i++)
-		found = check(&rows[i]);
+	for (size_t i = 0; i < watched(arenas) && !found; i++)
+		found = check_arena(&rows[i]);
 	if (!found && !arena_base_balances(base_arena))
 		found = "boundary tags or hash pages of base are lost";
 	return found;
@@ -199,31 +199,32 @@ static const char *compare_arenas(size_t arenas)
 	const char *found = NULL;
 
 	if (arenas != before.arenas) {
-		ksnprintf(wrong, sizeof(wrong), "%zu arenas, %zu before (%s)", arenas,
-			before.arenas, newcomer(arenas));
-		return wrong;
+		ksnprintf(report, sizeof(report), "%zu arenas, %zu before (%s)", arenas,
+			before.arenas, new_arena_name(arenas));
+		return report;
 	}
-	/* Backward: the deepest importer holds what leaked, its sources only what it imported. */
-	for (size_t i = count_watched(arenas); i > 0 && !found; i--)
-		found = compare_used(&rows[i - 1], i - 1);
+	/* In reverse order, so that the report names the arena that a leak came from, not a source
+	 * that arena imported from. */
+	for (size_t i = watched(arenas); i > 0 && !found; i--)
+		found = compare_arena(&rows[i - 1], i - 1);
 	return found;
 }
 
-/* What caches have laid up goes back before anything is counted; but first they are looked at as
- * they are. */
+/* Checks caches as the test left them, and again when they have given back what is idle. */
 static const char *end(void)
 {
 	const char *found = check_caches();
 	size_t arenas;
 
 	if (ktask_count() != before.ktasks) {
-		ksnprintf(wrong, sizeof(wrong), "%zu ktasks, %zu before", ktask_count(), before.ktasks);
-		return wrong;
+		ksnprintf(report, sizeof(report), "%zu ktasks, %zu before", ktask_count(),
+			before.ktasks);
+		return report;
 	}
 	reap();
 	if (!found)
 		found = check_caches();
-	arenas = arena_tree_stats(rows, WATCHED_MAX);
+	arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
 	if (!found)
 		found = check_arenas(arenas);
 	if (!found)

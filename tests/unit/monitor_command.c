@@ -34,6 +34,17 @@ static void check_says(const char *line, const char *part)
 	test_check_contains(__FILE__, __LINE__, line, said, part);
 }
 
+/* Whether no line of what was said is wider than `columns`. */
+static bool fits_in(size_t columns)
+{
+	const char *line = said, *end;
+
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		if ((size_t)(end - line) > columns)
+			return false;
+	return true;
+}
+
 /* The number behind ` key=` in the first line of `said` that begins with `object`. */
 static uint64_t number(const char *object, const char *key)
 {
@@ -85,16 +96,16 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("bogus", "bogus: no such command, `help` lists them\n");
 	check_refused("arena bogus x", "arena bogus: no such command, `help` lists them\n");
 	check_refused("-k", "-k: no such command, `help` lists them\n");
-	check_refused("help \"x", "a quote doesn't end\n");
+	check_refused("help \"x", "a quote is not closed\n");
 	check_refused("arena map", "arena map: too few words, usage: arena map NAME\n");
 	check_refused("mem now", "mem: too many words, usage: mem [-k]\n");
 	check_refused("reboot now", "reboot: too many words, usage: reboot\n");
-	check_refused("reboot -k", "reboot: knows no -k\n");
+	check_refused("reboot -k", "reboot: takes no -k\n");
 	check_refused("arena show nobody", "arena show: no arena nobody\n");
 	check_refused("arena show base -x", "arena show: -x is not -v\n");
-	check_refused("poweroff 100", "poweroff: 100 is no number from 0 to 99\n");
-	check_refused("poweroff two", "poweroff: two is no number from 0 to 99\n");
-	check_refused("whatis here", "whatis: here is no address\n");
+	check_refused("poweroff 100", "poweroff: 100 is not a number from 0 to 99\n");
+	check_refused("poweroff two", "poweroff: two is not a number from 0 to 99\n");
+	check_refused("whatis here", "whatis: here is not an address\n");
 	check_refused("help nothing", "help: no command nothing\n");
 	check_refused(
 		"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "more than 16 words in one command\n");
@@ -106,7 +117,7 @@ TEST("command: one too long is refused, and what stands behind it still runs")
 
 	memset(line, 'x', MONITOR_LINE_MAX);
 	str_copy(line + MONITOR_LINE_MAX, "; bogus", 32);
-	check_refused(line, "a command too long, at most 511 bytes\n"
+	check_refused(line, "command too long, at most 511 bytes\n"
 			    "bogus: no such command, `help` lists them\n");
 }
 
@@ -124,6 +135,12 @@ TEST("help: lists every command, and shows usage and example of one or a family"
 	CHECK(strstr(said, "example: arena tree -k\n") != NULL);
 	CHECK(strstr(said, "arena show") == NULL);
 	check_says("help arena", "example: arena show base -v\n");
+}
+
+TEST("help: the list of commands fits in a hundred columns")
+{
+	CHECK(run("help"));
+	CHECK(fits_in(100));
 }
 
 static bool check_row(const struct command_table *table, const struct command *command, void *arg)
@@ -184,15 +201,10 @@ TEST("complete: first words once each, second words of a family, then what the c
 
 TEST("arena tree: every arena stands under its source, in a hundred columns")
 {
-	size_t width = 0;
-
 	check_says("arena tree", "\nbase ");
 	CHECK(strstr(said, "\n  kpages ") != NULL);
 	CHECK(strstr(said, "\n    monitor ") != NULL);
-	for (const char *c = said; *c; c++) {
-		width = *c == '\n' ? 0 : width + 1;
-		CHECK_LE(width, 100);
-	}
+	CHECK(fits_in(100));
 }
 
 TEST("arena tree: -k gives numbers that add up")
@@ -229,17 +241,6 @@ TEST("arena show: -v adds the machinery, -k makes one line of it and one of each
 	check_says("arena show -k kpages", "arena name=kpages source=base quantum=4096 ");
 	for (const char *line = strchr(said, '\n'); line[1]; line = strchr(line + 1, '\n'))
 		CHECK(str_starts(line, "\nfree name=kpages from="));
-}
-
-/* Whether no line of what was said is wider than `columns`. */
-static bool fits_in(size_t columns)
-{
-	const char *line = said, *end;
-
-	for (; (end = strchr(line, '\n')); line = end + 1)
-		if ((size_t)(end - line) > columns)
-			return false;
-	return true;
 }
 
 TEST("arena show: everything an arena counts, in 80 columns, and a bar for each size that is free")
@@ -340,6 +341,18 @@ TEST("arena map: an arena without spans says so")
 	CHECK_EQ(arena_destroy(empty), 0);
 }
 
+/* Caches */
+
+TEST("slab: a table in a hundred columns, and under -k and for one cache every counter")
+{
+	check_says("slab", "\nkmalloc-64 ");
+	CHECK(fits_in(100));
+	check_says("slab -k kmalloc-64", "cache name=kmalloc-64 size=64 ");
+	CHECK(strstr(said, " ctor_failures=0 hash_buckets=0\n") != NULL);
+	check_says("slab kmalloc-64", "\nctor fails                      0\n");
+	check_refused("slab nothing", "slab: no cache nothing\n");
+}
+
 /* Memory */
 
 TEST("mem: the base arena and the accounts make up the memory map's RAM")
@@ -359,7 +372,7 @@ TEST("whatis: names the segment in every arena from the base to the deepest, and
 	check_says(line, "\nbase ");
 	CHECK(strstr(said, "\n  kpages                 used ") != NULL);
 	CHECK(strstr(said, "\ncache kpages-1, slab ") != NULL);
-	CHECK(strstr(said, ", address at 0x8, free 0\n") != NULL);
+	CHECK(strstr(said, ", used object ") && strstr(said, ", offset 0x8\n"));
 	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)page);
 	check_says(line, "segment arena=kpages state=used ");
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
@@ -371,5 +384,5 @@ TEST("whatis: names functions, and says so when there is nothing")
 
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)arena_find);
 	check_says(line, "function arena_find+0x0\n");
-	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 lies in no arena and no function of the kernel\n");
+	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 is in no arena and no function of the kernel\n");
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Alarms: each core's in a balanced tree by deadline, the core's timer set for the first.
+ * Alarms.  Each core's alarms are in a balanced tree by deadline, and the core's timer is set for
+ * the first of them or earlier, never later.
  *
- * The timer may ring too early or for nothing, as when the first alarm was cancelled by another
- * core, which can't reach this one's timer; then it is set for the next.  It never stands later
- * than the first alarm.
+ * It is set earlier than needed when another core cancels the first alarm, since that core can't
+ * reach this one's timer.  The timer's interrupt then finds nothing due and sets the timer for the
+ * alarm that is first now.
  *
- * A handler runs with no lock held.  While it does, `running` tells cancellers so, who wait; the
- * handler's own core need not wait for itself, since there it could only be the handler that asks.
+ * A handler runs with no lock held.  Meanwhile `running` names its alarm, and alarm_cancel() on
+ * another core waits until it has ended.  On the handler's own core there is nothing to wait for:
+ * only the handler itself can call alarm_cancel() there while it runs.
  */
 #include "alarm.h"
 
@@ -22,8 +24,8 @@
 struct alarm_core {
 	struct spinlock lock;
 	struct tree alarms;
-	uint64_t timer;	       /* what the timer is set for; its own core's alone */
-	struct alarm *running; /* whose handler runs; written by its own core, under the lock */
+	uint64_t timer;	       /* the deadline the timer is set for; used by its own core alone */
+	struct alarm *running; /* its handler runs; written by its own core, under the lock */
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 static struct alarm_core *cores;
@@ -74,14 +76,15 @@ static uint64_t first_deadline(const struct alarm_core *c)
 	return first ? alarm_of(first)->deadline : PORT_FOREVER;
 }
 
-/* On its own core, lock held. */
+/* Sets the timer of c, which is this core.  Lock held. */
 static void timer_set(struct alarm_core *c, uint64_t deadline)
 {
 	c->timer = deadline;
 	machine_timer_set(deadline);
 }
 
-/* With interrupts off the core stays this one from looking its number up to taking its lock. */
+/* Interrupts are off from reading the core's number to taking its lock, so that both are the same
+ * core's. */
 void alarm_set(struct alarm *a, uint64_t deadline)
 {
 	port_irq_t outer = port_irq_save(), irq;
@@ -90,7 +93,8 @@ void alarm_set(struct alarm *a, uint64_t deadline)
 	irq = spin_lock(&c->lock);
 	ASSERT(!a->is_set);
 	a->deadline = deadline;
-	/* Relaxed, as in alarm_cancel(): a handler that sets its alarm anew writes what is there. */
+	/* Relaxed, with the load in alarm_cancel().  The two meet only if a handler sets its alarm
+	 * again while another core cancels it, and then this stores what is already there. */
 	__atomic_store_n(&a->core, c, __ATOMIC_RELAXED);
 	a->is_set = true;
 	tree_insert(&c->alarms, node_of(a), &by_deadline);
@@ -122,7 +126,8 @@ bool alarm_cancel(struct alarm *a)
 	return was_set;
 }
 
-/* Takes the first alarm that is due and marks it running, or sets the timer and returns NULL. */
+/* Takes the first alarm out of the tree and marks it running if it is due; else sets the timer for
+ * it and returns NULL. */
 static struct alarm *take_due(struct alarm_core *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);
@@ -141,8 +146,8 @@ static struct alarm *take_due(struct alarm_core *c)
 	return due;
 }
 
-/* Nothing runs any more, and what is due has another interrupt come at once. */
-static void run_later(struct alarm_core *c)
+/* Leaves the alarms that are still due to the next interrupt of the timer, which comes at once. */
+static void leave_rest_to_timer(struct alarm_core *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 
@@ -162,5 +167,5 @@ void alarms_run(void)
 			return;
 		due->handler(due);
 	}
-	run_later(c);
+	leave_rest_to_timer(c);
 }

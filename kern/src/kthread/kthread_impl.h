@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the files kern/src/kthread*.c share.  kthread.c opens with the theory.
+ * What kthread.c and the files of kern/src/kthread/ share.  kthread.c opens with the theory.
  */
 #ifndef SPANDREL_KTHREAD_IMPL_H
 #define SPANDREL_KTHREAD_IMPL_H
@@ -15,11 +15,11 @@
 #include "sync.h"
 
 enum ktask_state {
-	KTASK_RUNNING, /* or on its way off its stack */
+	KTASK_RUNNING, /* or outgoing */
 	KTASK_READY,
 	KTASK_ASLEEP,
 	KTASK_ENDED,
-	KTASK_IDLE, /* a core's, when it has nothing to do; never changes */
+	KTASK_IDLE, /* a core's idle ktask, running or not */
 };
 
 struct ktask {
@@ -28,13 +28,13 @@ struct ktask {
 	uint64_t id;
 	void (*fn)(void *arg);
 	void *arg;
-	void *stack; /* its guard page; NULL: the stack isn't ours */
+	void *stack; /* address of its guard page; NULL: the stack its core started on */
 	size_t stack_size;
 	bool pinned, detached;
 
-	struct tree_node id_node; /* guarded by the lock of all ktasks */
+	struct tree_node id_node; /* guarded by the lock of the tree of all ktasks */
 
-	/* Guarded by lock; state and core are written atomically, for people to read without it. */
+	/* Guarded by lock.  state and core are stored atomically, for ktask_stats(). */
 	struct spinlock lock;
 	enum ktask_state state;
 	bool token;    /* it was unblocked while it wasn't asleep */
@@ -44,46 +44,50 @@ struct ktask {
 	struct list run_link;
 	uint64_t run_ticket;
 
-	/* Its own, while it runs; the core's that switches from or to it, in between. */
+	/* The ktask's own while it runs; its core's during a switch from or to it. */
 	struct machine_fiber fiber;
-	uint64_t since; /* port_ns() when it was switched to */
-	uint64_t switches, ns; /* written atomically, for people to read */
+	uint64_t since;	       /* port_ns() when its turn began */
+	uint64_t switches, ns; /* stored atomically, for ktask_stats() */
 	uintptr_t words[PORT_THREAD_WORDS];
-	struct alarm alarm; /* its deadline */
+	struct alarm alarm; /* the deadline it sleeps to */
 
-	struct semaphore ended; /* the joiner's */
+	struct semaphore ended; /* ktask_join() waits for it */
 };
 
-/* Scheduling (kthread_sched.c) */
+/* Scheduling (sched.c) */
 
-/* Memory for all cores that there can be. */
+/* Allocates the run queues of all cores there can be. */
 void sched_init(void);
 
-/* Puts a ktask that has never run among the ready ones of `core`. */
+/* Makes a new ktask ready on `core`. */
 void sched_start(struct ktask *t, unsigned core);
 
-/* What becomes of the running ktask, once it is off its stack. */
-enum sched_leave { SCHED_YIELDS, SCHED_SLEEPS, SCHED_ENDS };
+/* Why the running ktask gives up its core. */
+enum switch_reason { SWITCH_YIELD, SWITCH_SLEEP, SWITCH_END };
 
-/* Switches from the running ktask to another; returns when it runs again.  Interrupts are off. */
-void sched_leave(enum sched_leave how);
+/* Switches from the running ktask to another and returns when it runs again.  Context: interrupts
+ * off. */
+void sched_switch(enum switch_reason reason);
 
-/* What a new ktask, and whoever comes back from a switch, does first: sees to the ktask that was left. */
-void sched_arrive(void);
+/* Decides what becomes of the ktask that was switched from.  The first thing a ktask does after a
+ * switch to it, a new ktask included.  Context: interrupts off. */
+void sched_finish_switch(void);
 
-/* Core `core`'s idle ktask; has others see it; makes the caller this core's. */
+/* A core's idle ktask: its address, its set-up, and its loop, which the core never leaves. */
 struct ktask *sched_idle_ktask(unsigned core);
-void sched_idle_enter(unsigned core);
+void sched_idle_init(unsigned core);
 void sched_idle(void) __attribute__((noreturn));
 
-/* Stacks (kthread_stack.c) */
+/* Stacks (stack.c) */
 
 void stacks_init(void);
 
-/* A mapped stack behind its guard page, whose address this is; NULL if there is no memory. */
-void *stack_take(size_t size);
-void stack_put(void *stack, size_t size);
+/* Allocates a guard page with a mapped stack above it and returns the guard page's address; NULL if
+ * there is no memory. */
+void *stack_alloc(size_t size);
+void stack_free(void *stack, size_t size);
 
+/* The lowest address of the mapped part. */
 static inline void *stack_low(void *stack)
 {
 	return (char *)stack + PORT_PAGE_SIZE;
@@ -91,13 +95,13 @@ static inline void *stack_low(void *stack)
 
 /* kthread.c */
 
-/* Lets go of a ktask that has ended: what its joiner does, or the scheduler for a detached one. */
-void ktask_release(struct ktask *t);
+/* Gives t an id and puts it into the tree of all ktasks; returns false if there is no id. */
+bool ktask_register(struct ktask *t);
 
-/* Gives a ktask its id and has it seen by others; false if no id can be had. */
-bool ktask_enter(struct ktask *t);
+/* Frees a ktask that has ended: ktask_join() does, and the scheduler if it is detached. */
+void ktask_free(struct ktask *t);
 
-/* Interrupts on, as port_irq_restore() wants it. */
+/* Interrupts on, in the form port_irq_restore() takes. */
 extern port_irq_t kthread_irq_on;
 
 #endif

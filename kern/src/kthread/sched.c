@@ -1,34 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores run ktasks: run queues, stealing, switching, idling.  kthread.c has the theory.
+ * How cores run ktasks: run queues, stealing, switching, idling.  kthread.c has the theory.
  */
-#include "arena.h"
 #include "kthread_impl.h"
+
+#include "arena.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 
-/* Ready ktasks stand in two lists, so that a thief finds one it may take at once; tickets say which
- * of the two heads came first. */
 struct kcore {
+	/* The run queue. */
 	struct spinlock lock;
-	struct list free_ready;	  /* anybody's */
-	struct list pinned_ready; /* this core's alone */
-	uint64_t tickets;
-	size_t free_count, pinned_count; /* written under the lock, read without it */
+	struct list unpinned, pinned;
+	uint64_t tickets;		     /* given out so far */
+	size_t unpinned_count, pinned_count; /* written under the lock, read without it */
 
-	/* The core's alone. */
-	struct ktask *left; /* the ktask just switched from, until it is seen to */
-	enum sched_leave how;
-	uint64_t steals; /* written atomically, for people to read */
+	/* The core's own. */
+	struct ktask *outgoing;	   /* the one last switched from */
+	enum switch_reason reason; /* why it gave up the core */
+	uint64_t choices;	   /* times the core chose what to run next */
+	uint64_t steals;	   /* stored atomically, for kthread_steals() */
 
-	bool idle; /* in the idle map, or claimed and not yet awake */
+	bool idle; /* false: another core has cleared this core's bit, so it must not halt */
 	struct ktask idle_ktask;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 #define MAP_BITS 64
 
+/* One choice in so many looks at other cores' queues first: seldom enough to cost little and to
+ * leave ktasks where they ran. */
+#define STEAL_PERIOD 64
+
 static struct kcore *kcores;
-static uint64_t *idle_map; /* a bit for each core that looks for work or halts */
+static uint64_t *idle_map; /* a bit for each core that looks for a ktask to run, or halts */
 
 static struct kcore *kcore_self(void)
 {
@@ -38,8 +42,8 @@ static struct kcore *kcore_self(void)
 static void kcore_init(struct kcore *c)
 {
 	spin_init(&c->lock, SPIN_RUN_QUEUE);
-	list_init(&c->free_ready);
-	list_init(&c->pinned_ready);
+	list_init(&c->unpinned);
+	list_init(&c->pinned);
 }
 
 void sched_init(void)
@@ -53,19 +57,20 @@ void sched_init(void)
 }
 
 /*
- * Idle cores.  One that runs out of work sets its bit, then looks at the queues; one that queues a
- * ktask counts it, then looks at the bits.  Both in sequentially consistent order: at least one
- * sees the other.  Who clears a core's bit owes it a poke.
+ * Idle cores.  A core that has run out of ktasks sets its bit, then looks at the counts of the run
+ * queues.  A core that queues a ktask writes the count, then looks at the bits.  All four are
+ * sequentially consistent, so at least one of the two cores sees what the other one wrote.  A core
+ * that clears another core's bit pokes it.
  */
 
-static void idle_enter(struct kcore *c, unsigned core)
+static void idle_set(struct kcore *c, unsigned core)
 {
 	__atomic_store_n(&c->idle, true, __ATOMIC_RELAXED);
 	__atomic_fetch_or(&idle_map[core / MAP_BITS], 1ull << core % MAP_BITS, __ATOMIC_SEQ_CST);
 }
 
-/* Clears the bit; returns whether it was set. */
-static bool idle_leave(unsigned core)
+/* Clears the core's bit; returns whether it was set. */
+static bool idle_clear(unsigned core)
 {
 	uint64_t bit = 1ull << core % MAP_BITS;
 	uint64_t *word = &idle_map[core / MAP_BITS];
@@ -75,10 +80,11 @@ static bool idle_leave(unsigned core)
 	return __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST) & bit;
 }
 
-/* Has an idle core look for work; returns false if it isn't idle or others do it. */
-static bool idle_claim(unsigned core)
+/* Has an idle core look for a ktask to run.  Returns false if the core isn't idle, or another core
+ * has woken it. */
+static bool idle_wake(unsigned core)
 {
-	if (!idle_leave(core))
+	if (!idle_clear(core))
 		return false;
 	__atomic_store_n(&kcores[core].idle, false, __ATOMIC_RELAXED);
 	if (core != port_core_id())
@@ -86,13 +92,13 @@ static bool idle_claim(unsigned core)
 	return true;
 }
 
-static void idle_claim_any(void)
+static void idle_wake_any(void)
 {
 	for (unsigned core = 0; core < port_core_count(); core += MAP_BITS) {
 		uint64_t word;
 
 		while ((word = __atomic_load_n(&idle_map[core / MAP_BITS], __ATOMIC_SEQ_CST)))
-			if (idle_claim(core + (unsigned)__builtin_ctzll(word)))
+			if (idle_wake(core + (unsigned)__builtin_ctzll(word)))
 				return;
 	}
 }
@@ -109,8 +115,8 @@ static void queue_push(struct kcore *c, struct ktask *t)
 	port_irq_t irq = spin_lock(&c->lock);
 
 	t->run_ticket = c->tickets++;
-	list_add_tail(t->pinned ? &c->pinned_ready : &c->free_ready, &t->run_link);
-	count_add(t->pinned ? &c->pinned_count : &c->free_count, 1);
+	list_add_tail(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
+	count_add(t->pinned ? &c->pinned_count : &c->unpinned_count, 1);
 	spin_unlock(&c->lock, irq);
 }
 
@@ -124,28 +130,28 @@ static struct ktask *queue_unlink(struct kcore *c, struct ktask *t)
 {
 	if (t) {
 		list_del(&t->run_link);
-		count_add(t->pinned ? &c->pinned_count : &c->free_count, (size_t)-1);
+		count_add(t->pinned ? &c->pinned_count : &c->unpinned_count, (size_t)-1);
 	}
 	return t;
 }
 
-/* The ktask that has been ready longest on this core, taken out; NULL if there is none. */
+/* Takes out the ktask that has been ready for longest on this core; NULL if none is. */
 static struct ktask *queue_pop(struct kcore *c)
 {
-	struct ktask *mine, *any;
+	struct ktask *pinned, *oldest;
 	port_irq_t irq;
 
-	if (!__atomic_load_n(&c->free_count, __ATOMIC_SEQ_CST) &&
+	if (!__atomic_load_n(&c->unpinned_count, __ATOMIC_SEQ_CST) &&
 		!__atomic_load_n(&c->pinned_count, __ATOMIC_SEQ_CST))
 		return NULL;
 	irq = spin_lock(&c->lock);
-	mine = queue_head(&c->pinned_ready);
-	any = queue_head(&c->free_ready);
-	if (!any || (mine && mine->run_ticket < any->run_ticket))
-		any = mine;
-	queue_unlink(c, any);
+	pinned = queue_head(&c->pinned);
+	oldest = queue_head(&c->unpinned);
+	if (!oldest || (pinned && pinned->run_ticket < oldest->run_ticket))
+		oldest = pinned;
+	queue_unlink(c, oldest);
 	spin_unlock(&c->lock, irq);
-	return any;
+	return oldest;
 }
 
 static struct ktask *steal_from(struct kcore *victim)
@@ -153,67 +159,77 @@ static struct ktask *steal_from(struct kcore *victim)
 	struct ktask *t;
 	port_irq_t irq;
 
-	if (!__atomic_load_n(&victim->free_count, __ATOMIC_SEQ_CST))
+	if (!__atomic_load_n(&victim->unpinned_count, __ATOMIC_SEQ_CST))
 		return NULL;
 	irq = spin_lock(&victim->lock);
-	t = queue_unlink(victim, queue_head(&victim->free_ready));
+	t = queue_unlink(victim, queue_head(&victim->unpinned));
 	spin_unlock(&victim->lock, irq);
 	return t;
 }
 
-/* One of another core's, whoever comes first behind this core. */
-static struct ktask *steal(struct kcore *c)
+/* Steals from the first core, looking from core `first` on, that has an unpinned ktask ready; NULL
+ * if none has. */
+static struct ktask *steal(struct kcore *c, uint64_t first)
 {
-	unsigned n = port_core_count(), core = (unsigned)(c - kcores);
+	unsigned n = port_core_count();
 	struct ktask *t = NULL;
 
-	for (unsigned i = 1; i < n && !t; i++)
-		t = steal_from(&kcores[(core + i) % n]);
+	for (unsigned i = 0; i < n && !t; i++) {
+		struct kcore *victim = &kcores[(first + i) % n];
+
+		if (victim != c)
+			t = steal_from(victim);
+	}
 	if (t)
 		__atomic_store_n(&c->steals, c->steals + 1, __ATOMIC_RELAXED);
 	return t;
 }
 
-static struct ktask *take(struct kcore *c)
+/* Chooses what c runs next; NULL if nothing is ready.  The choices that look at other cores first
+ * begin with each core in turn. */
+static struct ktask *take_next(struct kcore *c)
 {
-	struct ktask *t = queue_pop(c);
+	bool steals_first = ++c->choices % STEAL_PERIOD == 0;
+	struct ktask *t = steals_first ? steal(c, c->choices / STEAL_PERIOD) : queue_pop(c);
 
-	return t ? t : steal(c);
+	if (t)
+		return t;
+	return steals_first ? queue_pop(c) : steal(c, (uint64_t)(c - kcores) + 1);
 }
 
-/* Relaxed, both: who reads them without the lock only looks. */
-static void put_state(struct ktask *t, enum ktask_state state)
+/* Both stores are relaxed: what reads them without the lock, ktask_stats(), only shows them. */
+static void store_state(struct ktask *t, enum ktask_state state)
 {
 	__atomic_store_n(&t->state, state, __ATOMIC_RELAXED);
 }
 
-static void put_core(struct ktask *t, unsigned core)
+static void store_core(struct ktask *t, unsigned core)
 {
 	__atomic_store_n(&t->core, core, __ATOMIC_RELAXED);
 }
 
-/* t is in nobody's hand but the caller's, its state is READY.  Once it is in the queue another core
- * may run it to its end. */
+/* Queues t and wakes an idle core for it.  Its state is READY, and no run queue and no core has it.
+ * Once it is queued, another core may run it to its end and free it. */
 static void make_ready(struct ktask *t)
 {
 	unsigned core = t->core;
 	bool pinned = t->pinned;
 
 	queue_push(&kcores[core], t);
-	if (!idle_claim(core) && !pinned)
-		idle_claim_any();
+	if (!idle_wake(core) && !pinned)
+		idle_wake_any();
 }
 
 void sched_start(struct ktask *t, unsigned core)
 {
-	put_state(t, KTASK_READY);
-	put_core(t, core);
+	store_state(t, KTASK_READY);
+	store_core(t, core);
 	make_ready(t);
 }
 
 /* Switching */
 
-static void account(struct ktask *from, struct ktask *to)
+static void count_time(struct ktask *from, struct ktask *to)
 {
 	uint64_t now = port_ns();
 
@@ -227,81 +243,90 @@ static void set_running(struct ktask *t, unsigned core)
 	port_irq_t irq = spin_lock(&t->lock);
 
 	if (t->state != KTASK_IDLE)
-		put_state(t, KTASK_RUNNING);
-	put_core(t, core);
+		store_state(t, KTASK_RUNNING);
+	store_core(t, core);
 	spin_unlock(&t->lock, irq);
 }
 
-static void switch_to(struct kcore *c, struct ktask *to, enum sched_leave how)
+static void switch_to(struct kcore *c, struct ktask *to, enum switch_reason reason)
 {
 	struct ktask *from = machine_current();
 
 	set_running(to, (unsigned)(c - kcores));
-	account(from, to);
-	c->left = from;
-	c->how = how;
+	count_time(from, to);
+	c->outgoing = from;
+	c->reason = reason;
 	machine_set_current(to);
-	machine_switch(&from->fiber, &to->fiber, how == SCHED_ENDS);
-	sched_arrive();
+	machine_switch(&from->fiber, &to->fiber, reason == SWITCH_END);
+	sched_finish_switch();
 }
 
-void sched_leave(enum sched_leave how)
+void sched_switch(enum switch_reason reason)
 {
 	struct kcore *c = kcore_self();
-	struct ktask *to = take(c);
+	struct ktask *to = take_next(c);
 
-	if (!to && how == SCHED_YIELDS)
+	if (!to && reason == SWITCH_YIELD)
 		return;
-	switch_to(c, to ? to : &c->idle_ktask, how);
-}
-
-/* Whether one that means to sleep does: it may have been unblocked on its way off its stack. */
-static bool falls_asleep(struct ktask *t)
-{
-	port_irq_t irq = spin_lock(&t->lock);
-	bool sleeps = !t->token;
-
-	t->token = false;
-	put_state(t, sleeps ? KTASK_ASLEEP : KTASK_READY);
-	spin_unlock(&t->lock, irq);
-	return sleeps;
+	switch_to(c, to ? to : &c->idle_ktask, reason);
 }
 
 static void set_state(struct ktask *t, enum ktask_state state)
 {
 	port_irq_t irq = spin_lock(&t->lock);
 
-	put_state(t, state);
+	store_state(t, state);
 	spin_unlock(&t->lock, irq);
 }
 
-static void see_to_end(struct ktask *t)
+static void finish_yield(struct ktask *t)
+{
+	set_state(t, KTASK_READY);
+	make_ready(t);
+}
+
+/* An unblock since the ktask decided to sleep has set the token: then it is ready again. */
+static void finish_sleep(struct ktask *t)
+{
+	port_irq_t irq = spin_lock(&t->lock);
+	bool sleeps = !t->token;
+
+	t->token = false;
+	store_state(t, sleeps ? KTASK_ASLEEP : KTASK_READY);
+	spin_unlock(&t->lock, irq);
+	if (!sleeps)
+		make_ready(t);
+}
+
+static void finish_end(struct ktask *t)
 {
 	set_state(t, KTASK_ENDED);
 	if (t->detached)
-		ktask_release(t);
+		ktask_free(t);
 	else
 		sem_up(&t->ended, 1);
 }
 
-void sched_arrive(void)
+void sched_finish_switch(void)
 {
 	struct kcore *c = kcore_self();
-	struct ktask *left = c->left;
 
-	if (left == &c->idle_ktask)
+	if (c->outgoing == &c->idle_ktask)
 		return;
-	if (c->how == SCHED_ENDS) {
-		see_to_end(left);
-	} else if (c->how == SCHED_YIELDS) {
-		set_state(left, KTASK_READY);
-		make_ready(left);
-	} else if (!falls_asleep(left)) {
-		make_ready(left);
+	switch (c->reason) {
+	case SWITCH_YIELD:
+		finish_yield(c->outgoing);
+		break;
+	case SWITCH_SLEEP:
+		finish_sleep(c->outgoing);
+		break;
+	case SWITCH_END:
+		finish_end(c->outgoing);
+		break;
 	}
 }
 
-/* Threads, as the port has them */
+/* The port's threads */
 
 static bool take_token(struct ktask *t)
 {
@@ -320,13 +345,14 @@ void port_thread_block(uint64_t deadline)
 
 	sync_check_may_sleep("port_thread_block", __builtin_return_address(0));
 	if (!t || t->state == KTASK_IDLE)
-		panic("a core's idle ktask would sleep (called from %pS)", __builtin_return_address(0));
+		panic("core %u's idle ktask can't sleep (called from %pS)", port_core_id(),
+			__builtin_return_address(0));
 	if (take_token(t) || (deadline != PORT_FOREVER && deadline <= port_ns()))
 		return;
 	if (deadline != PORT_FOREVER)
 		alarm_set(&t->alarm, deadline);
 	irq = port_irq_save();
-	sched_leave(SCHED_SLEEPS);
+	sched_switch(SWITCH_SLEEP);
 	port_irq_restore(irq);
 	if (deadline != PORT_FOREVER)
 		alarm_cancel(&t->alarm);
@@ -338,7 +364,7 @@ void port_thread_unblock(port_thread_t *t)
 	bool wakes = t->state == KTASK_ASLEEP;
 
 	if (wakes)
-		put_state(t, KTASK_READY);
+		store_state(t, KTASK_READY);
 	else
 		t->token = true;
 	spin_unlock(&t->lock, irq);
@@ -353,26 +379,28 @@ struct ktask *sched_idle_ktask(unsigned core)
 	return &kcores[core].idle_ktask;
 }
 
-/* The idle ktask leaves when there is something to run and is come back to when there is nothing. */
+/* Runs a ktask and all that follow it until none is ready; or, if none is ready now, halts until an
+ * interrupt or a poke. */
 static void idle_once(struct kcore *c, unsigned core)
 {
 	struct ktask *t;
 
 	port_irq_save();
-	idle_enter(c, core);
-	t = take(c);
+	idle_set(c, core);
+	t = take_next(c);
 	if (t) {
-		/* Who claimed this core meanwhile did so for another ktask, which this core won't look for now. */
-		if (!idle_leave(core))
-			idle_claim_any();
-		switch_to(c, t, SCHED_YIELDS);
+		/* If another core has cleared the bit meanwhile, it did so for another ktask.  This
+		 * core won't look for that one now, so it wakes another core instead. */
+		if (!idle_clear(core))
+			idle_wake_any();
+		switch_to(c, t, SWITCH_YIELD);
 		port_irq_restore(kthread_irq_on);
 	} else {
 		machine_idle(&c->idle);
 	}
 }
 
-void sched_idle_enter(unsigned core)
+void sched_idle_init(unsigned core)
 {
 	struct ktask *t = &kcores[core].idle_ktask;
 
@@ -382,7 +410,8 @@ void sched_idle_enter(unsigned core)
 	t->core = core;
 	t->since = port_ns();
 	spin_init(&t->lock, SPIN_KTASK);
-	ktask_enter(t);
+	if (!ktask_register(t))
+		panic("no memory for the id of ktask %s", t->name);
 }
 
 void sched_idle(void)

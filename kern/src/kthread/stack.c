@@ -1,24 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stacks: ranges of vaddr_arena, a guard page that is never mapped and above it pages of
- * kpages_arena.
+ * Stacks.  A stack is a range of vaddr_arena: a guard page, which is never mapped, and above it
+ * pages of kpages_arena.
  *
- * A stack of the usual size is an object of a slab cache whose constructor maps the pages and whose
- * destructor takes them back, so that one that is put back stays mapped while it lies in a
- * magazine, ready for the next ktask.
+ * Stacks of MACHINE_STACK_SIZE come from a slab cache.  Its constructor maps the pages and its
+ * destructor unmaps them, so a free stack in a magazine stays mapped for the next ktask.
  */
 #include "kthread_impl.h"
 
-#include "arena.h"
-#include "errors.h"
-#include "lib/panic.h"
 #include "slab.h"
 #include "vmap.h"
 
-static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 static struct kmem_cache *stacks;
 
-/* Takes back the pages mapped at [low, low + size). */
+/* Unmaps and frees the pages at [low, low + size). */
 static void stack_unmap(char *low, size_t size)
 {
 	for (size_t at = 0; at < size; at += PORT_PAGE_SIZE)
@@ -47,8 +42,8 @@ static bool stack_map(char *low, size_t size, unsigned flags)
 	return true;
 }
 
-/* Mapping may wait for other cores to forget what was mapped there before, so a stack is only ever
- * made for a caller who may sleep: those to be laid up are left unmade. */
+/* Mapping may wait for a shootdown, so a stack is only constructed for a caller that may sleep.  A
+ * refill asks for a magazine's spare stacks with MEM_ATOMIC, and goes without them. */
 static int stack_ctor(void *stack, void *priv, unsigned flags)
 {
 	if (flags & MEM_ATOMIC)
@@ -63,14 +58,11 @@ static void stack_dtor(void *stack, void *priv)
 
 void stacks_init(void)
 {
-	stacks = __kmem_cache_create((struct kmem_cache *)storage, "stack",
-		PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE, KMC_NOTOUCH, vaddr_arena, stack_ctor,
-		stack_dtor, NULL);
-	if (!stacks)
-		panic("kthread: no memory for the cache of stacks");
+	stacks = kmem_cache_create("stack", PORT_PAGE_SIZE + MACHINE_STACK_SIZE, PORT_PAGE_SIZE,
+		KMC_NOTOUCH, vaddr_arena, stack_ctor, stack_dtor, NULL);
 }
 
-void *stack_take(size_t size)
+void *stack_alloc(size_t size)
 {
 	char *stack;
 
@@ -84,7 +76,7 @@ void *stack_take(size_t size)
 	return stack;
 }
 
-void stack_put(void *stack, size_t size)
+void stack_free(void *stack, size_t size)
 {
 	if (size == MACHINE_STACK_SIZE) {
 		kmem_cache_free(stacks, stack);
