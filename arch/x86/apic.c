@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  All cores
- * see their own at one address.
+ * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  Each core
+ * finds its own at the same address.
  */
 #include "apic.h"
 
@@ -103,7 +103,7 @@ static void measure_rate(void)
 	rate = ((uint64_t)(from.count - to.count) << 32) / (to.ns - from.ns);
 }
 
-/* Out of a mode with other registers there is only the way through off. */
+/* x2APIC mode has other registers; it can be left only by turning the APIC off first. */
 static uint64_t enable(void)
 {
 	uint64_t base = read_msr(MSR_APIC_BASE);
@@ -134,7 +134,7 @@ void apic_init(void)
 
 void apic_enter(unsigned timer_vector, unsigned nmi_lints)
 {
-	/* Without an I/O APIC the 8259s serve, through the first core. */
+	/* Without an I/O APIC, the 8259s interrupt core 0 through LINT0. */
 	uint32_t lint0 = firmware.io_apic_count == 0 && port_core_id() == 0 ? LOCAL_8259
 			 : nmi_lints & 1				     ? LOCAL_NMI
 									     : LOCAL_MASKED;
@@ -159,7 +159,7 @@ void apic_timer_set(uint64_t ns)
 	apic_write(REG_INITIAL_COUNT, counts < COUNT_MAX ? (uint32_t)counts : COUNT_MAX);
 }
 
-/* Bounded: an APIC that never sends is no reason to hang in a panic. */
+/* Bounded, so that an APIC that never sends can't hang a panic. */
 static void send(uint32_t target, uint32_t command)
 {
 	for (int i = 0; i < COMMAND_POLLS_MAX && apic_read(REG_COMMAND) & COMMAND_PENDING; i++)

@@ -82,7 +82,7 @@ def check_accounts(text, ram):
     equal(in_base + in_ram, int(total["total"]))
     # QEMU keeps some hundred KiB of what it was asked for to itself.
     assert 0 <= ram - int(total["total"]) < MIB, f"{total} of {ram}"
-    # Kernel image, tables and ragged edges are all that isn't handed out.
+    # Only the kernel's image, page tables, boot data and partial pages aren't handed out.
     assert in_ram < 3 * MIB, in_ram
 
 
@@ -224,15 +224,15 @@ def _():
     equal(boot_ticks("256M", "--cores", "2"), boot_ticks("256M", "--cores", "2"))
 
 
-@test("nmi: each core tells of one nobody asked for, and goes on")
+@test("nmi: each core prints a line for an unexpected one, and continues")
 def _():
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/qmp"
         with qemu("--cores", "4", "--", "-qmp", f"unix:{path},server=on,wait=off") as console:
             console.expect(PROMPT)
             inject_nmi(path)
-            told = {console.expect(r"NMI 1 on core (\d), unasked for")[1] for _ in range(4)}
-            equal(told, set("0123"))
+            cores = {console.expect(r"NMI 1 on core (\d), unexpected")[1] for _ in range(4)}
+            equal(cores, set("0123"))
             console.type("cores -k\n")
             rows = cores_of(console.expect(r"(?s)core id=0 .*\nspandrel> $")[0])
             equal([row["nmis"] for row in rows], ["1"] * 4)
