@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-/* Starts the clock, which reads 0 ns at `entry_ticks`, and learns how fast the counter runs. */
+/* Starts the clock, which is 0 ns at `entry_ticks`, and determines the counter's frequency. */
 void clock_init(uint64_t entry_ticks);
 
 #endif

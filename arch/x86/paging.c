@@ -3,25 +3,24 @@
  * Page tables.
  *
  * Concepts.  RAM is a list of extents.  The direct map puts all of it at DIRECT_BASE, in GiBs: a
- * GiB that is RAM throughout is one page where the processor can do that, any other has a page
- * directory with the 2 MiB pages that touch RAM.
+ * GiB that is all RAM is one page, if the processor has such pages; any other GiB has a page directory
+ * with the 2 MiB pages that touch RAM.
  *
  * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot:
  * PML4, PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for
- * each 512 GiB that have RAM, then a PD for each GiB that has.  Which one is told by rank: the
- * first GiB with RAM has the first PD, however far out it lies, so holes in memory cost nothing.
- * Only what the image needs is written at boot.
+ * each 512 GiB that have RAM, then a PD for each GiB that has.  They are found by rank: the n-th GiB
+ * with RAM has the n-th PD, whatever its address, so holes in memory cost nothing.  Boot writes only
+ * what the image needs.
  *
  * Invariants.
  *  1. A page of the block is reachable from the PML4 only after its entries were written.
  *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.
  *  3. The GiBs the block lies in are mapped before paging_init() ends: filling never faults itself.
- *
  *  4. What is mapped once stays mapped: a core's segments and stacks may lie in the direct map.
  *
- * Locking.  None.  Cores that fill the same GiB at once write the same values (2), and whoever is
- * slower does so over what the first already published.  Entries go from not present to present, so
- * no TLB needs a flush.
+ * Locking.  None.  Cores that fill the same GiB at once write the same values (2); the slower core
+ * writes them over what the faster one has already published.  Entries go from not present to
+ * present, so no TLB needs a flush.
  *
  * Cost.  Boot writes the image's tables, the PDPTs (one for each 512 GiB that have RAM), and the PD
  * of the one or two GiBs that hold the block.  A first touch of a GiB costs its 512 entries.
@@ -105,7 +104,7 @@ static size_t image_pts(void)
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
 }
 
-/* Tables in the block before those of the direct map; the last three are the devices'. */
+/* How many tables the block has before the direct map's; the last three are the devices'. */
 static size_t fixed_tables(void)
 {
 	return 3 + image_pts() + 3;
@@ -189,7 +188,7 @@ static void fill_pd(uint64_t *pd, const struct extent *e, uint64_t gib)
 	}
 }
 
-/* What the PDPT says about the GiB at `gib`, which extent e is the first to touch. */
+/* The PDPT's entry of the GiB at `gib`; e is the first extent that touches it. */
 static uint64_t gib_entry(const struct extent *e, uint64_t gib)
 {
 	uint64_t pd;
@@ -211,7 +210,7 @@ static void fill_gib(uint64_t gib)
 		set_entry(entry, gib_entry(e, gib));
 }
 
-/* Empty PDPTs, so that filling a GiB sets entries and clears none. */
+/* Clears the PDPTs, so that filling a GiB only sets entries. */
 static void map_direct(void)
 {
 	for (const struct extent *e = extents; e < extents + extent_count; e++) {
@@ -291,7 +290,7 @@ static void map_image(void)
 /* Registers of devices and firmware tables */
 
 static size_t device_pages;	 /* mapped for good, from the bottom */
-static size_t firmware_pages; /* mapped for the moment, behind them */
+static size_t firmware_pages; /* mapped until the next call, behind them */
 
 static void map_devices(void)
 {
@@ -359,7 +358,7 @@ uint64_t *paging_find_entry(uintptr_t address)
 {
 	uint64_t *table = pml4;
 
-	/* Bits 48 and up repeat bit 47, or it is no address. */
+	/* In an address, bits 48 and up repeat bit 47. */
 	if ((uint64_t)((int64_t)(address << 16) >> 16) != address)
 		return NULL;
 	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= 9) {
@@ -394,7 +393,7 @@ bool paging_is_readable(uintptr_t address)
 		return true;
 	if (!pml4)
 		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
-	/* Registers are not memory: reading them could do something. */
+	/* Reading a device's registers could have an effect. */
 	if (address - DEVICE_BASE < DEVICE_SIZE)
 		return false;
 	entry = paging_find_entry(address);

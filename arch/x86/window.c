@@ -2,22 +2,22 @@
 /*
  * The window of kernel addresses that is mapped page by page.
  *
- * Representation.  Tables come from the base arena when an address first needs them and stay.  An
- * entry that isn't present is 0 if no TLB can hold anything for it, or else, shifted past the bit
- * that says present, the number of the first flush of all TLBs that began after its page was
- * unmapped.
+ * Representation.  Tables come from the base arena when an address first needs them, and stay.  An
+ * entry that isn't present is 0 if no TLB can hold its last mapping.  Else it is the number of the
+ * first flush of all TLBs that begins after its page was unmapped (ipi.h), shifted past the present
+ * bit.
  *
  * Invariants.
- *  1. Once the flush of an entry's number has ended, no TLB holds what was mapped there.
+ *  1. Once the flush with an entry's number has ended, no TLB holds what was mapped there.
  *  2. Nothing here is global, so a flush is one write to CR3.
  *
- * Locking.  None: an address belongs to who got it from the arena of addresses, and tables are put
- * in place by compare and exchange.
+ * Locking.  None: an address belongs to the caller that allocated it from the arena of addresses, and
+ * tables are put in place by compare and exchange.
  *
- * Cost.  Unmapping writes an entry and clears it from the own TLB.  Mapping writes one, and waits
- * for a flush of all only if the address was unmapped since the last one began: one flush serves
- * all that were unmapped before it, which is most of them if addresses rest before they are used
- * again.
+ * Cost.  Unmapping writes an entry and flushes its page from the own core's TLB.  Mapping writes an
+ * entry; it flushes all TLBs first, but only if the address was unmapped after the last such flush
+ * began.  One flush serves all addresses unmapped before it, so flushes are rare if addresses rest
+ * before they are used again.
  */
 #include "window.h"
 
@@ -48,7 +48,7 @@ static uint64_t direct_phys(const void *p)
 	return (uintptr_t)p - DIRECT_BASE;
 }
 
-/* The table that *entry leads to, put there if there was none; NULL: no memory. */
+/* The table that *entry leads to, allocated if there is none; NULL: no memory. */
 static uint64_t *next_table(uint64_t *entry)
 {
 	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE), table;
@@ -127,7 +127,7 @@ int machine_map(uintptr_t va, void *page)
 	return 0;
 }
 
-/* The number is read when the page is gone: a flush that began before must not pass for one after. */
+/* The flush's number is read after the entry is cleared: a flush that began before doesn't count. */
 void *machine_unmap(uintptr_t va)
 {
 	uint64_t *entry, was;
@@ -138,7 +138,7 @@ void *machine_unmap(uintptr_t va)
 		return NULL;
 	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
 	flush_page(va);
-	/* With one core, whose TLB has just been cleared of it, nothing is due. */
+	/* With one core, flush_page() has flushed the only TLB. */
 	if (port_core_count() > 1)
 		__atomic_store_n(entry, ipi_next_flush() << STAMP_SHIFT, __ATOMIC_RELAXED);
 	return direct_at(was & PTE_ADDRESS);

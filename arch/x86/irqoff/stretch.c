@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stretches with interrupts off: where they began, and the longest of each site.
+ * Stretches with interrupts off: where each began, and the longest of each site.
  */
 #include "../core.h"
 #include "irqoff.h"
@@ -8,14 +8,14 @@
 #include "lib/panic.h"
 #include "port.h"
 
-/* Sites are places in the image, and a function reaches few of them: all pairs take a small part of this. */
+/* Sites are places in the image, and a function reaches few of them: all pairs fill a small part. */
 #define SLOTS 16384
 
 struct irqoff_stretch irqoff_table[SLOTS];
 const size_t irqoff_slots = SLOTS;
 uint64_t irqoff_function;
 
-/* What a core is in; site 0: in none. */
+/* The stretch each core is in; site 0: none. */
 static struct {
 	uint64_t begin;
 	uintptr_t site;
@@ -48,7 +48,7 @@ static struct irqoff_stretch *slot_of(uintptr_t site, uint64_t function)
 	return NULL;
 }
 
-static void book(uintptr_t site, uint64_t ticks)
+static void count_stretch(uintptr_t site, uint64_t ticks)
 {
 	struct irqoff_stretch *s;
 
@@ -65,7 +65,7 @@ static void book(uintptr_t site, uint64_t ticks)
 		panic("irqoff: more than %u sites", SLOTS);
 }
 
-/* Also reached, with nothing open, where interrupts first come on. */
+/* Also called without an open stretch, where interrupts first come on. */
 void irqoff_end(void)
 {
 	uint64_t end = port_ticks();
@@ -74,10 +74,10 @@ void irqoff_end(void)
 
 	open[core].site = 0;
 	if (site)
-		book(site, end - open[core].begin);
+		count_stretch(site, end - open[core].begin);
 }
 
-/* What an empty stretch comes to. */
+/* The length of an empty stretch. */
 uint64_t irqoff_overhead(void)
 {
 	static uint64_t overhead;
