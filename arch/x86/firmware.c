@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Finds the ACPI tables and keeps what they print_ignored.
+ * Finds the ACPI tables and keeps what they say.
  *
  * Tables may lie anywhere, in RAM or outside it, so each is mapped to be read: first its header,
  * which has the length, then that many bytes.  The next mapping replaces it.  kern/boot/acpi.c
