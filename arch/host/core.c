@@ -300,3 +300,20 @@ void port_freeze(void)
 	while (__atomic_load_n(&frozen, __ATOMIC_RELAXED) < n - 1 && port_ns() < end)
 		sched_yield();
 }
+
+/* A process doesn't know where its cores are, nor their nodes. */
+
+void machine_core_info(unsigned core, struct machine_core_info *info)
+{
+	*info = (struct machine_core_info){.hardware_id = core};
+}
+
+size_t machine_node_count(void)
+{
+	return 0;
+}
+
+unsigned machine_node_distance(size_t from, size_t to)
+{
+	return 0;
+}
