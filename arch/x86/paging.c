@@ -27,19 +27,15 @@
  */
 #include "paging.h"
 
-#include "layout.h"
 #include "table.h"
-#include "port.h"
 #include "x86.h"
 
-#define ENTRIES 512
 #define SHIFT_2M 21
 #define SHIFT_GIB 30
-#define SHIFT_512G 39
+#define SHIFT_512G TOP_SHIFT
 #define GIB (1ull << SHIFT_GIB)
 #define SIZE_2M (1ull << SHIFT_2M)
 
-#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 #define DIRECT_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_GLOBAL | PTE_NX)
 
 #define CPUID_WIDTHS 0x80000008 /* eax, bits 0 to 7: of physical addresses */
@@ -53,13 +49,13 @@ struct extent {
 };
 
 /* Fixed after paging_init(). */
+uint64_t *paging_top;
 static struct extent extents[PAGING_EXTENTS_MAX];
 static size_t extent_count;
 static size_t pdpt_count;
 static bool gib_pages;
 static uint64_t block_start;
 static size_t block_size;
-static uint64_t *pml4;
 
 /* The first extent that ends above phys, or NULL. */
 static const struct extent *extent_above(uint64_t phys)
@@ -155,7 +151,7 @@ static uint64_t *clear_table(uint64_t phys)
 {
 	uint64_t *table = direct_at(phys);
 
-	for (size_t i = 0; i < ENTRIES; i++)
+	for (size_t i = 0; i < TABLE_ENTRIES; i++)
 		table[i] = 0;
 	return table;
 }
@@ -179,7 +175,7 @@ static void fill_pd(uint64_t *pd, const struct extent *e, uint64_t gib)
 {
 	const struct extent *end = extents + extent_count;
 
-	for (size_t i = 0; i < ENTRIES; i++) {
+	for (size_t i = 0; i < TABLE_ENTRIES; i++) {
 		uint64_t phys = gib + (i << SHIFT_2M);
 
 		while (e < end && e->end <= phys)
@@ -204,7 +200,7 @@ static void fill_gib(uint64_t gib)
 {
 	const struct extent *e = extent_in(gib, GIB);
 	uint64_t *pdpt = direct_at(pdpt_phys(e, gib));
-	uint64_t *entry = &pdpt[gib >> SHIFT_GIB & (ENTRIES - 1)];
+	uint64_t *entry = paging_entry_in(pdpt, gib, SHIFT_GIB);
 
 	if (!is_present(entry))
 		set_entry(entry, gib_entry(e, gib));
@@ -215,8 +211,8 @@ static void map_direct(void)
 {
 	for (const struct extent *e = extents; e < extents + extent_count; e++) {
 		for (uint64_t at = e->start >> SHIFT_512G; at <= (e->end - 1) >> SHIFT_512G; at++) {
-			uint64_t *top = &pml4[(DIRECT_BASE >> SHIFT_512G & (ENTRIES - 1)) + at];
-			uint64_t pdpt = pdpt_phys(e, at << SHIFT_512G);
+			uint64_t phys = at << SHIFT_512G, pdpt = pdpt_phys(e, phys);
+			uint64_t *top = paging_entry_in(paging_top, DIRECT_BASE + phys, SHIFT_512G);
 
 			if (is_present(top))
 				continue;
@@ -235,7 +231,7 @@ static bool is_direct_ram(uintptr_t address)
 
 bool paging_fill(uintptr_t address)
 {
-	if (!pml4 || !is_direct_ram(address))
+	if (!paging_top || !is_direct_ram(address))
 		return false;
 	fill_gib((address - DIRECT_BASE) & ~(GIB - 1));
 	return true;
@@ -272,18 +268,18 @@ static void map_image(void)
 	uint64_t *pdpt = clear_table(block_page(1)), *pd = clear_table(block_page(2));
 	uintptr_t address = (uintptr_t)image_start;
 
-	set_entry(&pml4[ENTRIES - 1], block_page(1) | TABLE_FLAGS);
-	set_entry(&pdpt[KERNEL_BASE >> SHIFT_GIB & (ENTRIES - 1)], block_page(2) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, KERNEL_BASE, SHIFT_512G), block_page(1) | TABLE_FLAGS);
+	set_entry(paging_entry_in(pdpt, KERNEL_BASE, SHIFT_GIB), block_page(2) | TABLE_FLAGS);
 	for (size_t i = 0; i < image_pts(); i++) {
 		clear_table(block_page(3 + i));
 		set_entry(&pd[i], block_page(3 + i) | TABLE_FLAGS);
 	}
 	for (; address < (uintptr_t)image_end; address += PORT_PAGE_SIZE) {
 		size_t number = image_phys((void *)address) >> PORT_PAGE_SHIFT;
-		uint64_t *pt = direct_at(block_page(3 + number / ENTRIES));
+		uint64_t *pt = direct_at(block_page(3 + number / TABLE_ENTRIES));
 		uint64_t flags = image_flags(address);
 
-		pt[number % ENTRIES] = flags ? image_phys((void *)address) | flags : 0;
+		pt[number % TABLE_ENTRIES] = flags ? image_phys((void *)address) | flags : 0;
 	}
 }
 
@@ -298,7 +294,7 @@ static void map_devices(void)
 
 	for (size_t i = 0; i < 3; i++)
 		clear_table(block_page(first + i));
-	set_entry(&pml4[DEVICE_BASE >> SHIFT_512G & (ENTRIES - 1)], block_page(first) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, DEVICE_BASE, SHIFT_512G), block_page(first) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first)), block_page(first + 1) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first + 1)), block_page(first + 2) | TABLE_FLAGS);
 }
@@ -317,7 +313,7 @@ static void *map_pages(size_t first, uint64_t phys, uint64_t size, uint64_t flag
 	uint64_t start = phys & ~(PORT_PAGE_SIZE - 1);
 
 	*count = (size_t)((phys + size - start + PORT_PAGE_SIZE - 1) >> PORT_PAGE_SHIFT);
-	if (!is_physical(phys, size) || *count > ENTRIES - first)
+	if (!is_physical(phys, size) || *count > TABLE_ENTRIES - first)
 		return NULL;
 	for (size_t i = 0; i < *count; i++) {
 		set_entry(&pt[first + i], (start + (i << PORT_PAGE_SHIFT)) | flags);
@@ -347,36 +343,11 @@ void paging_keep_firmware(void)
 	device_pages += firmware_pages;
 }
 
-/* Page by page */
-
-uint64_t *paging_root(void)
-{
-	return pml4;
-}
-
-uint64_t *paging_find_entry(uintptr_t address)
-{
-	uint64_t *table = pml4;
-
-	/* In an address, bits 48 and up repeat bit 47. */
-	if ((uint64_t)((int64_t)(address << 16) >> 16) != address)
-		return NULL;
-	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= 9) {
-		uint64_t entry = __atomic_load_n(
-			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
-
-		if (!(entry & PTE_PRESENT) || entry & PTE_LARGE)
-			return NULL;
-		table = direct_at(entry & PTE_ADDRESS);
-	}
-	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
-}
-
 void paging_init(uint64_t block)
 {
 	block_start = block;
 	gib_pages = cpuid(CPUID_FEATURES).edx & CPUID_GIB_PAGES;
-	pml4 = clear_table(block);
+	paging_top = clear_table(block);
 	map_image();
 	map_devices();
 	map_direct();
@@ -385,16 +356,22 @@ void paging_init(uint64_t block)
 	write_cr3(block);
 }
 
+/* Whether bits 48 and up repeat bit 47. */
+static bool is_canonical(uintptr_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
 bool paging_is_readable(uintptr_t address)
 {
 	const uint64_t *entry;
 
 	if (is_direct_ram(address))
 		return true;
-	if (!pml4)
+	if (!paging_top)
 		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
 	/* Reading a device's registers could have an effect. */
-	if (address - DEVICE_BASE < DEVICE_SIZE)
+	if (!is_canonical(address) || address - DEVICE_BASE < DEVICE_SIZE)
 		return false;
 	entry = paging_find_entry(address);
 	return entry && is_present(entry);

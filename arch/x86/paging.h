@@ -15,7 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout.h"
 #include "memmap.h"
+#include "port.h"
 
 #define PAGING_EXTENTS_MAX 513 /* the ranges of RAM that the largest memory map can have */
 
@@ -41,11 +43,36 @@ void *paging_map_device(uint64_t phys, size_t size);
 const void *paging_map_firmware(uint64_t phys, size_t size);
 void paging_keep_firmware(void);
 
-/* The table at the top, one for all cores. */
-uint64_t *paging_root(void);
+/* Tables: four levels, each of which decodes LEVEL_BITS bits of an address. */
+#define LEVEL_BITS 9
+#define TABLE_ENTRIES (1u << LEVEL_BITS)
+#define TOP_SHIFT 39
+#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
+
+/* The top table, one for all cores; NULL before paging_init(). */
+extern uint64_t *paging_top;
+
+/* The entry of `address` in the table whose entries map 1 << shift bytes each. */
+static inline uint64_t *paging_entry_in(uint64_t *table, uintptr_t address, unsigned shift)
+{
+	return &table[address >> shift & (TABLE_ENTRIES - 1)];
+}
 
 /* The entry of the 4 KiB page at `address`, or NULL if no table has one. */
-uint64_t *paging_find_entry(uintptr_t address);
+static inline uint64_t *paging_find_entry(uintptr_t address)
+{
+	uint64_t *table = paging_top;
+
+	for (unsigned shift = TOP_SHIFT; shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS) {
+		/* Acquire: pairs with the release of the code that put the table in place. */
+		uint64_t entry = __atomic_load_n(paging_entry_in(table, address, shift), __ATOMIC_ACQUIRE);
+
+		if ((entry & (PTE_PRESENT | PTE_LARGE)) != PTE_PRESENT)
+			return NULL;
+		table = direct_at(entry & PTE_ADDRESS);
+	}
+	return paging_entry_in(table, address, PORT_PAGE_SHIFT);
+}
 
 /* Whether 8 bytes can be loaded from `address`, a multiple of 8, without an exception. */
 bool paging_is_readable(uintptr_t address);

@@ -32,11 +32,6 @@
 #include "paging.h"
 #include "x86.h"
 
-#define ENTRIES 512
-#define SHIFT_512G 39
-#define LEVEL_SHIFT 9
-
-#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 #define PAGE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_NX)
 
 #define STAMP_SHIFT 1
@@ -69,29 +64,13 @@ static uint64_t *next_table(uint64_t *entry)
 	return direct_at(value & PTE_ADDRESS);
 }
 
-/* The entry of an address of the window, if the tables it takes are there. */
-static inline uint64_t *find_entry(uintptr_t address)
-{
-	uint64_t *table = paging_root();
-
-	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= LEVEL_SHIFT) {
-		uint64_t entry = __atomic_load_n(
-			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
-
-		if (!(entry & PTE_PRESENT))
-			return NULL;
-		table = direct_at(entry & PTE_ADDRESS);
-	}
-	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
-}
-
 static __attribute__((noinline)) uint64_t *make_entry(uintptr_t address)
 {
-	uint64_t *table = paging_root();
+	uint64_t *table = paging_top;
 
-	for (unsigned shift = SHIFT_512G; table && shift > PORT_PAGE_SHIFT; shift -= LEVEL_SHIFT)
-		table = next_table(&table[address >> shift & (ENTRIES - 1)]);
-	return table ? &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)] : NULL;
+	for (unsigned shift = TOP_SHIFT; table && shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS)
+		table = next_table(paging_entry_in(table, address, shift));
+	return table ? paging_entry_in(table, address, PORT_PAGE_SHIFT) : NULL;
 }
 
 static bool is_in_window(uintptr_t address)
@@ -115,7 +94,7 @@ int machine_map(uintptr_t va, void *page)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = find_entry(va);
+	entry = paging_find_entry(va);
 	if (__builtin_expect(!entry, 0) && !(entry = make_entry(va)))
 		return -ENOMEM;
 	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
@@ -133,7 +112,7 @@ void *machine_unmap(uintptr_t va)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = find_entry(va);
+	entry = paging_find_entry(va);
 	if (!entry || !(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
 		return NULL;
 	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
