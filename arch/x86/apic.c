@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "clock.h"
 #include "firmware.h"
 #include "paging.h"
 #include "port.h"
@@ -64,43 +65,26 @@ static void apic_write(unsigned reg, uint32_t value)
 	*(volatile uint32_t *)(registers + reg) = value;
 }
 
-/* The timer's count and the clock at one moment: of some tries the one that took least. */
-struct sample {
-	uint64_t ns;
-	uint32_t count;
-};
-
-static struct sample sample_timer(void)
+static uint32_t timer_count(void)
 {
-	struct sample s = {0, 0};
-	uint64_t least = UINT64_MAX;
-
-	for (int i = 0; i < 4; i++) {
-		uint64_t before = port_ns();
-		uint32_t count = apic_read(REG_COUNT);
-		uint64_t took = port_ns() - before;
-
-		if (took < least) {
-			least = took;
-			s = (struct sample){before + took / 2, count};
-		}
-	}
-	return s;
+	return apic_read(REG_COUNT);
 }
 
 static void measure_rate(void)
 {
-	struct sample from, to;
+	struct clock_sample from, to;
+	uint64_t ns;
 
 	apic_write(REG_DIVIDER, DIVIDE_BY_1);
 	apic_write(REG_TIMER, LOCAL_MASKED);
 	apic_write(REG_INITIAL_COUNT, COUNT_MAX);
-	from = sample_timer();
+	from = clock_sample(timer_count);
 	do {
-		to = sample_timer();
-	} while (to.ns - from.ns < CALIBRATE_NS);
+		to = clock_sample(timer_count);
+		ns = port_ticks_ns(to.ticks - from.ticks);
+	} while (ns < CALIBRATE_NS);
 	apic_write(REG_INITIAL_COUNT, 0);
-	rate = ((uint64_t)(from.count - to.count) << 32) / (to.ns - from.ns);
+	rate = ((uint64_t)(from.count - to.count) << 32) / ns;
 }
 
 /* x2APIC mode has other registers; it can be left only by turning the APIC off first. */

@@ -72,26 +72,19 @@ static uint32_t pit_count(void)
 	return low | (uint32_t)inb(PIT_CHANNEL2) << 8;
 }
 
-struct sample {
-	uint64_t ticks;
-	uint32_t count;
-};
-
-/* Both clocks at one moment: of some tries the one that took least, in case a hypervisor ran
- * something else in the middle of the others. */
-static struct sample sample_clocks(void)
+struct clock_sample clock_sample(uint32_t (*read_count)(void))
 {
-	struct sample s = {0, 0};
+	struct clock_sample s = {0, 0};
 	uint64_t least = UINT64_MAX;
 
 	for (int i = 0; i < 4; i++) {
 		uint64_t before = port_ticks();
-		uint32_t count = pit_count();
+		uint32_t count = read_count();
 		uint64_t took = port_ticks() - before;
 
 		if (took < least) {
 			least = took;
-			s = (struct sample){before + took / 2, count};
+			s = (struct clock_sample){before + took / 2, count};
 		}
 	}
 	return s;
@@ -100,14 +93,14 @@ static struct sample sample_clocks(void)
 /* 0 if the timer doesn't count, or reached 0 because a hypervisor ran something else. */
 static uint64_t measured_hz(void)
 {
-	struct sample from, to;
+	struct clock_sample from, to;
 	int polls = PIT_POLLS_MAX;
 
 	pit_start();
-	from = sample_clocks();
+	from = clock_sample(pit_count);
 	while (pit_count() + PIT_SPAN > from.count && --polls > 0)
 		;
-	to = sample_clocks();
+	to = clock_sample(pit_count);
 	if (polls == 0 || (inb(PIT_CONTROL) & PIT_REACHED_0) || to.count >= from.count)
 		return 0;
 	return (to.ticks - from.ticks) * PIT_HZ / (from.count - to.count);
