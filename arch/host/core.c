@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores: a thread each.  Interrupts are cooperative: other threads set bits in a core's `pending`, and
- * the core handles them where it turns interrupts on, pauses with them on, halts or idles.  A core
- * that halts sets the bit SLEEPING in `pending`, and waits for a change of that word (a futex).
+ * Cores: a thread each.  Interrupts are cooperative: other threads set bits in a core's `pending`,
+ * and the core handles them where it turns interrupts on, pauses with them on, halts or idles.  A
+ * core that halts sets the bit SLEEPING in `pending`, and waits for a change of that word (a
+ * futex).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -177,7 +178,7 @@ static void calls_run(struct core *core)
 	for (; call; call = next) {
 		next = call->next;
 		call->fn(call->arg);
-		/* Release: pairs with the acquire in port_core_run(), after which the call is gone. */
+		/* Release: pairs with the acquire in port_core_run(), where the call ends. */
 		__atomic_store_n(&call->done, true, __ATOMIC_RELEASE);
 	}
 }
@@ -288,7 +289,7 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 		port_pause();
 }
 
-/* A signal stops a thread wherever it is.  ThreadSanitizer may delay signals; the wait is bounded. */
+/* A signal stops a thread wherever it is.  ThreadSanitizer may delay it, so the wait is bounded. */
 void port_freeze(void)
 {
 	uint64_t end = port_ns() + FREEZE_NS;

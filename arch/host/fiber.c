@@ -93,8 +93,8 @@ static void tsan_destroy(struct machine_fiber *f)
 }
 #endif
 
-/* Pushes the registers that a call preserves, stores the stack pointer in *save, and goes on with the
- * stack at `sp`. */
+/* Pushes the registers that a call preserves, stores the stack pointer in *save, and goes on with
+ * the stack at `sp`. */
 void host_switch(void **save, void *sp);
 
 /* On a stack that has never run, host_switch() returns here; calls fiber_main(fn, arg). */
@@ -200,8 +200,8 @@ __asm__(".text\n"
 	".size host_fiber_entry, . - host_fiber_entry\n");
 #endif
 
-/* Lays the frame out so that the entry finds the stack aligned to 16 bytes.  The two words above the
- * frame are 0, which ends backtraces. */
+/* Lays the frame out so that the entry finds the stack aligned to 16 bytes.  The two words above
+ * the frame are 0, which ends backtraces. */
 void machine_fiber_init(
 	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg)
 {

@@ -42,7 +42,7 @@ void host_console_flush(void);
 /* Restores the terminal's mode.  Safe in a signal handler, harmless when repeated. */
 void host_console_restore(void);
 
-/* Gives the calling thread a stack for signals, so that an overflow of its own stack is reported. */
+/* Gives the calling thread a second stack for signals: an overflow of its first is reported. */
 void host_signals_stack(void);
 
 /* Sets the signal handlers: the faults of a program become panics, and signals that end the process

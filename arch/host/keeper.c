@@ -30,8 +30,8 @@ static void wake_keeper(void)
 		return;
 }
 
-/* Seq_cst here and in next_deadline(): either the keeper sees the new deadline, or this core sees that
- * the keeper would wake too late. */
+/* Seq_cst here and in next_deadline(): either the keeper sees the new deadline, or this core sees
+ * that the keeper would wake too late. */
 void machine_timer_set(uint64_t deadline)
 {
 	__atomic_store_n(&deadlines[port_core_id()], deadline, __ATOMIC_SEQ_CST);
@@ -45,8 +45,8 @@ void host_input_await(void)
 		wake_keeper();
 }
 
-/* Raises the core's timer interrupt if it is due; returns the deadline if it isn't.  If the core sets a
- * new deadline at the same time, the new one stays. */
+/* Raises the core's timer interrupt if it is due; returns the deadline if it isn't.  If the core
+ * sets a new deadline at the same time, the new one stays. */
 static uint64_t raise_if_due(unsigned core, uint64_t now)
 {
 	uint64_t deadline = __atomic_load_n(&deadlines[core], __ATOMIC_SEQ_CST);

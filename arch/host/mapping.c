@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * RAM and mappings.  RAM is a file in memory, mapped once as a whole.  machine_map() maps a page of the
- * file a second time, in a range of addresses reserved for that.
+ * RAM and mappings.  RAM is a file in memory, mapped once as a whole.  machine_map() maps a page of
+ * the file a second time, in a range of addresses reserved for that.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -16,8 +16,8 @@
 #include "port.h"
 
 /* RAM is placed at the first of these that is free, so that runs with one seed have the same
- * addresses and repeat exactly.  AddressSanitizer's shadow covers the second, ThreadSanitizer forbids
- * the first. */
+ * addresses and repeat exactly.  AddressSanitizer's shadow covers the second, ThreadSanitizer
+ * forbids the first. */
 static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 #define VA_SIZE ((size_t)16 << 30)
 #define RAM_PHYSICAL ((uintptr_t)1 << 20)
@@ -58,8 +58,8 @@ static void *reserve_somewhere(size_t size)
 
 static bool map_file(uintptr_t at, size_t offset, size_t size)
 {
-	return mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-		       file, (off_t)offset) != MAP_FAILED;
+	return mmap((void *)at, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED | MAP_NORESERVE, file, (off_t)offset) != MAP_FAILED;
 }
 
 void *host_ram_map(size_t size)

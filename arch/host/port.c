@@ -49,8 +49,8 @@ static bool is_frame(uintptr_t frame, uintptr_t above)
 	       frame < c->stack_high && c->stack_high - frame >= 2 * sizeof(uintptr_t);
 }
 
-/* On x86-64 and AArch64 alike, a frame pointer points to the caller's, and the return address follows.
- * Frames ascend, so the walk ends. */
+/* On x86-64 and AArch64 alike, a frame pointer points to the caller's, and the return address
+ * follows.  Frames ascend, so the walk ends. */
 __attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrace(
 	uintptr_t frame, uintptr_t *pcs, size_t max)
 {

@@ -21,8 +21,8 @@ void apic_enter(unsigned timer_vector, unsigned nmi_lints);
 /* Ends the handling of an interrupt. */
 void apic_end(void);
 
-/* Has the timer interrupt once, after `ns` nanoseconds or after the longest time it can count; 0 stops
- * it.  Interrupts off. */
+/* Has the timer interrupt once, after `ns` nanoseconds or after the longest time it can count; 0
+ * stops it.  Interrupts off. */
 void apic_timer_set(uint64_t ns);
 
 /* Interrupts the core with local APIC `apic`, or all cores but this one.  Interrupts off. */
@@ -30,8 +30,8 @@ void apic_send(unsigned apic, unsigned vector);
 void apic_send_others(unsigned vector);
 void apic_send_nmi(unsigned apic);
 
-/* The two steps that start a core: INIT stops it; START has it begin in real mode at physical address
- * `page`, a multiple of the page size below 1 MiB. */
+/* The two steps that start a core: INIT stops it; START has it begin in real mode at physical
+ * address `page`, a multiple of the page size below 1 MiB. */
 void apic_send_init(unsigned apic);
 void apic_send_start(unsigned apic, uint64_t page);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Nanoseconds from the time-stamp counter.  Its frequency comes from CPUID, where the processor or the
- * hypervisor gives it; else it is measured against channel 2 of the interval timer (PIT), in about a
- * millisecond.
+ * Nanoseconds from the time-stamp counter.  Its frequency comes from CPUID, where the processor or
+ * the hypervisor gives it; else it is measured against channel 2 of the interval timer (PIT), in
+ * about a millisecond.
  */
 #include "clock.h"
 

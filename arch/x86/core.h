@@ -2,8 +2,8 @@
 /*
  * The port's data of one core.
  *
- * The GS base points to it.  Only core_enter() sets the GS base: the kernel has no user mode, so the
- * entry of an interrupt needs no swapgs, and an NMI may come at any instruction.
+ * The GS base points to it.  Only core_enter() sets the GS base: the kernel has no user mode, so
+ * the entry of an interrupt needs no swapgs, and an NMI may come at any instruction.
  */
 #ifndef SPANDREL_X86_CORE_H
 #define SPANDREL_X86_CORE_H

@@ -29,7 +29,7 @@ struct firmware_isa {
 
 /* Fixed after firmware_init(). */
 struct firmware {
-	unsigned core_count;	   /* cores that may run, at most CORES_MAX; the boot core is the first */
+	unsigned core_count;	   /* cores that may run, the boot core first; at most CORES_MAX */
 	unsigned core_excess;	   /* cores beyond what local APICs can number */
 	uint8_t apics[CORES_MAX];  /* their local APICs, in the order of the table */
 	uint8_t nmi_lints[APICS];  /* by local APIC: bit n: input n raises NMIs */

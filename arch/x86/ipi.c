@@ -9,8 +9,8 @@
  *
  * Flushes.  They are numbered.  One core at a time flushes: it takes the next number, interrupts
  * all others, and waits until each has stored that number.  What was unmapped before a flush began
- * is in no TLB when it has ended.  Other cores that need a flush wait with interrupts on; a core has
- * nothing left to do if the flush it needs has ended meanwhile.
+ * is in no TLB when it has ended.  Other cores that need a flush wait with interrupts on; a core
+ * has nothing left to do if the flush it needs has ended meanwhile.
  *
  * Freeze.  It is sent as an NMI, since a core may hang with interrupts off.
  */
@@ -54,7 +54,7 @@ void port_core_poke(unsigned core)
 	port_irq_t irq;
 
 	ASSERT(core < port_core_count());
-	/* Seq_cst: stored before the interrupt is sent; halt_once() reads it with interrupts off. */
+	/* Seq_cst: before the interrupt is sent; halt_once() reads it with interrupts off. */
 	__atomic_store_n(&cores[core]->poked, true, __ATOMIC_SEQ_CST);
 	irq = port_irq_save();
 	if (core != port_core_id())

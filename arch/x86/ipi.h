@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupts between cores: pokes, functions to run on another core, TLB flushes, and the freeze of a
- * panic.
+ * Interrupts between cores: pokes, functions to run on another core, TLB flushes, and the freeze of
+ * a panic.
  */
 #ifndef SPANDREL_X86_IPI_H
 #define SPANDREL_X86_IPI_H
@@ -17,12 +17,12 @@ bool ipi_init(void);
 /* The number of the first flush that will begin after this call. */
 uint64_t ipi_next_flush(void);
 
-/* Returns when flush `number`, at most the next one, has ended; flushes if it hasn't begun.  Context:
- * interrupts on. */
+/* Returns when flush `number`, at most the next one, has ended; flushes if it hasn't begun.
+ * Context: interrupts on. */
 void ipi_flush_until(uint64_t number);
 
-/* Flushes the running core's TLB, and notes all flushes begun as done by this core.  A core calls it
- * once it is counted (port_core_count); flushes that began earlier don't wait for it. */
+/* Flushes the running core's TLB, and notes all flushes begun as done by this core.  A core calls
+ * it once it is counted (port_core_count); flushes that began earlier don't wait for it. */
 void ipi_flush_own(void);
 
 /* Whether another core freezes this one: then an NMI must call ipi_freeze_own(). */

@@ -5,7 +5,7 @@
  *	0xffff800000000000  the direct map: all RAM, physical address 0 first, up to 64 TiB
  *	0xffffc00000000000  the window: mapped a page at a time for the kernel (machine_map), 64 GiB
  *	0xffffe00000000000  registers of devices, firmware tables: 2 MiB
- *	0xffffe00040000000  stacks for NMI, double fault and machine check, of all cores but the first
+ *	0xffffe00040000000  stacks for NMI, double fault and machine check, but for core 0's
  *	0xffffffff80000000  the image's window: physical address 0 first; only the image is mapped
  *
  * Everything else is unmapped, including address 0 and the whole lower half.

@@ -3,10 +3,10 @@
  * The machine's memory as PVH describes it (Xen, public/arch-x86/hvm/start_info.h), and what of it
  * the kernel may use.
  *
- * The map is normalized three times: with nothing reserved, since the extent of RAM decides the size
- * of the page tables; with all but the page tables reserved, to find room for them; and with the
- * page tables reserved too, for what is left to the kernel.  Everything is read through the early
- * page tables, which map physical memory below EARLY_MAX.
+ * The map is normalized three times: with nothing reserved, since the extent of RAM decides the
+ * size of the page tables; with all but the page tables reserved, to find room for them; and with
+ * the page tables reserved too, for what is left to the kernel.  Everything is read through the
+ * early page tables, which map physical memory below EARLY_MAX.
  */
 #include "memory.h"
 
@@ -183,8 +183,9 @@ static uint64_t find_block(uint64_t size, size_t count)
 	refuse("no room for %llu KiB of page tables below 4 GiB", (unsigned long long)size / 1024);
 }
 
-/* Bytes below `top` that the map lists, but not as RAM.  Turns those entries into RAM and normalizes
- * them with pages of 1 byte, so that nothing is rounded away.  Overwrites entries[] and ranges[]. */
+/* Bytes below `top` that the map lists, but not as RAM.  Turns those entries into RAM and
+ * normalizes them with pages of 1 byte, so that nothing is rounded away.  Overwrites entries[] and
+ * ranges[]. */
 static uint64_t count_holes(uint64_t top)
 {
 	struct memmap_result result;
@@ -205,7 +206,7 @@ static uint64_t count_holes(uint64_t top)
 		       : result.usable;
 }
 
-/* Reserves a page in which a core in real mode can start; returns its address, 0 if there is none. */
+/* Reserves a page in which a core in real mode can start; returns its address, 0: there is none. */
 static uint64_t reserve_start_page(size_t count)
 {
 	if (count == 0 || ranges[0].start + PORT_PAGE_SIZE > REAL_MODE_MAX)

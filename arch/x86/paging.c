@@ -3,14 +3,14 @@
  * Page tables.
  *
  * Concepts.  RAM is a list of extents.  The direct map puts all of it at DIRECT_BASE, in GiBs: a
- * GiB that is all RAM is one page, if the processor has such pages; any other GiB has a page directory
- * with the 2 MiB pages that touch RAM.
+ * GiB that is all RAM is one page, if the processor has such pages; any other GiB has a page
+ * directory with the 2 MiB pages that touch RAM.
  *
  * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot:
  * PML4, PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for
- * each 512 GiB that have RAM, then a PD for each GiB that has.  They are found by rank: the n-th GiB
- * with RAM has the n-th PD, whatever its address, so holes in memory cost nothing.  Boot writes only
- * what the image needs.
+ * each 512 GiB that have RAM, then a PD for each GiB that has.  They are found by rank: the n-th
+ * GiB with RAM has the n-th PD, whatever its address, so holes in memory cost nothing.  Boot writes
+ * only what the image needs.
  *
  * Invariants.
  *  1. A page of the block is reachable from the PML4 only after its entries were written.
@@ -268,7 +268,8 @@ static void map_image(void)
 	uint64_t *pdpt = clear_table(block_page(1)), *pd = clear_table(block_page(2));
 	uintptr_t address = (uintptr_t)image_start;
 
-	set_entry(paging_entry_in(paging_top, KERNEL_BASE, SHIFT_512G), block_page(1) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, KERNEL_BASE, SHIFT_512G),
+		block_page(1) | TABLE_FLAGS);
 	set_entry(paging_entry_in(pdpt, KERNEL_BASE, SHIFT_GIB), block_page(2) | TABLE_FLAGS);
 	for (size_t i = 0; i < image_pts(); i++) {
 		clear_table(block_page(3 + i));
@@ -294,7 +295,8 @@ static void map_devices(void)
 
 	for (size_t i = 0; i < 3; i++)
 		clear_table(block_page(first + i));
-	set_entry(paging_entry_in(paging_top, DEVICE_BASE, SHIFT_512G), block_page(first) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, DEVICE_BASE, SHIFT_512G),
+		block_page(first) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first)), block_page(first + 1) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first + 1)), block_page(first + 2) | TABLE_FLAGS);
 }

@@ -29,16 +29,16 @@ size_t paging_prepare(const struct memmap_range *ram, size_t n);
  * zeroed, and switches to them.  Most of the block isn't touched. */
 void paging_init(uint64_t block);
 
-/* If `address` is RAM in the direct map, maps the GiB around it, and returns true: the access can be
- * tried again.  Context: any, NMIs included; takes no lock.  Cost: at most 1024 entries written. */
+/* If `address` is RAM in the direct map, maps the GiB around it, and returns true: the access can
+ * be tried again.  Context: any, NMIs included; takes no lock.  Cost: at most 513 entries. */
 bool paging_fill(uintptr_t address);
 
-/* Maps [phys, phys + size) as device registers, uncached, for good.  Returns where, or NULL if no room
- * is left or the processor has no such address.  Context: boot. */
+/* Maps [phys, phys + size) as device registers, uncached, for good.  Returns where, or NULL if no
+ * room is left or the processor has no such address.  Context: boot. */
 void *paging_map_device(uint64_t phys, size_t size);
 
-/* Maps [phys, phys + size), RAM or not, so that what firmware left there can be read.  The next call
- * replaces the mapping, unless paging_keep_firmware() is called first.  Else as
+/* Maps [phys, phys + size), RAM or not, so that what firmware left there can be read.  The next
+ * call replaces the mapping, unless paging_keep_firmware() is called first.  Else as
  * paging_map_device(). */
 const void *paging_map_firmware(uint64_t phys, size_t size);
 void paging_keep_firmware(void);
@@ -65,7 +65,8 @@ static inline uint64_t *paging_find_entry(uintptr_t address)
 
 	for (unsigned shift = TOP_SHIFT; shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS) {
 		/* Acquire: pairs with the release of the code that put the table in place. */
-		uint64_t entry = __atomic_load_n(paging_entry_in(table, address, shift), __ATOMIC_ACQUIRE);
+		uint64_t entry = __atomic_load_n(
+			paging_entry_in(table, address, shift), __ATOMIC_ACQUIRE);
 
 		if ((entry & (PTE_PRESENT | PTE_LARGE)) != PTE_PRESENT)
 			return NULL;

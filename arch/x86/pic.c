@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The 8259s, remapped and masked.  Even a masked one raises its spurious interrupt, number 7, when a
- * line drops before the processor has asked for the line's number.
+ * The 8259s, remapped and masked.  Even a masked one raises its spurious interrupt, number 7, when
+ * a line drops before the processor has asked for the line's number.
  */
 #include "pic.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Restartable sequences (Bershad, Redell and Ellis, "Fast Mutual Exclusion for Uniprocessors",
- * ASPLOS 1992): a core's steps on its own data need no lock and no atomic instruction, if a step that
- * is interrupted restarts.
+ * ASPLOS 1992): a core's steps on its own data need no lock and no atomic instruction, if a step
+ * that is interrupted restarts.
  */
 #include "restart.h"
 

@@ -22,8 +22,8 @@ void restart_init(void);
 /* All sequences of the image, in ascending order, one for each place where one is inlined. */
 const struct port_sequence *restart_sequences(size_t *count);
 
-/* If `frame` was interrupted within a sequence, sets its rip to the sequence's start.  Call on return
- * from whatever may have used a port_stack.  Context: interrupts off.  Cost: logarithmic in
+/* If `frame` was interrupted within a sequence, sets its rip to the sequence's start.  Call on
+ * return from whatever may have used a port_stack.  Context: interrupts off.  Cost: logarithmic in
  * sequences. */
 void restart_rewind(struct trap_frame *frame);
 

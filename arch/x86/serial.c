@@ -7,19 +7,20 @@
  * sleeps.  Until the device has interrupts, readers and writers poll.  Interrupts come through the
  * I/O APIC, or through the 8259 if there is none.
  *
- * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Before it, a writer
- * takes `turn`, for one whole call and with interrupts left as they are, so that texts of two cores
- * don't mix.  Nothing breaks without `turn`: a writer that has waited TURN_NS for it, or that
- * interrupts the core that holds it, writes without it, since the holder may wait for something
- * that this writer holds.
+ * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Before it, a
+ * writer takes `turn`, for one whole call and with interrupts left as they are, so that texts of
+ * two cores don't mix.  Nothing breaks without `turn`: a writer that has waited TURN_NS for it, or
+ * that interrupts the core that holds it, writes without it, since the holder may wait for
+ * something that this writer holds.
  *
  * NMIs and panics.  A writer in an NMI or a panic takes `polling`, for one text at a time, and then
- * tries to take `locked`, for a bounded time: its holder may be the code that the NMI interrupted, or
- * a frozen core.  The bound is shorter than the wait for `polling`.  Without `locked`, an NMI writes
- * its own text to the device, past the ring; a panic uses rings and device all the same.
+ * tries to take `locked`, for a bounded time: its holder may be the code that the NMI interrupted,
+ * or a frozen core.  The bound is shorter than the wait for `polling`.  Without `locked`, an NMI
+ * writes its own text to the device, past the ring; a panic uses rings and device all the same.
  *
  * The device's interrupt is an edge.  After each one, and once at the beginning, the device's
- * interrupts are turned off and on again, which raises a new edge if there is still something to do.
+ * interrupts are turned off and on again, which raises a new edge if there is still something to
+ * do.
  */
 #include "serial.h"
 
@@ -189,7 +190,7 @@ static void set_interrupts(void)
 	enabled = wanted;
 }
 
-/* The reader's thread can't end meanwhile: it clears `reader`, under the lock, before it returns. */
+/* The reader's thread can't end meanwhile: before it returns it clears `reader`, under the lock. */
 static void wake_reader(void)
 {
 	if (reader)

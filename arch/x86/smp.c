@@ -2,11 +2,11 @@
 /*
  * The start of the other cores, one after the other.
  *
- * INIT is sent to all of them first, so that its delay is waited for only once.  Then, for each core
- * in turn, core 0 prepares a struct core, stores it in smp_awaited[] at the local APIC's number,
- * sends START, and waits until the core is counted.  The new core takes its struct core out by an
- * exchange (start.S).  When core 0 gives a core up, it takes the struct core out by an exchange too
- * and sends INIT again; a core that comes after that finds NULL, and halts.
+ * INIT is sent to all of them first, so that its delay is waited for only once.  Then, for each
+ * core in turn, core 0 prepares a struct core, stores it in smp_awaited[] at the local APIC's
+ * number, sends START, and waits until the core is counted.  The new core takes its struct core out
+ * by an exchange (start.S).  When core 0 gives a core up, it takes the struct core out by an
+ * exchange too and sends INIT again; a core that comes after that finds NULL, and halts.
  */
 #include "smp.h"
 
@@ -149,7 +149,7 @@ static struct core *make_core(unsigned id)
 	return core;
 }
 
-_Static_assert(CORES_MAX * IST_COUNT * CORE_STACK_STRIDE <= CORE_STACKS_SIZE, "the stacks of all cores fit");
+_Static_assert(CORES_MAX * IST_COUNT * CORE_STACK_STRIDE <= CORE_STACKS_SIZE, "all stacks fit");
 
 /* Prepares the next core, or uses what was prepared for one that didn't come. */
 static bool prepare_core(void *(*stack_alloc)(void))

@@ -2,9 +2,9 @@
 /*
  * The first code of a core that smp.c starts: in real mode, at the page start_code was copied to.
  *
- * The core turns 64-bit mode on with boot.S's early page tables, which map that page at its physical
- * address, and the image.  It takes its struct core out of smp_awaited[], at its local APIC's
- * number, switches to the final page tables and to its own stack, and calls smp_enter().  If
+ * The core turns 64-bit mode on with boot.S's early page tables, which map that page at its
+ * physical address, and the image.  It takes its struct core out of smp_awaited[], at its local
+ * APIC's number, switches to the final page tables and to its own stack, and calls smp_enter().  If
  * smp_awaited[] has no struct core for it, it halts.
  */
 #include "layout.h"

@@ -25,7 +25,7 @@ machine_switch:
 	ret
 	.size machine_switch, . - machine_switch
 
-	/* A new thread of execution begins here: function in rbx, argument in r12, no frame above. */
+	/* A new thread of execution begins here: function in rbx, argument in r12. */
 	.globl fiber_start
 	.type fiber_start, @function
 fiber_start:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Deadlines by the local APIC's timer.  It counts 32 bits: for a far deadline it interrupts early and
- * is set again.  kernel_timer() is called once the deadline has passed on port_ns().
+ * Deadlines by the local APIC's timer.  It counts 32 bits: for a far deadline it interrupts early
+ * and is set again.  kernel_timer() is called once the deadline has passed on port_ns().
  */
 #include "timer.h"
 

@@ -170,9 +170,9 @@ static __attribute__((noreturn)) void report_page_fault(
 }
 
 /* Whether a stack overflowed into the guard page at `address`; if so, writes the stack's owner to
- * `owner`.  A push onto a full stack faults, and then the processor's push of the page fault's frame
- * faults too: a double fault.  A store below the stack pointer, into the guard page, is a page
- * fault. */
+ * `owner`.  A push onto a full stack faults, and then the processor's push of the page fault's
+ * frame faults too: a double fault.  A store below the stack pointer, into the guard page, is a
+ * page fault. */
 static bool is_overflow(
 	const struct trap_frame *frame, uintptr_t address, char *owner, size_t size)
 {
@@ -210,7 +210,8 @@ static void print_nmi(const struct core *core, const struct trap_frame *frame)
 {
 	char line[NMI_LINE_MAX];
 
-	ksnprintf(line, sizeof(line), "NMI %llu on core %u, unexpected, rip %#llx (%pS): continuing\n",
+	ksnprintf(line, sizeof(line),
+		"NMI %llu on core %u, unexpected, rip %#llx (%pS): continuing\n",
 		(unsigned long long)core->nmis, core->port.id, (unsigned long long)frame->rip,
 		(void *)frame->rip);
 	sink_puts(&console_sink, line);

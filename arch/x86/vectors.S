@@ -80,10 +80,11 @@ trap_common:
 	iretq
 
 	/*
-	 * Returns into an NMI handler.  iretq would let the next NMI in while the handler still uses
-	 * the NMI stack, so this returns by popfq and ret, from two words stored below the
-	 * interrupted stack pointer (there is no red zone).  The words may overwrite this frame's ss
-	 * and rsp, but not its cs, which keeps the stack pointer until the registers are restored.
+	 * Returns into an NMI handler.  iretq would let the next NMI in while the handler still
+	 * uses the NMI stack, so this returns by popfq and ret, from two words stored below the
+	 * interrupted stack pointer (there is no red zone).  The words may overwrite this frame's
+	 * ss and rsp, but not its cs, which keeps the stack pointer until the registers are
+	 * restored.
 	 */
 1:	movq FRAME_RSP(%rsp), %rax
 	movq FRAME_RIP(%rsp), %rcx

@@ -11,8 +11,8 @@
  *  1. Once the flush with an entry's number has ended, no TLB holds what was mapped there.
  *  2. Nothing here is global, so a flush is one write to CR3.
  *
- * Locking.  None: an address belongs to the caller that allocated it from the arena of addresses, and
- * tables are put in place by compare and exchange.
+ * Locking.  None: an address belongs to the caller that allocated it from the arena of addresses,
+ * and tables are put in place by compare and exchange.
  *
  * Cost.  Unmapping writes an entry and flushes its page from the own core's TLB.  Mapping writes an
  * entry; it flushes all TLBs first, but only if the address was unmapped after the last such flush
@@ -106,7 +106,7 @@ int machine_map(uintptr_t va, void *page)
 	return 0;
 }
 
-/* The flush's number is read after the entry is cleared: a flush that began before doesn't count. */
+/* The flush's number is read after the entry is cleared: a flush that began earlier won't do. */
 void *machine_unmap(uintptr_t va)
 {
 	uint64_t *entry, was;

@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Maps new, zeroed pages of the base arena at [address, address + size), but for pages that an earlier
- * call mapped.  Returns false if there is no memory; the pages mapped by then stay.  Context: boot. */
+/* Maps new, zeroed pages of the base arena at [address, address + size), but for pages that an
+ * earlier call mapped.  Returns false if there is no memory; the pages mapped by then stay.
+ * Context: boot. */
 bool window_map_fresh(uintptr_t address, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, inline functions: a thread for each core.  Interrupts are handled where a
- * core turns them on, pauses or halts.
+ * The port on a Linux process, inline functions: a thread for each core.  Interrupts are handled
+ * where a core turns them on, pauses or halts.
  */
 #ifndef SPANDREL_HOST_PORT_ARCH_H
 #define SPANDREL_HOST_PORT_ARCH_H
@@ -29,8 +29,8 @@ struct host_core {
 };
 
 /*
- * The running core.  Each call reads the pointer anew: after a switch a ktask may run on another core,
- * and the compiler must not reuse what it read before.
+ * The running core.  Each call reads the pointer anew: after a switch a ktask may run on another
+ * core, and the compiler must not reuse what it read before.
  */
 #if defined(__x86_64__)
 static inline struct host_core *host_self(void)

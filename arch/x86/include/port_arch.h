@@ -164,19 +164,19 @@ typedef struct ktask port_thread_t;
  *
  * Each sequence reads, decides and copies first, and commits with its last instruction, which moves
  * `top`.  If it is interrupted before that, the trap return path (restart.c) goes back to its first
- * instruction.  So no instruction may change an input, and what is stored before the commit must not
- * matter: slots above `top`, and the caller's array.  A jump goes to the sequence's end, or out of
- * it.  Comparisons are unsigned: on a closed stack they fail.
+ * instruction.  So no instruction may change an input, and what is stored before the commit must
+ * not matter: slots above `top`, and the caller's array.  A jump goes to the sequence's end, or out
+ * of it.  Comparisons are unsigned: on a closed stack they fail.
  */
 struct port_stack {
 	void **top, **bottom, **limit;
 };
 
 /* Enters the sequence between labels 1 and 2, of n instructions, into restart.c's table. */
-#define PORT_SEQUENCE(n)                                                                              \
+#define PORT_SEQUENCE(n)                                                                           \
 	".pushsection port_sequences, \"aw\", @progbits\n\t"                                       \
 	".balign 8\n\t"                                                                            \
-	".quad 1b, 2b, " #n "\n\t"                                                                         \
+	".quad 1b, 2b, " #n "\n\t"                                                                 \
 	".popsection\n\t"
 
 /* `empty` is "below or equal", from the comparison if the stack is empty, else from the commit: its
@@ -209,7 +209,8 @@ static inline bool port_stack_push(struct port_stack *s, void *p)
 			      "addq $8, %c[at_top](%[s])\n"
 			      "2:\n\t" PORT_SEQUENCE(5)
 			      :
-			      : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
+			      : [s] "r"(s), [p] "r"(p),
+			      [at_top] "i"(offsetof(struct port_stack, top)),
 			      [at_limit] "i"(offsetof(struct port_stack, limit))
 			      : "memory", "cc", "r11"
 			      : full);

@@ -8,7 +8,7 @@
 #include "lib/panic.h"
 #include "port.h"
 
-/* Sites are places in the image, and a function reaches few of them: all pairs fill a small part. */
+/* Sites are places in the image, and a function reaches few of them: few slots are used. */
 #define SLOTS 16384
 
 struct irqoff_stretch irqoff_table[SLOTS];
