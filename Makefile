@@ -160,5 +160,5 @@ clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

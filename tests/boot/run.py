@@ -424,6 +424,17 @@ def _():
         equal(console.status(), 8)
 
 
+# Makefile
+
+@test("make help: lists every target", quick=True)
+def _():
+    with open("Makefile", encoding="utf-8") as makefile:
+        targets = re.search(r"(?m)^\.PHONY: FORCE (.*)$", makefile.read())[1].split()
+    out = subprocess.run(["make", "--no-print-directory", "help"], stdout=subprocess.PIPE, text=True,
+                         check=True).stdout
+    equal(sorted(re.findall(r"(?m)^  make (\S+) ", out)), sorted(targets))
+
+
 # scripts/qemu
 
 TRIPLE_FAULT = """
