@@ -29,7 +29,7 @@ struct host_core {
 };
 
 /*
- * The running core.  Each call reads the pointer anew: after a switch a ktask may run on another
+ * The running core.  Each call reads the pointer again: after a switch a ktask may run on another
  * core, and the compiler must not reuse what it read before.
  */
 #if defined(__x86_64__)
