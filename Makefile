@@ -15,14 +15,15 @@ OBJDUMP ?= objdump
 B := build
 comma := ,
 
-# What is compiled ---------------------------------------------------------------------------------
+# Sources ------------------------------------------------------------------------------------------
 
-KERN_C := $(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c kern/dev/*.c kern/monitor/*.c)
+KERN_C := $(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c kern/dev/*.c \
+	kern/monitor/*.c)
 RANGES_C := $(B)/data/gcc_ranges.c
 UNIT_C := $(wildcard tests/unit/*.c tests/fence/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
 X86_S := $(wildcard arch/x86/*.S)
-# On a host the C library brings the standard's string functions; the sanitizers watch those.
+# On a host the string functions come from the C library, whose calls the sanitizers check.
 HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/host/*.c)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
@@ -40,11 +41,12 @@ ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
 TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 
 # Flavours -----------------------------------------------------------------------------------------
-# $(call flavour,name,sources,flags,hard dependencies): objects of a flavour, in build/name, which
-# are built anew when compiler or flags change.
+# $(call flavour,name,sources,flags): the objects of a flavour, in build/name; they are built again
+# when the compiler or the flags change.
 
-# A caller whose last call is one of ours stays on the stack, so that reports name him.  These hand the caller on
-# themselves, and their hot paths end in jumps.
+# Without tail calls, a caller whose last call is one of the subsystem's stays on the stack, and
+# reports name it.  The files below pass the caller on as an argument, so their hot paths may end in
+# jumps.
 TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/magazine.c slab/qcache.c)
 tail_calls = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls)
 
@@ -71,7 +73,8 @@ $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS)))
 # The kernel that measures how long interrupts are off, with stubs in front of public functions and of spin_wait().
 IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
 IRQOFF_STUBS := $(B)/irqoff/stubs.S
-$(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff))
+IRQOFF_CFLAGS := $(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff
+$(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(IRQOFF_CFLAGS)))
 $(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
 	$(Q)mkdir -p $(@D); scripts/publics --stubs > $@
 
@@ -80,9 +83,9 @@ $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
 
 # Linking ------------------------------------------------------------------------------------------
-# Each image is linked twice: once without symbols, to learn the functions' addresses, then with
-# them embedded.  The table lies behind everything it describes, so that addresses stay.  Beside the
-# image: .map, .sym (its symbols) and .lst (its listing).
+# Each image is linked twice: first without a symbol table, to learn the functions' addresses, then
+# with it.  The table lies behind all functions, so that it moves none.  Beside the image are .map,
+# .sym (its symbols) and .lst (its listing).
 
 # $(call link,flavour,link command)
 define link
@@ -123,11 +126,11 @@ run: ## install what is missing, build the kernel, boot it to its monitor in QEM
 	$(Q)$(MAKE) --no-print-directory kernel
 	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf
 
-kernel: $(B)/x86/spandrel.elf ## build the research kernel, build/x86/spandrel.elf
+kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
 
 host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
 
-quick: ## the tests that must pass at every commit: sanitizers, one boot
+quick: ## run the tests that must pass at every commit: sanitizers, one boot
 	$(Q)scripts/deps test
 	$(Q)tests/run.py --quick
 
@@ -135,19 +138,20 @@ test: ## install what is missing and run all tests
 	$(Q)scripts/deps test
 	$(Q)tests/run.py
 
-bench: kernel host $(B)/irqoff/spandrel.elf ## measure, by instructions and by the clock, against the budgets
+bench: kernel host $(B)/irqoff/spandrel.elf ## run all benchmarks and check the budgets
 	$(Q)scripts/bench
 
-bench-irqoff: $(B)/irqoff/spandrel.elf ## the longest stretch with interrupts off, build/bench/irqoff.csv
+bench-irqoff: $(B)/irqoff/spandrel.elf ## measure how long interrupts are off
 	$(Q)scripts/irqoff $< $(B)/bench/irqoff.csv
 
 replay: host ## run one test again: TEST="name" SEED=0x...
 	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
 
-lint: ## look for what the compilers don't warn of (cppcheck)
+lint: ## check the sources with cppcheck
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
 		--enable=warning,performance,portability --suppress=missingIncludeSystem \
-		-Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include kern arch/host tests/unit
+		-Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include \
+		kern arch/host tests/unit
 
 compdb: ## write compile_commands.json, for editors (bear)
 	$(Q)bear -- $(MAKE) --no-print-directory B=$(B)/compdb kernel host
@@ -156,5 +160,5 @@ clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

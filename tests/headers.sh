@@ -5,8 +5,9 @@ set -u
 passed=0 failed=0
 for arch in x86 host; do
 	for header in kern/include/*.h kern/lib/*.h kern/src/*/*.h kern/monitor/*.h; do
-		if echo "#include \"$header\"" | gcc -std=gnu11 -Wall -Wextra -Wno-unused-parameter \
-			-Werror -fsyntax-only -I. -Ikern/include -Ikern -Ikern/src -Itests -Iarch/$arch/include -xc -; then
+		if echo "#include \"$header\"" | gcc -std=gnu11 -Wall -Wextra -Werror \
+			-Wno-unused-parameter -fsyntax-only -I. -Ikern/include -Ikern \
+			-Ikern/src -Itests -Iarch/$arch/include -xc -; then
 			passed=$((passed + 1))
 		else
 			failed=$((failed + 1))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Runs the tests in stages and adds them up.
+"""Runs the tests in stages and adds their counts.
 
     tests/run.py [--quick]
 
-Each stage is a command.  One that counts prints `N passed, N failed` last; one that doesn't is one
-test by itself.  A stage's output is shown only if it fails.  Seconds are printed for each stage, and
-the sum last.
+Each stage is a command.  If the last line of its output is `N passed, N failed`, these are its
+counts; else the stage counts as one test.  A stage's output is shown only if it fails.  Prints the
+seconds that each stage took, and the sums last.
 """
 
 import os
@@ -32,7 +32,8 @@ STAGES = [
     ("host tests, TSan, 4 cores", ["build/tsan/spandrel-host", "--cores", "4", "--append",
                                    "test_divisor=10", "--test"], 300, False),
     ("host tests, gcc", ["build/host/spandrel-host", "--test"], 300, False),
-    ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"], 300, False),
+    ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"],
+     300, False),
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"],
      300, False),
     ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], 120, True),
@@ -58,7 +59,7 @@ def run_stage(command, limit):
     if not count:
         return (1, 0, text) if code == 0 else (0, 1, text)
     passed, failed = int(count[1]), int(count[2])
-    # A stage that ends badly or counts nothing has failed, whatever it says.
+    # A bad exit status or a count of 0 is a failure too.
     if (code != 0 and failed == 0) or passed + failed == 0:
         failed += 1
     return passed, failed, text

@@ -17,14 +17,14 @@
 /* Output is kept until a newline, so that a table costs a system call per line, not per cell. */
 static char pending[4096];
 static size_t pending_length;
-static bool busy; /* a core writes */
+static bool locked; /* guards both */
 
 #define FORCE_TRIES 1000
 
 static struct termios terminal_before;
 static volatile bool terminal_raw;
 
-static void flush_held(void)
+static void flush_pending(void)
 {
 	size_t done = 0;
 
@@ -35,18 +35,18 @@ static void flush_held(void)
 			struct pollfd out = {STDOUT_FILENO, POLLOUT, 0};
 			poll(&out, 1, -1);
 		} else if (n < 0 && errno != EINTR) {
-			break; /* nobody is left to read it */
+			break; /* the reader is gone */
 		}
 		done += n > 0 ? (size_t)n : 0;
 	}
 	pending_length = 0;
 }
 
-/* One call at a time.  Whoever held it when the kernel panicked is frozen, so after a while it is
- * taken by force. */
+/* In a panic the holder may be a frozen core: after FORCE_TRIES the caller goes on without the
+ * lock. */
 static void console_lock(void)
 {
-	for (unsigned tries = 0; __atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE); tries++) {
+	for (unsigned tries = 0; __atomic_exchange_n(&locked, true, __ATOMIC_ACQUIRE); tries++) {
 		if (panic_happened() && tries > FORCE_TRIES)
 			return;
 		sched_yield();
@@ -56,10 +56,10 @@ static void console_lock(void)
 /* Release: pairs with the acquire in console_lock(). */
 static void console_unlock(void)
 {
-	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
 }
 
-static void write_held(const char *bytes, size_t n)
+static void write_pending(const char *bytes, size_t n)
 {
 	bool line_ends = memchr(bytes, '\n', n) != NULL;
 
@@ -73,27 +73,27 @@ static void write_held(const char *bytes, size_t n)
 		bytes += part;
 		n -= part;
 		if (pending_length == sizeof(pending))
-			flush_held();
+			flush_pending();
 	}
 	if (line_ends)
-		flush_held();
+		flush_pending();
 }
 
 void port_console_write(const char *bytes, size_t n)
 {
 	console_lock();
-	write_held(bytes, n);
+	write_pending(bytes, n);
 	console_unlock();
 }
 
 void host_console_flush(void)
 {
 	console_lock();
-	flush_held();
+	flush_pending();
 	console_unlock();
 }
 
-/* One byte for each system call: a reboot hands what is unread to the next process. */
+/* Reads one byte per system call: what is unread at a reboot is the next process's. */
 int port_console_getc(bool wait)
 {
 	struct pollfd in = {STDIN_FILENO, POLLIN, 0};

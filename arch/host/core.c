@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores: a thread each.  Interrupts are cooperative: others set bits in a core's `pending`, and the
- * core handles them where it turns interrupts on, pauses with them on, halts or idles.  A core that
- * halts sleeps in the kernel (of Linux) on `pending` itself, with a bit that says so.
+ * Cores: a thread each.  Interrupts are cooperative: other threads set bits in a core's `pending`,
+ * and the core handles them where it turns interrupts on, pauses with them on, halts or idles.  A
+ * core that halts sets the bit SLEEPING in `pending`, and waits for a change of that word (a
+ * futex).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,14 +23,14 @@
 #include "machine.h"
 #include "port.h"
 
-#define SLEEPING (1u << 31) /* in `pending`: the core waits, and must be woken */
+#define SLEEPING (1u << 31) /* in `pending`: the core waits for a futex wake-up */
 
 #define PAUSES_PER_YIELD 32
 
 #define FREEZE_SIGNAL SIGUSR1
-#define FREEZE_NS_MAX 200000000u
+#define FREEZE_NS 200000000u /* the wait for cores to stop */
 
-/* fn(arg), asked of a core. */
+/* fn(arg), to run on a core (port_core_run). */
 struct call {
 	struct call *next;
 	void (*fn)(void *arg);
@@ -38,8 +39,8 @@ struct call {
 };
 
 struct core {
-	struct host_core host; /* first: what host_self() points to */
-	struct call *calls;    /* the last one first; atomic */
+	struct host_core host; /* first: host_self() points to it */
+	struct call *calls;    /* the newest first; atomic */
 	pthread_t thread;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
@@ -58,7 +59,7 @@ __attribute__((noinline)) struct host_core *host_self(void)
 }
 #endif
 
-/* Coming into being */
+/* Start */
 
 static void note_stack(struct host_core *c)
 {
@@ -67,7 +68,7 @@ static void note_stack(struct host_core *c)
 	size_t size;
 
 	if (pthread_getattr_np(pthread_self(), &attributes) != 0)
-		return; /* without bounds there are no backtraces, that's all */
+		return; /* without bounds there are only no backtraces */
 	if (pthread_attr_getstack(&attributes, &low, &size) == 0) {
 		c->stack_low = (uintptr_t)low;
 		c->stack_high = c->stack_low + size;
@@ -75,7 +76,8 @@ static void note_stack(struct host_core *c)
 	pthread_attr_destroy(&attributes);
 }
 
-static void become(struct core *core)
+/* Makes the calling thread `core`. */
+static void core_enter(struct core *core)
 {
 	host_core_self = &core->host;
 	note_stack(&core->host);
@@ -101,7 +103,7 @@ void host_cores_init(unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		cores[i].host.id = i;
 	cores[0].thread = pthread_self();
-	become(&cores[0]);
+	core_enter(&cores[0]);
 	sigaction(FREEZE_SIGNAL, &on_freeze, NULL);
 }
 
@@ -119,14 +121,14 @@ static void *core_thread(void *arg)
 {
 	struct core *core = arg;
 
-	become(core);
+	core_enter(core);
 	host_signals_stack();
 	while (port_core_count() <= core->host.id)
 		sched_yield();
 	kernel_core_main();
 }
 
-/* Linux gives each thread a stack. */
+/* Linux gives each thread a stack: stack_alloc isn't called. */
 unsigned machine_cores_start(void *(*stack_alloc)(void))
 {
 	for (unsigned i = 1; i < core_max; i++) {
@@ -136,7 +138,7 @@ unsigned machine_cores_start(void *(*stack_alloc)(void))
 			kprintf("core %u is left out: %s\n", i, strerror(error));
 			break;
 		}
-		/* Release: who sees the core counted sees it ready. */
+		/* Release: pairs with the acquire in port_core_count(). */
 		__atomic_store_n(&core_count, i + 1, __ATOMIC_RELEASE);
 	}
 	return core_count;
@@ -159,8 +161,8 @@ static long futex(uint32_t *word, int operation, uint32_t value)
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 }
 
-/* Sequentially consistent, so that what was done before is seen by the handler, and a core that
- * goes to sleep is seen to. */
+/* Seq_cst: the handler sees all that was stored before, and a core that goes to sleep either finds
+ * the bit or is found SLEEPING. */
 void host_raise(unsigned core, uint32_t interrupt)
 {
 	uint32_t *pending = &cores[core].host.pending;
@@ -176,7 +178,7 @@ static void calls_run(struct core *core)
 	for (; call; call = next) {
 		next = call->next;
 		call->fn(call->arg);
-		/* Release: pairs with the acquire in port_core_run(); the call goes out of being. */
+		/* Release: pairs with the acquire in port_core_run(), where the call ends. */
 		__atomic_store_n(&call->done, true, __ATOMIC_RELEASE);
 	}
 }
@@ -220,7 +222,7 @@ void host_pause(void)
 #endif
 }
 
-/* Waits until something is raised. */
+/* Waits until an interrupt is raised. */
 static void sleep_here(struct host_core *c)
 {
 	uint32_t nothing = 0;
@@ -248,7 +250,7 @@ void port_halt(void)
 	machine_idle(&idle);
 }
 
-/* Cores and one another */
+/* Between cores */
 
 void port_core_poke(unsigned core)
 {
@@ -287,10 +289,10 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 		port_pause();
 }
 
-/* A signal stops a thread whatever it does.  (ThreadSanitizer may put it off; then the time is up.) */
+/* A signal stops a thread wherever it is.  ThreadSanitizer may delay it, so the wait is bounded. */
 void port_freeze(void)
 {
-	uint64_t end = port_ns() + FREEZE_NS_MAX;
+	uint64_t end = port_ns() + FREEZE_NS;
 	unsigned n = port_core_count();
 
 	for (unsigned i = 0; i < n; i++)
@@ -298,4 +300,21 @@ void port_freeze(void)
 			pthread_kill(cores[i].thread, FREEZE_SIGNAL);
 	while (__atomic_load_n(&frozen, __ATOMIC_RELAXED) < n - 1 && port_ns() < end)
 		sched_yield();
+}
+
+/* A process doesn't know where its cores are, nor their nodes. */
+
+void machine_core_info(unsigned core, struct machine_core_info *info)
+{
+	*info = (struct machine_core_info){.hardware_id = core};
+}
+
+size_t machine_node_count(void)
+{
+	return 0;
+}
+
+unsigned machine_node_distance(size_t from, size_t to)
+{
+	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Switching between stacks, and telling the sanitizers of it.
+ * Switches between stacks, and reports each switch to the sanitizers.
  */
 #include <stdint.h>
 
@@ -16,92 +16,93 @@
 #endif
 #endif
 
-/* AddressSanitizer keeps, for the stack that is left, what it needs when that is come back to. */
+/* AddressSanitizer saves data of the stack that is left, for the return to it. */
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 
-static void leaves(void **keep, const struct machine_fiber *to)
+static void asan_leave(void **keep, const struct machine_fiber *to)
 {
 	__sanitizer_start_switch_fiber(keep, to->stack, to->size);
 }
 
-static void arrived(void *kept)
+static void asan_arrive(void *kept)
 {
 	__sanitizer_finish_switch_fiber(kept, NULL, NULL);
 }
 
-/* Frames that a fiber never returned from are still marked. */
-static void clean(void *stack, size_t size)
+/* Frames that a fiber never returned from are still poisoned. */
+static void asan_clean(void *stack, size_t size)
 {
 	__asan_unpoison_memory_region(stack, size);
 }
 #else
-static void leaves(void **keep, const struct machine_fiber *to)
+static void asan_leave(void **keep, const struct machine_fiber *to)
 {
 }
 
-static void arrived(void *kept)
+static void asan_arrive(void *kept)
 {
 }
 
-static void clean(void *stack, size_t size)
+static void asan_clean(void *stack, size_t size)
 {
 }
 #endif
 
-/* ThreadSanitizer takes each fiber for a thread. */
+/* ThreadSanitizer treats each fiber as a thread. */
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
 
-static void *sanitizer_create(void)
+static void *tsan_create(void)
 {
 	return __tsan_create_fiber(0);
 }
 
-static void *sanitizer_current(void)
+static void *tsan_current(void)
 {
 	return __tsan_get_current_fiber();
 }
 
-static void sanitizer_switch(const struct machine_fiber *to)
+static void tsan_switch(const struct machine_fiber *to)
 {
 	__tsan_switch_to_fiber(to->sanitizer, 0);
 }
 
-static void sanitizer_destroy(struct machine_fiber *f)
+static void tsan_destroy(struct machine_fiber *f)
 {
 	__tsan_destroy_fiber(f->sanitizer);
 }
 #else
-static void *sanitizer_create(void)
+static void *tsan_create(void)
 {
 	return NULL;
 }
 
-static void *sanitizer_current(void)
+static void *tsan_current(void)
 {
 	return NULL;
 }
 
-static void sanitizer_switch(const struct machine_fiber *to)
+static void tsan_switch(const struct machine_fiber *to)
 {
 }
 
-static void sanitizer_destroy(struct machine_fiber *f)
+static void tsan_destroy(struct machine_fiber *f)
 {
 }
 #endif
 
-/* Saves what a call preserves on the stack, the stack's pointer at *save, and goes on from `sp`. */
+/* Pushes the registers that a call preserves, stores the stack pointer in *save, and goes on with
+ * the stack at `sp`. */
 void host_switch(void **save, void *sp);
 
-/* What a stack that was never run returns to from host_switch(): calls fiber_main(fn, arg). */
+/* On a stack that has never run, host_switch() returns here; calls fiber_main(fn, arg). */
 void host_fiber_entry(void);
 
 __attribute__((noreturn, used)) static void fiber_main(void (*fn)(void *arg), void *arg)
 {
-	arrived(NULL);
+	asan_arrive(NULL);
 	fn(arg);
 	__builtin_trap();
 }
@@ -112,7 +113,7 @@ __attribute__((noreturn, used)) static void fiber_main(void (*fn)(void *arg), vo
 #define FRAME_ARG 3
 #define FRAME_FN 4
 #define FRAME_PC 7
-#define FLOAT_CONTROL 0x037f00001f80 /* as a process starts: x87 control word, mxcsr */
+#define FLOAT_CONTROL 0x037f00001f80 /* x87 control word, mxcsr: as at a process's start */
 
 __asm__(".text\n"
 	".globl host_switch\n"
@@ -199,14 +200,14 @@ __asm__(".text\n"
 	".size host_fiber_entry, . - host_fiber_entry\n");
 #endif
 
-/* The frame is built so that the entry finds the stack aligned to 16 bytes; the words above it are
- * 0, where a backtrace ends. */
+/* Lays the frame out so that the entry finds the stack aligned to 16 bytes.  The two words above
+ * the frame are 0, which ends backtraces. */
 void machine_fiber_init(
 	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg)
 {
 	uintptr_t *frame;
 
-	clean(stack, size);
+	asan_clean(stack, size);
 	frame = (uintptr_t *)((char *)stack + size) - FRAME_WORDS - 2;
 	for (int i = 0; i < FRAME_WORDS + 2; i++)
 		frame[i] = 0;
@@ -214,7 +215,7 @@ void machine_fiber_init(
 	frame[FRAME_FN] = (uintptr_t)fn;
 	frame[FRAME_ARG] = (uintptr_t)arg;
 	frame[FRAME_PC] = (uintptr_t)host_fiber_entry;
-	*f = (struct machine_fiber){frame, stack, size, sanitizer_create()};
+	*f = (struct machine_fiber){frame, stack, size, tsan_create()};
 }
 
 void machine_fiber_adopt(struct machine_fiber *f)
@@ -223,10 +224,10 @@ void machine_fiber_adopt(struct machine_fiber *f)
 
 	f->stack = (void *)c->stack_low;
 	f->size = c->stack_high - c->stack_low;
-	f->sanitizer = sanitizer_current();
+	f->sanitizer = tsan_current();
 }
 
-/* Nothing of the core is used behind the switch: it may be another one then. */
+/* After the switch `c` isn't used: this thread of execution may go on on another core. */
 __attribute__((noinline)) void machine_switch(
 	struct machine_fiber *from, struct machine_fiber *to, bool last)
 {
@@ -235,14 +236,14 @@ __attribute__((noinline)) void machine_switch(
 
 	c->stack_low = (uintptr_t)to->stack;
 	c->stack_high = c->stack_low + to->size;
-	leaves(last ? NULL : &kept, to);
-	sanitizer_switch(to);
+	asan_leave(last ? NULL : &kept, to);
+	tsan_switch(to);
 	host_switch(&from->sp, to->sp);
-	arrived(kept);
+	asan_arrive(kept);
 }
 
 void machine_fiber_end(struct machine_fiber *f)
 {
-	clean(f->stack, f->size);
-	sanitizer_destroy(f);
+	asan_clean(f->stack, f->size);
+	tsan_destroy(f);
 }

@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Readies clock and the arguments a reboot starts over with.  Called first, by main(). */
+/* Starts the clock, and keeps argv for a reboot.  Called first, by main(). */
 void host_port_init(char **argv);
 
-/* Makes room for `count` cores; the caller becomes core 0. */
+/* Allocates `count` cores; the calling thread becomes core 0. */
 void host_cores_init(unsigned count);
 
 /* Interrupts that can be raised on a core. */
@@ -25,7 +25,7 @@ void host_raise(unsigned core, uint32_t interrupt);
 /* Starts the thread that raises timers and input. */
 void host_keeper_start(unsigned cores);
 
-/* There is no input now: has HOST_INPUT raised on core 0 when some comes. */
+/* Has the keeper raise HOST_INPUT on core 0 when input comes.  Called when there is none. */
 void host_input_await(void);
 
 /* Maps `size` bytes of RAM, whole pages, and reserves the kernel's virtual addresses.  Returns
@@ -33,20 +33,20 @@ void host_input_await(void);
 void *host_ram_map(size_t size);
 
 /* Puts a terminal on standard input into raw mode, so that the monitor sees every key; from here on
- * it is put back at every end of the process but SIGKILL. */
+ * its old mode is restored at every end of the process but SIGKILL. */
 void host_console_init(void);
 
 /* Writes out what is buffered. */
 void host_console_flush(void);
 
-/* Puts the terminal back.  Safe in a signal handler, harmless when repeated. */
+/* Restores the terminal's mode.  Safe in a signal handler, harmless when repeated. */
 void host_console_restore(void);
 
-/* Gives the calling thread a stack for signals, so that an overflow of its own can be reported. */
+/* Gives the calling thread a second stack for signals: an overflow of its first is reported. */
 void host_signals_stack(void);
 
-/* Turns the signals of a broken program into panics, and has the terminal restored by those that
- * end the process. */
+/* Sets the signal handlers: the faults of a program become panics, and signals that end the process
+ * restore the terminal first. */
 void host_signals_init(void);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The keeper: a thread that raises each core's timer at its deadline, and input when there is some.
- * It is no core; all it does to one is host_raise().
+ * The keeper: a thread that raises each core's timer interrupt at its deadline, and the input
+ * interrupt when there is input.  It isn't a core; it acts on cores only by host_raise().
  */
 #define _GNU_SOURCE
 #include <poll.h>
@@ -15,39 +15,39 @@
 #include "machine.h"
 #include "port.h"
 
-static int changed; /* an eventfd: a deadline or `awaited` needs a look */
+static int changed; /* an eventfd: wakes the keeper for a new deadline or `awaits_input` */
 static uint64_t *deadlines; /* by core; atomic */
 static unsigned count;
-static uint64_t wakes_at; /* when the keeper looks next by itself; atomic */
-static bool awaited;	  /* input is; atomic */
+static uint64_t wakes_at;  /* when the keeper wakes by itself; atomic */
+static bool awaits_input; /* the next input raises an interrupt; atomic */
 
-static void have_looked_at(void)
+static void wake_keeper(void)
 {
 	uint64_t one = 1;
 
-	/* It fails only when the keeper has long been told. */
+	/* It fails only if the count is full, which wakes the keeper too. */
 	if (write(changed, &one, sizeof(one)) < 0)
 		return;
 }
 
-/* Sequentially consistent here and in next_deadline(): either the keeper sees the deadline or it is
- * seen to wake too late. */
+/* Seq_cst here and in next_deadline(): either the keeper sees the new deadline, or this core sees
+ * that the keeper would wake too late. */
 void machine_timer_set(uint64_t deadline)
 {
 	__atomic_store_n(&deadlines[port_core_id()], deadline, __ATOMIC_SEQ_CST);
 	if (deadline < __atomic_load_n(&wakes_at, __ATOMIC_SEQ_CST))
-		have_looked_at();
+		wake_keeper();
 }
 
 void host_input_await(void)
 {
-	if (!__atomic_exchange_n(&awaited, true, __ATOMIC_SEQ_CST))
-		have_looked_at();
+	if (!__atomic_exchange_n(&awaits_input, true, __ATOMIC_SEQ_CST))
+		wake_keeper();
 }
 
-/* Raises the core's timer if it is due; returns when it is to be looked at again.  One that is set
- * anew at this very moment stays set. */
-static uint64_t look_at(unsigned core, uint64_t now)
+/* Raises the core's timer interrupt if it is due; returns the deadline if it isn't.  If the core
+ * sets a new deadline at the same time, the new one stays. */
+static uint64_t raise_if_due(unsigned core, uint64_t now)
 {
 	uint64_t deadline = __atomic_load_n(&deadlines[core], __ATOMIC_SEQ_CST);
 
@@ -59,14 +59,14 @@ static uint64_t look_at(unsigned core, uint64_t now)
 	return PORT_FOREVER;
 }
 
-/* While it looks it would be too late for any deadline, so that whoever sets one has it look again. */
+/* While the keeper reads the deadlines, wakes_at says never: a core that sets one then wakes it. */
 static uint64_t next_deadline(void)
 {
 	uint64_t now = port_ns(), next = PORT_FOREVER;
 
 	__atomic_store_n(&wakes_at, PORT_FOREVER, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < count; i++) {
-		uint64_t deadline = look_at(i, now);
+		uint64_t deadline = raise_if_due(i, now);
 
 		next = deadline < next ? deadline : next;
 	}
@@ -76,18 +76,18 @@ static uint64_t next_deadline(void)
 
 static void wait_until(uint64_t deadline)
 {
-	bool input = __atomic_load_n(&awaited, __ATOMIC_SEQ_CST);
+	bool input = __atomic_load_n(&awaits_input, __ATOMIC_SEQ_CST);
 	struct pollfd fds[] = {{changed, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
 	uint64_t now = port_ns(), left = deadline > now ? deadline - now : 0;
 	struct timespec time = {(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
-	uint64_t told;
+	uint64_t wakes;
 
 	if (ppoll(fds, input ? 2 : 1, deadline == PORT_FOREVER ? NULL : &time, NULL) <= 0)
 		return;
-	if (fds[0].revents && read(changed, &told, sizeof(told)) < 0)
+	if (fds[0].revents && read(changed, &wakes, sizeof(wakes)) < 0)
 		return;
 	if (input && fds[1].revents) {
-		__atomic_store_n(&awaited, false, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&awaits_input, false, __ATOMIC_SEQ_CST);
 		host_raise(0, HOST_INPUT);
 	}
 }

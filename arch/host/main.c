@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel as a Linux process: options, memory, and in.
+ * The kernel as a Linux process: options, memory, and the call of kernel_main().
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -101,13 +101,13 @@ static const struct option {
 	const char *summary;
 	const char *(*set)(const char *value);
 } options[] = {
-	{"--cores", "N", "cores, each a thread; 1", option_cores},
-	{"--mem", "SIZE", "memory as 64M or 4G, in MiB if no unit is given; 256M", option_mem},
+	{"--cores", "N", "cores, each a thread; default 1", option_cores},
+	{"--mem", "SIZE", "memory as 64M or 4G, without a unit in MiB; default 256M", option_mem},
 	{"--append", "WORDS", "words for the kernel's command line", option_append},
 	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
 	{"--test", "[FILTER]", "run the tests whose names contain FILTER, and exit", option_test},
-	{"--seed", "S", "where the tests' chance starts", option_seed},
-	{"--help", "", "this", option_help},
+	{"--seed", "S", "seed of the tests' random numbers", option_seed},
+	{"--help", "", "print this list", option_help},
 };
 
 static const char *option_help(const char *value)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * RAM and mappings.  RAM is a file in memory, mapped once as a whole; a mapping of a page is one
- * more mapping of its part of the file, in a range of addresses set aside for that.
+ * RAM and mappings.  RAM is a file in memory, mapped once as a whole.  machine_map() maps a page of
+ * the file a second time, in a range of addresses reserved for that.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -16,13 +16,13 @@
 #include "machine.h"
 #include "port.h"
 
-/* The same addresses in every run, and with them whatever hangs on a seed: the first place that is
- * free.  AddressSanitizer's shadow covers the second, ThreadSanitizer allows neither the first nor
- * much else. */
+/* RAM is placed at the first of these that is free, so that runs with one seed have the same
+ * addresses and repeat exactly.  AddressSanitizer's shadow covers the second, ThreadSanitizer
+ * forbids the first. */
 static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 #define VA_SIZE ((size_t)16 << 30)
 #define RAM_PHYSICAL ((uintptr_t)1 << 20)
-#define RAM_PLACE (VA_SIZE + RAM_PHYSICAL) /* RAM stands behind the kernel's virtual addresses */
+#define RAM_PLACE (VA_SIZE + RAM_PHYSICAL) /* RAM lies behind the kernel's virtual addresses */
 
 static int file = -1;
 static uintptr_t ram_start, va_start;
@@ -59,8 +59,8 @@ static void *reserve_somewhere(size_t size)
 
 static bool map_file(uintptr_t at, size_t offset, size_t size)
 {
-	return mmap((void *)at, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
-		       file, (off_t)offset) != MAP_FAILED;
+	return mmap((void *)at, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED | MAP_NORESERVE, file, (off_t)offset) != MAP_FAILED;
 }
 
 void *host_ram_map(size_t size)
@@ -78,7 +78,7 @@ void *host_ram_map(size_t size)
 	return map_file(ram_start, 0, size) ? (void *)ram_start : NULL;
 }
 
-/* RAM begins at 1 MiB, as on many a machine. */
+/* RAM begins at physical address 1 MiB. */
 uintptr_t machine_direct_base(void)
 {
 	return ram_start - RAM_PHYSICAL;

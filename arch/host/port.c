@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, the half out of line: time, backtrace, the end.
+ * The port on a Linux process, functions out of line: time, backtrace, stop and reboot.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -33,7 +33,7 @@ uint64_t port_ns(void)
 	return clock_ns() - start_ns;
 }
 
-/* At the rate they have had since the process began. */
+/* By the mean rate of ticks since the process began. */
 uint64_t port_ticks_ns(uint64_t ticks)
 {
 	uint64_t passed = port_ticks() - start_ticks;
@@ -49,8 +49,8 @@ static bool is_frame(uintptr_t frame, uintptr_t above)
 	       frame < c->stack_high && c->stack_high - frame >= 2 * sizeof(uintptr_t);
 }
 
-/* x86-64 and AArch64 agree: a frame pointer points to the caller's, and the return address follows.
- * Frames ascend, so the walk ends. */
+/* On x86-64 and AArch64 alike, a frame pointer points to the caller's, and the return address
+ * follows.  Frames ascend, so the walk ends. */
 __attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrace(
 	uintptr_t frame, uintptr_t *pcs, size_t max)
 {
@@ -80,7 +80,7 @@ void port_longjmp(port_jump_t *jump, int value)
 	_longjmp(jump->registers, value);
 }
 
-/* The first one to come ends the process; what other cores do meanwhile is lost. */
+/* The first caller ends the process; later callers wait for that. */
 void port_stop(int code)
 {
 	static bool stopping;

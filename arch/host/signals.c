@@ -28,8 +28,9 @@ static const struct {
 
 static const int ends[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGABRT};
 
-/* Handlers run here, so that a stack overflow can be reported too.  The panic monitor runs in a
- * handler: room for a kernel's worth of calls, three times over for the sanitizers' frames. */
+/* Handlers run on a stack of their own, so that a stack overflow can be reported too.  The panic
+ * monitor runs in a handler: its calls must fit, with the sanitizers' frames, which are three times
+ * as large. */
 #define HANDLER_STACK_SIZE ((size_t)256 * 1024)
 
 static const char *fault_name(int number)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  All cores
- * see their own at one address.
+ * The local APIC through its memory-mapped registers (Intel SDM volume 3, chapter 11).  Each core
+ * finds its own at the same address.
  */
 #include "apic.h"
 
 #include <stddef.h>
 
+#include "clock.h"
 #include "firmware.h"
 #include "paging.h"
 #include "port.h"
@@ -64,46 +65,29 @@ static void apic_write(unsigned reg, uint32_t value)
 	*(volatile uint32_t *)(registers + reg) = value;
 }
 
-/* The timer's count and the clock at one moment: of some tries the one that took least. */
-struct sample {
-	uint64_t ns;
-	uint32_t count;
-};
-
-static struct sample sample_timer(void)
+static uint32_t timer_count(void)
 {
-	struct sample s = {0, 0};
-	uint64_t least = UINT64_MAX;
-
-	for (int i = 0; i < 4; i++) {
-		uint64_t before = port_ns();
-		uint32_t count = apic_read(REG_COUNT);
-		uint64_t took = port_ns() - before;
-
-		if (took < least) {
-			least = took;
-			s = (struct sample){before + took / 2, count};
-		}
-	}
-	return s;
+	return apic_read(REG_COUNT);
 }
 
 static void measure_rate(void)
 {
-	struct sample from, to;
+	struct clock_sample from, to;
+	uint64_t ns;
 
 	apic_write(REG_DIVIDER, DIVIDE_BY_1);
 	apic_write(REG_TIMER, LOCAL_MASKED);
 	apic_write(REG_INITIAL_COUNT, COUNT_MAX);
-	from = sample_timer();
+	from = clock_sample(timer_count);
 	do {
-		to = sample_timer();
-	} while (to.ns - from.ns < CALIBRATE_NS);
+		to = clock_sample(timer_count);
+		ns = port_ticks_ns(to.ticks - from.ticks);
+	} while (ns < CALIBRATE_NS);
 	apic_write(REG_INITIAL_COUNT, 0);
-	rate = ((uint64_t)(from.count - to.count) << 32) / (to.ns - from.ns);
+	rate = ((uint64_t)(from.count - to.count) << 32) / ns;
 }
 
-/* Out of a mode with other registers there is only the way through off. */
+/* x2APIC mode has other registers; it can be left only by turning the APIC off first. */
 static uint64_t enable(void)
 {
 	uint64_t base = read_msr(MSR_APIC_BASE);
@@ -134,7 +118,7 @@ void apic_init(void)
 
 void apic_enter(unsigned timer_vector, unsigned nmi_lints)
 {
-	/* Without an I/O APIC the 8259s serve, through the first core. */
+	/* Without an I/O APIC, the 8259s interrupt core 0 through LINT0. */
 	uint32_t lint0 = firmware.io_apic_count == 0 && port_core_id() == 0 ? LOCAL_8259
 			 : nmi_lints & 1				     ? LOCAL_NMI
 									     : LOCAL_MASKED;
@@ -159,7 +143,7 @@ void apic_timer_set(uint64_t ns)
 	apic_write(REG_INITIAL_COUNT, counts < COUNT_MAX ? (uint32_t)counts : COUNT_MAX);
 }
 
-/* Bounded: an APIC that never sends is no reason to hang in a panic. */
+/* Bounded, so that an APIC that never sends can't hang a panic. */
 static void send(uint32_t target, uint32_t command)
 {
 	for (int i = 0; i < COMMAND_POLLS_MAX && apic_read(REG_COMMAND) & COMMAND_PENDING; i++)

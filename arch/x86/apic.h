@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The local APIC: each core's own interrupt controller and timer, and how cores interrupt each
- * other.
+ * The local APIC: each core's own interrupt controller and timer; it also sends interrupts to other
+ * cores.
  */
 #ifndef SPANDREL_X86_APIC_H
 #define SPANDREL_X86_APIC_H
@@ -10,28 +10,28 @@
 
 #define APIC_SPURIOUS_VECTOR 255
 
-/* Maps the registers and learns how fast the timer counts; refuses a processor without.  Call once,
- * when the clock runs. */
+/* Maps the registers and measures the timer's rate; refuses a processor without a local APIC.  Call
+ * once, after clock_init(). */
 void apic_init(void);
 
-/* Readies the running core's own: enabled, its timer raising `timer_vector` (0: nothing), the
- * inputs in nmi_lints raising NMIs. */
+/* Enables the running core's: its timer raises `timer_vector` (0: nothing), its inputs in
+ * `nmi_lints`, a bit each, raise NMIs. */
 void apic_enter(unsigned timer_vector, unsigned nmi_lints);
 
 /* Ends the handling of an interrupt. */
 void apic_end(void);
 
-/* Has the timer raise its interrupt once, in `ns` nanoseconds or when it can count no further; 0
+/* Has the timer interrupt once, after `ns` nanoseconds or after the longest time it can count; 0
  * stops it.  Interrupts off. */
 void apic_timer_set(uint64_t ns);
 
-/* Raises an interrupt on the core with local APIC `apic`, or on all but this one.  Interrupts off. */
+/* Interrupts the core with local APIC `apic`, or all cores but this one.  Interrupts off. */
 void apic_send(unsigned apic, unsigned vector);
 void apic_send_others(unsigned vector);
 void apic_send_nmi(unsigned apic);
 
-/* The two steps that start a core: stop it, and have it begin at physical address `page`, whole
- * pages below 1 MiB, in real mode. */
+/* The two steps that start a core: INIT stops it; START has it begin in real mode at physical
+ * address `page`, a multiple of the page size below 1 MiB. */
 void apic_send_init(unsigned apic);
 void apic_send_start(unsigned apic, uint64_t page);
 

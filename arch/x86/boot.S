@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From the PVH entry (32-bit protected mode, paging off, ebx = physical address of the start info) to
- * boot_main() in the higher half.
+ * The PVH entry: 32-bit protected mode, paging off, ebx = physical address of the start info.  The
+ * code here turns 64-bit mode on and calls boot_main() in the higher half.
  *
- * The early page tables map the first 4 GiB three times with 2 MiB pages: where they are, so that the
- * code that turns paging on goes on running; at DIRECT_BASE, so that C code finds physical memory
- * where it will stay; and their first GiB at KERNEL_BASE.  paging.c replaces them.
+ * The early page tables map physical memory with 2 MiB pages at three addresses: the first 4 GiB at
+ * 0, so that the code that turns paging on keeps running; the same at DIRECT_BASE, where the direct
+ * map stays; and the first GiB at KERNEL_BASE.  paging.c replaces these tables.
  */
 #include "layout.h"
-
-#define PHYS(symbol) ((symbol) - KERNEL_BASE)
 
 #define CPUID_LONG_MODE (1 << 29)
 #define CPUID_NX (1 << 20)
 #define CR0_PAGING_WP 0x80010000
-#define CR4_PAE_PGE 0xa0
-#define MSR_EFER 0xc0000080
-#define EFER_LME_NXE 0x900
 
 	/* XEN_ELFNOTE_PHYS32_ENTRY */
 	.section .note.pvh, "a", @note
@@ -47,7 +42,7 @@ pvh_entry:
 	cmpl $(CPUID_LONG_MODE | CPUID_NX), %edx
 	jne refuse
 
-	/* The tables are in .bss: what isn't written is zero. */
+	/* The tables are in .bss: entries that aren't written are zero. */
 	xorl %ecx, %ecx
 1:	movl %ecx, %eax
 	shll $21, %eax
@@ -86,7 +81,7 @@ pvh_entry:
 	lgdt PHYS(early_gdt_pointer)
 	ljmp $CODE_SELECTOR, $PHYS(enter_high)
 
-/* Says on the serial line, if there is one, why it can't run, and ends. */
+/* Prints the reason on the serial line, if there is one, and stops. */
 refuse:
 	movl $PHYS(refusal), %esi
 	movw $0x3f8, %dx
@@ -114,7 +109,7 @@ enter_high:
 	movl %eax, %fs
 	movl %eax, %gs
 
-	/* boot_main(start info, ticks at entry), with a frame that ends the chain of frames */
+	/* boot_main(start info, ticks at entry), below an empty frame that ends backtraces */
 	movl %edi, %eax
 	shlq $32, %rax
 	movl %esi, %esi
@@ -130,7 +125,7 @@ enter_high:
 
 	.section .rodata
 refusal:
-	.asciz "spandrel: refused: this processor has no 64-bit mode or can't forbid execution\r\n"
+	.asciz "spandrel: refused: this processor lacks 64-bit mode or no-execute pages\r\n"
 	.balign 8
 early_gdt_pointer:
 	.word 3 * 8 - 1

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Nanoseconds from the time-stamp counter, whose frequency the processor or the hypervisor tells,
- * or which is measured against channel 2 of the interval timer (PIT) in about a millisecond.
+ * Nanoseconds from the time-stamp counter.  Its frequency comes from CPUID, where the processor or
+ * the hypervisor gives it; else it is measured against channel 2 of the interval timer (PIT), in
+ * about a millisecond.
  */
 #include "clock.h"
 
@@ -16,7 +17,7 @@
 #define PIT_HZ 1193182
 #define PIT_CHANNEL2 0x42
 #define PIT_COMMAND 0x43
-#define PIT_CONTROL 0x61 /* bit 0: channel 2 counts; bit 1: it sounds; bit 5: it has reached 0 */
+#define PIT_CONTROL 0x61 /* bit 0: channel 2 counts; bit 1: speaker; bit 5: it has reached 0 */
 
 #define PIT_LATCH_CHANNEL2 0x80
 #define PIT_COUNT_DOWN_CHANNEL2 0xb0 /* low byte, then high byte; mode 0: counts down once */
@@ -37,8 +38,8 @@
 static uint64_t start;
 static uint64_t mult = 1ull << 32;
 
-/* 0 if neither tells. */
-static uint64_t told_hz(void)
+/* 0 if neither gives it. */
+static uint64_t cpuid_hz(void)
 {
 	struct cpuid id = cpuid(0);
 
@@ -72,42 +73,35 @@ static uint32_t pit_count(void)
 	return low | (uint32_t)inb(PIT_CHANNEL2) << 8;
 }
 
-struct sample {
-	uint64_t ticks;
-	uint32_t count;
-};
-
-/* Both clocks at one moment: of some tries the one that took least, in case a hypervisor ran
- * something else in the middle of the others. */
-static struct sample sample_clocks(void)
+struct clock_sample clock_sample(uint32_t (*read_count)(void))
 {
-	struct sample s = {0, 0};
+	struct clock_sample s = {0, 0};
 	uint64_t least = UINT64_MAX;
 
 	for (int i = 0; i < 4; i++) {
 		uint64_t before = port_ticks();
-		uint32_t count = pit_count();
+		uint32_t count = read_count();
 		uint64_t took = port_ticks() - before;
 
 		if (took < least) {
 			least = took;
-			s = (struct sample){before + took / 2, count};
+			s = (struct clock_sample){before + took / 2, count};
 		}
 	}
 	return s;
 }
 
-/* 0 if the timer doesn't count, or ran out while something else ran. */
+/* 0 if the timer doesn't count, or reached 0 because a hypervisor ran something else. */
 static uint64_t measured_hz(void)
 {
-	struct sample from, to;
+	struct clock_sample from, to;
 	int polls = PIT_POLLS_MAX;
 
 	pit_start();
-	from = sample_clocks();
+	from = clock_sample(pit_count);
 	while (pit_count() + PIT_SPAN > from.count && --polls > 0)
 		;
-	to = sample_clocks();
+	to = clock_sample(pit_count);
 	if (polls == 0 || (inb(PIT_CONTROL) & PIT_REACHED_0) || to.count >= from.count)
 		return 0;
 	return (to.ticks - from.ticks) * PIT_HZ / (from.count - to.count);
@@ -120,12 +114,12 @@ static bool is_sane(uint64_t hz)
 
 void clock_init(uint64_t entry_ticks)
 {
-	uint64_t hz = told_hz();
+	uint64_t hz = cpuid_hz();
 
 	for (int tries = 0; !is_sane(hz) && tries < 3; tries++)
 		hz = measured_hz();
 	if (!is_sane(hz)) {
-		kprintf("clock: the interval timer can't be trusted, assuming 1 GHz\n");
+		kprintf("clock: no usable interval timer, assuming 1 GHz\n");
 		hz = HZ_DEFAULT;
 	}
 	start = entry_ticks;

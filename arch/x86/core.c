@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores: who is who, and the segments each has for itself.
+ * Each core's GS base, segments and TSS.
  */
 #include "core.h"
 
@@ -17,8 +17,8 @@ struct core *cores[CORES_MAX] = {&boot_core};
 unsigned port_cores = 1;
 unsigned port_cores_max = 1;
 
-/* Present, accessed, ring 0: the first code (64 bits), the second data.  boot.S and start.S load it
- * on the way; it has no TSS. */
+/* Null, 64-bit code, data; present, accessed, ring 0.  boot.S and start.S load this table, which
+ * has no TSS; core_enter() loads the core's own. */
 extern const uint64_t early_gdt[3];
 const uint64_t early_gdt[3] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff};
 

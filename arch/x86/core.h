@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the port keeps for each core.
+ * The port's data of one core.
  *
- * Found through the GS base, which no code but core_enter() changes: there is no other mode to come
- * from, so the way into an interrupt has nothing to swap and an NMI may land anywhere.
+ * The GS base points to it.  Only core_enter() sets the GS base: the kernel has no user mode, so
+ * the entry of an interrupt needs no swapgs, and an NMI may come at any instruction.
  */
 #ifndef SPANDREL_X86_CORE_H
 #define SPANDREL_X86_CORE_H
@@ -13,10 +13,10 @@
 
 #include "port.h"
 
-/* Local APICs have 8-bit numbers, of which 255 means all of them. */
+/* Local APICs have 8-bit numbers; 255 addresses all of them. */
 #define CORES_MAX 255
 
-/* Stacks of its own that the processor switches to, by number in the TSS; 0: the interrupted one. */
+/* Stacks that the processor switches to, by their number in the TSS; 0: it stays on its stack. */
 #define IST_NMI 1
 #define IST_DOUBLE_FAULT 2
 #define IST_MACHINE_CHECK 3
@@ -32,14 +32,14 @@ struct tss {
 	uint16_t io_map; /* at or beyond the limit: none */
 } __attribute__((packed));
 
-#define GDT_ENTRIES 5 /* none, code, data, and a TSS, which takes two */
+#define GDT_ENTRIES 5 /* null, code, data, and a TSS, which takes two */
 
 struct request; /* ipi.c */
 
 struct core {
-	struct port_core port; /* first: what GS points to */
+	struct port_core port; /* first: the GS base points to it */
 
-	/* Fixed once it runs. */
+	/* Fixed once the core runs. */
 	uintptr_t stack; /* the end of its first stack, which grows down; CORE_STACK_OFFSET */
 	uint8_t apic;	 /* the number of its local APIC */
 	uint64_t gdt[GDT_ENTRIES];
@@ -47,13 +47,13 @@ struct core {
 
 	/* Written by this core alone. */
 	uint64_t deadline; /* of its timer, port_ns(); PORT_FOREVER: none */
-	uint64_t nmis;	   /* NMIs nobody asked for */
-	uint64_t spurious; /* interrupts nobody asked for */
-	uint64_t restarts; /* sequences gone back to their start */
+	uint64_t nmis;	   /* unexpected NMIs */
+	uint64_t spurious; /* interrupts without a handler */
+	uint64_t restarts; /* restarted sequences (restart.h) */
 
-	/* Written by others too. */
+	/* Written by other cores too. */
 	struct request *requests __attribute__((aligned(PORT_LINE_SIZE)));
-	uint64_t flushed; /* the number of the last flush of TLBs it has done */
+	uint64_t flushed; /* the number of the last TLB flush it has done (ipi.h) */
 	bool poked;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
@@ -68,13 +68,13 @@ static inline struct core *core_self(void)
 	return (struct core *)self;
 }
 
-/* Makes the boot core core 0.  The very first thing: port_core_id() works from here on. */
+/* Makes the running processor core 0.  Call before everything else: port_core_id() needs it. */
 void core_init(void);
 
-/* Has `core` use these stacks, each given by its end. */
+/* Sets the interrupt stacks of `core`, each given by its end. */
 void core_set_stacks(struct core *core, const uintptr_t ends[IST_COUNT]);
 
-/* Makes the running processor `core`: GS base, segments, TSS. */
+/* Makes the running processor `core`: loads GS base, segments and TSS. */
 void core_enter(struct core *core);
 
 #endif

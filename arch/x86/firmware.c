@@ -2,10 +2,10 @@
 /*
  * Finds the ACPI tables and keeps what they say.
  *
- * Tables may lie anywhere, in RAM or out of it, so each is mapped to be read: first its header,
- * which tells the length, then that many bytes.  The next one takes its place.  lib/acpi.c knows
- * what the bytes mean and doubts them; whoever refuses says so in one line and the machine runs
- * with less.
+ * Tables may lie anywhere, in RAM or outside it, so each is mapped to be read: first its header,
+ * which has the length, then that many bytes.  The next mapping replaces it.  kern/boot/acpi.c
+ * decodes the bytes and checks them.  A table that is refused gets one line, and the machine runs
+ * without it.
  */
 #include "firmware.h"
 
@@ -23,11 +23,11 @@
 #define BIOS_AREA_SIZE 0x20000
 #define RSDP_ALIGN 16
 
-#define APIC_ALL 255 /* not a local APIC's number but all of them */
+#define APIC_ALL 255 /* addresses all local APICs */
 
 struct firmware firmware;
 
-static void say(const char *what, const char *wrong)
+static void print_ignored(const char *what, const char *wrong)
 {
 	kprintf("acpi: %s: %s: ignored\n", what, wrong);
 }
@@ -57,7 +57,7 @@ static uint64_t find_rsdp(void)
 
 /* Tables */
 
-/* The table at `phys`, mapped and checked; or NULL, having said why. */
+/* The table at `phys`, mapped and checked; NULL if it is refused, which prints a line. */
 static const void *read_table(uint64_t phys, const char *what)
 {
 	const void *header = paging_map_firmware(phys, ACPI_HEADER_SIZE), *table;
@@ -65,10 +65,10 @@ static const void *read_table(uint64_t phys, const char *what)
 	const char *wrong;
 
 	table = length >= ACPI_HEADER_SIZE ? paging_map_firmware(phys, length) : NULL;
-	wrong = table ? acpi_check(table, length) : "its address or length can't be";
+	wrong = table ? acpi_check(table, length) : "bad address or length";
 	if (!wrong)
 		return table;
-	say(what, wrong);
+	print_ignored(what, wrong);
 	return NULL;
 }
 
@@ -90,7 +90,7 @@ static const void *find_table(const struct acpi_root *root, const char *signatur
 	for (size_t i = 0; i < count; i++) {
 		uint64_t phys;
 
-		/* Each look at a table takes the list's place. */
+		/* is_named() has replaced the list's mapping. */
 		list = paging_map_firmware(root->address, ACPI_HEADER_SIZE);
 		list = list ? paging_map_firmware(root->address, acpi_length(list)) : NULL;
 		if (!list)
@@ -113,7 +113,7 @@ static bool is_listed(uint32_t apic)
 	return false;
 }
 
-/* The boot core has the first place already. */
+/* The boot core is in apics[0] already. */
 static void add_core(const struct acpi_madt_entry *e, bool *has_boot_core)
 {
 	if (!e->enabled)
@@ -129,13 +129,13 @@ static void add_core(const struct acpi_madt_entry *e, bool *has_boot_core)
 static void add_io_apic(const struct acpi_madt_entry *e)
 {
 	if (firmware.io_apic_count == IO_APICS_MAX)
-		say("MADT", "an I/O APIC too many");
+		print_ignored("MADT", "too many I/O APICs");
 	else
 		firmware.io_apics[firmware.io_apic_count++] =
 			(struct firmware_io_apic){e->address, e->gsi};
 }
 
-/* A first walk: everything but NMIs, whose processors must be known. */
+/* A first walk: everything but the NMI entries, which read_nmis() looks up for each processor. */
 static const char *read_madt(const void *madt)
 {
 	struct acpi_cursor c;
@@ -155,10 +155,10 @@ static const char *read_madt(const void *madt)
 	}
 	if (c.wrong)
 		return c.wrong;
-	return has_boot_core ? NULL : "it doesn't list the processor that booted";
+	return has_boot_core ? NULL : "the boot processor isn't listed";
 }
 
-/* The inputs that raise NMIs on the processor of that number in ACPI. */
+/* The inputs that raise NMIs on the processor that ACPI numbers `processor`. */
 static uint8_t nmi_lints_of(const void *madt, uint32_t processor)
 {
 	struct acpi_cursor c;
@@ -186,7 +186,7 @@ static void read_nmis(const void *madt)
 	}
 }
 
-/* With a table that can't be trusted there is the boot core, and no I/O APIC. */
+/* Without a valid MADT the kernel uses the boot core alone, and no I/O APIC. */
 static void forget_madt(void)
 {
 	firmware.core_count = 1;
@@ -198,11 +198,11 @@ static void forget_madt(void)
 static void use_madt(const struct acpi_root *root)
 {
 	const void *madt = find_table(root, "APIC");
-	const char *wrong = madt ? read_madt(madt) : "there is none to use";
+	const char *wrong = madt ? read_madt(madt) : "missing or refused";
 
 	if (wrong) {
 		forget_madt();
-		say("MADT", wrong);
+		print_ignored("MADT", wrong);
 		return;
 	}
 	read_nmis(madt);
@@ -227,7 +227,7 @@ static void use_srat(const struct acpi_root *root)
 			firmware.nodes[e.apic] = e.node;
 	}
 	if (c.wrong)
-		say("SRAT", c.wrong);
+		print_ignored("SRAT", c.wrong);
 }
 
 static void use_slit(const struct acpi_root *root)
@@ -237,7 +237,7 @@ static void use_slit(const struct acpi_root *root)
 	if (!slit)
 		return;
 	if (acpi_slit_nodes(slit) == 0) {
-		say("SLIT", "it has fewer distances than nodes");
+		print_ignored("SLIT", "fewer distances than nodes");
 		return;
 	}
 	firmware.slit = slit;
@@ -259,9 +259,9 @@ void firmware_init(uint64_t rsdp)
 	if (rsdp == 0)
 		rsdp = find_rsdp();
 	bytes = rsdp ? paging_map_firmware(rsdp, ACPI_RSDP_SIZE) : NULL;
-	wrong = bytes ? acpi_rsdp(bytes, ACPI_RSDP_SIZE, &root) : "there are none";
+	wrong = bytes ? acpi_rsdp(bytes, ACPI_RSDP_SIZE, &root) : "none found";
 	if (wrong) {
-		say("tables", wrong);
+		print_ignored("tables", wrong);
 		return;
 	}
 	use_madt(&root);
@@ -269,7 +269,7 @@ void firmware_init(uint64_t rsdp)
 	use_slit(&root);
 }
 
-/* What machine.h tells of nodes */
+/* Nodes, for machine.h */
 
 size_t machine_node_count(void)
 {

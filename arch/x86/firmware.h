@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the firmware's ACPI tables say of processors, interrupt controllers and nodes.
+ * What the firmware's ACPI tables say about processors, interrupt controllers and nodes.
  */
 #ifndef SPANDREL_X86_FIRMWARE_H
 #define SPANDREL_X86_FIRMWARE_H
@@ -12,7 +12,7 @@
 #include "core.h"
 
 #define APICS 256	/* numbers a local APIC can have */
-#define IO_APICS_MAX 16 /* theirs have 4 bits */
+#define IO_APICS_MAX 16 /* their numbers have 4 bits */
 #define ISA_IRQS 16
 
 #define NO_NODE UINT32_MAX
@@ -24,17 +24,17 @@ struct firmware_io_apic {
 
 struct firmware_isa {
 	uint32_t gsi;
-	uint16_t flags; /* lib/acpi.h; 0: edge, active high */
+	uint16_t flags; /* acpi.h; 0: edge, active high */
 };
 
 /* Fixed after firmware_init(). */
 struct firmware {
-	unsigned core_count;	   /* cores that may run, at most CORES_MAX; the boot core is the first */
+	unsigned core_count;	   /* cores that may run, the boot core first; at most CORES_MAX */
 	unsigned core_excess;	   /* cores beyond what local APICs can number */
 	uint8_t apics[CORES_MAX];  /* their local APICs, in the order of the table */
 	uint8_t nmi_lints[APICS];  /* by local APIC: bit n: input n raises NMIs */
-	uint32_t nodes[APICS];	   /* by local APIC: NO_NODE if none is told */
-	uint64_t local_apics;	   /* where a core sees its own; 0: not told */
+	uint32_t nodes[APICS];	   /* by local APIC: NO_NODE if the tables have none */
+	uint64_t local_apics;	   /* physical address of each core's own; 0: not given */
 	struct firmware_io_apic io_apics[IO_APICS_MAX];
 	unsigned io_apic_count;
 	struct firmware_isa isa[ISA_IRQS];
@@ -42,8 +42,8 @@ struct firmware {
 };
 extern struct firmware firmware;
 
-/* Reads the tables, from the root pointer at `rsdp` or, if that is 0, from where the PC's firmware
- * puts it.  What is refused gets one line.  Call once, when paging stands. */
+/* Reads the tables, starting at the root pointer at `rsdp`; if that is 0, searches for it where PC
+ * firmware puts it.  Prints one line for each table it refuses.  Call once, after paging_init(). */
 void firmware_init(uint64_t rsdp);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * I/O APICs: an index register and a window onto the rest; two words for each input.
+ * I/O APICs: an index register selects what the window register shows; each input has two words.
  */
 #include "io_apic.h"
 
@@ -45,7 +45,7 @@ static void write_register(const struct io_apic *a, uint32_t reg, uint32_t value
 	*(volatile uint32_t *)(a->registers + WINDOW) = value;
 }
 
-/* Masks last when it is to be masked, so that no half of the old and the new is ever in force. */
+/* Masks the input first, so that old and new words are never in force together. */
 static void set_input(const struct io_apic *a, uint32_t input, unsigned apic, uint32_t low)
 {
 	write_register(a, REG_INPUTS + 2 * input, INPUT_MASKED);
@@ -60,7 +60,7 @@ void io_apic_init(void)
 
 		a->registers = paging_map_device(firmware.io_apics[i].address, REGISTERS_SIZE);
 		if (!a->registers) {
-			kprintf("apic: an I/O APIC is out of reach: left out\n");
+			kprintf("apic: an I/O APIC's registers are out of reach: left out\n");
 			continue;
 		}
 		a->gsi = firmware.io_apics[i].gsi;

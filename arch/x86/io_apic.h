@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * I/O APICs: where devices' interrupt lines end.
+ * I/O APICs: they turn devices' interrupt lines into vectors.
  */
 #ifndef SPANDREL_X86_IO_APIC_H
 #define SPANDREL_X86_IO_APIC_H
@@ -8,12 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Maps those the firmware lists and masks every input.  Call once. */
+/* Maps the I/O APICs that the firmware lists and masks every input.  Call once. */
 void io_apic_init(void);
 
-/* Has ISA interrupt `irq`, 0 to 15, raise `vector` on the core with local APIC `apic`, and says in
- * the monitor's list of vectors where it comes from.  Returns false if no I/O APIC has such an
- * input. */
+/* Has ISA interrupt `irq`, 0 to 15, raise `vector` on the core with local APIC `apic`, and notes
+ * the route for the monitor's list of vectors.  Returns false if no I/O APIC has such an input. */
 bool io_apic_route_isa(unsigned irq, unsigned vector, unsigned apic);
 
 #endif

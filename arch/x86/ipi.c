@@ -2,16 +2,17 @@
 /*
  * Interrupts between cores.
  *
- * Functions to run.  A request lies on its caller's stack and in a list of the core it is for,
- * which any core pushes to and only the owner empties, all at once.  The caller waits with
- * interrupts on and so serves others meanwhile: two cores that ask each other both get on.
+ * Functions to run.  A request lies on its caller's stack and in a list of the core it is for.  Any
+ * core pushes to the list; only its owner takes from it, all requests at once.  The caller waits
+ * with interrupts on, and so serves requests of others meanwhile: two cores that send requests to
+ * each other both make progress.
  *
  * Flushes.  They are numbered.  One core at a time flushes: it takes the next number, interrupts
- * all others, and waits until each has written down that number.  What was unmapped before a flush
- * began is in no TLB when it has ended.  Whoever comes second waits for his turn with interrupts
- * on, and has nothing left to do if the flush he needs has ended meanwhile.
+ * all others, and waits until each has stored that number.  What was unmapped before a flush began
+ * is in no TLB when it has ended.  Other cores that need a flush wait with interrupts on; a core
+ * has nothing left to do if the flush it needs has ended meanwhile.
  *
- * Freeze.  NMIs, since a core may hang with interrupts off.
+ * Freeze.  It is sent as an NMI, since a core may hang with interrupts off.
  */
 #include "ipi.h"
 
@@ -24,7 +25,7 @@
 #include "machine.h"
 #include "x86.h"
 
-#define FREEZE_NS 100000000ull /* a core that doesn't stop within it never will */
+#define FREEZE_NS 100000000ull /* the wait for cores to stop */
 
 struct request {
 	struct request *next;
@@ -39,11 +40,11 @@ static uint64_t flushes_begun, flushes_ended;
 static bool flushing;
 static uint64_t shootdowns;
 
-#define NOBODY UINT32_MAX
-static unsigned freezer = NOBODY; /* the core that freezes all others */
+#define NO_CORE UINT32_MAX
+static unsigned freezer = NO_CORE; /* the core that freezes all others */
 static unsigned frozen;
 
-/* Pokes: the interrupt itself ends a halt, there is nothing to do in it. */
+/* A poke's interrupt ends a halt; the handler has nothing to do. */
 static void poke_interrupt(void *arg)
 {
 }
@@ -53,7 +54,7 @@ void port_core_poke(unsigned core)
 	port_irq_t irq;
 
 	ASSERT(core < port_core_count());
-	/* Seq_cst: before the interrupt is sent; port_halt() looks with interrupts off. */
+	/* Seq_cst: before the interrupt is sent; halt_once() reads it with interrupts off. */
 	__atomic_store_n(&cores[core]->poked, true, __ATOMIC_SEQ_CST);
 	irq = port_irq_save();
 	if (core != port_core_id())
@@ -87,7 +88,7 @@ static void run_interrupt(void *arg)
 		struct request *next = r->next;
 
 		r->fn(r->arg);
-		/* Release: pairs with the acquire of the caller, whose stack r lies on. */
+		/* Release: pairs with the acquire in run_on_other(), after which r is gone. */
 		__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
 		r = next;
 	}
@@ -134,11 +135,11 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 void ipi_flush_own(void)
 {
 	struct core *core = core_self();
-	/* Acquire: what was unmapped before the flush began is seen unmapped below. */
+	/* Acquire: pairs with the add in flush_all(), which follows the unmapping. */
 	uint64_t number = __atomic_load_n(&flushes_begun, __ATOMIC_ACQUIRE);
 
 	write_cr3(read_cr3());
-	/* Release: the flush is over for whoever sees this. */
+	/* Release: pairs with the acquire in wait_for_flush(). */
 	__atomic_store_n(&core->flushed, number, __ATOMIC_RELEASE);
 }
 
@@ -155,7 +156,7 @@ static void wait_for_flush(uint64_t number, unsigned count)
 	}
 }
 
-/* One core is in here at a time. */
+/* Context: `flushing` is held. */
 static void flush_all(void)
 {
 	uint64_t number = __atomic_add_fetch(&flushes_begun, 1, __ATOMIC_SEQ_CST);
@@ -207,7 +208,7 @@ bool ipi_is_frozen(void)
 {
 	unsigned core = __atomic_load_n(&freezer, __ATOMIC_ACQUIRE);
 
-	return core != NOBODY && core != port_core_id();
+	return core != NO_CORE && core != port_core_id();
 }
 
 void ipi_freeze_own(void)
@@ -217,7 +218,7 @@ void ipi_freeze_own(void)
 		__asm__ volatile("cli\n\thlt");
 }
 
-/* Each by itself: one that was left out has no way to take an NMI. */
+/* Sends to each core that is counted: one that was left out can't handle an NMI. */
 static void send_freeze(void)
 {
 	for (unsigned i = 0; i < port_core_count(); i++) {
@@ -228,11 +229,11 @@ static void send_freeze(void)
 
 void port_freeze(void)
 {
-	unsigned nobody = NOBODY, others = port_core_count() - 1;
+	unsigned none = NO_CORE, others = port_core_count() - 1;
 	uint64_t end = port_ns() + FREEZE_NS;
 	port_irq_t irq = port_irq_save();
 
-	if (__atomic_compare_exchange_n(&freezer, &nobody, port_core_id(), false, __ATOMIC_SEQ_CST,
+	if (__atomic_compare_exchange_n(&freezer, &none, port_core_id(), false, __ATOMIC_SEQ_CST,
 		    __ATOMIC_RELAXED)) {
 		send_freeze();
 		while (__atomic_load_n(&frozen, __ATOMIC_ACQUIRE) < others && port_ns() < end)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores that interrupt one another: pokes, functions run elsewhere, TLB flushes, and the freeze of
+ * Interrupts between cores: pokes, functions to run on another core, TLB flushes, and the freeze of
  * a panic.
  */
 #ifndef SPANDREL_X86_IPI_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Takes the vectors.  Before the first other core starts; returns false if there are none left. */
+/* Takes the vectors; returns false if none are left.  Call before the first other core starts. */
 bool ipi_init(void);
 
 /* Flushes clear every core's TLB of what isn't global, and are numbered from 1. */
@@ -17,17 +17,18 @@ bool ipi_init(void);
 /* The number of the first flush that will begin after this call. */
 uint64_t ipi_next_flush(void);
 
-/* Returns when flush `number` has ended, which is at most the next one; flushes if it must.
+/* Returns when flush `number`, at most the next one, has ended; flushes if it hasn't begun.
  * Context: interrupts on. */
 void ipi_flush_until(uint64_t number);
 
-/* What a core does that has just come to count. */
+/* Flushes the running core's TLB, and notes all flushes begun as done by this core.  A core calls
+ * it once it is counted (port_core_count); flushes that began earlier don't wait for it. */
 void ipi_flush_own(void);
 
-/* Whether the NMI this core is in is a panic's, which stops it. */
+/* Whether another core freezes this one: then an NMI must call ipi_freeze_own(). */
 bool ipi_is_frozen(void);
 
-/* Stops here for good. */
+/* Stops the running core for good. */
 void ipi_freeze_own(void) __attribute__((noreturn));
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Non-local return: what a call preserves, kept in a port_jump_t (port_arch.h).
+ * Non-local return: a port_jump_t (port_arch.h) keeps the registers that a call preserves.
  */
 	.text
 	.globl port_jump_save
@@ -22,7 +22,7 @@ port_jump_save:
 	ret
 	.size port_jump_save, . - port_jump_save
 
-	/* Flags come last: with interrupts on again, the stack must be the one returned to. */
+	/* Flags come last: they may turn interrupts on, and rsp must be right before that. */
 	.globl port_jump_restore
 	.type port_jump_restore, @function
 port_jump_restore:

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where things lie in the address space; for C and assembly.
+ * The layout of the address space, for C and assembly.
  *
  *	0xffff800000000000  the direct map: all RAM, physical address 0 first, up to 64 TiB
  *	0xffffc00000000000  the window: mapped a page at a time for the kernel (machine_map), 64 GiB
  *	0xffffe00000000000  registers of devices, firmware tables: 2 MiB
- *	0xffffe00040000000  stacks for NMI, double fault and machine check, of all cores but the first
+ *	0xffffe00040000000  stacks for NMI, double fault and machine check, but for core 0's
  *	0xffffffff80000000  the image's window: physical address 0 first; only the image is mapped
  *
- * Everything else is unmapped, address 0 and all of the lower half included.
+ * Everything else is unmapped, including address 0 and the whole lower half.
  */
 #ifndef SPANDREL_X86_LAYOUT_H
 #define SPANDREL_X86_LAYOUT_H
 
 #define KERNEL_BASE 0xffffffff80000000 /* kernel.lds repeats it */
 #define DIRECT_BASE 0xffff800000000000
-#define DIRECT_MAX 0x400000000000 /* 64 TiB, half of the upper half: 128 entries of the PML4 */
+#define DIRECT_MAX 0x400000000000 /* 64 TiB: 128 entries of the PML4 */
 
 #define WINDOW_BASE 0xffffc00000000000
 #define WINDOW_SIZE 0x1000000000
@@ -23,11 +23,11 @@
 #define DEVICE_SIZE 0x200000
 #define CORE_STACKS_BASE 0xffffe00040000000
 #define CORE_STACKS_SIZE 0x2000000
-#define CORE_STACK_STRIDE 0x8000 /* a stack below a hole; only the stack is mapped */
+#define CORE_STACK_STRIDE 0x8000 /* an unmapped hole, and above it a stack of IST_STACK_SIZE */
 
 #define EARLY_GIBS 4                /* what boot.S maps, from physical address 0 */
 #define EARLY_MAX 0x100000000       /* the same in bytes */
-#define BOOT_STACK_SIZE (64 * 1024) /* the monitor and the unit tests run on it */
+#define BOOT_STACK_SIZE (64 * 1024) /* core 0 boots on it, and idles on it later */
 #define IST_STACK_SIZE (16 * 1024)  /* a panic's report with its tables, and the panic monitor */
 
 #define CORE_STACK_OFFSET 32 /* of `stack` in struct core */
@@ -46,10 +46,18 @@
 #define DATA_SELECTOR 0x10
 #define TSS_SELECTOR 0x18
 
-#ifndef __ASSEMBLER__
+/* Control bits of 64-bit mode: physical address extension and global pages in CR4; long mode and
+ * no-execute pages in EFER. */
+#define CR4_PAE_PGE 0xa0
+#define MSR_EFER 0xc0000080
+#define EFER_LME_NXE 0x900
+
+#ifdef __ASSEMBLER__
+#define PHYS(symbol) ((symbol) - KERNEL_BASE)
+#else
 #include <stdint.h>
 
-/* Made by kernel.lds. */
+/* Defined by kernel.lds. */
 extern char image_start[], etext[], rodata_start[], data_start[], data_end[], symbols_start[],
 	image_end[];
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The order in which the machine is made ready for the kernel.
+ * The boot order of the machine.
  */
 #include <stdarg.h>
 
@@ -36,7 +36,7 @@ void refuse(const char *fmt, ...)
 
 void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noreturn));
 
-/* What boot.S calls: physical address of the PVH start info, time-stamp counter at entry. */
+/* Called by boot.S with the start info's physical address and the time-stamp counter at entry. */
 void boot_main(uint32_t start_info, uint64_t entry_ticks)
 {
 	struct memory_found found;

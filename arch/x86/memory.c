@@ -3,9 +3,10 @@
  * The machine's memory as PVH describes it (Xen, public/arch-x86/hvm/start_info.h), and what of it
  * the kernel may use.
  *
- * The map is sorted out twice: with nothing reserved, to learn where RAM is and so how big the page
- * tables get; then with all that is taken, the page tables last.  Everything is read through the
- * early page tables, which reach EARLY_MAX.
+ * The map is normalized three times: with nothing reserved, since the extent of RAM decides the
+ * size of the page tables; with all but the page tables reserved, to find room for them; and with
+ * the page tables reserved too, for what is left to the kernel.  Everything is read through the
+ * early page tables, which map physical memory below EARLY_MAX.
  */
 #include "memory.h"
 
@@ -21,13 +22,13 @@
 #include "refuse.h"
 
 #define START_MAGIC 0x336ec578
-#define ENTRIES_MAX 512 /* UEFI firmware gives some dozens */
+#define ENTRIES_MAX 512 /* UEFI firmware gives a few dozen */
 #define MODULES_MAX 8
 #define REAL_MODE_MAX 0xa0000
-#define CMDLINE_MAX 4096 /* its end included */
+#define CMDLINE_MAX 4096 /* including its final zero */
 
-/* Page 0, the image, start info, command line, memory map, module list, page tables, beyond the
- * direct map, the page cores start in; and the modules. */
+/* Page 0, the image, start info, command line, memory map, module list, page tables, memory beyond
+ * the direct map, the page in which cores start; and the modules. */
 #define RESERVED_MAX (9 + MODULES_MAX)
 #define RANGES_MAX (ENTRIES_MAX + RESERVED_MAX + 1)
 
@@ -36,7 +37,7 @@ _Static_assert(PAGING_EXTENTS_MAX >= ENTRIES_MAX + 1, "each range of RAM is an e
 struct start_info {
 	uint32_t magic, version, flags, module_count;
 	uint64_t modules, cmdline, rsdp;
-	uint64_t map; /* from version 1 on, as the rest */
+	uint64_t map; /* this and the rest: from version 1 on */
 	uint32_t map_count, reserved;
 };
 
@@ -69,7 +70,7 @@ static void reserve(uint64_t start, uint64_t size)
 static const void *loaded(uint64_t phys, uint64_t size, const char *what)
 {
 	if (phys == 0 || phys > EARLY_MAX || size > EARLY_MAX - phys)
-		refuse("the loader left the %s at %#llx, out of reach", what,
+		refuse("the %s is at %#llx, out of reach", what,
 			(unsigned long long)phys);
 	return direct_at(phys);
 }
@@ -123,7 +124,7 @@ static void read_modules(const struct start_info *start)
 	if (start->module_count == 0)
 		return;
 	if (start->module_count > MODULES_MAX)
-		refuse("the loader brought %u modules, more than %u", start->module_count,
+		refuse("the loader passes %u modules, more than %u", start->module_count,
 			MODULES_MAX);
 	modules = loaded(start->modules, size, "module list");
 	reserve(start->modules, size);
@@ -148,20 +149,20 @@ static uint64_t range_end(const struct memmap_range *r)
 	return r->start + r->size;
 }
 
-/* Cuts ranges[0 .. *count) off where the direct map ends; returns the bytes lost. */
+/* Cuts ranges[0 .. *count) at the end of the direct map; returns the bytes beyond it. */
 static uint64_t cut_ranges(size_t *count)
 {
-	uint64_t lost = 0;
+	uint64_t beyond = 0;
 
 	while (*count > 0 && range_end(&ranges[*count - 1]) > DIRECT_MAX) {
 		struct memmap_range *r = &ranges[*count - 1];
 		uint64_t keep = r->start < DIRECT_MAX ? DIRECT_MAX - r->start : 0;
 
-		lost += r->size - keep;
+		beyond += r->size - keep;
 		r->size = keep;
 		*count -= keep == 0;
 	}
-	return lost;
+	return beyond;
 }
 
 static bool is_in_ranges(uint64_t start, uint64_t size, size_t count)
@@ -173,7 +174,7 @@ static bool is_in_ranges(uint64_t start, uint64_t size, size_t count)
 	return false;
 }
 
-/* The lowest room for the page tables above the image. */
+/* Finds room for the page tables: the lowest that is above the image and below EARLY_MAX. */
 static uint64_t find_block(uint64_t size, size_t count)
 {
 	for (size_t i = 0; i < count && ranges[i].start + size <= EARLY_MAX; i++) {
@@ -183,8 +184,9 @@ static uint64_t find_block(uint64_t size, size_t count)
 	refuse("no room for %llu KiB of page tables below 4 GiB", (unsigned long long)size / 1024);
 }
 
-/* Bytes below `top` that the map calls something else than RAM: its other entries, taken for RAM
- * for once, with a page of 1 byte so that none is rounded away.  Spoils entries[] and ranges[]. */
+/* Bytes below `top` that the map lists, but not as RAM.  Turns those entries into RAM and
+ * normalizes them with pages of 1 byte, so that nothing is rounded away.  Overwrites entries[] and
+ * ranges[]. */
 static uint64_t count_holes(uint64_t top)
 {
 	struct memmap_result result;
@@ -205,7 +207,7 @@ static uint64_t count_holes(uint64_t top)
 		       : result.usable;
 }
 
-/* Sets a page aside that a core in real mode can start in; 0 if there is none. */
+/* Reserves a page in which a core in real mode can start; returns its address, 0: there is none. */
 static uint64_t reserve_start_page(size_t count)
 {
 	if (count == 0 || ranges[0].start + PORT_PAGE_SIZE > REAL_MODE_MAX)
@@ -246,7 +248,7 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	result = normalize(0);
 	beyond = cut_ranges(&result.count);
 	if (!is_in_ranges(image, image_size, result.count))
-		refuse("the memory map doesn't call RAM what the kernel was loaded to");
+		refuse("the memory map doesn't list the kernel's image as RAM");
 	block_size = paging_prepare(ranges, result.count);
 	top = range_end(&ranges[result.count - 1]);
 
@@ -266,7 +268,7 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	info->account = accounts;
 	add_account(info, "kernel image", image_size, true);
 	add_account(info, "page tables", block_size, true);
-	add_account(info, "boot data and ragged edges",
+	add_account(info, "boot data and partial pages",
 		result.reserved + result.ragged - image_size - block_size - beyond, true);
 	add_account(info, "beyond the direct map", beyond, true);
 	add_account(info, "firmware holes", count_holes(top), false);

@@ -3,45 +3,40 @@
  * Page tables.
  *
  * Concepts.  RAM is a list of extents.  The direct map puts all of it at DIRECT_BASE, in GiBs: a
- * GiB that is RAM throughout is one page where the processor can do that, any other has a page
+ * GiB that is all RAM is one page, if the processor has such pages; any other GiB has a page
  * directory with the 2 MiB pages that touch RAM.
  *
  * Representation.  All tables but the window's (window.c) lie in one block of RAM chosen at boot:
  * PML4, PDPT and PD of the image, the image's PTs; PDPT, PD and PT for devices; then a PDPT for
- * each 512 GiB that have RAM, then a PD for each GiB that has.  Which one is told by rank: the
- * first GiB with RAM has the first PD, however far out it lies, so holes in memory cost nothing.
- * Only what the image needs is written at boot.
+ * each 512 GiB that have RAM, then a PD for each GiB that has.  They are found by rank: the n-th
+ * GiB with RAM has the n-th PD, whatever its address, so holes in memory cost nothing.  Boot writes
+ * only what the image needs.
  *
  * Invariants.
  *  1. A page of the block is reachable from the PML4 only after its entries were written.
  *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.
  *  3. The GiBs the block lies in are mapped before paging_init() ends: filling never faults itself.
- *
  *  4. What is mapped once stays mapped: a core's segments and stacks may lie in the direct map.
  *
- * Locking.  None.  Cores that fill the same GiB at once write the same values (2), and whoever is
- * slower does so over what the first already published.  Entries go from not present to present, so
- * no TLB needs a flush.
+ * Locking.  None.  Cores that fill the same GiB at once write the same values (2); the slower core
+ * writes them over what the faster one has already published.  Entries go from not present to
+ * present, so no TLB needs a flush.
  *
  * Cost.  Boot writes the image's tables, the PDPTs (one for each 512 GiB that have RAM), and the PD
  * of the one or two GiBs that hold the block.  A first touch of a GiB costs its 512 entries.
  */
 #include "paging.h"
 
-#include "layout.h"
 #include "lib/array.h"
 #include "table.h"
-#include "port.h"
 #include "x86.h"
 
-#define ENTRIES 512
 #define SHIFT_2M 21
 #define SHIFT_GIB 30
-#define SHIFT_512G 39
+#define SHIFT_512G TOP_SHIFT
 #define GIB (1ull << SHIFT_GIB)
 #define SIZE_2M (1ull << SHIFT_2M)
 
-#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 #define DIRECT_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_LARGE | PTE_GLOBAL | PTE_NX)
 
 #define CPUID_WIDTHS 0x80000008 /* eax, bits 0 to 7: of physical addresses */
@@ -55,13 +50,13 @@ struct extent {
 };
 
 /* Fixed after paging_init(). */
+uint64_t *paging_top;
 static struct extent extents[PAGING_EXTENTS_MAX];
 static size_t extent_count;
 static size_t pdpt_count;
 static bool gib_pages;
 static uint64_t block_start;
 static size_t block_size;
-static uint64_t *pml4;
 
 /* The first extent that ends above phys, or NULL. */
 static const struct extent *extent_above(uint64_t phys)
@@ -106,7 +101,7 @@ static size_t image_pts(void)
 	return (image_phys(image_end) + SIZE_2M - 1) >> SHIFT_2M;
 }
 
-/* Tables in the block before those of the direct map; the last three are the devices'. */
+/* How many tables the block has before the direct map's; the last three are the devices'. */
 static size_t fixed_tables(void)
 {
 	return 3 + image_pts() + 3;
@@ -157,7 +152,7 @@ static uint64_t *clear_table(uint64_t phys)
 {
 	uint64_t *table = direct_at(phys);
 
-	for (size_t i = 0; i < ENTRIES; i++)
+	for (size_t i = 0; i < TABLE_ENTRIES; i++)
 		table[i] = 0;
 	return table;
 }
@@ -181,7 +176,7 @@ static void fill_pd(uint64_t *pd, const struct extent *e, uint64_t gib)
 {
 	const struct extent *end = extents + extent_count;
 
-	for (size_t i = 0; i < ENTRIES; i++) {
+	for (size_t i = 0; i < TABLE_ENTRIES; i++) {
 		uint64_t phys = gib + (i << SHIFT_2M);
 
 		while (e < end && e->end <= phys)
@@ -190,7 +185,7 @@ static void fill_pd(uint64_t *pd, const struct extent *e, uint64_t gib)
 	}
 }
 
-/* What the PDPT says about the GiB at `gib`, which extent e is the first to touch. */
+/* The PDPT's entry of the GiB at `gib`; e is the first extent that touches it. */
 static uint64_t gib_entry(const struct extent *e, uint64_t gib)
 {
 	uint64_t pd;
@@ -206,19 +201,19 @@ static void fill_gib(uint64_t gib)
 {
 	const struct extent *e = extent_in(gib, GIB);
 	uint64_t *pdpt = direct_at(pdpt_phys(e, gib));
-	uint64_t *entry = &pdpt[gib >> SHIFT_GIB & (ENTRIES - 1)];
+	uint64_t *entry = paging_entry_in(pdpt, gib, SHIFT_GIB);
 
 	if (!is_present(entry))
 		set_entry(entry, gib_entry(e, gib));
 }
 
-/* Empty PDPTs, so that filling a GiB sets entries and clears none. */
+/* Clears the PDPTs, so that filling a GiB only sets entries. */
 static void map_direct(void)
 {
 	for (const struct extent *e = extents; e < extents + extent_count; e++) {
 		for (uint64_t at = e->start >> SHIFT_512G; at <= (e->end - 1) >> SHIFT_512G; at++) {
-			uint64_t *top = &pml4[(DIRECT_BASE >> SHIFT_512G & (ENTRIES - 1)) + at];
-			uint64_t pdpt = pdpt_phys(e, at << SHIFT_512G);
+			uint64_t phys = at << SHIFT_512G, pdpt = pdpt_phys(e, phys);
+			uint64_t *top = paging_entry_in(paging_top, DIRECT_BASE + phys, SHIFT_512G);
 
 			if (is_present(top))
 				continue;
@@ -237,7 +232,7 @@ static bool is_direct_ram(uintptr_t address)
 
 bool paging_fill(uintptr_t address)
 {
-	if (!pml4 || !is_direct_ram(address))
+	if (!paging_top || !is_direct_ram(address))
 		return false;
 	fill_gib((address - DIRECT_BASE) & ~(GIB - 1));
 	return true;
@@ -274,25 +269,26 @@ static void map_image(void)
 	uint64_t *pdpt = clear_table(block_page(1)), *pd = clear_table(block_page(2));
 	uintptr_t address = (uintptr_t)image_start;
 
-	set_entry(&pml4[ENTRIES - 1], block_page(1) | TABLE_FLAGS);
-	set_entry(&pdpt[KERNEL_BASE >> SHIFT_GIB & (ENTRIES - 1)], block_page(2) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, KERNEL_BASE, SHIFT_512G),
+		block_page(1) | TABLE_FLAGS);
+	set_entry(paging_entry_in(pdpt, KERNEL_BASE, SHIFT_GIB), block_page(2) | TABLE_FLAGS);
 	for (size_t i = 0; i < image_pts(); i++) {
 		clear_table(block_page(3 + i));
 		set_entry(&pd[i], block_page(3 + i) | TABLE_FLAGS);
 	}
 	for (; address < (uintptr_t)image_end; address += PORT_PAGE_SIZE) {
 		size_t number = image_phys((void *)address) >> PORT_PAGE_SHIFT;
-		uint64_t *pt = direct_at(block_page(3 + number / ENTRIES));
+		uint64_t *pt = direct_at(block_page(3 + number / TABLE_ENTRIES));
 		uint64_t flags = image_flags(address);
 
-		pt[number % ENTRIES] = flags ? image_phys((void *)address) | flags : 0;
+		pt[number % TABLE_ENTRIES] = flags ? image_phys((void *)address) | flags : 0;
 	}
 }
 
 /* Registers of devices and firmware tables */
 
 static size_t device_pages;	 /* mapped for good, from the bottom */
-static size_t firmware_pages; /* mapped for the moment, behind them */
+static size_t firmware_pages; /* mapped until the next call, behind them */
 
 static void map_devices(void)
 {
@@ -300,7 +296,8 @@ static void map_devices(void)
 
 	for (size_t i = 0; i < 3; i++)
 		clear_table(block_page(first + i));
-	set_entry(&pml4[DEVICE_BASE >> SHIFT_512G & (ENTRIES - 1)], block_page(first) | TABLE_FLAGS);
+	set_entry(paging_entry_in(paging_top, DEVICE_BASE, SHIFT_512G),
+		block_page(first) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first)), block_page(first + 1) | TABLE_FLAGS);
 	set_entry(direct_at(block_page(first + 1)), block_page(first + 2) | TABLE_FLAGS);
 }
@@ -319,7 +316,7 @@ static void *map_pages(size_t first, uint64_t phys, uint64_t size, uint64_t flag
 	uint64_t start = phys & ~(PORT_PAGE_SIZE - 1);
 
 	*count = (size_t)((phys + size - start + PORT_PAGE_SIZE - 1) >> PORT_PAGE_SHIFT);
-	if (!is_physical(phys, size) || *count > ENTRIES - first)
+	if (!is_physical(phys, size) || *count > TABLE_ENTRIES - first)
 		return NULL;
 	for (size_t i = 0; i < *count; i++) {
 		set_entry(&pt[first + i], (start + (i << PORT_PAGE_SHIFT)) | flags);
@@ -349,36 +346,11 @@ void paging_keep_firmware(void)
 	device_pages += firmware_pages;
 }
 
-/* Page by page */
-
-uint64_t *paging_root(void)
-{
-	return pml4;
-}
-
-uint64_t *paging_find_entry(uintptr_t address)
-{
-	uint64_t *table = pml4;
-
-	/* Bits 48 and up repeat bit 47, or it is no address. */
-	if ((uint64_t)((int64_t)(address << 16) >> 16) != address)
-		return NULL;
-	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= 9) {
-		uint64_t entry = __atomic_load_n(
-			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
-
-		if (!(entry & PTE_PRESENT) || entry & PTE_LARGE)
-			return NULL;
-		table = direct_at(entry & PTE_ADDRESS);
-	}
-	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
-}
-
 void paging_init(uint64_t block)
 {
 	block_start = block;
 	gib_pages = cpuid(CPUID_FEATURES).edx & CPUID_GIB_PAGES;
-	pml4 = clear_table(block);
+	paging_top = clear_table(block);
 	map_image();
 	map_devices();
 	map_direct();
@@ -387,16 +359,22 @@ void paging_init(uint64_t block)
 	write_cr3(block);
 }
 
+/* Whether bits 48 and up repeat bit 47. */
+static bool is_canonical(uintptr_t address)
+{
+	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
+}
+
 bool paging_is_readable(uintptr_t address)
 {
 	const uint64_t *entry;
 
 	if (is_direct_ram(address))
 		return true;
-	if (!pml4)
+	if (!paging_top)
 		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
-	/* Registers are not memory: reading them could do something. */
-	if (address - DEVICE_BASE < DEVICE_SIZE)
+	/* Reading a device's registers could have an effect. */
+	if (!is_canonical(address) || address - DEVICE_BASE < DEVICE_SIZE)
 		return false;
 	entry = paging_find_entry(address);
 	return entry && is_present(entry);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The 8259s: remapped and masked.  A masked one still raises its spurious interrupt, number 7, when
- * a line drops before the processor asks which it was.
+ * The 8259s, remapped and masked.  Even a masked one raises its spurious interrupt, number 7, when
+ * a line drops before the processor has asked for the line's number.
  */
 #include "pic.h"
 
@@ -15,11 +15,11 @@
 
 #define PIC_INIT 0x11 /* edge triggered, cascaded, four words to come */
 #define PIC_8086 0x01
-#define PIC_CASCADE 2 /* the second hangs off this line of the first */
+#define PIC_CASCADE 2 /* the line of the first that the second is connected to */
 #define PIC_END 0x20
-#define PIC_READ_SERVED 0x0b
+#define PIC_READ_IN_SERVICE 0x0b
 
-static void (*handlers[8])(void); /* of the first one's lines */
+static void (*handlers[8])(void); /* of the first controller's lines */
 
 static void pic_set(uint16_t pic, uint8_t vector, uint8_t wiring)
 {
@@ -36,10 +36,10 @@ void pic_init(void)
 	pic_set(PIC_SECOND, PIC_VECTOR + 8, PIC_CASCADE);
 }
 
-/* A spurious interrupt isn't marked as served, and ending it would end another one. */
-static bool pic_serves(uint16_t pic, unsigned line)
+/* A spurious interrupt isn't marked as in service: its end would end another interrupt. */
+static bool is_in_service(uint16_t pic, unsigned line)
 {
-	outb(pic, PIC_READ_SERVED);
+	outb(pic, PIC_READ_IN_SERVICE);
 	return inb(pic) >> line & 1;
 }
 
@@ -51,16 +51,16 @@ void pic_use(unsigned line, void (*handler)(void))
 
 static void end(unsigned line)
 {
-	if (line >= 8 && pic_serves(PIC_SECOND, line - 8))
+	if (line >= 8 && is_in_service(PIC_SECOND, line - 8))
 		outb(PIC_SECOND, PIC_END);
-	if (line >= 8 || pic_serves(PIC_FIRST, line))
+	if (line >= 8 || is_in_service(PIC_FIRST, line))
 		outb(PIC_FIRST, PIC_END);
 }
 
 bool pic_handle(uint64_t vector)
 {
 	unsigned line = (unsigned)vector - PIC_VECTOR;
-	bool known = line < 8 && handlers[line] && pic_serves(PIC_FIRST, line);
+	bool known = line < 8 && handlers[line] && is_in_service(PIC_FIRST, line);
 
 	if (line >= 16)
 		return false;

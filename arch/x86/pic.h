@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The two 8259 interrupt controllers, which this kernel keeps masked if there is an I/O APIC.
+ * The two 8259 interrupt controllers, which stay masked if there is an I/O APIC.
  */
 #ifndef SPANDREL_X86_PIC_H
 #define SPANDREL_X86_PIC_H
@@ -8,13 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Moves their interrupts away from the exceptions' vectors, to 32 and up, and masks all. */
+/* Moves their interrupts from the exceptions' vectors to 32 and up, and masks all. */
 void pic_init(void);
 
-/* Lets line 0 to 7 of the first through, and has it call handler(). */
+/* Unmasks `line`, 0 to 7, of the first controller, and has it call handler(). */
 void pic_use(unsigned line, void (*handler)(void));
 
-/* Handles an interrupt of theirs; false if it is none that was asked for. */
+/* Handles an interrupt of the 8259s; false if no line in use raised it. */
 bool pic_handle(uint64_t vector);
 
 #endif

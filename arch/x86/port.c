@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The rest of the port: waiting, the walk up the stack, non-local return, fibers, and the end.
+ * The rest of the port: waiting, backtraces, non-local return, fibers, stop and reboot.
  */
 #include "port.h"
 
@@ -12,7 +12,7 @@
 #include "x86.h"
 
 #define EXIT_PORT 0xf4    /* QEMU's isa-debug-exit: ends it with status (byte << 1) | 1 */
-#define ACPI_PORT 0x604   /* PM1a control where QEMU puts it */
+#define ACPI_PORT 0x604   /* PM1a control, where QEMU has it */
 #define BOCHS_PORT 0xb004 /* the same in Bochs and old QEMU */
 #define ACPI_SLEEP 0x2000 /* state 5, soft off */
 
@@ -105,8 +105,8 @@ void port_longjmp(port_jump_t *jump, int value)
 
 void fiber_start(void); /* switch.S */
 
-/* Lays the stack out as machine_switch() leaves one: the registers a call preserves, and where to
- * return to.  Above it lies a frame that ends the chain of frames. */
+/* Lays the stack out as machine_switch() leaves it: the registers a call preserves, and the return
+ * address.  Above them lies an empty frame, which ends backtraces. */
 void machine_fiber_init(
 	struct machine_fiber *f, void *stack, size_t size, void (*fn)(void *arg), void *arg)
 {
@@ -124,7 +124,7 @@ void machine_fiber_init(
 	f->sp = sp;
 }
 
-/* Its stack pointer is written when it is switched from. */
+/* The first switch from it writes its stack pointer. */
 void machine_fiber_adopt(struct machine_fiber *f)
 {
 	f->sp = NULL;
@@ -134,7 +134,7 @@ void machine_fiber_end(struct machine_fiber *f)
 {
 }
 
-/* The end */
+/* Stop and reboot */
 
 static __attribute__((noreturn)) void halt_forever(void)
 {
@@ -151,7 +151,7 @@ void port_stop(int code)
 	halt_forever();
 }
 
-/* Three ways, each for machines without the one before; the last is an exception that can't be
+/* Tries, in this order: the keyboard controller, the reset port, and an exception that can't be
  * delivered. */
 void port_reboot(void)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How a boot that can't go on ends.
+ * The end of a boot that can't go on.
  */
 #ifndef SPANDREL_X86_REFUSE_H
 #define SPANDREL_X86_REFUSE_H
 
-/* Says why in one line, and stops with code 1. */
+/* Prints the reason in one line, and stops with code 1. */
 void refuse(const char *fmt, ...) __attribute__((noreturn, cold, format(printf, 1, 2)));
 
 #endif

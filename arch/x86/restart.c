@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Restartable sequences (Bershad, Redell and Ellis, "Fast Mutual Exclusion for Uniprocessors",
- * ASPLOS 1992): a core's own steps need no lock and no atomic instruction, if what interrupts one
- * makes it begin again.
+ * ASPLOS 1992): a core's steps on its own data need no lock and no atomic instruction, if a step
+ * that is interrupted restarts.
  */
 #include "restart.h"
 
 #include "core.h"
 #include "port.h"
 
-/* The linker brings these. */
+/* Defined by the linker. */
 extern struct port_sequence __start_port_sequences[], __stop_port_sequences[];
 
-/* By insertion: the linker leaves the table all but sorted. */
+/* Insertion sort, since the linker leaves the table almost sorted. */
 void restart_init(void)
 {
 	struct port_sequence *first = __start_port_sequences, *end = __stop_port_sequences;

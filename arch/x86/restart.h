@@ -13,17 +13,18 @@
 /* [start, end): the last instruction in it commits. */
 struct port_sequence {
 	uintptr_t start, end;
-	uint64_t instructions; /* as many: for tests, which see to it that they meet each */
+	uint64_t instructions; /* how many it has, for tests that interrupt each one */
 };
 
 /* Sorts the table.  Call once, before the first interrupt. */
 void restart_init(void);
 
-/* Every sequence of the image, in ascending order; inlined ones count wherever they are. */
+/* All sequences of the image, in ascending order, one for each place where one is inlined. */
 const struct port_sequence *restart_sequences(size_t *count);
 
-/* If `frame` stands within a sequence, has it go on at its start.  For the way back from what may
- * have used a stack.  Interrupts off.  Cost: logarithmic in sequences. */
+/* If `frame` was interrupted within a sequence, sets its rip to the sequence's start.  Call on
+ * return from whatever may have used a port_stack.  Context: interrupts off.  Cost: logarithmic in
+ * sequences. */
 void restart_rewind(struct trap_frame *frame);
 
 #endif

@@ -2,22 +2,25 @@
 /*
  * The console on a 16550.
  *
- * Concepts.  Output goes into a ring, which the device's interrupts empty; a writer sends what the
- * device takes at once by itself.  Input comes into a ring by interrupts; a reader sleeps.  Until
- * there are interrupts, whoever writes or reads polls.  They come through the I/O APIC, or the 8259
- * without one.
+ * Concepts.  Output goes into a ring.  The writer sends what the device takes at once; the device's
+ * interrupts send the rest.  Interrupts put input into a second ring, and wake the reader, which
+ * sleeps.  Until the device has interrupts, readers and writers poll.  Interrupts come through the
+ * I/O APIC, or through the 8259 if there is none.
  *
- * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Above it, `turn`
- * is a writer's for one whole call, interrupts staying as they are, so that texts of two cores
- * don't mix.  It is a courtesy: who has waited TURN_NS, or interrupts the writer's own core, writes
- * without it, since the writer may be waiting for something he holds.
+ * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Before it, a
+ * writer takes `turn`, for one whole call and with interrupts left as they are, so that texts of
+ * two cores don't mix.  Nothing breaks without `turn`: a writer that has waited TURN_NS for it, or
+ * that interrupts the core that holds it, writes without it, since the holder may wait for
+ * something that this writer holds.
  *
- * NMIs and panics.  Above the lock `polling` is theirs, for one text at a time.  The lock's holder
- * may be whom the NMI interrupted, or frozen: it is tried for a bounded time, shorter than what one
- * waits for `polling`.  Without it an NMI sends its own text past the ring; a panic takes all over.
+ * NMIs and panics.  A writer in an NMI or a panic takes `polling`, for one text at a time, and then
+ * tries to take `locked`, for a bounded time: its holder may be the code that the NMI interrupted,
+ * or a frozen core.  The bound is shorter than the wait for `polling`.  Without `locked`, an NMI
+ * writes its own text to the device, past the ring; a panic uses rings and device all the same.
  *
- * An interrupt is one edge.  After each, and to begin with, the device's interrupts are turned off
- * and on, which raises a new one if there is still something to do.
+ * The device's interrupt is an edge.  After each one, and once at the beginning, the device's
+ * interrupts are turned off and on again, which raises a new edge if there is still something to
+ * do.
  */
 #include "serial.h"
 
@@ -38,7 +41,7 @@
 #define UART_IRQ 4
 #define UART_DATA (UART + 0)    /* with LCR_DIVISOR: the divisor's low byte */
 #define UART_ENABLE (UART + 1)  /* interrupts; with LCR_DIVISOR: the divisor's high byte */
-#define UART_CAUSE (UART + 2)   /* read: of the interrupt; reading says it was seen */
+#define UART_CAUSE (UART + 2)   /* read: the interrupt's cause; reading acknowledges it */
 #define UART_FIFO (UART + 2)    /* written */
 #define UART_LINE (UART + 3)    /* format */
 #define UART_MODEM (UART + 4)   /* control */
@@ -52,7 +55,7 @@
 #define FIFO_ON_CLEAR 0x07
 #define FIFO_SIZE 16
 #define MODEM_DTR_RTS 0x03
-#define MODEM_INTERRUPTS 0x08 /* a PC's gate between device and line */
+#define MODEM_INTERRUPTS 0x08 /* on a PC: connects the device to its interrupt line */
 #define STATUS_RECEIVED 0x01
 #define STATUS_ROOM 0x20 /* for FIFO_SIZE bytes */
 #define STATUS_SENT 0x40
@@ -60,10 +63,10 @@
 #define BAUD 115200
 #define BAUD_MAX 115200 /* divisor 1 */
 
-#define RING_SIZE 4096	     /* a power of two; a third of a second's output */
+#define RING_SIZE 4096	     /* a power of two; a third of a second's output at 115200 baud */
 #define CHUNK 64	     /* bytes for each time the lock is held */
-#define TURN_NS 10000000ull  /* what one waits for another's text */
-#define FLUSH_NS 1000000000ull /* a device that takes nothing for so long never will */
+#define TURN_NS 10000000ull  /* the wait for another core's text */
+#define FLUSH_NS 1000000000ull /* after so long a device that takes nothing is given up */
 #define TRIES_MAX 100000     /* for the lock, in an NMI or a panic: some milliseconds */
 
 struct ring {
@@ -80,8 +83,8 @@ static struct ring out, in;
 static uint8_t enabled;	       /* interrupts of the device */
 static port_thread_t *reader; /* asleep until there is input */
 
-static bool polling;  /* somebody is writing in an NMI or a panic */
-static unsigned turn; /* the writing core's id + 1; 0: nobody's */
+static bool polling;  /* a core writes in an NMI or a panic */
+static unsigned turn; /* the writing core's id + 1; 0: none writes */
 
 static size_t ring_used(const struct ring *r)
 {
@@ -132,7 +135,7 @@ static bool try_lock(void)
 
 /* The device */
 
-/* A port nobody answers reads as 0xff whatever is written to it. */
+/* Without a device a port reads as 0xff, whatever was written to it. */
 static bool uart_answers(void)
 {
 	outb(UART_SCRATCH, 0x5a);
@@ -153,7 +156,7 @@ static void send(void)
 		outb(UART_DATA, (uint8_t)ring_take(&out));
 }
 
-/* What has no room in the ring stays in the device, whose sender waits. */
+/* What the ring has no room for stays in the device, and its sender waits. */
 static void receive(void)
 {
 	for (int i = 0; i < CHUNK && ring_room(&in) > 0 && inb(UART_STATUS) & STATUS_RECEIVED; i++)
@@ -165,7 +168,7 @@ void serial_init(void)
 	present = uart_answers();
 	if (!present)
 		return;
-	receive(); /* what came early: setting the device up loses it */
+	receive(); /* setting the device up would lose early input */
 	outb(UART_ENABLE, 0);
 	outb(UART_LINE, LINE_DIVISOR);
 	outb(UART_DATA, BAUD_MAX / BAUD);
@@ -175,7 +178,7 @@ void serial_init(void)
 	outb(UART_MODEM, MODEM_DTR_RTS | MODEM_INTERRUPTS);
 }
 
-/* Has the device interrupt for what there is to do. */
+/* Enables the device's interrupts for what is left to do. */
 static void set_interrupts(void)
 {
 	uint8_t wanted = (ring_room(&in) > 0 ? ENABLE_RECEIVED : 0) |
@@ -187,7 +190,7 @@ static void set_interrupts(void)
 	enabled = wanted;
 }
 
-/* Its thread can't end meanwhile: it takes itself off, under the lock, before it returns. */
+/* The reader's thread can't end meanwhile: before it returns it clears `reader`, under the lock. */
 static void wake_reader(void)
 {
 	if (reader)
@@ -219,7 +222,7 @@ static void vector_interrupt(void *arg)
 	interrupt();
 }
 
-/* Whether there is a way for its interrupts to come. */
+/* Routes the device's interrupts to this core; false if no vector is left. */
 static bool route(void)
 {
 	unsigned vector = irq_alloc("serial", vector_interrupt, NULL);
@@ -312,7 +315,7 @@ static void send_polled(void)
 		put_polled(ring_take(&out));
 }
 
-/* Whoever has been interrupted while he filled the device finds it as empty as he left it. */
+/* Leaves the device empty: an NMI may have interrupted a writer that had found it empty. */
 static void write_past(const char *bytes, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -339,7 +342,7 @@ static bool take_polling(void)
 /* In an NMI or a panic. */
 static void write_polled(const char *bytes, size_t n)
 {
-	static bool is_lost; /* a holder of one has stopped for good, or is below us on the stack */
+	static bool is_lost; /* a holder is frozen, or is below this call on the stack */
 	bool alone = !is_lost && take_polling();
 	bool mine = !is_lost && try_lock();
 
@@ -393,7 +396,7 @@ void serial_flush(void)
 
 /* Input */
 
-/* The next byte, or PORT_CONSOLE_NONE, this thread being the one to wake then. */
+/* The next byte, or PORT_CONSOLE_NONE; then, with `wait`, the next input wakes this thread. */
 static int take_byte(bool wait)
 {
 	port_irq_t irq = lock();

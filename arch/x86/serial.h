@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The serial line the console runs on: a 16550 at 0x3f8.  Polled at first and in a panic, by
+ * The console's serial line: a 16550 at 0x3f8.  It is polled early in boot and in a panic, and uses
  * interrupts in between.
  */
 #ifndef SPANDREL_X86_SERIAL_H
@@ -9,10 +9,11 @@
 /* Finds the device and sets it to 115200 8N1.  Without one, output is lost and input closed. */
 void serial_init(void);
 
-/* Has its interrupts come to this core from now on, if a vector is left.  Call once, interrupts on. */
+/* Routes the device's interrupts to this core from now on, if a vector is left.  Call once, with
+ * interrupts on. */
 void serial_use_interrupts(void);
 
-/* Sends what is still waiting to go out.  Any context; bounded. */
+/* Sends what is left in the output ring.  Context: any.  Cost: bounded in time. */
 void serial_flush(void);
 
 #endif

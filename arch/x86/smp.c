@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Starting the other cores, one after the other.
+ * The start of the other cores, one after the other.
  *
- * All are stopped first by INIT, at once, which then takes one delay in all; each is then told
- * where to begin, and waited for.  What a core needs is laid out before it is told and found by it
- * under its local APIC's number, from where it takes it by an exchange.  So does the starter when
- * it gives the core up, and stops it again: a core that comes late all the same finds nothing, and
- * halts.
+ * INIT is sent to all of them first, so that its delay is waited for only once.  Then, for each
+ * core in turn, core 0 prepares a struct core, stores it in smp_awaited[] at the local APIC's
+ * number, sends START, and waits until the core is counted.  The new core takes its struct core out
+ * by an exchange (start.S).  When core 0 gives a core up, it takes the struct core out by an
+ * exchange too and sends INIT again; a core that comes after that finds NULL, and halts.
  */
 #include "smp.h"
 
@@ -31,12 +31,12 @@
 #include "x86.h"
 
 #define INIT_NS 10000000ull   /* between INIT and START, as the Intel MP specification has it */
-#define AGAIN_NS 1000000ull   /* a core that hasn't come by then is told a second time */
-#define COME_NS 1000000000ull /* one that hasn't by then won't: an emulator's may be slow */
+#define AGAIN_NS 1000000ull   /* after that START is sent a second time */
+#define COME_NS 1000000000ull /* after that a core is given up; an emulator's may be slow */
 
 extern const char start_code[], start_code_end[];
 
-/* What start.S reads. */
+/* Read by start.S. */
 extern struct core *smp_awaited[APICS];
 extern uint64_t smp_page_tables;
 void smp_enter(struct core *core) __attribute__((noreturn));
@@ -44,7 +44,7 @@ void smp_enter(struct core *core) __attribute__((noreturn));
 struct core *smp_awaited[APICS];
 uint64_t smp_page_tables;
 
-_Static_assert(offsetof(struct core, stack) == CORE_STACK_OFFSET, "start.S knows the place");
+_Static_assert(offsetof(struct core, stack) == CORE_STACK_OFFSET, "start.S uses the offset");
 
 static uint64_t start_page;
 static unsigned timer_vector;
@@ -62,13 +62,13 @@ void smp_init(uint64_t page)
 	port_cores_max = firmware.core_count;
 }
 
-/* Where start.S ends up, on the core's own stack. */
+/* Called by start.S, on the core's own stack. */
 void smp_enter(struct core *core)
 {
 	core_enter(core);
 	trap_enter();
 	apic_enter(timer_vector, firmware.nmi_lints[core->apic]);
-	/* Release: whoever counts this core sees it whole. */
+	/* Release: a core that counts this one sees all of it (port_core_count). */
 	__atomic_store_n(&port_cores, core->port.id + 1, __ATOMIC_RELEASE);
 	ipi_flush_own();
 	enable_interrupts();
@@ -83,8 +83,8 @@ static void wait_ns(uint64_t ns)
 		port_pause();
 }
 
-/* Whether the core came within so many nanoseconds. */
-static bool has_come(unsigned id, uint64_t ns)
+/* Waits until core `id` is counted; false if it isn't after `ns`. */
+static bool wait_for_core(unsigned id, uint64_t ns)
 {
 	uint64_t end = port_ns() + ns;
 
@@ -112,24 +112,24 @@ static void send_start(unsigned apic)
 	port_irq_restore(irq);
 }
 
-/* Tells `core`, which lies ready, to begin; whether it came. */
-static bool start(struct core *core)
+/* Starts `core`, which is prepared; false if it doesn't come. */
+static bool start_core(struct core *core)
 {
 	__atomic_store_n(&smp_awaited[core->apic], core, __ATOMIC_SEQ_CST);
 	send_start(core->apic);
-	if (has_come(core->port.id, AGAIN_NS))
+	if (wait_for_core(core->port.id, AGAIN_NS))
 		return true;
 	send_start(core->apic);
-	if (has_come(core->port.id, COME_NS))
+	if (wait_for_core(core->port.id, COME_NS))
 		return true;
-	/* If the place is empty, it is on its way. */
+	/* If the core has taken its struct core, it is on its way. */
 	if (!__atomic_exchange_n(&smp_awaited[core->apic], NULL, __ATOMIC_SEQ_CST))
-		return has_come(core->port.id, COME_NS);
+		return wait_for_core(core->port.id, COME_NS);
 	send_init(core->apic);
 	return false;
 }
 
-/* Memory for core `id`, its own stacks in their place; NULL: there is none. */
+/* Allocates core `id` and maps its interrupt stacks; NULL if there is no memory. */
 static struct core *make_core(unsigned id)
 {
 	size_t size = (sizeof(struct core) + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
@@ -149,10 +149,10 @@ static struct core *make_core(unsigned id)
 	return core;
 }
 
-_Static_assert(CORES_MAX * IST_COUNT * CORE_STACK_STRIDE <= CORE_STACKS_SIZE, "they fit");
+_Static_assert(CORES_MAX * IST_COUNT * CORE_STACK_STRIDE <= CORE_STACKS_SIZE, "all stacks fit");
 
-/* Readies the next core: what was readied for one that didn't come serves. */
-static bool ready_core(void *(*stack_alloc)(void))
+/* Prepares the next core, or uses what was prepared for one that didn't come. */
+static bool prepare_core(void *(*stack_alloc)(void))
 {
 	unsigned id = port_core_count();
 	void *stack;
@@ -177,15 +177,15 @@ static void start_others(void *(*stack_alloc)(void))
 	for (unsigned i = 1; i < port_core_max(); i++) {
 		struct core *core;
 
-		if (!ready_core(stack_alloc)) {
-			kprintf("cores: no memory for that of APIC %u: left out\n",
+		if (!prepare_core(stack_alloc)) {
+			kprintf("cores: no memory for the core of APIC %u: left out\n",
 				firmware.apics[i]);
 			continue;
 		}
 		core = cores[port_core_count()];
 		core->apic = firmware.apics[i];
-		if (!start(core))
-			kprintf("cores: that of APIC %u doesn't come: left out\n", core->apic);
+		if (!start_core(core))
+			kprintf("cores: the core of APIC %u doesn't start: left out\n", core->apic);
 	}
 }
 
@@ -200,7 +200,7 @@ unsigned machine_cores_start(void *(*stack_alloc)(void))
 	return port_core_count();
 }
 
-/* What machine.h tells of cores and nodes */
+/* Cores and nodes, for machine.h */
 
 void machine_core_info(unsigned core, struct machine_core_info *info)
 {

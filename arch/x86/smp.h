@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Starting the other cores.
+ * The start of the other cores.
  */
 #ifndef SPANDREL_X86_SMP_H
 #define SPANDREL_X86_SMP_H
 
 #include <stdint.h>
 
-/* Learns which cores there can be, from the firmware and from whether there is a page below 1 MiB
- * for them to begin in, at `page` (0: there is none).  Call once, before the kernel is entered. */
+/* Sets port_core_max() to the number of cores the firmware lists.  They begin in the page at
+ * physical address `page`, below 1 MiB; 0: there is no such page, and only core 0 runs.  Call once,
+ * after firmware_init() and before kernel_main(). */
 void smp_init(uint64_t page);
 
 #endif

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where a core begins that another one started: in real mode, at the page start_code is copied to.
+ * The first code of a core that smp.c starts: in real mode, at the page start_code was copied to.
  *
- * It goes to 64 bits on boot.S's early page tables, which map that page where it is as well as the
- * image, looks for the struct core that waits for it under its local APIC's number, and changes to the
- * final page tables and its own stack.  A core nobody waits for any more halts.
+ * The core turns 64-bit mode on with boot.S's early page tables, which map that page at its
+ * physical address, and the image.  It takes its struct core out of smp_awaited[], at its local
+ * APIC's number, switches to the final page tables and to its own stack, and calls smp_enter().  If
+ * smp_awaited[] has no struct core for it, it halts.
  */
 #include "layout.h"
 
-#define PHYS(symbol) ((symbol) - KERNEL_BASE)
 #define HERE(symbol) ((symbol) - start_code)
 
 #define CR0_START 0x80010011 /* paging, write protection, protected mode; caches on */
-#define CR4_PAE_PGE 0xa0
-#define MSR_EFER 0xc0000080
-#define EFER_LME_NXE 0x900
 
 	.section .rodata
 	.globl start_code, start_code_end
@@ -23,7 +20,7 @@
 start_code:
 	cli
 	cld
-	/* The page's address, kept in ebx; its segment, in ds. */
+	/* ebx: the page's address from here on; ds: its segment. */
 	movw %cs, %ax
 	movw %ax, %ds
 	movzwl %ax, %ebx
@@ -53,7 +50,7 @@ start32:
 	wrmsr
 	movl $CR0_START, %eax
 	movl %eax, %cr0
-	/* Still 32-bit code, on tables that reach the image where it lies. */
+	/* Still 32-bit code: the early tables map the image at its physical address. */
 	lgdtl PHYS(start_final_gdt_pointer)
 	ljmp $CODE_SELECTOR, $PHYS(start64)
 

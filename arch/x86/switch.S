@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Switching between threads of execution: what a call preserves goes onto the old stack and comes off
- * the new one.
+ * Switches between threads of execution: pushes the registers that a call preserves onto the old
+ * stack, and pops them off the new one.
  */
 	.text
 	.globl machine_switch
@@ -25,7 +25,7 @@ machine_switch:
 	ret
 	.size machine_switch, . - machine_switch
 
-	/* Where a new one begins: the function in rbx, its argument in r12, no frame above. */
+	/* A new thread of execution begins here: function in rbx, argument in r12. */
 	.globl fiber_start
 	.type fiber_start, @function
 fiber_start:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Deadlines on the clock by a timer that counts down from 32 bits: it may ring early, is then set
- * again, and the kernel hears of it when the deadline is there.
+ * Deadlines by the local APIC's timer.  It counts 32 bits: for a far deadline it interrupts early
+ * and is set again.  kernel_timer() is called once the deadline has passed on port_ns().
  */
 #include "timer.h"
 
@@ -16,7 +16,7 @@
 
 static unsigned vector;
 
-/* A deadline that has passed rings at once: 1 ns from now. */
+/* For a deadline that has passed, the timer interrupts at once: after 1 ns. */
 static void arm(uint64_t deadline)
 {
 	uint64_t now = port_ns();
@@ -38,7 +38,7 @@ void machine_timer_set(uint64_t deadline)
 		apic_timer_set(0);
 }
 
-/* One may still be on its way when the deadline is moved or taken back. */
+/* An interrupt can still arrive after its deadline was moved or removed. */
 static void interrupt(void *arg)
 {
 	struct core *core = core_self();

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Each core's timer, which the kernel sets by machine_timer_set().
+ * Each core's timer, which the kernel sets with machine_timer_set().
  */
 #ifndef SPANDREL_X86_TIMER_H
 #define SPANDREL_X86_TIMER_H
 
-/* Takes the vector and arms this core's timer if it was set before.  Returns the vector, 0 if none
+/* Takes a vector, and arms this core's timer if it was set before.  Returns the vector, 0 if none
  * is left.  Call once, interrupts on. */
 unsigned timer_init(void);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the processor is told about segments and vectors, and what happens on each.
+ * The interrupt descriptor table, and what each vector does.
  *
- * A page fault in the part of the direct map that isn't filled yet is served; every other exception
- * is a panic.  An NMI nobody asked for is told in one line.  Interrupts go to those who have their
- * vector (irq.h); others are counted as spurious.  On the way back from an interrupt a sequence
- * that was interrupted begins again (restart.h).
+ * A page fault in a part of the direct map that isn't filled yet fills it; every other exception is
+ * a panic.  An NMI that isn't a panic's prints one line.  An interrupt calls the handler that has
+ * its vector (irq.h); without a handler it is counted as spurious.  On return from an interrupt, a
+ * sequence that it interrupted restarts (restart.h).
  */
 #include "trap.h"
 
@@ -170,9 +170,10 @@ static __attribute__((noreturn)) void report_page_fault(
 		(void *)frame->rip);
 }
 
-/* Whether the fault is a stack's, which ends in the guard page `address` lies in, and whose.  A
- * push onto a full stack faults, and so does the page fault's own first push: a double fault.  What
- * reaches below a stack that isn't full is a page fault. */
+/* Whether a stack overflowed into the guard page at `address`; if so, writes the stack's owner to
+ * `owner`.  A push onto a full stack faults, and then the processor's push of the page fault's
+ * frame faults too: a double fault.  A store below the stack pointer, into the guard page, is a
+ * page fault. */
 static bool is_overflow(
 	const struct trap_frame *frame, uintptr_t address, char *owner, size_t size)
 {
@@ -190,8 +191,8 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 	struct panic_site site = {frame->rip, frame->rbp, print_registers, frame};
 	char owner[OWNER_MAX];
 
-	/* The first may fault while it is reported: the report of that is one line.  If even that
-	 * faults, there is nothing left to say. */
+	/* If the report of an exception faults, the report of that fault is one line.  If that one
+	 * faults too, the machine stops without another. */
 	if (core->context.report++ >= 2)
 		port_stop(PORT_STOP_PANIC);
 	if (is_overflow(frame, address, owner, sizeof(owner)))
@@ -205,18 +206,19 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 		(void *)frame->rip);
 }
 
-/* In one piece, since other cores may tell of theirs. */
-static void tell_nmi(const struct core *core, const struct trap_frame *frame)
+/* In one write, since other cores may print their own at the same time. */
+static void print_nmi(const struct core *core, const struct trap_frame *frame)
 {
 	char line[NMI_LINE_MAX];
 
-	ksnprintf(line, sizeof(line), "NMI %llu on core %u, unasked for, at rip %#llx (%pS): going on\n",
+	ksnprintf(line, sizeof(line),
+		"NMI %llu on core %u, unexpected, rip %#llx (%pS): continuing\n",
 		(unsigned long long)core->nmis, core->port.id, (unsigned long long)frame->rip,
 		(void *)frame->rip);
 	sink_puts(&console_sink, line);
 }
 
-/* cr2 is put back, as the NMI may have come between a page fault and its handler's first step. */
+/* Restores cr2, since the NMI may have come between a page fault and its handler's read of cr2. */
 static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
 {
 	if (ipi_is_frozen())
@@ -227,13 +229,13 @@ static void handle_nmi(struct core *core, const struct trap_frame *frame, uintpt
 	if (trap_nmi_hook)
 		trap_nmi_hook();
 	else
-		tell_nmi(core, frame);
+		print_nmi(core, frame);
 	core->port.context.nmi--;
 	core->port.context.irq--;
 	write_cr2(address);
 }
 
-/* An APIC doesn't wait for the end of the one it calls spurious. */
+/* The APIC expects no end of interrupt for its own spurious vector. */
 static void handle_irq(struct core *core, uint64_t vector)
 {
 	core->port.context.irq++;
@@ -253,7 +255,7 @@ static bool is_fill(const struct trap_frame *frame, uintptr_t address)
 	       paging_fill(address);
 }
 
-/* Handles a single step; false if nobody asked for one. */
+/* Handles a single step; false if the exception isn't one, or no test expects it. */
 static bool handle_step(struct trap_frame *frame)
 {
 	if (frame->vector != VECTOR_DEBUG || !trap_step_hook)
@@ -282,7 +284,7 @@ static bool handle(struct trap_frame *frame)
 	return core->port.context.nmi > 0;
 }
 
-/* An interrupt gate turned interrupts off; iretq puts them back as they were. */
+/* The interrupt gate has turned interrupts off; iretq restores them. */
 bool trap_handle(struct trap_frame *frame)
 {
 	bool was_on = frame->rflags & PORT_FLAGS_IRQ, in_nmi;

@@ -15,19 +15,19 @@ struct trap_frame {
 	uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Makes the IDT and loads it.  Once; from here on a fault reports itself. */
+/* Fills the IDT and loads it.  Call once; from then on a fault is reported. */
 void trap_init(void);
 
-/* Loads it on another core. */
+/* Loads the IDT on another core. */
 void trap_enter(void);
 
-/* For tests.  The first is called for each single step (rflags.TF) and says whether it did
- * something a sequence must begin again for; without it a step is a panic.  The second takes an NMI
- * instead of the line that tells of it. */
+/* For tests.  trap_step_hook() is called for each single step (rflags.TF) and returns whether an
+ * interrupted sequence must restart (restart.h); if it is NULL, a step is a panic.  trap_nmi_hook()
+ * is called for an unexpected NMI, instead of printing a line; NULL: the line is printed. */
 extern bool (*trap_step_hook)(struct trap_frame *frame);
 extern void (*trap_nmi_hook)(void);
 
-/* What vectors.S calls, with interrupts off.  Returns whether to go back without iretq. */
+/* Called by vectors.S, with interrupts off.  Returns whether it must return without iretq. */
 bool trap_handle(struct trap_frame *frame);
 
 #endif

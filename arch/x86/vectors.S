@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the processor enters the kernel: a stub per vector, 16 bytes each, and the common path to
+ * Entry of exceptions and interrupts: a stub of 16 bytes for each vector, and the common path to
  * trap_handle(), which gets all registers as a struct trap_frame (trap.h).
  */
 #include "layout.h"
@@ -18,7 +18,7 @@ vector_stubs:
 	vector = 0
 	.rept 256
 	.balign 16
-	/* These push an error code themselves. */
+	/* For these vectors the processor pushes an error code. */
 	.if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || \
 		vector == 29 || vector == 30)
 	pushq $0
@@ -68,7 +68,7 @@ trap_common:
 	cld
 	movq %rsp, %rdi
 	movq %rsp, %rbx
-	/* A frame as a call from the interrupted instruction would have made it, for backtraces. */
+	/* For backtraces, the frame that a call at the interrupted instruction would have made. */
 	pushq FRAME_RIP(%rbx)
 	pushq %rbp
 	movq %rsp, %rbp
@@ -80,10 +80,11 @@ trap_common:
 	iretq
 
 	/*
-	 * Back into an NMI handler.  iretq would let the next NMI in, onto the stack this one still
-	 * uses, so return by popfq and ret from two words pushed below the interrupted stack pointer
-	 * (there is no red zone).  They may overwrite this frame's ss and rsp, not its cs, which
-	 * carries the stack pointer across.
+	 * Returns into an NMI handler.  iretq would let the next NMI in while the handler still
+	 * uses the NMI stack, so this returns by popfq and ret, from two words stored below the
+	 * interrupted stack pointer (there is no red zone).  The words may overwrite this frame's
+	 * ss and rsp, but not its cs, which keeps the stack pointer until the registers are
+	 * restored.
 	 */
 1:	movq FRAME_RSP(%rsp), %rax
 	movq FRAME_RIP(%rsp), %rcx

@@ -2,22 +2,22 @@
 /*
  * The window of kernel addresses that is mapped page by page.
  *
- * Representation.  Tables come from the base arena when an address first needs them and stay.  An
- * entry that isn't present is 0 if no TLB can hold anything for it, or else, shifted past the bit
- * that says present, the number of the first flush of all TLBs that began after its page was
- * unmapped.
+ * Representation.  Tables come from the base arena when an address first needs them, and stay.  An
+ * entry that isn't present is 0 if no TLB can hold its last mapping.  Else it is the number of the
+ * first flush of all TLBs that begins after its page was unmapped (ipi.h), shifted past the present
+ * bit.
  *
  * Invariants.
- *  1. Once the flush of an entry's number has ended, no TLB holds what was mapped there.
+ *  1. Once the flush with an entry's number has ended, no TLB holds what was mapped there.
  *  2. Nothing here is global, so a flush is one write to CR3.
  *
- * Locking.  None: an address belongs to who got it from the arena of addresses, and tables are put
- * in place by compare and exchange.
+ * Locking.  None: an address belongs to the caller that allocated it from the arena of addresses,
+ * and tables are put in place by compare and exchange.
  *
- * Cost.  Unmapping writes an entry and clears it from the own TLB.  Mapping writes one, and waits
- * for a flush of all only if the address was unmapped since the last one began: one flush serves
- * all that were unmapped before it, which is most of them if addresses rest before they are used
- * again.
+ * Cost.  Unmapping writes an entry and flushes its page from the own core's TLB.  Mapping writes an
+ * entry; it flushes all TLBs first, but only if the address was unmapped after the last such flush
+ * began.  One flush serves all addresses unmapped before it, so flushes are rare if addresses rest
+ * before they are used again.
  */
 #include "window.h"
 
@@ -32,11 +32,6 @@
 #include "paging.h"
 #include "x86.h"
 
-#define ENTRIES 512
-#define SHIFT_512G 39
-#define LEVEL_SHIFT 9
-
-#define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 #define PAGE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_NX)
 
 #define STAMP_SHIFT 1
@@ -48,7 +43,7 @@ static uint64_t direct_phys(const void *p)
 	return (uintptr_t)p - DIRECT_BASE;
 }
 
-/* The table that *entry leads to, put there if there was none; NULL: no memory. */
+/* The table that *entry leads to, allocated if there is none; NULL: no memory. */
 static uint64_t *next_table(uint64_t *entry)
 {
 	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE), table;
@@ -69,29 +64,13 @@ static uint64_t *next_table(uint64_t *entry)
 	return direct_at(value & PTE_ADDRESS);
 }
 
-/* The entry of an address of the window, if the tables it takes are there. */
-static inline uint64_t *find_entry(uintptr_t address)
-{
-	uint64_t *table = paging_root();
-
-	for (unsigned shift = SHIFT_512G; shift > PORT_PAGE_SHIFT; shift -= LEVEL_SHIFT) {
-		uint64_t entry = __atomic_load_n(
-			&table[address >> shift & (ENTRIES - 1)], __ATOMIC_ACQUIRE);
-
-		if (!(entry & PTE_PRESENT))
-			return NULL;
-		table = direct_at(entry & PTE_ADDRESS);
-	}
-	return &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)];
-}
-
 static __attribute__((noinline)) uint64_t *make_entry(uintptr_t address)
 {
-	uint64_t *table = paging_root();
+	uint64_t *table = paging_top;
 
-	for (unsigned shift = SHIFT_512G; table && shift > PORT_PAGE_SHIFT; shift -= LEVEL_SHIFT)
-		table = next_table(&table[address >> shift & (ENTRIES - 1)]);
-	return table ? &table[address >> PORT_PAGE_SHIFT & (ENTRIES - 1)] : NULL;
+	for (unsigned shift = TOP_SHIFT; table && shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS)
+		table = next_table(paging_entry_in(table, address, shift));
+	return table ? paging_entry_in(table, address, PORT_PAGE_SHIFT) : NULL;
 }
 
 static bool is_in_window(uintptr_t address)
@@ -115,7 +94,7 @@ int machine_map(uintptr_t va, void *page)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = find_entry(va);
+	entry = paging_find_entry(va);
 	if (__builtin_expect(!entry, 0) && !(entry = make_entry(va)))
 		return -ENOMEM;
 	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
@@ -127,18 +106,18 @@ int machine_map(uintptr_t va, void *page)
 	return 0;
 }
 
-/* The number is read when the page is gone: a flush that began before must not pass for one after. */
+/* The flush's number is read after the entry is cleared: a flush that began earlier won't do. */
 void *machine_unmap(uintptr_t va)
 {
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = find_entry(va);
+	entry = paging_find_entry(va);
 	if (!entry || !(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
 		return NULL;
 	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
 	flush_page(va);
-	/* With one core, whose TLB has just been cleared of it, nothing is due. */
+	/* With one core, flush_page() has flushed the only TLB. */
 	if (port_core_count() > 1)
 		__atomic_store_n(entry, ipi_next_flush() << STAMP_SHIFT, __ATOMIC_RELAXED);
 	return direct_at(was & PTE_ADDRESS);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Mappings of single pages: the kernel's window (machine_map), and the stacks of cores.
+ * Mappings page by page: the kernel's window (machine_map), and the interrupt stacks of cores.
  */
 #ifndef SPANDREL_X86_WINDOW_H
 #define SPANDREL_X86_WINDOW_H
@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Maps fresh pages of the base arena at [address, address + size), where nothing was ever mapped;
- * false if there is no memory, what could be mapped staying.  Context: boot. */
+/* Maps new, zeroed pages of the base arena at [address, address + size), but for pages that an
+ * earlier call mapped.  Returns false if there is no memory; the pages mapped by then stay.
+ * Context: boot. */
 bool window_map_fresh(uintptr_t address, size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Instructions C has no words for.
+ * Instructions that C can't express.
  */
 #ifndef SPANDREL_X86_X86_H
 #define SPANDREL_X86_X86_H
@@ -88,7 +88,7 @@ static inline void flush_page(uintptr_t address)
 	__asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
 
-/* Interrupts on and, with none let in between, halted until one comes. */
+/* Turns interrupts on and halts until one comes; none comes between the two steps. */
 static inline void enable_and_halt(void)
 {
 	irqoff_end();
@@ -101,7 +101,7 @@ static inline void enable_interrupts(void)
 	__asm__ volatile("sti" : : : "memory");
 }
 
-/* What lgdt and lidt take. */
+/* The operand of lgdt and lidt. */
 struct table_pointer {
 	uint16_t limit;
 	uint64_t base;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What arenas cost: cycles of allocation and freeing, imports, mappings, and hard requests in
+ * The cost of arenas: pairs of allocation and free, imports, mappings, and hard requests in
  * adversarial layouts (arena_layout.h).
  *
- * Rows come at 10^3 to 10^6 segments, as many of those as memory has room for.
+ * Rows are measured at 10^3, 10^4, 10^5 and 10^6 segments, as far as memory suffices.
  */
 #include "arena.h"
 
@@ -76,7 +76,7 @@ BENCH("index_build")
 	at_each_size(build_at, &hard_bestfit);
 }
 
-/* Cycles without an index */
+/* Pairs without an index */
 
 static void cycles_at(size_t n, const struct hard_rows *kind)
 {
@@ -100,7 +100,7 @@ BENCH("arena_pair")
 #define IMPORT_SIZE (16 * PORT_PAGE_SIZE)
 #define MAPPINGS 65536
 
-/* The span that the first import brings stays. */
+/* The span of the first import is retained. */
 BENCH("import_pair")
 {
 	bench_row("import_pair", 1, bench_pair(kpages_arena, IMPORT_SIZE, MEM_WAIT), "instr");
@@ -124,7 +124,7 @@ BENCH("vmap_pair")
 	void *page = bench_must(arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ERROR));
 	uint64_t start = 0;
 
-	/* The first makes the page tables. */
+	/* The first mapping allocates the page tables. */
 	for (int i = -1; i < MAPPINGS; i++) {
 		if (i == 0)
 			start = port_ticks();

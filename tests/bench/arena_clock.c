@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How arenas grow by the clock: each row again at few segments and at many, in turn, so that
- * whatever else the machine does meets both.  scripts/bench-host divides the one by the other.
+ * How the cost of arenas grows, by the clock.  Each row is measured at few segments and at many, in
+ * turn, so that other load on the machine affects both alike.  scripts/bench-host divides the
+ * second by the first.
  */
 #include "arena_layout.h"
 #include "lib/bench.h"

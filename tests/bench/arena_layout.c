@@ -11,7 +11,7 @@
 #define START ((uintptr_t)1 << 20)
 #define SIZE ((size_t)1 << 45)
 
-/* Bytes a hole takes at most: two tags, a node, their part of the hash. */
+/* The most bytes that a hole takes: two tags, a node, their part of the hash. */
 #define BYTES_PER_HOLE 512
 
 bool bench_has_room(size_t n)
@@ -32,7 +32,7 @@ static struct arena *make_plain(void)
 		arena_create("bench", (void *)START, SIZE, 1, NULL, NULL, NULL, 0, MEM_ERROR));
 }
 
-/* Hole and wall in turn, in address order; the holes are freed once all stand. */
+/* Allocates holes and walls in turn, in address order, and then frees the holes. */
 void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes)
 {
 	uintptr_t at = START;
@@ -44,7 +44,7 @@ void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes)
 		bench_must(arena_alloc(l->arena, rows->size_of(i, holes), MEM_ATOMIC));
 		bench_must(arena_alloc(l->arena, rows->wall, MEM_ATOMIC));
 	}
-	/* The rest of the span is used too, so that no hole is larger than it should be. */
+	/* Allocates the rest of the span too, so that it isn't a hole. */
 	bench_must(arena_alloc(l->arena, arena_amt_free(l->arena), MEM_ATOMIC));
 	for (size_t i = 0; i < holes; i++) {
 		size_t size = rows->size_of(i, holes);
@@ -117,7 +117,7 @@ uint64_t layout_pair(struct layout *l, bool serves)
 
 /* Kinds of layouts */
 
-/* One quantum short but for the last. */
+/* All are one quantum short but the last. */
 static size_t short_holes(size_t i, size_t n)
 {
 	return i == n - 1 ? 64 : 63;
@@ -129,30 +129,31 @@ static size_t mixed_holes(size_t i, size_t n)
 	return i == n - 1 ? 143 : 128 + i * 7 % 15;
 }
 
-/* The last, too, serves but for where it lies: it is smaller than the request with its slack. */
+/* In the next two layouts no hole is as large as the request with its slack, not even the hole that
+ * serves. */
 
-/* With walls of 33 they begin on multiples of 64 and reach to phase 31 of it; the last to 64. */
+/* With walls of 33, holes begin on multiples of 64 and end at phase 31; the last one is 64 long. */
 static size_t misaligned_holes(size_t i, size_t n)
 {
 	return i == n - 1 ? 64 : 31;
 }
 
-/* With walls of 33 they lie across a multiple of 64, 16 below it and 15 above, all but the first,
- * which is small; the last has 20 above. */
+/* With walls of 33, holes lie across a multiple of 64, with 16 below it and 15 above.  The first is
+ * smaller; the last has 20 above. */
 static size_t crossing_holes(size_t i, size_t n)
 {
 	return i == 0 ? 15 : i == n - 1 ? 36 : 31;
 }
 
-/* A huge hole at either end; between them all are one quantum short but for the last. */
+/* The first and the last hole are huge; between them all are one quantum short but the last. */
 #define HUGE_HOLE 4096
 static size_t window_holes(size_t i, size_t n)
 {
 	return i == 0 || i == n - 1 ? HUGE_HOLE : i == n - 2 ? 64 : 63;
 }
 
-/* Either end of the window leaves 60 units of a huge hole in it; that of the request that fails
- * cuts the hole that would have served. */
+/* The window of the request that is served has 60 units of each huge hole in it.  The window of the
+ * request that fails ends one unit before the end of the hole that would serve. */
 static void set_window(struct hard *serves, struct hard *fails, size_t n)
 {
 	uintptr_t first = START + HUGE_HOLE + 1, serving = first + (n - 3) * (63 + 1);
@@ -205,7 +206,7 @@ uint64_t bench_pair(struct arena *a, size_t size, unsigned flags)
 	return bench_per(port_ticks() - start, PAIRS);
 }
 
-/* The seed is the row's, so that it isn't the same few segments each time, come into the cache by then. */
+/* The row keeps the seed: each call takes other segments, which aren't in the CPU's cache yet. */
 uint64_t row_random(struct row *r, unsigned flags)
 {
 	uintptr_t *at = r->at;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas to be measured, for benchmarks that count instructions (arena.c) and for those by the
+ * Arenas to be measured, for benchmarks that count instructions (arena.c) and for benchmarks by the
  * clock (arena_clock.c).
  *
- * A row of n holes, each between two used segments: in every one of these layouts all holes but one
- * fail the request, each by a little; that one lies at the far end of the search.  What fails asks
- * for what not even that hole can serve.  And an arena of n used segments of one quantum, without a
- * hole.
+ * A layout has n holes, each between two used segments.  All holes but one are unfit for the
+ * request, each by a little; the hole that serves is the last one the search would come to.  A
+ * second request fails: it asks for a little more than that hole can serve.
  *
- * Nothing here is for several threads at a time.  What there is no memory for panics.
+ * A row is an arena with n used segments of one quantum, and no hole.
+ *
+ * Concurrency: none; one thread at a time.  Panics if there is no memory.
  */
 #ifndef SPANDREL_TESTS_BENCH_ARENA_LAYOUT_H
 #define SPANDREL_TESTS_BENCH_ARENA_LAYOUT_H
@@ -18,17 +19,17 @@
 /* Whether memory is enough for n holes or segments. */
 bool bench_has_room(size_t n);
 
-/* p, which may not be NULL. */
+/* Returns p; panics if it is NULL. */
 void *bench_must(void *p);
 
-/* A request that is more than a size. */
+/* A hard request. */
 struct hard {
 	size_t size, align, phase, nocross;
 	uintptr_t min, max;
 	unsigned fit;
 };
 
-/* A kind of layout: what its rows are called, and what its holes, its walls and its requests are. */
+/* A kind of layout: the names of its results, its holes, its walls and its requests. */
 struct hard_rows {
 	const char *name, *name_fail;
 	size_t (*size_of)(size_t i, size_t n); /* of hole i of n */
@@ -51,7 +52,7 @@ void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes);
 void layout_end(struct layout *l);
 
 /* Ticks of a pair, the mean of some hundred, of the request that the layout serves, or of the one
- * it doesn't.  What the first builds for the rest isn't counted. */
+ * that fails.  A first pair, which may build an index, isn't counted. */
 uint64_t layout_pair(struct layout *l, bool serves);
 
 /* An arena with n used segments of one quantum. */
@@ -65,8 +66,8 @@ struct row {
 void row_make(struct row *r, size_t n);
 void row_end(struct row *r);
 
-/* Ticks of a pair, the mean of many: `size` allocated and freed in any arena; and a random segment
- * of the row freed and one allocated in its stead. */
+/* Ticks of a pair, the mean of many.  bench_pair() allocates and frees `size` in any arena;
+ * row_random() frees a random segment of the row and allocates another. */
 uint64_t bench_pair(struct arena *a, size_t size, unsigned flags);
 uint64_t row_random(struct row *r, unsigned flags);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a real program's requests cost: the ranges a compilation's processes mapped and unmapped,
- * each allocation with its free, imports and returns and the processes' arenas included.
+ * The cost of a real program's requests: the ranges that the processes of a compilation mapped and
+ * unmapped.  The value is per allocation with its free; it includes imports, returns, and the
+ * creation of the processes' arenas.
  */
 #include "../data/ranges.h"
 

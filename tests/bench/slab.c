@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What caches, kmalloc and pages cost when hot, and in batches that reach the slab layer.
+ * The cost of caches, kmalloc and pages: hot pairs, and batches that reach the slab layer.
  */
 #include "lib/bench.h"
 #include "kmalloc.h"
@@ -77,7 +77,7 @@ static uint64_t batch(struct kmem_cache *c)
 	return port_ticks() - start;
 }
 
-/* The depot's emptying is counted in. */
+/* The value includes the emptying of the depot. */
 BENCH("kmem_batch_4096")
 {
 	struct kmem_cache *c = make(64);
@@ -113,7 +113,7 @@ static uint64_t kmalloc_pairs(size_t size, unsigned flags, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		void *p = kmalloc(size, flags);
 
-		/* Nothing is known of p, so that the compiler leaves the pair alone. */
+		/* Hides p from the compiler, which could remove the pair. */
 		__asm__ volatile("" : "+r"(p));
 		kfree(p);
 	}
@@ -184,8 +184,8 @@ BENCH("page_batch_1024")
 	bench_row("page_batch_1024", PAGES, bench_per(ticks, ROUNDS * PAGES), "instr");
 }
 
-/* What a cache of 64-byte objects takes beyond them, all of them live, its part of the frame table
- * among it. */
+/* The memory of a cache of 64-byte objects beyond the objects, all live, with its part of the frame
+ * table. */
 BENCH("slab64_meta_permille")
 {
 	struct kmem_cache *c = make(64);

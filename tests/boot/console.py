@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A kernel with its console in hand: started by scripts/qemu, or as a process; typed at and read."""
+"""Runs a kernel, in QEMU or as a process, types at its console and reads its output."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import time
 
 
 class Console:
-    """What runs behind a pair of pipes."""
+    """A process that runs a kernel; pipes are its console."""
 
     def __init__(self, command, limit=60):
         self.deadline = time.monotonic() + limit
@@ -39,14 +39,14 @@ class Console:
         self.process.stdin.close()
 
     def expect(self, pattern):
-        """Reads on until the pattern is there; returns the match and forgets what went before."""
+        """Reads until the pattern matches; returns the match and drops all text up to its end."""
         while True:
             match = re.search(pattern, self.text)
             if match:
                 self.text = self.text[match.end():]
                 return match
             if not self._read():
-                raise AssertionError(f"{pattern!r} never came; what did: {self.text[-2000:]!r}")
+                raise AssertionError(f"{pattern!r} never came; the output: {self.text[-2000:]!r}")
 
     def status(self):
         """Reads to the end and returns the exit status."""
@@ -57,7 +57,7 @@ class Console:
     def _read(self):
         left = self.deadline - time.monotonic()
         if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-            raise AssertionError(f"time is up; what came: {self.text[-2000:]!r}")
+            raise AssertionError(f"time is up; the output: {self.text[-2000:]!r}")
         chunk = os.read(self.process.stdout.fileno(), 65536)
         self.text += chunk.decode("utf-8", "replace").replace("\r", "")
         return bool(chunk)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Boots the kernel and talks to it; runs the host process the same way.
+"""Boots the kernel, types at its monitor and checks its output; the host process likewise.
 
     tests/boot/run.py [--quick] [--kernel FILE] [--host FILE] [FILTER]
 
-Prints what fails, then `N passed, N failed`; the unit tests that run in the kernel count one by one.
+Prints each test that fails, then `N passed, N failed`.  The unit tests that run in the kernel are
+counted one by one.
 """
 
 import argparse
@@ -38,8 +39,8 @@ def equal(got, wanted):
 
 
 def qemu(*arguments, limit=60):
-    return Console(["scripts/qemu", "--kernel", options.kernel, "--timeout", str(limit), *arguments],
-                   limit + 10)
+    command = ["scripts/qemu", "--kernel", options.kernel, "--timeout", str(limit), *arguments]
+    return Console(command, limit + 10)
 
 
 def host(*arguments):
@@ -47,7 +48,7 @@ def host(*arguments):
 
 
 def inject_nmi(path):
-    """Has QEMU, whose QMP socket is `path`, raise an NMI on every core."""
+    """Raises an NMI on every core of the QEMU with the QMP socket `path`."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(10)
         s.connect(path)
@@ -60,7 +61,7 @@ def inject_nmi(path):
 
 
 def run(console):
-    """Lets it run to its end; returns its exit status and all it printed."""
+    """Waits until it ends; returns its exit status and its output."""
     with console:
         status = console.status()
         return status, console.text
@@ -69,7 +70,7 @@ def run(console):
 # Booting
 
 def check_accounts(text, ram):
-    """used + free = what the memory map gave, to the page; the rest is listed apart."""
+    """Every page of the memory map is used or free in base, or in one of the other accounts."""
     rows = keys(text)
     memory = [row for word, row in rows if word == "memory"]
     base = next(row for word, row in rows if word == "arena" and row["name"] == "base")
@@ -80,9 +81,9 @@ def check_accounts(text, ram):
     equal(in_base, int(base["total"]))
     equal(int(base["total"]) % PAGE, 0)
     equal(in_base + in_ram, int(total["total"]))
-    # QEMU keeps some hundred KiB of what it was asked for to itself.
+    # QEMU keeps a few hundred KiB of its --mem.
     assert 0 <= ram - int(total["total"]) < MIB, f"{total} of {ram}"
-    # Kernel image, tables and ragged edges are all that isn't handed out.
+    # Only the kernel's image, page tables, boot data and partial pages aren't handed out.
     assert in_ram < 3 * MIB, in_ram
 
 
@@ -134,11 +135,12 @@ def _():
 
 @test("boot: a processor with 1 GiB pages")
 def _():
-    status, text = run(qemu("--mem", "4G", "--autorun", "arena check; poweroff 5", "--", "-cpu", "max"))
+    status, text = run(qemu("--mem", "4G", "--autorun", "arena check; poweroff 5",
+                            "--", "-cpu", "max"))
     equal(status, 5)
 
 
-@test("boot: words on the command line that mean nothing get one plain line")
+@test("boot: an unknown word on the command line gets one plain line")
 def _():
     status, text = run(qemu("--append", "nonsense=1", "--autorun", "poweroff"))
     equal(status, 0)
@@ -151,9 +153,9 @@ def cores_of(text):
     return [row for word, row in keys(text) if word == "core"]
 
 
-def boots_with_cores(count, limit=60):
-    status, text = run(qemu("--cores", str(count), "--autorun", "cores -k; irq -k; arena check; poweroff",
-                            limit=limit))
+def boots_with_cores(count):
+    status, text = run(qemu("--cores", str(count), "--autorun",
+                            "cores -k; irq -k; arena check; poweroff"))
     equal(status, 0)
     rows = cores_of(text)
     equal([row["id"] for row in rows], [str(i) for i in range(count)])
@@ -179,14 +181,14 @@ def _():
     boots_with_cores(255)
 
 
-@test("cores: those that may be plugged in later are not waited for")
+@test("cores: boot does not wait for cores that may be plugged in later")
 def _():
     status, text = run(qemu("--autorun", "cores -k; poweroff", "--", "-smp", "3,maxcpus=8"))
     equal(status, 0)
     equal(len(cores_of(text)), 3)
 
 
-@test("cores: numbers of local APICs have gaps where the topology has")
+@test("cores: numbers of local APICs may have gaps")
 def _():
     status, text = run(qemu("--autorun", "cores -k; poweroff", "--",
                             "-smp", "6,sockets=2,cores=3,threads=1"))
@@ -194,7 +196,7 @@ def _():
     equal([row["apic"] for row in cores_of(text)], ["0", "1", "2", "4", "5", "6"])
 
 
-@test("cores: without ACPI tables one runs, and its console's interrupts come through the 8259")
+@test("cores: without ACPI tables one runs, with console interrupts from the 8259")
 def _():
     with qemu("--cores", "2", "--", "-machine", "pc,acpi=off") as console:
         console.expect(r"(?m)^acpi: .*ignored$")
@@ -211,7 +213,7 @@ NUMA = ["-M", "q35", "-object", "memory-backend-ram,id=m0,size=128M",
         "-numa", "dist,src=0,dst=1,val=21"]
 
 
-@test("cores: each is told its node of memory, and nodes their distances")
+@test("cores: each has its node of memory, and nodes have distances")
 def _():
     status, text = run(qemu("--cores", "4", "--autorun", "cores -k; poweroff", "--", *NUMA))
     equal(status, 0)
@@ -224,15 +226,15 @@ def _():
     equal(boot_ticks("256M", "--cores", "2"), boot_ticks("256M", "--cores", "2"))
 
 
-@test("nmi: each core tells of one nobody asked for, and goes on")
+@test("nmi: each core prints a line for an unexpected one, and continues")
 def _():
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/qmp"
         with qemu("--cores", "4", "--", "-qmp", f"unix:{path},server=on,wait=off") as console:
             console.expect(PROMPT)
             inject_nmi(path)
-            told = {console.expect(r"NMI 1 on core (\d), unasked for")[1] for _ in range(4)}
-            equal(told, set("0123"))
+            cores = {console.expect(r"NMI 1 on core (\d), unexpected")[1] for _ in range(4)}
+            equal(cores, set("0123"))
             console.type("cores -k\n")
             rows = cores_of(console.expect(r"(?s)core id=0 .*\nspandrel> $")[0])
             equal([row["nmis"] for row in rows], ["1"] * 4)
@@ -240,36 +242,38 @@ def _():
             equal(console.status(), 5)
 
 
-# The monitor, driven
+# The monitor, by autorun
 
-@test("autorun: shows base and its importers and ends with the code asked for", quick=True)
+@test("autorun: shows base and its importers, and ends with the code of poweroff", quick=True)
 def _():
-    status, text = run(qemu("--mem", "512M", "--autorun", "arena tree; mem; arena check; poweroff 3"))
+    status, text = run(qemu("--mem", "512M", "--autorun",
+                            "arena tree; mem; arena check; poweroff 3"))
     equal(status, 3)
     assert re.search(r"(?m)^base ", text) and re.search(r"(?m)^  kpages ", text), text
     assert re.search(r"(?m)^    monitor ", text), text
     assert "kernel image" in text and "firmware holes" in text, text
 
 
-@test("autorun: the host shows the same kind of tree", quick=True)
+@test("autorun: the host shows its tree of arenas", quick=True)
 def _():
     status, text = run(host("--mem", "256M", "--autorun", "arena tree -k; poweroff"))
     equal(status, 0)
     rows = [row for word, row in keys(text) if word == "arena"]
     sources = {row["name"]: row["source"] for row in rows}
-    for name, source in {"base": "-", "kpages": "base", "vaddr": "-", "ktask-ids": "-", "vectors": "-"}.items():
-        equal(sources[name], source)
+    for name in ("base", "vaddr", "ktask-ids", "vectors"):
+        equal(sources[name], "-")
+    equal(sources["kpages"], "base")
     equal(rows[0]["total"], str(256 * MIB))
 
 
-@test("autorun: what can't be run gets one plain line, and the rest is run")
+@test("autorun: a command that can't run gets one plain line, and the rest runs")
 def _():
-    status, text = run(host("--autorun", "frobnicate; arena show nobody; arena tree x y; poweroff 100; "
-                            "whatis zzz; help nothing; poweroff 7"))
+    status, text = run(host("--autorun", "frobnicate; arena show missing; arena tree x y; "
+                            "poweroff 100; whatis zzz; help nothing; poweroff 7"))
     equal(status, 7)
     lines = [line for line in text.splitlines() if "spandrel:" not in line]
     equal(len(lines), 6)
-    for line, word in zip(lines, ["frobnicate", "nobody", "arena tree", "100", "zzz", "nothing"]):
+    for line, word in zip(lines, ["frobnicate", "missing", "arena tree", "100", "zzz", "nothing"]):
         assert word in line, (line, word)
 
 
@@ -300,11 +304,11 @@ def _():
 def _():
     with qemu("--mem", "64M") as console:
         console.expect(PROMPT)
-        # A word in the middle, put right with the arrows; Ctrl-A and Ctrl-E at the ends.
+        # Ctrl-A and Ctrl-E move to the ends of the line.
         console.type("rena tre\x01a\x05e\n")
         console.expect(r"(?m)^base ")
         console.expect(PROMPT)
-        # Ctrl-U and Ctrl-K throw away what is before and behind the cursor, Ctrl-W a word.
+        # Ctrl-U and Ctrl-K delete all before and behind the cursor, Ctrl-W deletes a word.
         console.type("rubbish\x15mem junk\x17\x7f\n")
         console.expect("kernel image")
         console.expect(PROMPT)
@@ -326,7 +330,7 @@ def _():
         equal(console.status(), 9)
 
 
-@test("typing: an over-long line is refused with one plain line")
+@test("typing: a line that is too long gets one plain line")
 def _():
     with qemu("--mem", "64M") as console:
         console.expect(PROMPT)
@@ -337,7 +341,7 @@ def _():
         equal(console.status(), 4)
 
 
-@test("typing: the end of input powers a host off")
+@test("typing: the end of input ends the host process")
 def _():
     with host() as console:
         console.expect(PROMPT)
@@ -345,7 +349,7 @@ def _():
         equal(console.status(), 0)
 
 
-@test("typing: reboot starts the machine anew")
+@test("typing: reboot starts the machine again")
 def _():
     with qemu("--mem", "64M") as console:
         console.expect(PROMPT)
@@ -367,13 +371,13 @@ def check_report(text, first_line):
 
 @test("panic: under autorun it ends the run with 126 after its report", quick=True)
 def _():
-    for console in (qemu("--autorun", "panic now; poweroff"), host("--autorun", "panic now; poweroff")):
-        status, text = run(console)
+    for start in (qemu, host):
+        status, text = run(start("--autorun", "panic now; poweroff"))
         equal(status, 126)
         check_report(text, "now")
 
 
-@test("panic: a fault reports itself with registers and a symbolised backtrace")
+@test("panic: a fault is reported with registers and a symbolised backtrace")
 def _():
     status, text = run(qemu("--autorun", "panic -f; poweroff"))
     equal(status, 126)
@@ -384,11 +388,10 @@ def _():
     check_report(text, "SIGSEGV")
 
 
-@test("panic: a stack that overflows is reported as that, with the ktask it belongs to")
+@test("panic: a stack overflow is reported with the name of its ktask")
 def _():
-    for console in (qemu("--cores", "4", "--autorun", "panic -o; poweroff"),
-                    host("--cores", "4", "--autorun", "panic -o; poweroff")):
-        status, text = run(console)
+    for start in (qemu, host):
+        status, text = run(start("--cores", "4", "--autorun", "panic -o; poweroff"))
         equal(status, 126)
         assert re.search(r"(?m)^panic: .*stack.*overflow.*monitor", text), text[-3000:]
 
@@ -401,7 +404,7 @@ def _():
     check_report(text, "now")
 
 
-@test("panic: the monitor stays, with the commands that are safe then")
+@test("panic: the monitor goes on, with the commands that are safe in a panic")
 def _():
     with qemu("--mem", "64M") as console:
         console.expect(PROMPT)
@@ -419,6 +422,17 @@ def _():
         console.expect(r"panic> $")
         console.type("poweroff 8\n")
         equal(console.status(), 8)
+
+
+# Makefile
+
+@test("make help: lists every target", quick=True)
+def _():
+    with open("Makefile", encoding="utf-8") as makefile:
+        targets = re.search(r"(?m)^\.PHONY: FORCE (.*)$", makefile.read())[1].split()
+    out = subprocess.run(["make", "--no-print-directory", "help"], stdout=subprocess.PIPE, text=True,
+                         check=True).stdout
+    equal(sorted(re.findall(r"(?m)^  make (\S+) ", out)), sorted(targets))
 
 
 # scripts/qemu
@@ -441,33 +455,34 @@ nothing:
 """
 
 
-@test("scripts/qemu: a triple fault is 125")
+@test("scripts/qemu: a triple fault ends with status 125")
 def _():
     with tempfile.TemporaryDirectory() as folder:
         with open(f"{folder}/t.S", "w", encoding="utf-8") as source:
             source.write(TRIPLE_FAULT)
         subprocess.run(["gcc", "-nostdlib", "-static", "-no-pie", "-Wl,-Ttext=0x100000,-e,start",
-                        "-Wl,--build-id=none", f"{folder}/t.S", "-o", f"{folder}/t.elf"], check=True)
+                        "-Wl,--build-id=none", f"{folder}/t.S", "-o", f"{folder}/t.elf"],
+                       check=True)
         console = Console(["scripts/qemu", "--kernel", f"{folder}/t.elf", "--timeout", "20"])
         equal(run(console)[0], 125)
 
 
-@test("scripts/qemu: a run that doesn't end is 124 at its time limit")
+@test("scripts/qemu: the time limit ends a run with status 124")
 def _():
     equal(run(qemu("--mem", "64M", limit=3))[0], 124)
 
 
 # The unit tests, in the kernel
 
-# Cores, and what the number of a random test's operations is divided by.
+# Cores, and the divisor of the number of a random test's operations.
 UNIT_RUNS = [(1, 1), (2, 10), (4, 10), (8, 10)]
 QUICK_UNIT_RUNS = [(2, 10)]
 
 
-def unit_tests(cores, divisor, limit=300):
-    """Runs them all in one boot; returns how many passed and failed."""
+def unit_tests(cores, divisor):
+    """Runs all unit tests in one boot; returns how many passed and failed."""
     with qemu("--mem", "256M", "--cores", str(cores), "--append", f"test_divisor={divisor}",
-              "--autorun", "test; poweroff", limit=limit) as console:
+              "--autorun", "test; poweroff", limit=300) as console:
         status = console.status()
         count = re.search(r"(?m)^(\d+) passed, (\d+) failed$", console.text)
         if not count or status != 0 or count[2] != "0":

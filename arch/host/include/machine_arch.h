@@ -7,10 +7,10 @@
 
 #include <stddef.h>
 
-/* Several times a kernel's: the sanitizers' frames, and Linux's signal frames, lie on it too. */
+/* Larger than a kernel's: sanitizers enlarge frames, and Linux's signal frames lie on it too. */
 #define MACHINE_STACK_SIZE (256 * 1024)
 
-/* No interrupt of a machine comes to a process: what a test raises it calls itself. */
+/* A process has no hardware interrupts: the vectors exist for tests, which call the handlers. */
 #define MACHINE_VECTOR_FIRST 32
 #define MACHINE_VECTOR_COUNT 224
 
@@ -18,7 +18,7 @@ struct machine_fiber {
 	void *sp;
 	void *stack;
 	size_t size;
-	void *sanitizer; /* what the sanitizer in use calls it */
+	void *sanitizer; /* ThreadSanitizer's fiber */
 };
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, hot half: a thread for each core.  Interrupts are handled where a
- * core turns them on, pauses or halts.
+ * The port on a Linux process, inline functions: a thread for each core.  Interrupts are handled
+ * where a core turns them on, pauses or halts.
  */
 #ifndef SPANDREL_HOST_PORT_ARCH_H
 #define SPANDREL_HOST_PORT_ARCH_H
@@ -17,20 +17,20 @@
 
 typedef int port_irq_t;
 
-/* A core: the thread that plays it, and what that keeps. */
+/* A core, which is a thread. */
 struct host_core {
 	unsigned id;
 	port_irq_t irq_off;
 	unsigned irq_depth;    /* interrupts being handled */
-	uint32_t pending;      /* what others raised (core.c); atomic */
-	unsigned pauses;       /* since it last gave its CPU away */
+	uint32_t pending;      /* interrupts raised (core.c); atomic */
+	unsigned pauses;       /* calls of port_pause() */
 	struct ktask *current; /* machine_current() */
-	uintptr_t stack_low, stack_high; /* of the stack it runs on: [low, high) */
+	uintptr_t stack_low, stack_high; /* the stack it runs on: [low, high) */
 };
 
 /*
- * Every look at it is made anew: a thread of the kernel that was switched away from may go on as
- * another core, where the compiler's idea of what it read before would be wrong.
+ * The running core.  Each call reads the pointer again: after a switch a ktask may run on another
+ * core, and the compiler must not reuse what it read before.
  */
 #if defined(__x86_64__)
 static inline struct host_core *host_self(void)
@@ -80,7 +80,7 @@ static inline port_irq_t port_irq_save(void)
 	return was;
 }
 
-/* Relaxed: whoever raised it also orders it (host_interrupts). */
+/* Relaxed: host_interrupts() reads it again, and pairs with host_raise(). */
 static inline void port_irq_restore(port_irq_t saved)
 {
 	struct host_core *c = host_self();
@@ -183,7 +183,7 @@ static inline size_t port_stack_push_many(struct port_stack *s, void *const *fro
 	return moved;
 }
 
-/* Empty and full at once. */
+/* A closed stack is empty and full at once. */
 static inline void port_stack_close(struct port_stack *s)
 {
 	__atomic_store_n(&s->bottom, (void **)UINTPTR_MAX, __ATOMIC_RELAXED);

@@ -9,11 +9,11 @@
 
 #define MACHINE_STACK_SIZE (32 * 1024)
 
-/* Below lie the exceptions and what the 8259s were moved to, above the local APIC's spurious one. */
+/* Below lie the exceptions and the 8259s' vectors, above the local APIC's spurious vector. */
 #define MACHINE_VECTOR_FIRST 48
 #define MACHINE_VECTOR_COUNT 207
 
-/* All that a call preserves lies on the stack. */
+/* The registers that a call preserves lie on the stack. */
 struct machine_fiber {
 	void *sp;
 };

@@ -15,14 +15,14 @@
 
 typedef uint64_t port_irq_t; /* rflags */
 
-/* How deep a core is in handlers; what a non-local return out of one has to put back. */
+/* How deep a core is in handlers.  A non-local return out of a handler restores it. */
 struct port_context {
 	uint16_t irq;    /* interrupts being handled, NMIs among them */
 	uint16_t nmi;    /* NMIs being handled */
 	uint16_t report; /* exceptions being reported */
 };
 
-/* What a core finds at its GS base: the head of the port's struct core. */
+/* The GS base points to it: the head of the port's struct core. */
 struct port_core {
 	struct port_core *self;
 	struct ktask *current; /* machine_current() */
@@ -30,11 +30,11 @@ struct port_core {
 	struct port_context context;
 };
 
-extern unsigned port_cores;	/* that run */
-extern unsigned port_cores_max; /* that can ever run */
+extern unsigned port_cores;	/* port_core_count() */
+extern unsigned port_cores_max; /* port_core_max() */
 
 typedef struct port_jump {
-	uint64_t regs[9]; /* rbx rbp r12 r13 r14 r15 rsp rip rflags: jump.S knows the order */
+	uint64_t regs[9]; /* rbx rbp r12 r13 r14 r15 rsp rip rflags, in jump.S's order */
 	struct port_context context;
 } port_jump_t;
 
@@ -44,7 +44,7 @@ int port_jump_save(port_jump_t *jump) __attribute__((returns_twice));
 /* The argument is evaluated twice. */
 #define port_setjmp(jump) (port_jump_note(jump), port_jump_save(jump))
 
-/* Volatile: a thread that has slept may have moved. */
+/* Volatile: a thread that has slept may run on another core. */
 static inline unsigned port_core_id(void)
 {
 	unsigned id;
@@ -83,8 +83,8 @@ static inline bool port_in_nmi(void)
 	return depth > 0;
 }
 
-/* In the flavour that measures how long interrupts are off (irqoff.h): they just went off, and are
- * about to come on. */
+/* In the flavour that measures how long interrupts are off (irqoff.h), called right after they went
+ * off, and right before they come on. */
 #ifndef PORT_IRQOFF
 #define PORT_IRQOFF 0
 #endif
@@ -102,7 +102,7 @@ static inline void irqoff_end(void)
 }
 #endif
 
-/* Always inlined, so that irqoff_begin() sees who calls. */
+/* Always inlined, so that irqoff_begin() returns to the code that turns interrupts off. */
 static inline __attribute__((always_inline)) port_irq_t port_irq_save(void)
 {
 	port_irq_t flags;
@@ -151,25 +151,25 @@ typedef struct ktask port_thread_t;
 /*
  * Stacks of pointers that belong to one core (port.h), as restartable sequences.
  *
- * Each sequence reads, decides and copies first and commits with its last instruction, which moves
- * `top`.  Whatever interrupts it before that has the trap return path (restart.c) go back to its
- * first instruction; so no instruction may change an input, and nothing it stores before the commit
- * may matter: slots above `top`, and the caller's array.  A jump out of a sequence goes to its end
- * or away.  Comparisons are unsigned: a closed stack fails them.
+ * Each sequence reads, decides and copies first, and commits with its last instruction, which moves
+ * `top`.  If it is interrupted before that, the trap return path (restart.c) goes back to its first
+ * instruction.  So no instruction may change an input, and what is stored before the commit must
+ * not matter: slots above `top`, and the caller's array.  A jump goes to the sequence's end, or out
+ * of it.  Comparisons are unsigned: on a closed stack they fail.
  */
 struct port_stack {
 	void **top, **bottom, **limit;
 };
 
-/* Enters the sequence between labels 1 and 2, of n instructions, in the table restart.c searches. */
-#define PORT_SEQUENCE(n)                                                                              \
+/* Enters the sequence between labels 1 and 2, of n instructions, into restart.c's table. */
+#define PORT_SEQUENCE(n)                                                                           \
 	".pushsection port_sequences, \"aw\", @progbits\n\t"                                       \
 	".balign 8\n\t"                                                                            \
-	".quad 1b, 2b, " #n "\n\t"                                                                         \
+	".quad 1b, 2b, " #n "\n\t"                                                                 \
 	".popsection\n\t"
 
-/* The flags of the comparison outlive the commit: neither pointer nor zero, it neither borrows nor
- * gives zero. */
+/* `empty` is "below or equal", from the comparison if the stack is empty, else from the commit: its
+ * subtraction neither borrows nor gives zero, so it is false. */
 static inline void *port_stack_pop(struct port_stack *s)
 {
 	void **top, *p;
@@ -188,7 +188,7 @@ static inline void *port_stack_pop(struct port_stack *s)
 	return empty ? (void *)0 : p;
 }
 
-/* No output, so a jump can be the answer; top is in r11. */
+/* An asm goto has no outputs: a jump is the answer, and r11 holds `top`. */
 static inline bool port_stack_push(struct port_stack *s, void *p)
 {
 	__asm__ volatile goto("1:\tmovq %c[at_top](%[s]), %%r11\n\t"
@@ -198,7 +198,8 @@ static inline bool port_stack_push(struct port_stack *s, void *p)
 			      "addq $8, %c[at_top](%[s])\n"
 			      "2:\n\t" PORT_SEQUENCE(5)
 			      :
-			      : [s] "r"(s), [p] "r"(p), [at_top] "i"(offsetof(struct port_stack, top)),
+			      : [s] "r"(s), [p] "r"(p),
+			      [at_top] "i"(offsetof(struct port_stack, top)),
 			      [at_limit] "i"(offsetof(struct port_stack, limit))
 			      : "memory", "cc", "r11"
 			      : full);
@@ -276,7 +277,7 @@ static inline size_t port_stack_push_many(struct port_stack *s, void *const *fro
 	return moved;
 }
 
-/* Empty and full at once. */
+/* A closed stack is empty and full at once. */
 static inline void port_stack_close(struct port_stack *s)
 {
 	__atomic_store_n(&s->bottom, (void **)UINTPTR_MAX, __ATOMIC_RELAXED);

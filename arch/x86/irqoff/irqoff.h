@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * How long interrupts are off: the flavour `irqoff` reads the time-stamp counter, which counts
- * instructions under scripts/qemu --icount, wherever interrupts go off and before they come on
- * again.
+ * instructions under scripts/qemu --icount, wherever interrupts go off, and again before they come
+ * on.
  *
  * A stretch begins where somebody turns interrupts off that were on (its site), or where an
  * interrupt enters the kernel, and ends where they come on: what nests in it belongs to it, and so
@@ -16,9 +16,9 @@
  * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core that
  * ran in a stretch without reaching one of these places makes that stretch longer, never shorter.
  *
- * Which public functions run is noted by stubs that the linker puts in front of them
- * (scripts/publics).  A stretch is booked on its site and on the function the drive (tests/irqoff)
- * called last.
+ * Stubs that the linker puts in front of the public functions (scripts/publics) note which of them
+ * run.  A stretch is counted for its site and for the function that the drive (tests/irqoff) called
+ * last.
  */
 #ifndef SPANDREL_X86_IRQOFF_H
 #define SPANDREL_X86_IRQOFF_H
@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The public functions, in the order of scripts/publics; and how often each was entered from another file. */
+/* The public functions, in the order of scripts/publics, and how often other files called each. */
 extern const char *const irqoff_names[];
 extern uint64_t irqoff_calls[];
 extern const uint64_t irqoff_count;
@@ -35,9 +35,9 @@ extern const uint64_t irqoff_count;
 /* 1 + the number of the function that the drive called last; 0: none yet. */
 extern uint64_t irqoff_function;
 
-/* Of the stretches with one site under one function. */
+/* The stretches with one site, under one function. */
 struct irqoff_stretch {
-	uintptr_t site; /* behind the call that noted it; 0: an unused slot */
+	uintptr_t site; /* the return address of irqoff_begin(); 0: an unused slot */
 	uint64_t function;
 	uint64_t max;	/* instructions */
 	uint64_t count; /* that were measured */

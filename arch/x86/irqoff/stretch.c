@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Stretches with interrupts off: where they began, and the longest of each site.
+ * Stretches with interrupts off: where each began, and the longest of each site.
  */
 #include "../core.h"
 #include "irqoff.h"
@@ -9,7 +9,7 @@
 #include "port.h"
 #include "spinlock.h"
 
-/* Sites are places in the image, and a function reaches few of them: all pairs take a small part of this. */
+/* Sites are places in the image, and a function reaches few of them: few slots are used. */
 #define SLOTS 16384
 
 struct irqoff_stretch irqoff_table[SLOTS];
@@ -117,7 +117,7 @@ void __wrap_spin_wait(struct spinlock *l, port_irq_t irq)
 	open[core].begin = port_ticks() - (was_on ? 0 : now - before.begin);
 }
 
-/* What an empty stretch comes to. */
+/* The length of an empty stretch. */
 uint64_t irqoff_overhead(void)
 {
 	static uint64_t overhead;
