@@ -222,10 +222,6 @@ void arena_count_failure(struct arena *a, enum arena_failure why);
 #define arena_bug(arena, caller, fmt, ...)                                                         \
 	panic("arena %s: " fmt " (called from %pS)", (arena)->name, __VA_ARGS__, caller)
 
-/* The import tree and the list of all arenas, and everything in them that links them.  It sleeps,
- * so it comes before every spinlock; nobody allocates with MEM_WAIT under it. */
-extern struct qlock arenas_and_slabs_lock;
-
 /* Links `a` at the end of all_arenas, and unlinks it.  Lock held. */
 void arena_list_add(struct arena *a);
 void arena_list_del(struct arena *a);
