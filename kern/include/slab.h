@@ -36,11 +36,9 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  *   KMC_NOTOUCH  the objects aren't memory, or memory that must not be written: nothing of the cache's
  *                lies among them, and kmem_cache_zalloc() is refused
  *   KMC_QCACHE   the cache fronts its own source (quantum caches alone): slabs come from past its front
- *   KMC_NOTRACE  is left out of traces
  */
 #define KMC_NOTOUCH (1u << 0)
 #define KMC_QCACHE (1u << 1)
-#define KMC_NOTRACE (1u << 2)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
 #define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */

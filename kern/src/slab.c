@@ -358,7 +358,7 @@ static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigne
 			taken = take_from(c, s, objects, n);
 		spin_unlock(&c->lock, irq);
 		/* Each who is served wakes the next. */
-		if (unlikely(__atomic_load_n(&c->source->queue.slow, __ATOMIC_RELAXED)))
+		if (unlikely(arena_is_slow(c->source)))
 			slab_grown(c);
 	}
 	memory_return(c, &memory);

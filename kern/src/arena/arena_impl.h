@@ -8,6 +8,7 @@
 
 #include "arena.h"
 #include "btag/btag.h"
+#include "front.h"
 #include "lib/panic.h"
 #include "spinlock.h"
 #include "sync.h"
@@ -15,66 +16,8 @@
 
 struct arena;
 
-/*
- * What a front has laid up of one size on one core: the hot way through it, which arena_alloc() and
- * arena_free() go by themselves.  The core's next size lies elsewhere, the size's next core
- * ARENA_ROUNDS_STRIDE behind; what lies between is the front's.
- */
-struct arena_rounds {
-	struct port_stack stack; /* closed while there is none, or the front looks */
-	uint64_t allocs, frees;	 /* tried */
-};
-#define ARENA_ROUNDS_STRIDE (2 * PORT_LINE_SIZE)
-
-/*
- * What fronts an arena: caches for its small sizes, installed by the layer above, which alone knows
- * what they are.  `size` is above 0 and at most the arena's qcache_max, not rounded up to quanta;
- * its class is (size - 1) / quantum.  No lock is held around these.
- */
-struct arena_front {
-	/* Core 0's of each class. */
-	struct arena_rounds *const *rounds;
-	/* When this core has no round of it.  Never sleeps; NULL: nothing is cached and none could
-	 * be had, the arena looks itself. */
-	void *(*alloc)(struct arena_front *f, size_t class, unsigned flags);
-	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed
-	 * out.  `caller` is for reports. */
-	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
-	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an
-	 * interrupt then, interrupts on).  Returns the units that went back. */
-	size_t (*drain)(struct arena_front *f, bool all);
-	/* While slow, everything passes magazines by: what is freed on any core reaches the arena
-	 * at once.  In a thread, interrupts on. */
-	void (*set_slow)(struct arena_front *f, bool slow);
-	/* Whether what it holds idle may serve `size`.  The arena's lock is held. */
-	bool (*may_serve)(const struct arena_front *f, size_t size);
-	/* Units of the arena's that it holds now, and how many of them it has handed out. */
-	void (*usage)(struct arena_front *f, size_t *held, size_t *live);
-	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
-	int (*destroy)(struct arena_front *f);
-	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
-};
-
-/* Makes a front for an arena with a qcache_max; NULL if there is no memory for it, or qcache_max
- * times the quantum isn't below 2^64 (as class_of() in arena.c wants it), and the arena goes
- * without.  Set once, by qcache.c; arenas made before that get theirs from it. */
+/* Makes a front for an arena with a qcache_max, or NULL (arena_front_install()). */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
-
-/*
- * Waiters in an arena's queue who may be served without the arena, too: those for an object of a
- * cache, by one that is freed, or those for a reserve of it, by a slab.  What serves them is marked
- * slow while there are any.
- */
-struct arena_clients {
-	void (*set_slow)(struct arena_clients *c, bool slow);
-	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
-	size_t (*objects)(const struct arena_clients *c); /* that are free */
-	bool is_shared; /* what comes for one may be enough for all */
-	/* Guarded by the arena's lock. */
-	struct list asleep; /* those who are, by client_link: the first is next */
-	size_t count;	    /* of all; also read without the lock */
-	size_t looking;	    /* of those who are up and haven't begun to try */
-};
 
 /* A request that sleeps in an arena's queue; on its thread's stack. */
 struct arena_waiter {
@@ -226,18 +169,10 @@ void arena_count_failure(struct arena *a, enum arena_failure why);
 void arena_list_add(struct arena *a);
 void arena_list_del(struct arena *a);
 
-/* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first
- * one for NULL.  Lock held. */
-struct arena *arena_tree_next(const struct arena *a);
 /* How many sources lie above it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
 /* Fills in depth and importers.  Lock held. */
 void arena_tree_place(const struct arena *a, struct arena_stats *row);
-
-/* Segments, past the front: what the front's slabs are made of.  As arena_alloc() and arena_free()
- * in all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */
-void *arena_segment_alloc(struct arena *a, size_t size);
-void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
 /* Has `front` serve small sizes from now on.  Nobody uses the arena meanwhile. */
 void arena_set_front(struct arena *a, struct arena_front *front);
@@ -248,18 +183,6 @@ size_t arena_import_size(const struct arena *a, size_t size);
 /* Waiting */
 
 void arena_queue_init(struct arena_queue *q);
-
-/*
- * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until
- * `deadline` (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at
- * least, from the arena or its source.  `clients`: NULL, or those it is one of.  Returns what try
- * did last.  Context: a thread, interrupts on, no lock held.
- */
-bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	struct arena_clients *clients);
-
-/* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
-void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 
 /* What is left of an allocation that can't be served at once, for the reason `why`: counts the
  * failure and returns false if `deadline` is 0, else waits.  `size` and `try` as for
@@ -273,10 +196,7 @@ static inline bool arena_queues(const struct arena *a, bool may_sleep)
 	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) && may_sleep;
 }
 
-/* To be called, without a lock, when something was freed in a slow arena, or in its front.
- * Context: any but an NMI. */
-void arena_freed(struct arena *a);
-/* The same for what serves with the segments of any arena in the chain: tags. */
+/* arena_freed() for what serves with the segments of any arena in the chain: tags. */
 void arena_chain_freed(struct arena *a);
 
 /* Free segment f is about to be used: if it is a whole span, that is retained no more.  Lock held. */
@@ -339,9 +259,7 @@ void arena_request_plain(struct arena *a, struct btag_request *rq, size_t size, 
  * in bounded steps; no lock held.  Context: thread, or reclaim. */
 bool arena_index_build(struct arena *a);
 void arena_index_drop(struct arena *a);
-/* Builds those that atomic requests missed in a and its sources; returns whether there was one.  And
- * in its sources alone. */
-bool arena_indexes_build(struct arena *a);
+/* As arena_indexes_build(), in its sources alone. */
 bool arena_sources_build(struct arena *a);
 /* One bounded step to give the index the nodes it is short of, or take those it has too many. */
 void arena_index_care(struct arena *a);
@@ -378,9 +296,6 @@ static inline bool arena_needs_care(const struct arena *a)
 
 /* Gives a page of a hash back to the base.  No lock held. */
 void arena_hash_page_return(struct arena *a, void *page);
-/* Why the flags aren't sound in this context, or NULL; panics if they aren't. */
-const char *arena_flags_wrong(unsigned flags);
-void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Pages of a base arena that the base itself uses: the arena, its tags, all hashes above it. */
 size_t arena_base_own_pages(struct arena *base);

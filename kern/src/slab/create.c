@@ -119,7 +119,7 @@ static int shift_of(size_t n)
 /* Everything that follows from stride, flags and source. */
 static void lay_out(struct kmem_cache *c)
 {
-	size_t unit = c->source->store.quantum;
+	size_t unit = arena_quantum(c->source);
 	bool is_abstract = !c->is_memory || (c->flags & KMC_QCACHE);
 	struct layout l = is_abstract ? layout_abstract(c, unit) : layout_memory(c, unit);
 
@@ -136,23 +136,19 @@ static void lay_out(struct kmem_cache *c)
 
 /* Creation */
 
-/* Whether what the arena hands out are direct-map addresses in whole pages of their own, which the
- * page frame table stands for: it is a base arena, or nothing lies between it and one but
- * arena_alloc().  A base arena made of other memory than was there at boot has it where it lies
- * itself. */
+/* Whether the page frame table stands for what the arena hands out.  A base arena lies in its own
+ * memory, so its address tells whether that is of the RAM there was at boot. */
 static bool is_direct(const struct arena *a)
 {
-	for (; !arena_is_base(a); a = a->source)
-		if (a->store.quantum % PORT_PAGE_SIZE || !a->source || a->source == a ||
-			a->afunc != arena_alloc)
-			return false;
-	return frames_cover((uintptr_t)a, 1);
+	const struct arena *base = arena_direct_base(a);
+
+	return base && frames_cover((uintptr_t)base, 1);
 }
 
 static void check_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	const struct arena *source, void *caller)
 {
-	size_t quantum = source->store.quantum;
+	size_t quantum = arena_quantum(source);
 	const char *wrong = NULL;
 
 	if (obj_size == 0)
@@ -163,7 +159,7 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)
 		wrong = "an alignment that its source can't meet";
-	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_NOTRACE | KMC_KMALLOC))
+	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_KMALLOC))
 		wrong = "an unknown flag";
 	if (wrong)
 		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
@@ -177,10 +173,10 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	c->obj_size = obj_size;
 	c->flags = flags;
 	c->source = source;
-	c->is_memory = source->is_memory;
+	c->is_memory = arena_is_memory(source);
 	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && is_direct(source);
 	if (align == 0)
-		align = c->is_memory && source->store.quantum % sizeof(void *) == 0 ? sizeof(void *) : 1;
+		align = c->is_memory && arena_quantum(source) % sizeof(void *) == 0 ? sizeof(void *) : 1;
 	c->stride = round_up(obj_size, align);
 	list_init(&c->source_link);
 	spin_init(&c->depot.lock, SPIN_DEPOT);

@@ -30,7 +30,7 @@ static size_t bytes_max(const struct kmem_cache *c)
 
 	if (!(c->flags & KMC_QCACHE))
 		return MAGAZINE_BYTES;
-	share = arena_amt_total(c->source->base) / QCACHE_SHARE / (2 * port_core_max());
+	share = arena_amt_total(arena_base(c->source)) / QCACHE_SHARE / (2 * port_core_max());
 	return share < QCACHE_BYTES_MAX ? share : QCACHE_BYTES_MAX;
 }
 

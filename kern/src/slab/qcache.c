@@ -37,7 +37,7 @@ static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
 	struct qcaches *q = qcaches_of(f);
 
 	/* Who may wait stands behind those who do. */
-	if (arena_queues(q->arena, flags & MEM_WAIT))
+	if ((flags & MEM_WAIT) && arena_has_waiters(q->arena))
 		return NULL;
 	return magazine_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }
@@ -68,7 +68,7 @@ static void front_set_slow(struct arena_front *f, bool slow)
 static bool front_may_serve(const struct arena_front *f, size_t size)
 {
 	struct qcaches *q = qcaches_of((struct arena_front *)f);
-	const struct kmem_cache *c = &q->cache[btag_quanta(&q->arena->store, size - 1)];
+	const struct kmem_cache *c = &q->cache[(size - 1) / arena_quantum(q->arena)];
 
 	return __atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) > 0;
 }
@@ -109,7 +109,7 @@ static int front_destroy(struct arena_front *f)
 		return -EBUSY;
 	for (size_t i = 0; i < q->count; i++)
 		if (__kmem_cache_destroy(&q->cache[i]))
-			panic("arena %s: used while it is being destroyed", q->arena->name);
+			panic("arena %s: used while it is being destroyed", arena_name(q->arena));
 	base_free(q->arena, q, q->bytes);
 	return 0;
 }
@@ -120,9 +120,9 @@ static void make_caches(struct qcaches *q, size_t count)
 	char name[KMEM_NAME_MAX];
 
 	for (; q->count < count; q->count++) {
-		ksnprintf(name, sizeof(name), "%s-%zu", q->arena->name, q->count + 1);
+		ksnprintf(name, sizeof(name), "%s-%zu", arena_name(q->arena), q->count + 1);
 		if (!__kmem_cache_create(&q->cache[q->count], name,
-			    (q->count + 1) * q->arena->store.quantum, 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
+			    (q->count + 1) * arena_quantum(q->arena), 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
 			    NULL, NULL, NULL))
 			break;
 		q->rounds[q->count] = &q->cache[q->count].cores->rounds;
@@ -131,13 +131,13 @@ static void make_caches(struct qcaches *q, size_t count)
 
 static struct arena_front *front_create(struct arena *a)
 {
-	size_t count = a->qcache_max / a->store.quantum;
+	size_t count = arena_qcache_max(a) / arena_quantum(a);
 	size_t bytes = sizeof(struct qcaches);
 	struct arena_rounds **rounds;
 	size_t product;
 	struct qcaches *q;
 
-	if (__builtin_mul_overflow(a->qcache_max, a->store.quantum, &product) ||
+	if (__builtin_mul_overflow(arena_qcache_max(a), arena_quantum(a), &product) ||
 		count > SIZE_MAX / 2 / BYTES_EACH)
 		return NULL;
 	bytes += count * BYTES_EACH;
@@ -162,8 +162,5 @@ static struct arena_front *front_create(struct arena *a)
 
 void qcache_init(void)
 {
-	arena_front_create = front_create;
-	for (struct arena *a = all_arenas; a; a = a->all_next)
-		if (a->qcache_max > 0 && !a->front)
-			arena_set_front(a, front_create(a));
+	arena_front_install(front_create);
 }

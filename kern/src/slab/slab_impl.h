@@ -6,10 +6,11 @@
 #ifndef SPANDREL_SLAB_IMPL_H
 #define SPANDREL_SLAB_IMPL_H
 
-#include "arena/arena_impl.h"
+#include "arena/front.h"
 #include "frames.h"
 #include "lib/hash.h"
 #include "lib/list.h"
+#include "lib/panic.h"
 #include "slab.h"
 #include "spinlock.h"
 

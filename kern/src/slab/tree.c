@@ -3,7 +3,6 @@
  * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and
  * statistics.
  */
-#include "arena/arena_impl.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab_impl.h"
@@ -20,10 +19,10 @@ void add_importing_slab(struct arena *source, struct kmem_cache *c)
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = is_linked(c);
 	if (!linked)
-		list_add_tail(&source->slabs, &c->source_link);
+		list_add_tail(arena_slabs(source), &c->source_link);
 	qlock_unlock(&arenas_and_slabs_lock);
 	if (linked)
-		kmem_bug(c, __builtin_return_address(0), "already draws slabs from %s", c->source->name);
+		kmem_bug(c, __builtin_return_address(0), "already draws slabs from %s", arena_name(c->source));
 }
 
 void del_importing_slab(struct arena *source, struct kmem_cache *c)
@@ -36,7 +35,7 @@ void del_importing_slab(struct arena *source, struct kmem_cache *c)
 		list_del(&c->source_link);
 	qlock_unlock(&arenas_and_slabs_lock);
 	if (!linked)
-		kmem_bug(c, __builtin_return_address(0), "draws no slabs from %s", source->name);
+		kmem_bug(c, __builtin_return_address(0), "draws no slabs from %s", arena_name(source));
 }
 
 bool slab_tree_leave(struct kmem_cache *c)
@@ -55,8 +54,9 @@ bool slab_tree_leave(struct kmem_cache *c)
 
 static struct kmem_cache *first_of(const struct arena *a)
 {
-	return list_empty(&a->slabs) ? NULL :
-				       list_first_entry(&a->slabs, struct kmem_cache, source_link);
+	struct list *slabs = arena_slabs(a);
+
+	return list_empty(slabs) ? NULL : list_first_entry(slabs, struct kmem_cache, source_link);
 }
 
 /* The cache behind c in the order of the tree.  Lock held. */
@@ -67,7 +67,7 @@ static struct kmem_cache *cache_after(const struct kmem_cache *c)
 
 	if (c) {
 		a = c->source;
-		if (c->source_link.next != &a->slabs)
+		if (c->source_link.next != arena_slabs(a))
 			return list_entry(c->source_link.next, struct kmem_cache, source_link);
 	}
 	while (!next && (a = arena_tree_next(a)))
@@ -128,7 +128,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->cache = c;
 	s->source = c->source;
 	str_copy(s->name, c->name, sizeof(s->name));
-	str_copy(s->source_name, c->source->name, sizeof(s->source_name));
+	str_copy(s->source_name, arena_name(c->source), sizeof(s->source_name));
 	s->is_memory = c->is_memory;
 	s->is_frames = c->is_frames;
 	s->obj_size = c->obj_size;
@@ -180,7 +180,7 @@ void kmem_cache_peek(const struct arena *source,
 {
 	struct kmem_cache *c;
 
-	list_for_each_entry (c, &source->slabs, source_link) {
+	list_for_each_entry (c, arena_slabs(source), source_link) {
 		struct kmem_cache_stats row;
 
 		read_stats(c, &row);
