@@ -85,8 +85,8 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	unsigned flags);
 
 /*
- * The same in storage of the caller's: ARENA_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h), which
- * need not be cleared and stay the arena's until __arena_destroy() has returned 0.
+ * The same in storage of the caller's: ARENA_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h),
+ * which need not be cleared and stay the arena's until __arena_destroy() has returned 0.
  *
  *	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
  *	struct arena *ids = __arena_create((struct arena *)storage, "ids", ...);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's command line: words between spaces, `name`, `name=value` or `name="a value"`. Within
- * quotes a backslash takes the next character as it is.
+ * The kernel's command line: words between spaces, each `name`, `name=value` or `name="a value"`.
+ * Within quotes a backslash takes the next character as it is.
  *
  *	static const struct cmdline_option options[] = {{"test_seed", set_seed}};
- *	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
+ *	cmdline_parse(boot_info->cmdline, options, 1, &console_sink);
  *
- * Nothing is allocated; context: any.  Cost: linear in the text times the options.
+ * Nothing is allocated and nothing is locked.
  */
 #ifndef SPANDREL_CMDLINE_H
 #define SPANDREL_CMDLINE_H
@@ -20,13 +20,15 @@
 
 struct cmdline_option {
 	const char *name;
-	/* Takes the value: "" if there is none, and gone after the call.  Returns NULL, or what is
-	 * wrong with it. */
+	/* Takes the value, "" if the word has none; it is gone after the call.  Returns NULL, or what
+	 * is wrong with the value. */
 	const char *(*set)(const char *value);
 };
 
-/* Hands every word to its option.  A word that is unknown, too long, or refused by its option gets
- * one plain line on `sink` and no further notice. */
+/* Calls for each word of `text` the set() of the option, among options[0 .. count), that has its
+ * name.  A word that is unknown, too long, or refused by its option gets one plain line on `sink`;
+ * the words after it are still read.  Context: as set() and the sink.  Cost: linear in the text
+ * times the options. */
 void cmdline_parse(
 	const char *text, const struct cmdline_option *options, size_t count, struct sink *sink);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Mappings in the kernel's own virtual addresses: pages that lie anywhere, in one piece.
+ * Mappings in the kernel's own virtual addresses: pages from anywhere, one behind the other.
  *
  *	char *ring = vmap(pages, 16, MEM_WAIT);
  *	...
@@ -10,12 +10,12 @@
  *	...
  *	vfree(rows, bytes);
  *
- * Addresses come from vaddr_arena.  One that was unmapped rests a while before it is used again;
- * then the first mapping that would meet a stale translation has all cores forget all stale ones at
- * once (machine_map).  Any core may call these at any time.
+ * Addresses come from vaddr_arena.  An address that was unmapped rests for a while before it is
+ * used again; the first mapping that could then meet a stale translation has all cores forget all
+ * stale ones at once (machine_map).  Any core may call these functions at any time.
  *
- * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.  Flags, those of
- * arena_alloc() without a fit, are checked at entry: they panic if they aren't sound.
+ * Context, of all of them: a thread or boot, interrupts on.  Cost: linear in the pages.  Flags are
+ * exactly one of MEM_ATOMIC, MEM_WAIT and MEM_ERROR (arena.h), which is checked at entry.
  */
 #ifndef SPANDREL_VMAP_H
 #define SPANDREL_VMAP_H
@@ -24,26 +24,34 @@
 
 #include "arena.h"
 
-extern struct arena *vaddr_arena; /* the range of machine_va_range() */
+extern struct arena *vaddr_arena; /* the range of machine_va_range(), by the page */
 
-/* Makes vaddr_arena.  Once, when base_arena stands. */
+/* Makes vaddr_arena.  Context: boot, once, when base_arena stands.  Cost: linear in cores.  Panics
+ * if there is no memory for it. */
 void vmap_init(void);
 
-/* Maps pages[0 .. n), pages of RAM by their direct-map addresses, n > 0, one behind the other,
- * readable and writable, and returns where; the pages stay the caller's.  Returns NULL, nothing
- * mapped, if addresses or page tables can't be had, by flag. */
+/*
+ * Maps pages[0 .. n), pages of RAM by their direct-map addresses, n > 0, one behind the other,
+ * readable and writable.  The pages stay the caller's.  Returns the address of the first; or NULL,
+ * by flag, with nothing mapped, if there are no addresses or no memory for page tables.  Panics on
+ * flags that aren't exactly one of the three, and on MEM_WAIT where sleeping is illegal.
+ */
 void *vmap(void *const *pages, size_t n, unsigned flags);
 
-/* Ends such a mapping.  Nobody may use it any more; cores may still see the pages for a while.
- * Panics if a page of it isn't mapped, or it was mapped as something else. */
+/* Ends the mapping of n pages at `at`, which vmap() returned for n pages.  It may not be used any
+ * more; cores may still reach the pages by it for a while.  Panics if one of the pages isn't
+ * mapped, and if vaddr_arena sees that `at` and n aren't those of a mapping. */
 void vunmap(void *at, size_t n);
 
-/* Memory in one piece made of single pages of kpages_arena: size > 0, in bytes, rounded up to the
- * page.  Returns NULL by flag.  vfree() takes the same size. */
+/* Maps single pages of kpages_arena as memory of `size` bytes in one piece; size > 0 is rounded up
+ * to the page.  Returns and panics as vmap() does, also if there are no pages. */
 void *vmalloc(size_t size, unsigned flags);
+
+/* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does. */
 void vfree(void *at, size_t size);
 
-/* Gives the addresses that rest back to vaddr_arena.  Linear in cores. */
+/* Gives the addresses that rest back to vaddr_arena.  Cost: linear in cores, each of which is
+ * stopped at a safe point. */
 void vmap_drain(void);
 
 #endif
