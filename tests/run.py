@@ -26,6 +26,7 @@ STAGES = [
     ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], 300, False),
     ("layers", ["scripts/layers", "build/x86/obj"], 60, True),
     ("headers", ["tests/headers.sh"], 60, True),
+    ("includes", ["scripts/includes"], 60, True),
     ("host tests, ASan and UBSan", ["build/asan/spandrel-host", "--test"], 300, False),
     ("host tests, ASan and UBSan, 4 cores", ["build/asan/spandrel-host", "--cores", "4", "--test"],
      300, True),

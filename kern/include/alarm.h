@@ -9,10 +9,12 @@
  *	...
  *	alarm_cancel(&bell);
  *
- * The handler runs in an interrupt of the core that set the alarm, at or soon after the moment,
- * once; it may not sleep, and may set the alarm anew.  An alarm is the caller's storage and one
- * user's at a time: setting and cancelling the same one at once is a bug.  Alarms of one core go
- * off in the order of their deadlines, of equal ones in the order they were set.
+ * The handler is called once, at the moment or soon after it, in an interrupt of the core that set
+ * the alarm.  It may not sleep; it may set the alarm again.  Alarms of one core go off in the order
+ * of their deadlines, those of equal deadlines in the order in which they were set.
+ *
+ * An alarm lies in the caller's memory and belongs to one user at a time: two calls for the same
+ * alarm at once are a bug.  Any core may use any alarm.
  */
 #ifndef SPANDREL_ALARM_H
 #define SPANDREL_ALARM_H
@@ -24,27 +26,35 @@ struct alarm {
 	void *links[3]; /* its place among its core's alarms */
 	uint64_t deadline; /* of port_ns() */
 	void (*handler)(struct alarm *a);
-	struct alarm_core *core; /* whose alarms it is among, or was last; NULL: never set */
+	struct alarm_core *core; /* the core that set it last; NULL: none has */
 	bool is_set;
 };
 
-/* Once, at boot, when base_arena stands. */
+/* Makes the list of alarms of every core there can be.  Context: boot, once, when base_arena
+ * stands.  Cost: linear in cores.  Panics if there is no memory for them. */
 void alarms_init(void);
 
+/* Readies an alarm that isn't set.  Context: any.  Cost: constant. */
 void alarm_init(struct alarm *a, void (*handler)(struct alarm *a));
 
-/* Has the handler called at `deadline` on this core.  Context: any but an NMI; the alarm is not
- * set.  Cost: logarithmic in this core's alarms. */
+/* Has the handler called at `deadline`, a moment of port_ns() in nanoseconds, on this core; one
+ * that has passed is due at once.  Context: any but an NMI; spinlocks of a class before SPIN_ALARM
+ * may be held.  Cost: logarithmic in this core's alarms.  Panics if the alarm is set. */
 void alarm_set(struct alarm *a, uint64_t deadline);
 
-/* Sees to it that the handler isn't called, or waits until it has ended: afterward the alarm is the
- * caller's alone.  Returns whether it was still to come.  Harmless on one that isn't set.  In its
- * own handler it doesn't wait.  Context: any but an NMI; holds no lock the handler takes.  Cost:
- * logarithmic. */
+/*
+ * Takes an alarm back, so that the handler isn't called; if the handler runs on another core, waits
+ * until it has returned.  Then the alarm is the caller's alone.  In the alarm's own handler it
+ * doesn't wait.  An alarm that isn't set, or never was, stays as it is.
+ *
+ * Context: any but an NMI; the caller holds no lock that the handler takes.  Cost: logarithmic in
+ * the core's alarms, and the rest of a handler that runs.  Returns whether the alarm was set.
+ */
 bool alarm_cancel(struct alarm *a);
 
-/* Runs what is due on this core, ALARMS_STEP handlers at most, and sets the timer for what comes
- * next, or for now if more is due: what the timer's interrupt does. */
+/* Calls the handlers that are due on this core, ALARMS_STEP of them at most, and sets the timer for
+ * the next alarm, at once if that is due, too.  Context: the timer's interrupt, once alarms_init()
+ * has run.  Cost: logarithmic for each handler, and the handlers'. */
 #define ALARMS_STEP 8
 void alarms_run(void);
 

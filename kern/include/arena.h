@@ -27,6 +27,7 @@
 #include "sink.h"
 
 struct arena;
+struct qlock;
 
 /*
  * Memory flags: exactly one of
@@ -85,8 +86,8 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	unsigned flags);
 
 /*
- * The same in storage of the caller's: ARENA_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h), which
- * need not be cleared and stay the arena's until __arena_destroy() has returned 0.
+ * The same in storage of the caller's: ARENA_STORAGE bytes, aligned to PORT_LINE_SIZE (port.h),
+ * which need not be cleared and stay the arena's until __arena_destroy() has returned 0.
  *
  *	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
  *	struct arena *ids = __arena_create((struct arena *)storage, "ids", ...);
@@ -375,8 +376,11 @@ int __arena_destroy(struct arena *arena);
 extern struct arena *base_arena;   /* all RAM; its integers are direct-map addresses */
 extern struct arena *kpages_arena; /* pages for everyone, imported from base_arena */
 
-/* The arena that was created first of all there are, NULL before; the others are linked behind it
- * in the order of their creation, under arenas_and_slabs_lock. */
+/* The first of all arenas in the order of their creation, NULL while there is none. */
 extern struct arena *all_arenas;
+
+/* Guards the import tree and the lists of all arenas and caches.  It sleeps (sync.h), so it comes
+ * before every spinlock.  Under it MEM_WAIT is illegal, which debug builds check. */
+extern struct qlock arenas_and_slabs_lock;
 
 #endif

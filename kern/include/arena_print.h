@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas as text: the tree as a table, and all about one.  For the monitor, which adds caches to
- * the tree.
+ * Arenas as text: the tree as a table, and everything about one arena.  For the monitor, which adds
+ * caches to the tree.
  *
  *	struct table_printer printer;
  *	arena_tree_begin(&printer, sink, false);
@@ -9,7 +9,8 @@
  *		arena_tree_row(&rows[i], &printer);
  *	table_end(&printer);
  *
- * Context: as the sink's; no lock held.  `keys`: for scripts, a line of key=value for each object.
+ * `keys`: for scripts, one line of key=value for each object.  Nothing is allocated.  Context,
+ * where nothing else is said: as the sink's, no lock held.
  */
 #ifndef SPANDREL_ARENA_PRINT_H
 #define SPANDREL_ARENA_PRINT_H
@@ -20,7 +21,8 @@
 #include "arena.h"
 #include "table.h"
 
-/* A line of the tree: an arena, or something that hangs on one and has the same to tell. */
+/* A line of the tree: an arena, or what draws on one and has the same columns.  Amounts in
+ * units. */
 struct arena_tree_line {
 	const char *name, *source;
 	unsigned depth;
@@ -29,16 +31,23 @@ struct arena_tree_line {
 	uint64_t spans, allocs, failures;
 };
 
+/* Begins the table: its heading.  table_end() ends it.  Cost: constant. */
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys);
+
+/* Adds a line to the table.  Cost: constant. */
 void arena_tree_line(const struct arena_tree_line *line, struct table_printer *printer);
-/* The line of an arena; an arena_tree_peek() function, `printer` being a table_printer. */
+
+/* Adds the line of an arena: a function for arena_tree_peek(), `printer` being a struct
+ * table_printer.  Cost: constant. */
 void arena_tree_row(const struct arena_stats *row, void *printer);
 
-/* All about one arena; its boundary tags and hash only if `full`.  Not in an interrupt.  Cost: that
- * of arena_free_histogram(). */
+/* Writes the statistics of one arena and the histogram of its free segments; with `full` its
+ * boundary tags and hash, too.  Context: a thread, and as the sink's.  Cost: as
+ * arena_free_histogram(). */
 void arena_show(struct arena *arena, bool full, bool keys, struct sink *sink);
 
-/* Amounts of memory read as bytes, those of anything else as plain numbers. */
+/* Writes an amount for people into `text`: of memory as bytes with a unit, else as a plain number.
+ * Context: any.  Cost: constant. */
 void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool is_memory);
 
 #endif

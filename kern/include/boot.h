@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a port hands to the kernel when it enters the kernel, and the kernel's entry.
+ * The kernel's entry, and what a port hands over there.
+ *
+ *	static const struct boot_info info = {.cmdline = "", .ram = ram, .ram_count = 1, ...};
+ *	kernel_main(&info);
+ *
+ * All of it is read by boot alone, on one core, and never changes afterward.
  */
 #ifndef SPANDREL_BOOT_H
 #define SPANDREL_BOOT_H
@@ -9,23 +14,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A range of memory that the base arena may hand out, by direct-map addresses.  Start and size are
- * multiples of PORT_PAGE_SIZE; the range isn't empty and doesn't contain 0. */
+/* A piece of memory that the base arena may hand out: [start, start + size) of the direct map, both
+ * multiples of PORT_PAGE_SIZE, not empty, without the address 0. */
 struct boot_ram {
 	uintptr_t start;
-	size_t size;
+	size_t size; /* bytes */
 };
 
-/* Memory that isn't in `ram`, by use; a line of the monitor's `mem`. */
+/* A line of the monitor's `mem`: where a part of the machine's other memory went. */
 struct boot_account {
 	const char *what; /* "kernel image", "firmware holes", ... */
 	uint64_t bytes;
-	bool is_ram; /* it is a part of ram_total */
+	bool is_ram; /* the memory map calls it RAM */
 };
 
 /*
- * Everything here stays valid while the kernel runs.  `ram` ascends, without overlaps.
- * ram_total == the sum of ram[].size + the sum of the accounts with is_ram, in bytes.
+ * All of this stays valid while the kernel runs.  `ram` is in ascending order, without overlaps.
+ * ram_total is the sum of ram[].size and of the accounts with is_ram.
  */
 struct boot_info {
 	const char *cmdline; /* "" if there is none */
@@ -33,16 +38,17 @@ struct boot_info {
 	size_t ram_count;
 	const struct boot_account *account;
 	size_t account_count;
-	uint64_t ram_total;   /* bytes of RAM in the memory map as the firmware gave it */
+	uint64_t ram_total;   /* bytes of RAM in the memory map that the firmware gave */
 	uint64_t entry_ticks; /* port_ticks() when the kernel was entered */
-	const char *machine;  /* a word for the boot line: "x86-64", "host" */
+	const char *machine;  /* one word for the boot line: "x86-64", "host" */
 };
 
-/* The pointer that the running kernel was entered with. */
+/* The pointer that kernel_main() was given; NULL before. */
 extern const struct boot_info *boot_info;
 
-/* Enters the kernel.  The console works, one core runs, interrupts are on.  Never returns: the
- * kernel runs the monitor, and ends by port_stop(). */
+/* Runs the kernel.  It ends in the monitor, or by port_stop(), and never returns.  Context: once,
+ * on the boot core, interrupts on; the port's console works and no other core runs.  Panics if no
+ * piece of RAM has ARENA_BASE_PAGES_MIN pages, or memory doesn't last for boot. */
 void kernel_main(const struct boot_info *info) __attribute__((noreturn));
 
 #endif

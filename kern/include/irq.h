@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Interrupt vectors: their allocation, their handlers, and how often each came, on each core.
+ * Interrupt vectors: which handler each has, and how many interrupts came to it on each core.
  *
  *	unsigned vector = irq_alloc("disk", disk_interrupt, disk);
  *	...
  *	irq_free(vector);
  *
- * Vectors come from an arena, "vectors".  Counting an interrupt and calling its handler take no
- * lock and write nothing that another core writes.
+ * Vectors come from an arena, "vectors".  Any core may call these functions at any time.  Counting
+ * an interrupt and calling its handler take no lock and write nothing that another core writes.
  */
 #ifndef SPANDREL_IRQ_H
 #define SPANDREL_IRQ_H
@@ -16,59 +16,64 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Makes the arena, and counters for port_core_max() cores.  Context: boot, once, after
- * base_arena. */
+/* Makes the arena, and counters for every core there can be.  Context: boot, once, when base_arena
+ * stands.  Cost: linear in cores.  Panics if there is no memory for them. */
 void irq_init(void);
 
-/*
- * Allocates a vector.  For each of its interrupts handler(arg) is called, with interrupts off, on
- * the core that takes the interrupt.  The name isn't copied.  Context: interrupts on, no spinlock.
- * Returns the vector, or 0 if all are allocated or there is no memory.
- */
+/* Hands out a vector and has handler(arg) called for each of its interrupts, on whichever core it
+ * comes, with interrupts off.  The name isn't copied.  Context: a thread or boot, interrupts on.
+ * Cost: constant, and linear in cores for the counters.  Returns the vector; or 0, with nothing
+ * changed, if all are taken or there is no memory. */
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);
 
-/* Frees a vector, which nothing may raise any more.  When this returns, no core is inside the
- * handler.  Context: interrupts on, no spinlock.  Panics if the vector isn't allocated. */
+/* Takes a vector back.  The caller has made sure that nothing raises it any more; when this
+ * returns, no core is inside the handler.  Context: a thread or boot, interrupts on.  Cost: linear
+ * in cores, each of which is stopped at a safe point.  Panics if the vector isn't handed out. */
 void irq_free(unsigned vector);
 
-/* A vector of a block. */
+/* One of a block's vectors. */
 struct irq_request {
 	const char *name;
 	void (*handler)(void *arg);
 	void *arg;
 };
 
-/* Allocates n > 0 vectors in a row and returns the first, which is a multiple of the least power of
- * two that isn't below n: PCI devices with several messages (MSI) need that.  In all else as
- * irq_alloc().  Cost: linear in n. */
+/* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below
+ * n, as devices with several messages want them (PCI, MSI); requests[i] is for the i-th.  Cost:
+ * linear in n times the cores.  Returns the first vector; in all else as irq_alloc(). */
 unsigned irq_alloc_block(const struct irq_request *requests, size_t n);
 
-/* Frees a whole block, as irq_free() does a vector. */
+/* Takes back a block whole, by its first vector.  Cost: linear in n and in cores.  In all else as
+ * irq_free(). */
 void irq_free_block(unsigned first, size_t n);
 
-/* Sets the text that shows people where a vector's interrupts come from. */
+/* Notes in words, for people to read, where a vector's interrupts come from; they are cut to
+ * IRQ_ROUTE_MAX - 1 bytes.  Context: any; one call at a time for a vector.  Cost: linear in the
+ * text.  Panics on a number that is no vector. */
+#define IRQ_ROUTE_MAX 48 /* bytes, the end included */
 void irq_set_route(unsigned vector, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Counts an interrupt and calls its handler; false if the vector isn't allocated.  The port calls
- * this inside the interrupt, with interrupts off. */
+/* Counts an interrupt and calls its handler: what the port calls.  Context: in an interrupt,
+ * interrupts off.  Cost: constant, and the handler's.  Returns false if the vector isn't handed
+ * out. */
 bool irq_handle(unsigned vector);
 
 /* Inspect */
-
-#define IRQ_ROUTE_MAX 48 /* bytes, the terminating zero included */
 
 struct irq_info {
 	unsigned vector;
 	const char *name;
 	char route[IRQ_ROUTE_MAX];
-	uint64_t count; /* on all cores, since the vector was allocated */
+	uint64_t count; /* on all cores, since the vector was handed out */
 };
 
-/* Fills *info for the lowest allocated vector >= `from`; false if there is none.  Any context; no
- * lock is taken. */
+/* Fills *info for the lowest vector >= `from` that is handed out; it may change meanwhile.
+ * Context: any; takes no lock.  Cost: linear in vectors and in cores.  Returns false if there is
+ * none. */
 bool irq_next(unsigned from, struct irq_info *info);
 
-/* How many interrupts a core has handled, of all vectors. */
+/* How many interrupts core `core`, less than port_core_max(), has handled, of all vectors.
+ * Context: any.  Cost: constant. */
 uint64_t irq_core_count(unsigned core);
 
 #endif

@@ -10,7 +10,8 @@
  *	static struct command_table table = COMMAND_TABLE("memory", commands);
  *	monitor_add_commands(&table);
  *
- * Context: not in an interrupt; one monitor runs at a time.
+ * One line runs at a time.  Context, where nothing else is said: a thread, interrupts on, no lock
+ * held; after a panic, the core that panicked.
  */
 #ifndef SPANDREL_MONITOR_H
 #define SPANDREL_MONITOR_H
@@ -21,64 +22,70 @@
 #include "sink.h"
 #include "table.h"
 
-#define MONITOR_LINE_MAX 512 /* bytes in a typed line, its end included */
-#define MONITOR_ARGS_MAX 16  /* words in one command */
+#define MONITOR_LINE_MAX 512 /* bytes of a line, its end included */
+#define MONITOR_ARGS_MAX 16  /* words of a command */
 
-/* May be used in the panic monitor: takes no lock, allocates nothing. */
+/* A flag of a command: it takes no lock and allocates nothing, so it may run after a panic. */
 #define COMMAND_PANIC_SAFE (1u << 0)
 
+/* How a command was called. */
+
 struct command_call {
-	int argc;	   /* words, the command's name included (a family's: `arena tree` is 2) */
+	int argc;	   /* words, those of the command's name included: `arena tree` is 2 */
 	const char **argv; /* argv[argc] is NULL */
 	bool keys;	   /* -k was given; it isn't in argv */
-	struct sink *sink;
+	struct sink *sink; /* where its output goes */
 };
 
 struct command {
 	const char *name;    /* "mem", or two words: "arena tree" */
-	const char *usage;   /* what follows the name, "" if nothing */
+	const char *usage;   /* the words after the name, those in brackets optional; "": none */
 	const char *summary; /* one line */
-	const char *example; /* a whole command line */
-	/* Returns NULL, or one plain line that says what was wrong with the call. */
+	const char *example; /* a whole line */
+	/* Runs it.  Returns NULL, or one plain line that says what was wrong with the call. */
 	const char *(*run)(const struct command_call *call);
-	unsigned flags;
-	/* Offers words for completion of an argument: calls offer() for each that could stand
-	 * there.  NULL: none. */
+	unsigned flags; /* COMMAND_PANIC_SAFE, or 0 */
+	/* Calls offer() with each word that an argument may be, to complete one.  NULL: there are
+	 * none. */
 	void (*complete)(void (*offer)(void *arg, const char *word), void *arg);
 };
 
+/* The commands of a family. */
 struct command_table {
-	struct command_table *next; /* of those added */
+	struct command_table *next; /* the one that was added after it */
 	const char *family;
 	const struct command *commands;
 	size_t count;
 };
 #define COMMAND_TABLE(family, commands) {NULL, family, commands, sizeof(commands) / sizeof((commands)[0])}
 
-/* Adds a table; it stays the caller's and must outlive the monitor. */
+/* Adds a table of commands behind those there are; it must stay as long as the kernel runs.
+ * Context: any but an NMI, while no line runs.  Cost: linear in tables. */
 void monitor_add_commands(struct command_table *table);
 
 /* Boot */
 
 /* Makes the monitor's arena, "monitor" over kpages_arena, for its history; adds the kernel's own
- * commands, and to a panic's report the table of arenas.  Context: boot, once, when kpages_arena
- * stands. */
+ * commands; and has a panic's report end with the table of arenas.  Context: boot, once, when
+ * kpages_arena stands.  Cost: constant.  Panics if there is no memory for the arena. */
 void monitor_init(void);
 
-/* Has the monitor run after a panic's report, with the commands that are safe then.  Context: boot. */
+/* Has the monitor run after a panic's report, with the commands that are safe then.  Context: boot.
+ * Cost: constant. */
 void monitor_stay_after_panic(void);
 
 /* Use */
 
-/* Runs a line: commands separated by `;`.  Prints what they print to the console, and one plain
- * line for what can't be run.  Returns whether every command was run and found its arguments
- * right. */
+/* Runs a line: commands with `;` between them.  Their output goes to the console, and one plain
+ * line for each that can't be run; those after it still run.  Cost: the commands'.  Returns whether
+ * every command ran and accepted its words. */
 bool monitor_run_line(const char *line);
 
-/* Reads and runs lines until input is closed.  It sleeps while there is none. */
+/* Reads lines from the console and runs them until input is closed; sleeps while there is no
+ * input. */
 void monitor_run(void);
 
-/* Input may have come: wakes monitor_run().  Context: any but an NMI. */
+/* Wakes monitor_run(), since input may have come.  Context: any but an NMI.  Cost: constant. */
 void monitor_input(void);
 
 #endif

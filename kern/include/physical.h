@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas of memory at certain physical addresses.
+ * Arenas for callers that care where memory lies.
  *
- *	a device with 32 address lines reads it:
- *		void *ring = arena_alloc(dma32_arena, 4096, MEM_WAIT);
- *	a physical address:
- *		uint64_t table = (uint64_t)arena_alloc(phys_arena, 4096, MEM_ATOMIC);
- *	in 2 MiB pages of the direct map:
- *		void *array = arena_alloc(large_arena, bytes, MEM_ERROR);
+ *	void *ring = arena_alloc(dma32_arena, 4096, MEM_WAIT);        a device with 32 address lines reads it
+ *	uint64_t table = (uint64_t)arena_alloc(phys_arena, 4096, MEM_ATOMIC);        a physical address
+ *	void *array = arena_alloc(large_arena, bytes, MEM_ERROR);     2 MiB pages of the direct map
  *
- * All import from base_arena and are used like any arena.
+ * All of them import from base_arena, those with a bound by arena_xalloc(), and are used like any
+ * arena, by any core at any time.  Sizes are in bytes.
  */
 #ifndef SPANDREL_PHYSICAL_H
 #define SPANDREL_PHYSICAL_H
@@ -18,22 +16,25 @@
 
 #include "arena.h"
 
-/* Memory below 4 GiB and below 16 MiB, by direct-map addresses, for devices that can't reach more.
- * The quantum is a cache line, so a device's memory shares no line with other memory. */
+/* Memory below 4 GiB, and below 16 MiB, of physical memory, for devices that can't reach more:
+ * direct-map addresses.  The quantum is a cache line, so that a device shares no line with memory
+ * that it doesn't write. */
 extern struct arena *dma32_arena, *dma24_arena;
 
-/* Pages, by their physical addresses. */
+/* Pages by their physical addresses. */
 extern struct arena *phys_arena;
 
-/* Memory in units of 2 MiB, aligned to 2 MiB in the direct map and in physical memory, so that the
- * direct map can map it by large pages. */
+/* Memory in pieces of 2 MiB, each on a multiple of 2 MiB of physical memory too, so that the direct
+ * map's largest common pages cover it: direct-map addresses. */
 extern struct arena *large_arena;
 #define LARGE_PAGE_SIZE ((size_t)2 << 20)
 
-/* Creates these arenas.  Context: boot, once, after base_arena. */
+/* Makes these arenas.  Context: boot, once, when base_arena stands.  Cost: constant.  Panics if
+ * there is no memory for them. */
 void physical_init(void);
 
-/* Translate between direct-map and physical addresses of RAM.  Any context; constant. */
+/* The physical address of a byte of RAM, from its address in the direct map, and back.  Context:
+ * any.  Cost: constant. */
 uint64_t physical_of(const void *direct);
 void *physical_at(uint64_t phys);
 

@@ -12,18 +12,19 @@
  *	...
  *	qlock_unlock(&lock);
  *
- * All of them queue sleepers in the order they came and hand over to the first one, so nobody is
- * overtaken.  A sleeper's record lies on its own stack: sleeping and waking allocate nothing.  Of a
- * wake-up and a deadline that meet, exactly one wins, and nothing that was handed over is lost.
+ * All of them queue their sleepers in the order of arrival and hand over to the first, so no
+ * sleeper is overtaken.  A sleeper's record lies on its own stack: sleeping and waking allocate
+ * nothing.  If a wake-up and a deadline come together, exactly one of them counts, and nothing that
+ * was handed over is lost.  Any core may use any of them at once.
  *
- * Contexts.  What may sleep is for threads, with interrupts on and no spinlock held; that is
- * checked at entry, whether or not it comes to sleeping, and its violation is a panic that names
- * the caller.  While there are no threads yet (boot), it may be called so long as it need not
- * sleep.  What wakes (up, signal, broadcast, wakeup) and what only tries is legal in interrupts and
- * under spinlocks of a class before SPIN_SYNC.  Nothing here is for NMIs.
+ * Contexts.  "May sleep": a thread, with interrupts on and no spinlock held.  This is checked at
+ * entry, whether or not the call comes to sleep, and panics with the caller's name.  Boot, before
+ * there are threads, may make such a call if it doesn't come to sleep; else it panics.  "Any": also
+ * interrupts, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
  *
- * Deadlines are moments of port_ns(); PORT_FOREVER is none; one that has passed makes a try of it.
- * Cost: constant but where said.
+ * Deadlines are moments of port_ns(), in nanoseconds.  PORT_FOREVER is none; with one that has
+ * passed the call takes what it can have at once.  Cost, where nothing else is said: constant, and
+ * the sleep.
  */
 #ifndef SPANDREL_SYNC_H
 #define SPANDREL_SYNC_H
@@ -49,26 +50,30 @@ struct sync_queue {
 struct qlock {
 	struct sync_queue queue;
 	bool held;
-	port_thread_t *holder; /* NULL: held by boot, or by nobody */
+	port_thread_t *holder; /* NULL: boot, or no thread */
 };
 #define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL}
 
+/* Does at run time what QLOCK_INIT() does.  Context: any; no other caller uses the lock yet. */
 void qlock_init(struct qlock *q);
 
-/* Context: may sleep.  Panics if the caller holds it already. */
+/* Takes the lock, sleeping until it is free.  Context: may sleep.  Panics if the caller holds
+ * it. */
 void qlock_lock(struct qlock *q);
 
-/* Whether it could be taken at once.  Context: a thread; never sleeps. */
+/* Takes the lock if it is free; never sleeps.  Context: a thread or boot.  Returns whether it was
+ * taken. */
 bool qlock_trylock(struct qlock *q);
 
-/* Hands the lock to the first sleeper, who holds it from then on.  Context: the thread that took
- * it.  Panics if that isn't the caller. */
+/* Releases the lock, to the first sleeper if there is one: it holds the lock from then on.
+ * Context: the thread that holds it; interrupts may be off.  Panics if the caller doesn't hold
+ * it. */
 void qlock_unlock(struct qlock *q);
 
-/* For assertions. */
+/* Whether the caller holds the lock: for assertions.  Context: a thread or boot. */
 bool qlock_is_held_by_me(struct qlock *q);
 
-/* Semaphores: a count that many take from, n at a time */
+/* Semaphores: a count that callers take from and add to */
 
 struct semaphore {
 	struct sync_queue queue;
@@ -76,47 +81,55 @@ struct semaphore {
 };
 #define SEMAPHORE_INIT(name, count) {SYNC_QUEUE_INIT, count}
 
+/* Does at run time what SEMAPHORE_INIT() does.  Context: any; no other caller uses it yet. */
 void sem_init(struct semaphore *s, size_t count);
 
-/* Takes n from the count, together: sleeps until its turn has come and the count has n.  Who wants
- * much isn't starved by those behind who want little.  Context: may sleep. */
+/* Takes n from the count at once, sleeping until every sleeper before this one is served and the
+ * count is n or more: large requests aren't starved by small ones.  Context: may sleep. */
 void sem_down(struct semaphore *s, size_t n);
 
-/* The same until the deadline; returns whether it took n. */
+/* The same until `deadline`.  Returns whether it took n; else it took nothing. */
 bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline);
 
-/* Takes n if nobody waits and the count has n now; returns whether it did.  Context: any. */
+/* Takes n if no thread sleeps on it and the count is n or more; never sleeps.  Context: any.
+ * Returns whether it took n. */
 bool sem_trydown(struct semaphore *s, size_t n);
 
-/* Adds n to the count and serves sleepers in order.  Context: any.  Cost: linear in those served,
- * in steps of at most SYNC_STEP under the lock. */
+/* Adds n to the count and serves sleepers in their order.  Context: any.  Cost: linear in sleepers
+ * that are served, at most SYNC_STEP of them under one hold of the spinlock.  The caller keeps the
+ * sum of all counts below 2^64. */
 void sem_up(struct semaphore *s, size_t n);
 #define SYNC_STEP 16
 
-/* What the count is now, for people to see. */
+/* The count now, for people to read.  Context: any. */
 size_t sem_count(struct semaphore *s);
 
-/* Condition variables, as Mesa has them: a wake-up is a hint, look again (Lampson and Redell,
- * "Experience with Processes and Monitors in Mesa", CACM 23(2), 1980) */
+/* Condition variables, as Mesa has them: a thread that was woken looks at its condition again
+ * (Lampson and Redell, "Experience with Processes and Monitors in Mesa", CACM 23(2), 1980) */
 
 struct condvar {
 	struct sync_queue queue;
 };
 #define CONDVAR_INIT(name) {SYNC_QUEUE_INIT}
 
+/* Does at run time what CONDVAR_INIT() does.  Context: any; no other caller uses it yet. */
 void cv_init(struct condvar *cv);
 
-/* Lets go of the qlock, sleeps until woken, takes the qlock again.  A wake-up that comes after the
- * qlock was let go isn't missed.  Context: may sleep; holds q. */
+/* Releases the qlock, sleeps until woken, and takes the qlock again.  A wake-up that comes after
+ * the release isn't missed.  Context: may sleep, the qlock held.  Panics if it isn't. */
 void cv_wait(struct condvar *cv, struct qlock *q);
 
-/* The same until the deadline; returns whether it was woken.  The qlock is held either way. */
+/* The same until `deadline`; the qlock is held on return in any case.  Returns whether it was
+ * woken. */
 bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline);
 
-/* Wakes the first sleeper; every one that sleeps now.  The qlock need not be held, but then what
- * they wait for must have been changed under something the sleepers look at under the qlock.
- * Context: any.  Cost: broadcast is linear in sleepers, in steps of SYNC_STEP. */
+/* Wakes the first sleeper.  The qlock need not be held, but what the sleepers wait for must have
+ * been changed under it before: else a thread that has looked and doesn't sleep yet misses both.
+ * Context: any. */
 void cv_signal(struct condvar *cv);
+
+/* The same for every thread that sleeps now.  Cost: linear in sleepers, at most SYNC_STEP of them
+ * under one hold of the spinlock. */
 void cv_broadcast(struct condvar *cv);
 
 /* Rendez: sleep until a condition holds, without a lock around it (after Plan 9) */
@@ -126,19 +139,21 @@ struct rendez {
 };
 #define RENDEZ_INIT(name) {SYNC_QUEUE_INIT}
 
+/* Does at run time what RENDEZ_INIT() does.  Context: any; no other caller uses it yet. */
 void rendez_init(struct rendez *r);
 
 /* Sleeps until condition(arg) is true.  It is called with no lock held, before sleeping and after
- * each wake-up, and may not sleep.  Who makes it true calls rendez_wakeup() afterward; a wake-up
- * that comes between the look and the sleep isn't missed.  Context: may sleep. */
+ * each wake-up, and may not sleep itself.  The code that makes it true calls rendez_wakeup()
+ * afterward; a wake-up that comes between a call of condition() and the sleep isn't missed.
+ * Context: may sleep.  Cost: the condition's for each wake-up. */
 void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg);
 
-/* The same until the deadline; returns whether the condition held when last looked at. */
+/* The same until `deadline`.  Returns what condition(arg) was when it was called last. */
 bool rendez_sleep_timeout(
 	struct rendez *r, bool (*condition)(void *arg), void *arg, uint64_t deadline);
 
-/* Has every sleeper look again.  Returns whether there was one.  Context: any.  Cost: as broadcast;
- * constant with nobody asleep. */
+/* Wakes every thread that sleeps now, to look at its condition again.  Context: any.  Cost: as
+ * cv_broadcast(); constant if no thread sleeps.  Returns whether one did. */
 bool rendez_wakeup(struct rendez *r);
 
 /* rwlock: many readers or one writer, in the order they came, so neither starves */
@@ -147,30 +162,37 @@ struct rwlock {
 	struct sync_queue queue;
 	size_t readers;	       /* that hold it */
 	bool written;	       /* a writer holds it */
-	port_thread_t *writer; /* who that is */
+	port_thread_t *writer; /* which thread that is; NULL: boot, or none */
 };
 #define RWLOCK_INIT(name) {SYNC_QUEUE_INIT, 0, false, NULL}
 
+/* Does at run time what RWLOCK_INIT() does.  Context: any; no other caller uses it yet. */
 void rwlock_init(struct rwlock *l);
 
-/* A reader may not take it again while it holds it: a writer may have come in between.  Context:
- * may sleep. */
+/* Takes the lock for reading, or for writing, sleeping until its turn has come.  A thread that
+ * holds it may not take it again, not even for reading: a writer may have come in between, and both
+ * would sleep for ever.  Context: may sleep. */
 void rwlock_read(struct rwlock *l);
 void rwlock_write(struct rwlock *l);
 
-/* Whether it could be taken at once, with nobody waiting.  Context: a thread; never sleep. */
+/* Takes the lock if no thread sleeps on it and it is free for that; never sleeps.  Context: a
+ * thread or boot.  Returns whether it was taken. */
 bool rwlock_tryread(struct rwlock *l);
 bool rwlock_trywrite(struct rwlock *l);
 
-/* Context: a thread that holds it so.  Panics if nobody does, or (write) another.  Cost: linear in
- * readers let in, in steps of SYNC_STEP. */
+/* Releases the lock that was taken for reading, or for writing, and lets in what comes next: a
+ * writer, or the readers before the next writer.  Context: the thread that took it; interrupts may
+ * be off.  Cost: linear in readers that are let in, at most SYNC_STEP of them under one hold of the
+ * spinlock.  Panics if no thread holds it so, and, for writing, if the caller isn't the thread that
+ * does. */
 void rwlock_read_done(struct rwlock *l);
 void rwlock_write_done(struct rwlock *l);
 
-/* For others who make such things */
+/* For other calls that may sleep */
 
-/* Panics unless the caller may sleep: a thread or boot, interrupts on, not in an interrupt.  `what`
- * is named, and `caller`. */
+/* Checks that the caller may sleep: a thread or boot, interrupts on, no spinlock held.  Context:
+ * any.  Panics if it may not, with `what`, the name of the call, and `caller`, its return
+ * address. */
 void sync_check_may_sleep(const char *what, void *caller);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Mappings in the kernel's own virtual addresses: they show pages from anywhere as one range.
+ * Mappings in the kernel's own virtual addresses: pages from anywhere, one behind the other.
  *
  *	char *ring = vmap(pages, 16, MEM_WAIT);
  *	...
@@ -10,13 +10,12 @@
  *	...
  *	vfree(rows, bytes);
  *
- * Addresses come from vaddr_arena.  After an unmapping they rest for a while before they are used
- * again; the first mapping that could meet a stale translation then flushes the TLBs of all cores,
- * for all unmappings so far (machine_map).  All cores may call these functions at the same time.
+ * Addresses come from vaddr_arena.  An address that was unmapped rests for a while before it is
+ * used again; the first mapping that could then meet a stale translation has all cores forget all
+ * stale ones at once (machine_map).  Any core may call these functions at any time.
  *
- * Context, of all: a thread or boot, interrupts on.  Cost: linear in the pages.  `flags` is one
- * memory flag, as for arena_alloc(), without a fit.  Panics if it isn't, and if it is MEM_WAIT
- * where sleeping is illegal, even when there is no need to sleep.
+ * Context, of all of them: a thread or boot, interrupts on.  Cost: linear in the pages.  Flags are
+ * exactly one of MEM_ATOMIC, MEM_WAIT and MEM_ERROR (arena.h), which is checked at entry.
  */
 #ifndef SPANDREL_VMAP_H
 #define SPANDREL_VMAP_H
@@ -25,29 +24,34 @@
 
 #include "arena.h"
 
-extern struct arena *vaddr_arena; /* the range of machine_va_range() */
+extern struct arena *vaddr_arena; /* the range of machine_va_range(), by the page */
 
-/* Creates vaddr_arena.  Context: boot, once, after base_arena. */
+/* Makes vaddr_arena.  Context: boot, once, when base_arena stands.  Cost: linear in cores.  Panics
+ * if there is no memory for it. */
 void vmap_init(void);
 
-/* Maps pages[0 .. n), n > 0, one behind the other, readable and writable, and returns where.  Pages
- * are pages of RAM, by their direct-map addresses, and stay the caller's.  Returns NULL, nothing
- * mapped, if there are no addresses or no memory for page tables, by flag. */
+/*
+ * Maps pages[0 .. n), pages of RAM by their direct-map addresses, n > 0, one behind the other,
+ * readable and writable.  The pages stay the caller's.  Returns the address of the first; or NULL,
+ * by flag, with nothing mapped, if there are no addresses or no memory for page tables.  Panics on
+ * flags that aren't exactly one of the three, and on MEM_WAIT where sleeping is illegal.
+ */
 void *vmap(void *const *pages, size_t n, unsigned flags);
 
-/* Ends a mapping of n pages, which may not be used any more; cores may still see the pages for a
- * while.  Panics if a page of it isn't mapped, or, perhaps later, if these n pages aren't a whole
- * mapping. */
+/* Ends the mapping of n pages at `at`, which vmap() returned for n pages.  It may not be used any
+ * more; cores may still reach the pages by it for a while.  Panics if one of the pages isn't
+ * mapped, and if vaddr_arena sees that `at` and n aren't those of a mapping. */
 void vunmap(void *at, size_t n);
 
-/* Allocates `size` bytes, size > 0, rounded up to pages, as a mapping of single pages of
- * kpages_arena.  Returns NULL by flag. */
+/* Maps single pages of kpages_arena as memory of `size` bytes in one piece; size > 0 is rounded up
+ * to the page.  Returns and panics as vmap() does, also if there are no pages. */
 void *vmalloc(size_t size, unsigned flags);
 
-/* Frees it; `size` as given to vmalloc(). */
+/* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does. */
 void vfree(void *at, size_t size);
 
-/* Gives addresses that rest back to vaddr_arena.  Linear in cores. */
+/* Gives the addresses that rest back to vaddr_arena.  Cost: linear in cores, each of which is
+ * stopped at a safe point. */
 void vmap_drain(void);
 
 #endif

@@ -203,8 +203,8 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	return a;
 }
 
-_Static_assert(sizeof(struct arena) <= ARENA_STORAGE, "an arena fits into what callers place");
-_Static_assert(_Alignof(struct arena) <= PORT_LINE_SIZE, "an arena may lie where callers place it");
+_Static_assert(sizeof(struct arena) <= ARENA_STORAGE, "an arena fits in there");
+_Static_assert(_Alignof(struct arena) <= PORT_LINE_SIZE, "an arena may lie there");
 
 struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,

@@ -201,8 +201,8 @@ static struct kmem_cache *create_in(struct kmem_cache *c, const char *name, size
 	return c;
 }
 
-_Static_assert(sizeof(struct kmem_cache) <= KMEM_CACHE_STORAGE, "a cache fits into what callers place");
-_Static_assert(_Alignof(struct kmem_cache) <= PORT_LINE_SIZE, "a cache may lie where callers place it");
+_Static_assert(sizeof(struct kmem_cache) <= KMEM_CACHE_STORAGE, "a cache fits in there");
+_Static_assert(_Alignof(struct kmem_cache) <= PORT_LINE_SIZE, "a cache may lie there");
 
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *c, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
