@@ -79,14 +79,12 @@ void *kmem_cache_alloc(struct kmem_cache *cache, unsigned flags);
 void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 
 /*
- * Takes back an object, which must be as constructed.  Context: any, NMIs included: there, beyond
- * the hot path, the object waits (up to KMEM_DEFERRED_MAX do, for each core) until that core uses
- * the cache again, or a hard reap or the end of a cache fetches it.  Cost: as kmem_cache_alloc().
- * Never needs memory.  Panics, naming cache, address and caller, on what isn't an object of this
- * cache, and on what is free: at the latest when the slab layer sees it.
+ * Takes back an object, which must be as constructed.  Context: any but an NMI.  Cost: as
+ * kmem_cache_alloc().  Never needs memory.  Panics, naming cache, address and caller, on what isn't
+ * an object of this cache, and on what is free: at the latest when the slab layer sees it; and in
+ * an NMI: in a debug build at once, else when this core's magazine has no room.
  */
 void kmem_cache_free(struct kmem_cache *cache, void *object);
-#define KMEM_DEFERRED_MAX 64
 
 /* Fills objects[0 .. n) and returns how many it could: all of them, or fewer only on shortage
  * (never under MEM_WAIT).  Cheaper for each than one by one.  As kmem_cache_alloc() in all else. */

@@ -110,8 +110,7 @@ static __attribute__((noinline)) void *large_alloc(
 static void large_free(void *p, uintptr_t entry, void *caller)
 {
 	if (port_in_nmi())
-		panic("kfree of %p in an NMI, where only up to %zu bytes may be freed (called from %pS)", p,
-			(size_t)KMALLOC_CACHED_MAX, caller);
+		panic("kfree of %p in an NMI (called from %pS)", p, caller);
 	frames_clear((uintptr_t)p, 1);
 	large_give((uintptr_t)p, entry);
 }
@@ -206,9 +205,14 @@ void kfree(void *p)
 {
 	uintptr_t e = frames_get((uintptr_t)p);
 
-	if (__builtin_expect(e & FRAMES_KMALLOC, 1))
-		if (__builtin_expect(kmem_free_hot(((struct slab *)(e - FRAMES_KMALLOC))->cache, p), 1))
+	if (__builtin_expect(e & FRAMES_KMALLOC, 1)) {
+		struct kmem_cache *c = ((struct slab *)(e - FRAMES_KMALLOC))->cache;
+
+		if (SPANDREL_DEBUG)
+			kmem_check_not_nmi(c, p, __builtin_return_address(0));
+		if (__builtin_expect(kmem_free_hot(c, p), 1))
 			return;
+	}
 	free_slow(p, __builtin_return_address(0));
 }
 

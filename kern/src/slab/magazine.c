@@ -131,69 +131,9 @@ static void depot_put_empty(struct kmem_cache *c, struct magazine *m)
 	spin_unlock(&c->depot.lock, irq);
 }
 
-/* What an NMI freed beyond the hot path: pairs of cache and object */
-
-struct deferred {
-	struct port_stack stack;
-	void *slots[2 * KMEM_DEFERRED_MAX];
-} __attribute__((aligned(PORT_LINE_SIZE)));
-
-static struct deferred *deferred; /* a core's each */
-
-/* Relaxed: only the core itself acts on it at once. */
-static bool deferred_waits_on(unsigned core)
-{
-	const struct port_stack *s = &deferred[core].stack;
-
-	return __atomic_load_n(&s->top, __ATOMIC_RELAXED) > s->bottom;
-}
-
-static bool deferred_waits(void)
-{
-	return deferred_waits_on(port_core_id());
-}
-
-static __attribute__((noinline)) void deferred_settle(void)
-{
-	void *pair[2];
-
-	while (port_stack_pop_many(&deferred[port_core_id()].stack, pair, 2) == 2)
-		slab_give(pair[0], &pair[1], 1, true, __builtin_return_address(0));
-}
-
-struct deferred_take {
-	void *pair[2];
-	size_t slots; /* of it that are filled: both or none */
-};
-
-/* On the core itself. */
-static void deferred_take(void *arg)
-{
-	struct deferred_take *t = arg;
-
-	t->slots = port_stack_pop_many(&deferred[port_core_id()].stack, t->pair, 2);
-}
-
-/* The same for any core, pair by pair at a safe point of it: rare. */
-static void deferred_settle_on(unsigned core)
-{
-	struct deferred_take t;
-
-	while (deferred_waits_on(core)) {
-		port_core_run(core, deferred_take, &t);
-		if (t.slots == 2)
-			slab_give(t.pair[0], &t.pair[1], 1, true, __builtin_return_address(0));
-	}
-}
-
 /* A core's magazines.  Interrupts are off, or it is stopped at a safe point.  An NMI may land
  * anywhere: it finds the stack open and everything in order, or closed, and then touches nothing
  * else. */
-
-static bool core_is_open(const struct kmem_core *core)
-{
-	return core->rounds.stack.bottom != (void **)UINTPTR_MAX;
-}
 
 /* Closing comes first: only then does the top stand still. */
 static void core_close(struct kmem_core *core)
@@ -203,16 +143,12 @@ static void core_close(struct kmem_core *core)
 		core->loaded->count = (uint32_t)(core->rounds.stack.top - core->loaded->round);
 }
 
-/* Stays closed, so that the next operation comes here again, if an NMI left something to be done. */
 static void core_open(struct kmem_core *core)
 {
 	struct magazine *m = core->loaded;
 
-	if (!m)
-		return;
-	port_stack_set(&core->rounds.stack, m->round, m->round + m->count, m->round + m->size);
-	if (unlikely(deferred_waits()))
-		core_close(core);
+	if (m)
+		port_stack_set(&core->rounds.stack, m->round, m->round + m->count, m->round + m->size);
 }
 
 /* Relaxed: only this core reads them to use what they point to; others look whether there is anything. */
@@ -360,8 +296,6 @@ static void *alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 	void *object;
 
 	do {
-		if (unlikely(deferred_waits()))
-			deferred_settle();
 		if (!core_change(c, core_refill))
 			break;
 		object = port_stack_pop(&kmem_core_self(c)->rounds.stack);
@@ -443,8 +377,6 @@ static size_t bulk_from_magazines(struct kmem_cache *c, void **objects, size_t n
 	size_t got = 0;
 
 	while (got < n && core_change(c, core_refill)) {
-		if (unlikely(deferred_waits()))
-			deferred_settle();
 		got += port_stack_pop_many(&kmem_core_self(c)->rounds.stack, objects + got, n - got);
 	}
 	return got;
@@ -471,8 +403,6 @@ static __attribute__((noinline)) size_t bulk_alloc_slow(
 	kmem_core_self(c)->alloc_misses++;
 	if (port_in_nmi())
 		return 0;
-	if (unlikely(deferred_waits()))
-		deferred_settle();
 	if (!stands_behind(c, flags)) {
 		got = bulk_from_magazines(c, objects, n);
 		if (got < n)
@@ -502,17 +432,10 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 
 /* Freeing, beyond the hot path */
 
-/* In an NMI: the object waits, and this core's next operation on the cache goes the slow way. */
-static void defer(struct kmem_cache *c, void *object, void *caller)
+void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller)
 {
-	void *pair[2] = {c, object};
-	struct kmem_core *core = kmem_core_self(c);
-
-	if (port_stack_push_many(&deferred[port_core_id()].stack, pair, 2) < 2)
-		kmem_bug(c, caller, "free of %p in an NMI: %d that were freed there wait already", object,
-			KMEM_DEFERRED_MAX);
-	if (core_is_open(core))
-		core_close(core);
+	if (port_in_nmi())
+		kmem_bug(c, caller, "free of %p in an NMI", object);
 }
 
 /* Puts an empty magazine into the depot; false if there is no memory for one. */
@@ -529,13 +452,8 @@ static bool depot_stock(struct kmem_cache *c)
 void magazine_free_slow(struct kmem_cache *c, void *object, void *caller)
 {
 	kmem_core_self(c)->free_misses++;
-	if (port_in_nmi()) {
-		defer(c, object, caller);
-		return;
-	}
+	kmem_check_not_nmi(c, object, caller);
 	do {
-		if (unlikely(deferred_waits()))
-			deferred_settle();
 		if (core_change(c, core_make_room) &&
 			port_stack_push(&kmem_core_self(c)->rounds.stack, object))
 			return;
@@ -545,6 +463,8 @@ void magazine_free_slow(struct kmem_cache *c, void *object, void *caller)
 
 void kmem_cache_free(struct kmem_cache *c, void *object)
 {
+	if (SPANDREL_DEBUG)
+		kmem_check_not_nmi(c, object, __builtin_return_address(0));
 	if (unlikely(!kmem_free_hot(c, object)))
 		magazine_free_slow(c, object, __builtin_return_address(0));
 }
@@ -555,9 +475,6 @@ static __attribute__((noinline)) void bulk_free_slow(
 	size_t given = 0, step;
 
 	while (given < n && (core_change(c, core_make_room) || depot_stock(c))) {
-		/* An NMI's frees keep the stack closed until they are settled. */
-		if (unlikely(deferred_waits()))
-			deferred_settle();
 		given += port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + given, n - given);
 	}
 	for (; given < n; given += step) {
@@ -571,17 +488,16 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
+	if (SPANDREL_DEBUG)
+		kmem_check_not_nmi(c, n > 0 ? objects[0] : NULL, __builtin_return_address(0));
 	core->rounds.frees += n;
 	given = port_stack_push_many(&core->rounds.stack, objects, n);
 	if (unlikely(given < n)) {
 		void *caller = __builtin_return_address(0);
 
 		core->free_misses++;
-		if (port_in_nmi())
-			for (; given < n; given++)
-				defer(c, objects[given], caller);
-		else
-			bulk_free_slow(c, objects + given, n - given, caller);
+		kmem_check_not_nmi(c, objects[given], caller);
+		bulk_free_slow(c, objects + given, n - given, caller);
 	}
 }
 
@@ -649,7 +565,6 @@ void magazine_drain_cores(struct kmem_cache *c)
 	for (unsigned core = 0; core < port_core_count(); core++) {
 		struct core_take t = {.cache = c};
 
-		deferred_settle_on(core);
 		if (!core_holds(&c->cores[core]))
 			continue;
 		port_core_run(core, core_take, &t);
@@ -692,22 +607,10 @@ void magazine_cores_end(struct kmem_cache *c)
 	slab_meta_free(&cores, c->cores);
 }
 
-static void deferred_init(void)
-{
-	size_t bytes = port_core_max() * sizeof(*deferred);
-
-	bytes = (bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
-	deferred = base_zalloc(NULL, bytes, MEM_WAIT);
-	for (unsigned i = 0; i < port_core_max(); i++)
-		port_stack_set(&deferred[i].stack, deferred[i].slots, deferred[i].slots,
-			deferred[i].slots + 2 * KMEM_DEFERRED_MAX);
-}
-
 void magazine_init(void)
 {
 	char name[KMEM_NAME_MAX];
 
-	deferred_init();
 	slab_meta_create(&cores, "cores", port_core_max() * sizeof(struct kmem_core), 2 * PORT_LINE_SIZE);
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class++) {
 		size_t rounds = MAGAZINE_ROUNDS(class);

@@ -240,8 +240,7 @@ bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
-/* Takes every core's magazines away, at a safe point of that core, and empties them; and sees to
- * what was freed there in NMIs, whatever its cache. */
+/* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
@@ -258,6 +257,9 @@ void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
 void magazine_free_slow(struct kmem_cache *c, void *object, void *caller);
 /* Panics unless the flags are sound in this context. */
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
+/* Panics in an NMI, where nothing may be freed.  Beyond the hot path every build asks; at the start
+ * of a free only debug builds do. */
+void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller);
 
 /* Unlinks the cache from its source, unless a walk stands on it (slab_tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
