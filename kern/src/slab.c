@@ -242,11 +242,38 @@ static inline void free_add(struct kmem_cache *c, size_t n)
 	c->changes++;
 }
 
+/* The slab's entries in the hash: for its first block and, if it ends in the next one, for that.
+ * Lock held. */
+static void hash_enter(struct kmem_cache *c, struct slab *s)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+	uintptr_t last = (s->base + (c->slab_size - 1)) >> c->block_shift;
+
+	for (uintptr_t block = s->base >> c->block_shift; block <= last; block++) {
+		o->links[block % 2].key = block;
+		linear_hash_insert(&c->hash, &o->links[block % 2]);
+	}
+}
+
+static void hash_leave(struct kmem_cache *c, struct slab *s)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+	uintptr_t last = (s->base + (c->slab_size - 1)) >> c->block_shift;
+
+	for (uintptr_t block = s->base >> c->block_shift; block <= last; block++) {
+		struct hash_link **at = linear_hash_chain(&c->hash, block);
+
+		while (*at != &o->links[block % 2])
+			at = &(*at)->next;
+		linear_hash_remove(&c->hash, at);
+	}
+}
+
 /* Makes a new slab one of the cache's.  Lock held. */
-static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory *memory)
+static void slab_enter(struct kmem_cache *c, struct slab *s)
 {
 	if (!c->is_frames)
-		slab_hash_insert(&c->hash, s, c->slab_size, memory);
+		hash_enter(c, s);
 	list_add_tail(&c->all, &s->all_link);
 	c->slabs++;
 	free_add(c, c->slab_objects);
@@ -255,7 +282,7 @@ static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory 
 }
 
 /* The reverse, for an empty slab.  Lock held. */
-static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
+static void slab_leave(struct kmem_cache *c, struct slab *s)
 {
 	list_del(&s->link);
 	list_del(&s->all_link);
@@ -263,21 +290,49 @@ static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
 	c->slabs_empty--;
 	free_add(c, -(size_t)c->slab_objects);
 	c->shrinks++;
-	if (c->is_frames)
-		return (struct slab_memory){NULL, 0};
-	return slab_hash_remove(&c->hash, s, c->slab_size);
+	if (!c->is_frames)
+		hash_leave(c, s);
 }
 
-/* Hash memory comes and goes with no lock held. */
-static struct slab_memory memory_prepare(struct kmem_cache *c)
+/* The pages of the hash's directory come and go one at a time, with no lock held.  A page that the
+ * base arena can't give is asked for again by the next slab.  Spare ones beyond `keep` go back. */
+static void hash_care(struct kmem_cache *c, size_t keep)
 {
-	return c->is_frames ? (struct slab_memory){NULL, 0} : slab_hash_prepare(c);
+	port_irq_t irq;
+	bool wants;
+	void *page;
+
+	if (!linear_hash_needs_care(&c->hash) && keep > 0)
+		return;
+	do {
+		irq = spin_lock(&c->lock);
+		page = linear_hash_take_page(&c->hash, keep);
+		wants = c->hash.wants_page;
+		spin_unlock(&c->lock, irq);
+		if (page)
+			base_free(c->source, page, PORT_PAGE_SIZE);
+	} while (page);
+
+	if (!wants || !(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
+		return;
+	irq = spin_lock(&c->lock);
+	linear_hash_give_page(&c->hash, page);
+	spin_unlock(&c->lock, irq);
 }
 
-static void memory_return(struct kmem_cache *c, const struct slab_memory *memory)
+#define TRIM_STEP 16 /* buckets for each lock hold */
+
+static void hash_trim(struct kmem_cache *c)
 {
-	if (memory->at)
-		base_free(c->source, memory->at, memory->bytes);
+	bool more = true;
+
+	while (more) {
+		port_irq_t irq = spin_lock(&c->lock);
+
+		for (int i = 0; i < TRIM_STEP && more; i++)
+			more = linear_hash_trim(&c->hash);
+		spin_unlock(&c->lock, irq);
+	}
 }
 
 /* Taking objects */
@@ -346,22 +401,21 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 /* Those of a new slab, before anybody else sees it: nothing to try again. */
 static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
-	struct slab_memory memory = memory_prepare(c);
 	struct slab *s = slab_make(c, flags);
 	size_t taken = 0;
 
 	if (s) {
 		port_irq_t irq = spin_lock(&c->lock);
 
-		slab_enter(c, s, &memory);
+		slab_enter(c, s);
 		if (n > 0)
 			taken = take_from(c, s, objects, n);
 		spin_unlock(&c->lock, irq);
 		/* Each who is served wakes the next. */
 		if (unlikely(arena_is_slow(c->source)))
 			slab_grown(c);
+		hash_care(c, LINEAR_HASH_SPARE_MAX);
 	}
-	memory_return(c, &memory);
 	return s ? taken + (n == 0) : 0;
 }
 
@@ -402,9 +456,22 @@ static inline struct slab *find_in_frames(uintptr_t addr)
 	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
 }
 
+static inline struct slab *find_in_hash(const struct kmem_cache *c, uintptr_t addr)
+{
+	struct hash_link *l = *linear_hash_chain(&c->hash, addr >> c->block_shift);
+
+	for (; l; l = l->next) {
+		struct slab *s = &container_of(l - l->key % 2, struct slab_outside, links[0])->slab;
+
+		if (addr - s->base < c->slab_size)
+			return s;
+	}
+	return NULL;
+}
+
 struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
 {
-	return c->is_frames ? find_in_frames(addr) : slab_hash_find(&c->hash, addr, c->slab_size);
+	return c->is_frames ? find_in_frames(addr) : find_in_hash(c, addr);
 }
 
 /* Which object of its slab that is, or a number beyond the last one. */
@@ -458,8 +525,7 @@ static inline __attribute__((always_inline)) bool put_back(
 	struct kmem_cache *c, uintptr_t object, size_t slab_size, size_t slab_objects, bool is_frames,
 	bool is_shift)
 {
-	struct slab *s = is_frames ? find_in_frames(object) :
-				     slab_hash_find(&c->hash, object, slab_size);
+	struct slab *s = is_frames ? find_in_frames(object) : find_in_hash(c, object);
 	size_t index, w;
 	uint64_t word;
 
@@ -602,49 +668,32 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 }
 
 /* An empty slab that may go, or NULL. */
-static struct slab *surplus_take(struct kmem_cache *c, bool all, struct slab_memory *memory)
+static struct slab *surplus_take(struct kmem_cache *c, bool all)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct slab *s = NULL;
 
-	*memory = (struct slab_memory){NULL, 0};
 	if (c->slabs_empty > 0 && (all || has_surplus(c)) &&
 		(c->slabs - 1) * c->slab_objects >= c->reserve) {
 		s = list_entry(c->partial[SLAB_EMPTY].prev, struct slab, link);
-		*memory = slab_leave(c, s);
+		slab_leave(c, s);
 	}
 	spin_unlock(&c->lock, irq);
 	return s;
 }
 
-/* Gives back what the hash kept to grow into. */
-static void hash_shed(struct kmem_cache *c)
-{
-	struct slab_memory memory;
-	bool more;
-
-	do {
-		port_irq_t irq = spin_lock(&c->lock);
-
-		more = slab_hash_trim(&c->hash, &memory);
-		spin_unlock(&c->lock, irq);
-		memory_return(c, &memory);
-	} while (more || memory.at);
-}
-
 size_t slab_shed(struct kmem_cache *c, bool all)
 {
-	struct slab_memory memory;
 	struct slab *s;
 	size_t units = 0;
 
-	while ((s = surplus_take(c, all, &memory))) {
+	while ((s = surplus_take(c, all))) {
 		slab_unmake(c, s);
-		memory_return(c, &memory);
 		units += c->slab_size;
 	}
 	if (all)
-		hash_shed(c);
+		hash_trim(c);
+	hash_care(c, all ? 0 : LINEAR_HASH_SPARE_MAX);
 	return units;
 }
 

@@ -131,7 +131,8 @@ static void lay_out(struct kmem_cache *c)
 	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
 	c->stride_shift = shift_of(c->stride);
 	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
-	slab_hash_init(&c->hash, c->slab_size);
+	c->block_shift = l.slab_size > 1 ? 64 - (unsigned)__builtin_clzll(l.slab_size - 1) : 0;
+	linear_hash_init(&c->hash);
 }
 
 /* Creation */

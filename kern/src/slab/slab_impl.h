@@ -8,7 +8,7 @@
 
 #include "arena/front.h"
 #include "frames.h"
-#include "lib/hash.h"
+#include "lib/linear_hash.h"
 #include "lib/list.h"
 #include "lib/panic.h"
 #include "slab.h"
@@ -67,31 +67,18 @@ struct slab {
 	uint64_t map[];	      /* bit i: object i is free */
 };
 
-/* A slab's header apart from the slab, with its two entries in the cache's hash. */
-struct slab_link {
-	struct slab_link *next;
-	struct slab *slab;
-};
+/*
+ * A slab's header apart from the slab.  Where no page frame table leads to it, it is in the cache's
+ * hash under each block of 2^block_shift units that the slab touches: two at most, since a block is
+ * no smaller than a slab.  links[i] is for the block whose number is i modulo 2.
+ */
 struct slab_outside {
-	struct slab_link links[2];
+	struct hash_link links[2];
 	struct slab slab;
 };
 #define SLAB_OUTSIDE_WORDS 4
 #define SLAB_OUTSIDE_OBJECTS (SLAB_OUTSIDE_WORDS * 64)
 #define SLAB_OUTSIDE_SIZE (sizeof(struct slab_outside) + SLAB_OUTSIDE_WORDS * sizeof(uint64_t))
-
-/* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks
- * of a power of two units that are no smaller than a slab, so that a slab touches two of them at
- * most. */
-#define SLAB_HASH_SMALL 64  /* buckets in the cache itself; there are never fewer */
-#define SLAB_HASH_SEGMENTS 40
-struct slab_hash {
-	unsigned block_shift;
-	size_t entries, buckets;
-	size_t mask; /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
-	struct slab_link *small[SLAB_HASH_SMALL];
-	struct slab_link **segments[SLAB_HASH_SEGMENTS]; /* the i-th is 2^i pages of buckets */
-};
 
 struct kmem_cache {
 	/* Fixed once created. */
@@ -102,6 +89,7 @@ struct kmem_cache {
 	int stride_shift;	/* stride == 1 << it, or -1 */
 	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
 	size_t slab_size;
+	unsigned block_shift;	/* 2^it >= slab_size: of the hash */
 	uint32_t slab_objects;
 	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
 	bool is_frames;		/* found through the page frame table, else through the hash */
@@ -138,7 +126,7 @@ struct kmem_cache {
 	void *reclaim_priv;
 	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
 	uint64_t grows, shrinks, ctor_failures;
-	struct slab_hash hash;
+	struct linear_hash hash;
 };
 
 /* Names a caller's bug; no lock is held. */
@@ -198,38 +186,6 @@ void slab_grown(struct kmem_cache *c);
 static inline bool slab_is_waited(const struct kmem_cache *c)
 {
 	return __atomic_load_n(&c->is_waited, __ATOMIC_RELAXED);
-}
-
-/* slab_hash.c.  The lock is held but for slab_hash_prepare(). */
-struct slab_memory {
-	void *at; /* NULL: none */
-	size_t bytes;
-};
-void slab_hash_init(struct slab_hash *h, size_t slab_size);
-/* Memory that entering one more slab will want. */
-struct slab_memory slab_hash_prepare(struct kmem_cache *c);
-/* Enters a slab; *memory, if it was wanted, is used up: `at` is NULL then. */
-void slab_hash_insert(
-	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory);
-/* Takes it out; returns memory that is no longer needed. */
-struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size);
-/* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no
- * longer needed. */
-bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
-/* The chain of a hash that, masked, isn't the number of a bucket in the cache itself. */
-struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked);
-
-static inline struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
-{
-	size_t masked = hash_u64_wide(addr >> h->block_shift) & h->mask;
-	const struct slab_link *l = __builtin_expect(masked < SLAB_HASH_SMALL, 1) ?
-					    h->small[masked] :
-					    slab_hash_far(h, masked);
-
-	for (; l; l = l->next)
-		if (addr - l->slab->base < slab_size)
-			return l->slab;
-	return NULL;
 }
 
 /* Magazines (magazine.c) */
