@@ -45,7 +45,7 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 
 # A caller whose last call is one of ours stays on the stack, so that reports name him.  These hand the caller on
 # themselves, and their hot paths end in jumps.
-TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/magazine.c slab/qcache.c)
+TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/qcache.c)
 tail_calls = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls)
 
 objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))

@@ -44,16 +44,11 @@ static struct layout layout_outside(size_t bytes, size_t stride)
 	return (struct layout){bytes, objects, false, bytes - objects * stride + SLAB_OUTSIDE_SIZE};
 }
 
-static size_t header_size(size_t objects)
-{
-	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
-}
-
 static struct layout layout_inside(size_t bytes, size_t stride)
 {
 	size_t objects = (bytes - sizeof(struct slab)) / stride;
 
-	while (objects > 0 && objects * stride + header_size(objects) > bytes)
+	while (objects > 0 && objects * stride + slab_header_size(objects) > bytes)
 		objects--;
 	return (struct layout){bytes, objects, objects > 0, bytes - objects * stride};
 }
@@ -111,9 +106,15 @@ static struct layout layout_abstract(const struct kmem_cache *c, size_t unit)
 	return layout_outside(round_up(objects * c->stride, unit), c->stride);
 }
 
-static int shift_of(size_t n)
+/* Of an odd number, modulo 2^64, by Newton's method: n is its own to 3 bits, and each turn doubles
+ * how many. */
+static uint64_t inverse_of(uint64_t n)
 {
-	return (n & (n - 1)) == 0 ? (int)__builtin_ctzll(n) : -1;
+	uint64_t x = n;
+
+	for (int bits = 3; bits < 64; bits *= 2)
+		x *= 2 - n * x;
+	return x;
 }
 
 /* Everything that follows from stride, flags and source. */
@@ -129,8 +130,8 @@ static void lay_out(struct kmem_cache *c)
 	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)
 		c->place_last[place] = (uint32_t)((l.objects - 1) * place / SLAB_PARTIALS);
 	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
-	c->stride_shift = shift_of(c->stride);
-	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
+	c->stride_shift = (unsigned)__builtin_ctzll(c->stride);
+	c->stride_inverse = inverse_of(c->stride >> c->stride_shift);
 	c->block_shift = l.slab_size > 1 ? 64 - (unsigned)__builtin_clzll(l.slab_size - 1) : 0;
 	linear_hash_init(&c->hash);
 }

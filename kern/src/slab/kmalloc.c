@@ -124,7 +124,7 @@ static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, v
 {
 	if (size > KMALLOC_CACHED_MAX)
 		return large_alloc(size, is_power_of_two(size) ? size : 1, flags, caller);
-	return magazine_alloc_slow(cache_for(size), flags, caller);
+	return kmem_alloc_slow(cache_for(size), flags, caller);
 }
 
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
@@ -195,7 +195,7 @@ static __attribute__((noinline)) void free_slow(void *p, void *caller)
 		return;
 	c = class_at(p, &entry, "kfree", caller);
 	if (c)
-		magazine_free_slow(c, p, caller);
+		kmem_free_slow(c, p, caller);
 	else
 		large_free(p, entry, caller);
 }

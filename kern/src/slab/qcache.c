@@ -39,12 +39,12 @@ static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
 	/* Who may wait stands behind those who do. */
 	if ((flags & MEM_WAIT) && arena_has_waiters(q->arena))
 		return NULL;
-	return magazine_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
+	return kmem_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }
 
 static void front_free(struct arena_front *f, void *addr, size_t class, void *caller)
 {
-	magazine_free_slow(&qcaches_of(f)->cache[class], addr, caller);
+	kmem_free_slow(&qcaches_of(f)->cache[class], addr, caller);
 }
 
 static size_t front_drain(struct arena_front *f, bool all)

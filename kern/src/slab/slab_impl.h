@@ -8,6 +8,7 @@
 
 #include "arena/front.h"
 #include "frames.h"
+#include "lib/bitmap.h"
 #include "lib/linear_hash.h"
 #include "lib/list.h"
 #include "lib/panic.h"
@@ -62,8 +63,7 @@ struct slab {
 	struct kmem_cache *cache; /* NULL: a walk's place in that list, no slab */
 	uintptr_t base;	      /* the first object; the slab is [base, base + slab_size) */
 	uint32_t free;	      /* objects */
-	uint16_t place;
-	uint16_t hint;	      /* no word of the map below it has a bit */
+	uint32_t place;
 	uint64_t map[];	      /* bit i: object i is free */
 };
 
@@ -86,8 +86,8 @@ struct kmem_cache {
 	size_t obj_size;
 	size_t stride;
 	unsigned flags;
-	int stride_shift;	/* stride == 1 << it, or -1 */
-	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
+	unsigned stride_shift;	 /* stride is an odd number << it */
+	uint64_t stride_inverse; /* that number's, modulo 2^64 */
 	size_t slab_size;
 	unsigned block_shift;	/* 2^it >= slab_size: of the hash */
 	uint32_t slab_objects;
@@ -153,16 +153,35 @@ size_t slab_objects_out(struct kmem_cache *c, size_t *held);
 /* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
  * being kept. */
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);
-/* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
-struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 
-/* Which object of the slab lies `offset` behind its base. */
-static inline size_t slab_index(const struct kmem_cache *c, size_t offset)
+static inline size_t slab_header_size(size_t objects)
 {
-	if (c->stride_shift >= 0)
-		return offset >> c->stride_shift;
-	/* Exact while offset * stride < 2^64: the error of the inverse is below stride / 2^64. */
-	return (size_t)((unsigned __int128)offset * c->stride_inverse >> 64);
+	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
+}
+
+/* n objects more are free in the slab layer.  Lock held. */
+static inline void kmem_free_add(struct kmem_cache *c, size_t n)
+{
+	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
+	c->changes++;
+}
+
+/* The slab that addr lies in, or NULL; through the frame table it may be another cache's.  Through
+ * the hash, the lock is held. */
+static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
+{
+	if (__builtin_expect(c->is_frames, 1)) {
+		uintptr_t entry = frames_get(addr);
+
+		return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
+	}
+	for (struct hash_link *l = *linear_hash_chain(&c->hash, addr >> c->block_shift); l; l = l->next) {
+		struct slab *s = &container_of(l - l->key % 2, struct slab_outside, links[0])->slab;
+
+		if (addr - s->base < c->slab_size)
+			return s;
+	}
+	return NULL;
 }
 
 /* The caches the module itself is made of: no cores, no magazines, straight to the slab layer. */
@@ -194,6 +213,12 @@ void magazine_init(void);
 /* Gives the cache its cores; false if there is no memory for them. */
 bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
+/* Gets a magazine from one list of the depot and, only then, puts `back` (may be NULL) into the
+ * other; NULL: there is none. */
+struct magazine *depot_exchange(struct depot *d, struct magazine_list *from, struct magazine_list *to,
+	struct magazine *back);
+/* Puts a new empty magazine into the depot; false if there is no memory for one. */
+bool depot_stock(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
 /* Takes every core's magazines away, at a safe point of that core, and empties them. */
@@ -208,9 +233,14 @@ static inline bool kmem_is_slow(const struct kmem_cache *c)
 	return __atomic_load_n(&c->slow, __ATOMIC_RELAXED) > 0;
 }
 
-/* What leaves the hot path, or would have but for its flags */
-void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
-void magazine_free_slow(struct kmem_cache *c, void *object, void *caller);
+/* Closes a core's stack, and changes what it has, while its stack is closed.  On the core itself,
+ * interrupts off. */
+void kmem_core_close(struct kmem_core *core);
+void kmem_core_hold(struct kmem_core *core, struct magazine *loaded, struct magazine *previous);
+
+/* Beyond the hot path: when this core has no round or no room, or the flags aren't sound. */
+void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
+void kmem_free_slow(struct kmem_cache *c, void *object, void *caller);
 /* Panics unless the flags are sound in this context. */
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
 /* Panics in an NMI, where nothing may be freed.  Beyond the hot path every build asks; at the start

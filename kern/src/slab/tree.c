@@ -193,7 +193,7 @@ void kmem_cache_peek(const struct arena *source,
 static void describe(
 	const struct kmem_cache *c, const struct slab *s, uintptr_t addr, struct kmem_object *where)
 {
-	size_t index = slab_index(c, addr - s->base);
+	size_t index = (addr - s->base) / c->stride;
 
 	*where = (struct kmem_object){.slab = s->base, .index = index};
 	if (index >= c->slab_objects)
