@@ -25,7 +25,7 @@
 struct kmem_cache;
 
 /* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.
- * `flags` are MEM_ATOMIC for objects that are only being laid up in a magazine.  Called with no
+ * `flags` are the caller's, or MEM_ATOMIC for objects that go into a magazine.  Called with no
  * lock held. */
 typedef int (*kmem_ctor_fn)(void *object, void *priv, unsigned flags);
 /* Undoes it when the object goes back to the slab layer.  Must not sleep. */
@@ -57,8 +57,8 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
-/* The same in storage of the caller's, which stays his: sizeof(struct kmem_cache) bytes
- * (slab_impl.h) that need not be cleared, and end with __kmem_cache_destroy(). */
+/* The same in the caller's storage: sizeof(struct kmem_cache) bytes (slab_impl.h), which need not
+ * be cleared.  It ends with __kmem_cache_destroy(). */
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *cache, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv);
 
@@ -160,12 +160,12 @@ void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *sta
  * are.  Allocates nothing.  Context: not in an interrupt. */
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max);
 
-/* The same after a panic, when nobody runs: fn sees every cache of `source`, without a lock. */
+/* The same after a panic, when nothing else runs: fn sees every cache of `source`, no lock held. */
 void kmem_cache_peek(const struct arena *source,
 	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg);
 
 /* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed
- * until the next is asked for; who stops early calls kmem_cache_unpin(). */
+ * until the next is asked for; a caller that stops early calls kmem_cache_unpin(). */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *cache);
 void kmem_cache_unpin(struct kmem_cache *cache);
 
@@ -191,7 +191,7 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
  * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live
  * objects, or while kmem_cache_next() stands on it, it is left as it was, the console says what is
  * live, and the answer is -EBUSY; otherwise 0.  Context: not in an interrupt, interrupts on; for 0,
- * nobody else may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
+ * no other caller may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
  * made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);

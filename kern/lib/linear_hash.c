@@ -152,7 +152,7 @@ static void root_pop(struct linear_hash *h)
 	page_push(h, root);
 }
 
-/* Links in the pages for bucket i, the next one; false if they aren't in hand. */
+/* Links in the pages for bucket i, the next one; false if there are too few spare ones. */
 static bool pages_grow(struct linear_hash *h, size_t i)
 {
 	void **node;
@@ -245,7 +245,7 @@ static void shrink(struct linear_hash *h)
 	pages_shrink(h, i);
 }
 
-/* It may have fallen behind while it had no page, so it takes two buckets where one would keep up. */
+/* Two buckets, where one would keep up: it may have fallen behind while it had no page. */
 void linear_hash_grow(struct linear_hash *h)
 {
 	if (grow(h) && h->entries > h->buckets)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A hash that grows and shrinks a bucket at a time (Litwin, "Linear Hashing: A New Tool for File
- * and Table Addressing", VLDB 1980).  No operation rehashes a table, and failing to grow is never an
- * error: chains get longer.
+ * and Table Addressing", VLDB 1980).  No operation rehashes a table, and failing to grow is never
+ * an error: chains get longer.
  *
  *	struct thing { struct hash_link link; ... };
  *	thing->link.key = key;
@@ -17,8 +17,8 @@
  * Load, in entries per bucket: it grows above 1 and shrinks below 1/2, so that a bucket just made
  * isn't unmade at once.  linear_hash_trim() shrinks it to load 1.
  *
- * Links with equal keys may be entered together; seek finds the one entered last, and the others
- * are behind it in the same chain.  Keys are hashed by hash_u64(), so not for keys an adversary picks.
+ * Links with equal keys may be entered together; seek finds one, and the others are behind it in
+ * the same chain.  Keys are hashed by hash_u64(), so not for keys an adversary picks.
  *
  * Concurrency: the caller's lock, for everything but linear_hash_needs_care().
  */
@@ -36,7 +36,7 @@
 #define LINEAR_HASH_SLOTS (PORT_PAGE_SIZE / sizeof(void *)) /* of a page */
 #define LINEAR_HASH_SLOT_BITS __builtin_ctzl(LINEAR_HASH_SLOTS)
 
-/* More spare pages than that should be taken.  One bucket needs no more while there are three levels. */
+/* More spare pages than that should be taken: one bucket needs no more, up to three levels. */
 #define LINEAR_HASH_SPARE_MAX 3
 
 struct hash_link {
@@ -47,7 +47,7 @@ struct hash_link {
 struct linear_hash {
 	size_t entries;
 	size_t buckets;	    /* at least LINEAR_HASH_SMALL */
-	size_t entries_min; /* with fewer it shrinks: half the buckets, 0 while they are the small ones */
+	size_t entries_min; /* with fewer it shrinks: half the buckets, or 0 if those are few */
 	size_t mask;	    /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height;    /* levels of the radix tree of pages; 0: the root is small[] */
 	bool wants_page;    /* to grow it needs more pages than pages_spare */
@@ -67,7 +67,7 @@ void linear_hash_grow(struct linear_hash *h);
 void linear_hash_shrink(struct linear_hash *h);
 void **linear_hash_descend(const struct linear_hash *h, size_t i);
 
-/* The slot of bucket i < buckets.  Up to three levels, which are 2^27 buckets, it is a straight line. */
+/* The slot of bucket i < buckets: a straight line up to three levels, which are 2^27 buckets. */
 static inline struct hash_link **linear_hash_slot(const struct linear_hash *h, size_t i)
 {
 	void **node = h->root;

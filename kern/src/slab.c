@@ -25,18 +25,18 @@
  * slab_headers.
  *
  * Slabs are in lists by how full they are, so that objects come from the fullest and the others
- * become empty: SLAB_PARTIALS lists of those partly free, and one of the empty ones.  A full slab is
- * in none of them.  One more list has all slabs, full ones too; a walk keeps its place in it by a
- * header that belongs to no cache.
+ * become empty: SLAB_PARTIALS lists of those partly free, and one of the empty ones.  A full slab
+ * is in none of them.  One more list has all slabs, full ones too; a walk keeps its place in it by
+ * a header that belongs to no cache.
  *
  * The page frame table (slab/frames.h) leads from an object to its slab where slabs are whole pages
  * of the direct map; else the cache's hash does (struct slab_outside).  Which object of the slab it
  * is takes a multiplication and a rotation (index_of()).
  *
- * A core's loaded magazine is a struct port_stack (port.h), on which the hot path (slab/slab_impl.h)
- * pushes and pops in one step.  A closed stack is empty and full at once.  A core's magazines are
- * changed while its stack is closed, so an interrupt or NMI in the middle leaves the hot path.  NMIs
- * touch nothing but an open stack.
+ * A core's loaded magazine is a struct port_stack (port.h), on which the hot path pushes and pops
+ * in one step (slab/slab_impl.h).  A closed stack is empty and full at once.  A core's magazines
+ * are changed while its stack is closed, so an interrupt or NMI in the middle leaves the hot path.
+ * NMIs touch nothing but an open stack.
  *
  * The module's own objects (headers, magazines, cores' parts, caches) come from caches without
  * magazines, straight over base_arena: a slab for one of these needs no object of another, so
@@ -68,8 +68,9 @@
  *
  * Hot: a dozen instructions and a half each way, interrupts left on.  A depot trip is one lock for
  * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: out, a
- * run of bits at a time, behind the words of the map that have none; in, a bit each.  A slab is made and unmade with no lock held, in time linear
- * in its pages and its map; it wastes a sixteenth at most (slab/create.c).
+ * run of bits at a time, behind the words of the map that have none; in, a bit each.  A slab is
+ * made and unmade with no lock held, in time linear in its pages and its map; it wastes a sixteenth
+ * at most (slab/create.c).  The hash grows and shrinks by two buckets at most for each entry.
  *
  * QUESTIONS
  *
@@ -81,12 +82,16 @@
  *
  * Where does an object of a quantum cache go that lies in no slab?  The arena served it when no
  * slab could be had, so the arena takes it back, or panics.
+ *
+ * What if the hash has no memory to grow?  Its chains get longer, and the next slab asks again.
  */
 #include "lib/bitmap.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab/slab_impl.h"
 
+/* Branch hints stand where kmem_pair_64, kmem_bulk_64 or kmem_batch_4096 needs them. */
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Empty slabs are kept: one, and one more for each SLAB_EMPTY_SHARE there are, so that a cache that
@@ -108,10 +113,10 @@ static void hash_care(struct kmem_cache *c, size_t keep);
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
 void *kmem_cache_alloc(struct kmem_cache *c, unsigned flags)
 {
-	if (__builtin_expect(kmem_flags_sound(flags), 1)) {
+	if (likely(kmem_flags_sound(flags))) {
 		void *object = kmem_alloc_hot(c);
 
-		if (__builtin_expect(object != NULL, 1))
+		if (likely(object))
 			return object;
 	}
 	return kmem_alloc_slow(c, flags, __builtin_return_address(0));
@@ -133,10 +138,10 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 	struct kmem_core *core = kmem_core_self(c);
 	size_t got = 0;
 
-	if (__builtin_expect(kmem_flags_sound(flags), 1)) {
+	if (likely(kmem_flags_sound(flags))) {
 		core->rounds.allocs += n;
 		got = port_stack_pop_many(&core->rounds.stack, objects, n);
-		if (__builtin_expect(got == n, 1))
+		if (likely(got == n))
 			return n;
 	}
 	return got + alloc_slow(c, objects + got, n - got, flags, __builtin_return_address(0));
@@ -283,9 +288,9 @@ static bool serves(const struct magazine *m, bool wants_rounds)
 	return m && (wants_rounds ? m->count > 0 : m->count < m->size);
 }
 
-/* Loads a magazine that has a round, or one that has room: this core's own, or one of the depot's in
- * exchange for `previous`.  Failing that, rounds come from slabs there are into the magazine that is
- * loaded, unless they have to be constructed. */
+/* Loads a magazine that has a round, or one that has room: this core's own, or one of the depot's
+ * in exchange for `previous`.  Failing that, rounds come from slabs there are into the magazine
+ * that is loaded, unless they have to be constructed. */
 static bool core_exchange(struct kmem_cache *c, struct kmem_core *core, bool wants_rounds)
 {
 	struct depot *d = &c->depot;
@@ -334,6 +339,13 @@ size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 	return taken || !slab_grow(c, objects, &n, flags) ? taken : n;
 }
 
+/* n objects more are free.  Lock held. */
+static void free_add(struct kmem_cache *c, size_t n)
+{
+	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
+	c->changes++;
+}
+
 /* Takes up to n objects off a word of a slab's map, a run of set bits at a time; `first` is where
  * its bit 0 stands for.  A run of 64 counts as 63. */
 static size_t take_word(uint64_t *map, uintptr_t first, size_t stride, void **objects, size_t n)
@@ -370,7 +382,7 @@ static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, si
 		taken += take_word(
 			&s->map[w], s->base + w * 64 * stride, stride, objects + taken, n - taken);
 	s->free -= (uint32_t)n;
-	kmem_free_add(c, -n);
+	free_add(c, -n);
 	if (s->free <= c->place_last[s->place - 1])
 		slab_move(c, s);
 	return n;
@@ -513,7 +525,7 @@ static void slab_enter(struct kmem_cache *c, struct slab *s)
 		hash_enter(c, s);
 	list_add_tail(&c->all, &s->all_link);
 	c->slabs++;
-	kmem_free_add(c, c->slab_objects);
+	free_add(c, c->slab_objects);
 	c->grows++;
 	slab_move(c, s);
 }
@@ -590,7 +602,7 @@ void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller)
 		kmem_bug(c, caller, "free of %p in an NMI", object);
 }
 
-/* What this core had no room for: into its magazines while there are empty ones, then into slabs. */
+/* What this core had no room for: into magazines while there are empty ones, then into slabs. */
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	size_t given = 0, step;
@@ -683,7 +695,7 @@ static bool has_surplus(const struct kmem_cache *c)
 	return c->slabs_empty > 1 + c->slabs / SLAB_EMPTY_SHARE;
 }
 
-/* A request waits for an object, or for memory beneath.  Empty slabs are kept only for the former. */
+/* A request waits for an object, or for memory beneath: then no empty slab is kept. */
 static void give_to_waiters(struct kmem_cache *c, size_t n)
 {
 	bool waited = slab_is_waited(c);
@@ -712,7 +724,7 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 	irq = spin_lock(&c->lock);
 	for (size_t i = 0; i < n; i++) {
 		m = locate(c, (uintptr_t)objects[i], &s, &index);
-		if (__builtin_expect(m == NO_MISTAKE, 1)) {
+		if (likely(m == NO_MISTAKE)) {
 			put_back(c, s, index);
 		} else if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
 			foreign[foreigners++] = objects[i];
@@ -722,17 +734,17 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 			bad_slab = s;
 		}
 	}
-	kmem_free_add(c, n - foreigners - bad);
+	free_add(c, n - foreigners - bad);
 	surplus = has_surplus(c);
 	spin_unlock(&c->lock, irq);
 
-	if (unlikely(bad > 0))
+	if (bad > 0)
 		bad_free(c, mistake, bad_addr, bad_slab, caller);
 	while (foreigners > 0)
 		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
-	if (unlikely(kmem_is_slow(c)))
+	if (kmem_is_slow(c))
 		give_to_waiters(c, n);
-	else if (unlikely(surplus))
+	else if (surplus)
 		slab_shed(c, false);
 }
 
@@ -765,7 +777,7 @@ static struct slab *surplus_take(struct kmem_cache *c, bool all)
 		list_del(&s->all_link);
 		c->slabs--;
 		c->slabs_empty--;
-		kmem_free_add(c, -(size_t)c->slab_objects);
+		free_add(c, -(size_t)c->slab_objects);
 		c->shrinks++;
 		if (!c->is_frames)
 			hash_leave(c, s);

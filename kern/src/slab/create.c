@@ -190,45 +190,42 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	lay_out(c);
 }
 
-static struct kmem_cache *create_in(struct kmem_cache *c, const char *name, size_t obj_size,
-	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
+/* In the caller's storage, or (NULL) in some of the module's. */
+static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align,
+	unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv, void *caller)
 {
+	bool owns_storage = !c;
+
+	if (!source)
+		source = kpages_arena;
+	check_create(name, obj_size, align, flags, source, caller);
+	if (owns_storage && !(c = slab_meta_alloc(&caches)))
+		return NULL;
 	cache_init(c, name, obj_size, align, flags, source);
+	c->owns_storage = owns_storage;
 	c->ctor = ctor;
 	c->dtor = dtor;
 	c->priv = priv;
-	if (!magazine_cores_make(c))
-		return NULL;
-	add_importing_slab(source, c);
-	return c;
+	if (magazine_cores_make(c)) {
+		add_importing_slab(source, c);
+		return c;
+	}
+	if (owns_storage)
+		slab_meta_free(&caches, c);
+	return NULL;
 }
 
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *c, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
-	if (!source)
-		source = kpages_arena;
-	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
-	return create_in(c, name, obj_size, align, flags, source, ctor, dtor, priv);
+	return create(c, name, obj_size, align, flags, source, ctor, dtor, priv, __builtin_return_address(0));
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
-	struct kmem_cache *storage, *c;
-
-	if (!source)
-		source = kpages_arena;
-	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
-	storage = slab_meta_alloc(&caches);
-	if (!storage)
-		return NULL;
-	c = create_in(storage, name, obj_size, align, flags, source, ctor, dtor, priv);
-	if (c)
-		c->owns_storage = true;
-	else
-		slab_meta_free(&caches, storage);
-	return c;
+	return create(NULL, name, obj_size, align, flags, source, ctor, dtor, priv,
+		__builtin_return_address(0));
 }
 
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align)
@@ -246,33 +243,32 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
-/* A reserve, for when it has to wait. */
-struct reserve_wish {
+/* A request for a reserve, which may wait. */
+struct request {
 	struct kmem_cache *cache;
 	size_t objects;
 	unsigned flags;
 };
 
-static bool reserve_serve(void *arg)
+static bool request_serve(void *arg)
 {
-	struct reserve_wish *w = arg;
+	struct request *r = arg;
 
-	return slab_reserve(w->cache, w->objects, w->flags);
+	return slab_reserve(r->cache, r->objects, r->flags);
 }
 
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
-	struct reserve_wish w = {c, n, flags};
-	bool served;
+	struct request r = {c, n, flags};
+	void *caller = __builtin_return_address(0);
 
-	kmem_check_flags(c, flags, __builtin_return_address(0));
-	served = reserve_serve(&w);
-	if (!served && flags == MEM_WAIT) {
-		slab_wait(c, &c->reservers, reserve_serve, &w, __builtin_return_address(0));
-		served = true;
-	}
-	if (served)
+	kmem_check_flags(c, flags, caller);
+	if (request_serve(&r))
 		return 0;
+	if (flags == MEM_WAIT) {
+		slab_wait(c, &c->reservers, request_serve, &r, caller);
+		return 0;
+	}
 	slab_reserve(c, 0, MEM_ATOMIC);
 	slab_shed(c, false);
 	return -ENOMEM;

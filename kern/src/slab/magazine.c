@@ -179,7 +179,7 @@ static void core_take(void *arg)
 	kmem_core_hold(core, NULL, NULL);
 }
 
-/* Most cores have nothing of most caches, and are let alone. */
+/* Most cores have nothing of most caches, and are not stopped. */
 static bool core_holds(const struct kmem_core *core)
 {
 	return __atomic_load_n(&core->loaded, __ATOMIC_RELAXED) ||

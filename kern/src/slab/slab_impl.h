@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The body of a cache: for those who place one themselves (__kmem_cache_create), for the hot path,
- * and for the files of kern/src that make up the slab module and what stands on it.
+ * The body of a cache: for callers that place one themselves (__kmem_cache_create) and for the slab
+ * module.
  */
 #ifndef SPANDREL_SLAB_IMPL_H
 #define SPANDREL_SLAB_IMPL_H
@@ -107,12 +107,12 @@ struct kmem_cache {
 	unsigned pins;
 
 	/* Changes rarely; read without a lock. */
-	unsigned slow; /* reasons to be: cores close their stacks, everything goes to the slab layer */
-	bool is_waited; /* one of them: somebody sleeps for an object */
+	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
+	bool is_waited; /* one of them: a request sleeps for an object */
 	unsigned magazine_class;
 
-	struct arena_clients clients; /* who that is */
-	struct arena_clients reservers; /* who sleeps for a reserve */
+	struct arena_clients clients; /* those requests */
+	struct arena_clients reservers; /* those that sleep for a reserve */
 	struct depot depot;
 
 	/* Guarded by lock. */
@@ -124,7 +124,7 @@ struct kmem_cache {
 	size_t reserve;	     /* objects to keep slabs for */
 	size_t (*reclaim)(void *priv, size_t bytes); /* the owner's */
 	void *reclaim_priv;
-	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
+	uint64_t changes;    /* of objects_free: a walk over slabs sees whether there were any */
 	uint64_t grows, shrinks, ctor_failures;
 	struct linear_hash hash;
 };
@@ -159,18 +159,11 @@ static inline size_t slab_header_size(size_t objects)
 	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
 }
 
-/* n objects more are free in the slab layer.  Lock held. */
-static inline void kmem_free_add(struct kmem_cache *c, size_t n)
-{
-	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
-	c->changes++;
-}
-
 /* The slab that addr lies in, or NULL; through the frame table it may be another cache's.  Through
  * the hash, the lock is held. */
 static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
 {
-	if (__builtin_expect(c->is_frames, 1)) {
+	if (__builtin_expect(c->is_frames, 1)) { /* kmem_batch_4096 */
 		uintptr_t entry = frames_get(addr);
 
 		return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
@@ -189,7 +182,7 @@ extern struct kmem_cache slab_headers; /* struct slab_outside */
 void *slab_meta_alloc(struct kmem_cache *c);
 void slab_meta_free(struct kmem_cache *c, void *object);
 
-/* Waiting (slab_wait.c): allocations and reserves that sleep, in the queue of the source */
+/* Waiting (wait.c): allocations and reserves that sleep, in the queue of the source */
 
 void slab_wait_init(struct kmem_cache *c);
 /* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread,
@@ -247,32 +240,30 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
  * of a free only debug builds do. */
 void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller);
 
-/* Unlinks the cache from its source, unless a walk stands on it (slab_tree.c). */
+/* Unlinks the cache from its source, unless a walk stands on it (tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
 
 /* Makes one of the module's own caches, over base_arena. */
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align);
 
-/* The module's start (slab_create.c): its own caches; what stands on it comes later (kmem_cache_init). */
+/* The module's start (kmem_cache_init): its own caches; then fronts of arenas, those that stand and
+ * those to come (qcache.c). */
 void slab_init(void);
+void qcache_init(void);
 
-/* The hot path, for whoever wants it inline */
+/* The hot path */
 
 static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 {
 	return &c->cores[port_core_id()];
 }
 
-/* What only debug builds look for. */
-static inline bool kmem_holds_tree(void)
-{
-	return SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock);
-}
-
+/* Exactly one memory flag, legal here.  Only debug builds look for the lock. */
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled() && !kmem_holds_tree();
+		return port_irq_enabled() &&
+		       !(SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock));
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
