@@ -47,7 +47,7 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 # Without tail calls, a caller whose last call is one of the subsystem's stays on the stack, and
 # reports name it.  The files below pass the caller on as an argument, so their hot paths may end in
 # jumps.
-TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/magazine.c slab/qcache.c)
+TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/qcache.c)
 tail_calls = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls)
 
 objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))

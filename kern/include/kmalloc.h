@@ -7,8 +7,8 @@
  *
  * Up to KMALLOC_CACHED_MAX bytes come from slab caches, four sizes to a doubling; larger ones
  * straight from kpages_arena.  What kfree() needs to know is in the page frame table.  Any core,
- * any context by flag (arena.h), but that in an NMI larger ones are NULL, and freeing one panics;
- * shortage is NULL by flag, never a panic.
+ * any context by flag (arena.h); in an NMI only what this core's magazine holds, else NULL, and
+ * nothing is freed there (kmem_cache_free()).  Shortage is NULL by flag, never a panic.
  */
 #ifndef SPANDREL_KMALLOC_H
 #define SPANDREL_KMALLOC_H

@@ -25,7 +25,7 @@
 struct kmem_cache;
 
 /* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.
- * `flags` are MEM_ATOMIC for objects that are only being laid up in a magazine.  Called with no
+ * `flags` are the caller's, or MEM_ATOMIC for objects that go into a magazine.  Called with no
  * lock held. */
 typedef int (*kmem_ctor_fn)(void *object, void *priv, unsigned flags);
 /* Undoes it when the object goes back to the slab layer.  Must not sleep. */
@@ -87,14 +87,12 @@ void *kmem_cache_alloc(struct kmem_cache *cache, unsigned flags);
 void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 
 /*
- * Takes back an object, which must be as constructed.  Context: any, NMIs included: there, beyond
- * the hot path, the object waits (up to KMEM_DEFERRED_MAX do, for each core) until that core uses
- * the cache again, or a hard reap or the end of a cache fetches it.  Cost: as kmem_cache_alloc().
- * Never needs memory.  Panics, naming cache, address and caller, on what isn't an object of this
- * cache, and on what is free: at the latest when the slab layer sees it.
+ * Takes back an object, which must be as constructed.  Context: any but an NMI.  Cost: as
+ * kmem_cache_alloc().  Never needs memory.  Panics, naming cache, address and caller, on what isn't
+ * an object of this cache, and on what is free: at the latest when the slab layer sees it; and in
+ * an NMI: in a debug build at once, else when this core's magazine has no room.
  */
 void kmem_cache_free(struct kmem_cache *cache, void *object);
-#define KMEM_DEFERRED_MAX 64
 
 /* Fills objects[0 .. n) and returns how many it could: all of them, or fewer only on shortage
  * (never under MEM_WAIT).  Cheaper for each than one by one.  As kmem_cache_alloc() in all else. */
@@ -170,12 +168,12 @@ void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *sta
  * are.  Allocates nothing.  Context: not in an interrupt. */
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max);
 
-/* The same after a panic, when nobody runs: fn sees every cache of `source`, without a lock. */
+/* The same after a panic, when nothing else runs: fn sees every cache of `source`, no lock held. */
 void kmem_cache_peek(const struct arena *source,
 	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg);
 
 /* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed
- * until the next is asked for; who stops early calls kmem_cache_unpin(). */
+ * until the next is asked for; a caller that stops early calls kmem_cache_unpin(). */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *cache);
 void kmem_cache_unpin(struct kmem_cache *cache);
 
@@ -208,7 +206,7 @@ size_t kmem_table_pages_max(void);
  * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live
  * objects, or while kmem_cache_next() stands on it, it is left as it was, the console says what is
  * live, and the answer is -EBUSY; otherwise 0.  Context: not in an interrupt, interrupts on; for 0,
- * nobody else may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
+ * no other caller may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
  * made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);

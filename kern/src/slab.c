@@ -1,50 +1,50 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Slab caches: the slab layer.
+ * Slab caches.
  *
  * CONCEPTS
  *
  * A cache hands out objects of one size.  It cuts them out of slabs, each a piece [base, base +
  * slab_size) of its source arena.  An object is in one of three places: free in the slab layer,
- * raw; laid up in a magazine, constructed; or live, in a caller's hands.
+ * raw; in a magazine, constructed; or live, in a caller's hands.
  *
  *	caller  <->  loaded, previous  <->  depot: full, empty  <->  slab layer  <->  source arena
  *	             one core's             all cores'               raw objects      slabs
  *
- * A magazine is a stack of objects.  Each core has two of each cache, so that a core that allocates and
- * frees around the edge of one doesn't go to the depot each time; the depot exchanges full ones and empty
- * ones.  (Bonwick and Adams, "Magazines and Vmem", USENIX 2001.)  A quantum cache is a cache whose source
- * is the very arena that it fronts.
+ * A magazine is a stack of objects; each object in it is a round.  Each core has two magazines of
+ * each cache, so that a core that allocates and frees around the edge of one doesn't go to the
+ * depot each time.  The depot exchanges full magazines for empty ones.  (Bonwick and Adams,
+ * "Magazines and Vmem", USENIX 2001.)  A quantum cache is a cache whose source is the arena that
+ * it fronts.
  *
  * REPRESENTATION
  *
- * A slab's header holds a bit for each object, set while the object is free in the slab layer.
+ * A slab's header has a bit for each object, set while the object is free in the slab layer.
  * Nothing is written into objects.  The header lies at the end of the slab (is_inside) where
  * objects are memory that may be touched and that wastes least; else it is an object of the cache
  * slab_headers.
  *
  * Slabs are in lists by how full they are, so that objects come from the fullest and the others
- * become empty: SLAB_PARTIALS lists of those partly free, one of the empty ones; full ones are in
- * none.  All slabs, full ones too, are in one more list, in which walks keep their place by a
- * header of no cache.
+ * become empty: SLAB_PARTIALS lists of those partly free, and one of the empty ones.  A full slab
+ * is in none of them.  One more list has all slabs, full ones too; a walk keeps its place in it by
+ * a header that belongs to no cache.
  *
- * From an object to its slab leads the page frame table (frames.h), where slabs are whole pages of
- * the direct map; else the cache's own hash (slab_hash.c).  Which object of its slab it is, is a
- * shift, or a multiplication by the inverse of the stride.
+ * The page frame table (slab/frames.h) leads from an object to its slab where slabs are whole pages
+ * of the direct map; else the cache's hash does (struct slab_outside).  Which object of the slab it
+ * is takes a multiplication and a rotation (index_of()).
  *
- * A core's loaded magazine is a struct port_stack (port.h), on which the hot path (slab_impl.h)
- * pushes and pops in one step.  A closed stack is empty and full at once: whoever changes a core's
- * magazines closes it first, so that an interrupt or NMI in the middle goes the slow way; NMIs
- * touch nothing but an open stack.
+ * A core's loaded magazine is a struct port_stack (port.h), on which the hot path pushes and pops
+ * in one step (slab/slab_impl.h).  A closed stack is empty and full at once.  A core's magazines
+ * are changed while its stack is closed, so an interrupt or NMI in the middle leaves the hot path.
+ * NMIs touch nothing but an open stack.
  *
  * The module's own objects (headers, magazines, cores' parts, caches) come from caches without
- * magazines, straight over base_arena: making a slab for one needs no other of them, so nothing
- * recurs.
+ * magazines, straight over base_arena: a slab for one of these needs no object of another, so
+ * nothing recurs.
  *
  * INVARIANTS (kmem_cache_check names the one that fails)
  *
- *  1. A slab's map has as many bits as it has free objects, none beyond the last object, none below
- *     hint.
+ *  1. A slab's map has as many bits as the slab has free objects, none beyond the last object.
  *  2. A slab is in the list of its fullness; a full one in none.
  *  3. Every address of a slab leads to its header, and the header to its cache.
  *  4. slabs, slabs_empty and objects_free are the sums over the list of all slabs.
@@ -57,235 +57,298 @@
  *
  * Neither the depot's nor the slab layer's lock is held while the other, or an arena's, is taken,
  * nor while the source, a constructor or a destructor runs.  A core's magazines need no lock: only
- * that core, with interrupts off, or one that stopped it at a safe point, touches them.  A caller's
- * bug is reported with every lock released.  Finding an object through the frame table takes no
- * lock: whoever holds an object keeps its slab.
+ * that core, with interrupts off, touches them, or a core that stopped it at a safe point.  A
+ * caller's bug is reported with every lock released.  Looking up the frame table takes no lock: a
+ * slab stays while an object of it is in use.
  *
- * A cache marked slow has every core's stack closed, and the slow way passes magazines by.
+ * While a cache is slow every core's stack of it is closed, and no object goes into a magazine or
+ * comes from one.
  *
  * COST
  *
  * Hot: a dozen instructions and a half each way, interrupts left on.  A depot trip is one lock for
- * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: a run of
- * bits at a time out, a bit each in.  A slab is made and unmade with no lock held, in time linear
- * in its pages and its map; it wastes a sixteenth at most (slab_create.c).
+ * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: out, a
+ * run of bits at a time, behind the words of the map that have none; in, a bit each.  A slab is
+ * made and unmade with no lock held, in time linear in its pages and its map; it wastes a sixteenth
+ * at most (slab/create.c).  The hash grows and shrinks by two buckets at most for each entry.
  *
  * QUESTIONS
  *
  * Why bitmaps, when a list through the free objects costs nothing?  Objects may be IDs, or memory
- * that nobody may touch; constructed state stays whole; and a double free shows at once.
+ * that may not be touched; constructed state stays whole; and a double free shows at once.
  *
  * Why does freeing never need memory?  A free that finds no magazine with room asks for one
  * atomically, and without it goes to the slab layer, which sets a bit.
  *
  * Where does an object of a quantum cache go that lies in no slab?  The arena served it when no
  * slab could be had, so the arena takes it back, or panics.
+ *
+ * What if the hash has no memory to grow?  Its chains get longer, and the next slab asks again.
  */
 #include "lib/bitmap.h"
 #include "lib/panic.h"
+#include "lib/string.h"
 #include "slab/slab_impl.h"
 
+/* Branch hints stand where kmem_pair_64, kmem_bulk_64 or kmem_batch_4096 needs them. */
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Empty slabs are kept: one, and one more for each SLAB_EMPTY_SHARE there are, so that a cache that
  * breathes doesn't go to its source each time. */
 #define SLAB_EMPTY_SHARE 8
 
-/* Places */
+static size_t alloc_slow(
+	struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
+static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
+static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
+static bool core_change(struct kmem_cache *c, bool wants_rounds);
+static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned flags);
+static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
+static void slab_move(struct kmem_cache *c, struct slab *s);
+static void hash_care(struct kmem_cache *c, size_t keep);
 
-static void slab_move(struct kmem_cache *c, struct slab *s, unsigned place)
+/* Allocation */
+
+/* The one call that isn't hot stands last, so that the hot path needs no frame. */
+void *kmem_cache_alloc(struct kmem_cache *c, unsigned flags)
 {
-	list_del(&s->link);
-	if (place != SLAB_FULL)
-		list_add(&c->partial[place], &s->link);
-	s->place = (uint16_t)place;
-}
+	if (likely(kmem_flags_sound(flags))) {
+		void *object = kmem_alloc_hot(c);
 
-/* Puts a slab of which more is free than fits its place where it belongs.  Lock held. */
-static __attribute__((noinline)) void slab_rise(struct kmem_cache *c, struct slab *s)
-{
-	unsigned place = s->place;
-
-	do
-		place++;
-	while (s->free > c->place_last[place]);
-	c->slabs_empty += place == SLAB_EMPTY;
-	slab_move(c, s, place);
-}
-
-/* The same where less is free.  Lock held. */
-static void slab_sink(struct kmem_cache *c, struct slab *s)
-{
-	unsigned place = s->place;
-
-	c->slabs_empty -= place == SLAB_EMPTY;
-	do
-		place--;
-	while (place > SLAB_FULL && s->free <= c->place_last[place - 1]);
-	slab_move(c, s, place);
-}
-
-/* The fullest slab that has a free object, or NULL.  Lock held. */
-static struct slab *slab_pick(struct kmem_cache *c)
-{
-	for (unsigned place = SLAB_FULL + 1; place <= SLAB_EMPTY; place++)
-		if (!list_empty(&c->partial[place]))
-			return list_first_entry(&c->partial[place], struct slab, link);
-	return NULL;
-}
-
-/* Making and unmaking slabs */
-
-static size_t pages_of(const struct kmem_cache *c)
-{
-	return c->slab_size / PORT_PAGE_SIZE;
-}
-
-/* Whoever waits does so in slab_wait.c, not here; but who may builds the indexes it takes. */
-static void *source_alloc(struct kmem_cache *c, unsigned flags)
-{
-	void *base;
-
-	do
-		base = c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
-					       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
-	while (!base && !(flags & MEM_ATOMIC) && arena_indexes_build(c->source));
-	return base;
-}
-
-static void source_free(struct kmem_cache *c, uintptr_t base)
-{
-	if (c->flags & KMC_QCACHE)
-		arena_segment_free(c->source, (void *)base, c->slab_size, __builtin_return_address(0));
-	else
-		arena_free(c->source, (void *)base, c->slab_size);
-}
-
-static struct slab *header_inside(const struct kmem_cache *c, uintptr_t base)
-{
-	size_t size = sizeof(struct slab) + BITMAP_WORDS(c->slab_objects) * sizeof(uint64_t);
-
-	return (struct slab *)(base + c->slab_size - size);
-}
-
-static struct slab *header_alloc(struct kmem_cache *c)
-{
-	struct slab_outside *o = slab_meta_alloc(&slab_headers);
-
-	return o ? &o->slab : NULL;
-}
-
-static void header_free(struct slab *s)
-{
-	slab_meta_free(&slab_headers, container_of(s, struct slab_outside, slab));
-}
-
-static void header_init(struct kmem_cache *c, struct slab *s, uintptr_t base)
-{
-	list_init(&s->link);
-	list_init(&s->all_link);
-	s->cache = c;
-	s->base = base;
-	s->free = c->slab_objects;
-	s->place = SLAB_FULL; /* in no list yet */
-	s->hint = 0;
-	for (size_t w = 0; w < BITMAP_WORDS(c->slab_objects); w++) {
-		size_t left = c->slab_objects - w * 64;
-
-		s->map[w] = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
+		if (likely(object))
+			return object;
 	}
+	return kmem_alloc_slow(c, flags, __builtin_return_address(0));
 }
 
-static uintptr_t entry_of(const struct kmem_cache *c, const struct slab *s)
+void *kmem_cache_zalloc(struct kmem_cache *c, unsigned flags)
 {
-	return (uintptr_t)s | (c->flags & KMC_KMALLOC ? FRAMES_KMALLOC : 0);
+	void *object;
+
+	if (c->ctor || (c->flags & KMC_NOTOUCH) || !c->is_memory)
+		kmem_bug(c, __builtin_return_address(0), "zeroed objects asked for, which %s",
+			c->ctor ? "the constructor readies" : "aren't memory");
+	object = kmem_cache_alloc(c, flags);
+	return object ? memset(object, 0, c->obj_size) : NULL;
 }
 
-/* A new slab that nobody knows, or NULL.  No lock held. */
-static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
+size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
-	struct slab *s = c->is_inside ? NULL : header_alloc(c);
-	uintptr_t base;
+	struct kmem_core *core = kmem_core_self(c);
+	size_t got = 0;
 
-	if (!s && !c->is_inside)
-		return NULL;
-	base = (uintptr_t)source_alloc(c, flags);
-	if (base && c->is_inside)
-		s = header_inside(c, base);
-	if (base && (!c->is_frames || frames_set(base, pages_of(c), entry_of(c, s), MEM_ATOMIC))) {
-		header_init(c, s, base);
-		return s;
+	if (likely(kmem_flags_sound(flags))) {
+		core->rounds.allocs += n;
+		got = port_stack_pop_many(&core->rounds.stack, objects, n);
+		if (likely(got == n))
+			return n;
 	}
-	if (base)
-		source_free(c, base);
-	if (!c->is_inside)
-		header_free(s);
-	return NULL;
+	return got + alloc_slow(c, objects + got, n - got, flags, __builtin_return_address(0));
 }
 
-/* The reverse, for a slab that nobody knows any more. */
-static void slab_unmake(struct kmem_cache *c, struct slab *s)
+void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
-	uintptr_t base = s->base;
+	void *object;
 
-	if (c->is_frames)
-		frames_clear(base, pages_of(c));
-	if (!c->is_inside)
-		header_free(s);
-	source_free(c, base);
+	return alloc_slow(c, &object, 1, flags, caller) ? object : NULL;
 }
 
-/* Lock held. */
-static inline void free_add(struct kmem_cache *c, size_t n)
+void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
+{
+	const char *wrong;
+
+	if (kmem_flags_sound(flags))
+		return;
+	wrong = arena_flags_wrong(flags);
+	kmem_bug(c, caller, "flags %#x: %s", flags, wrong ? wrong : "not exactly one memory flag, and no fit");
+}
+
+/* A request that waits: for one object. */
+struct request {
+	struct kmem_cache *cache;
+	void *object, *caller;
+};
+
+static bool request_serve(void *arg)
+{
+	struct request *r = arg;
+
+	return take(r->cache, &r->object, 1, MEM_WAIT, r->caller) == 1;
+}
+
+/* n objects beyond those that this core had loaded, or fewer on shortage.  A request that may sleep
+ * stands behind those that sleep. */
+static size_t alloc_slow(
+	struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
+{
+	size_t got = 0;
+
+	kmem_check_flags(c, flags, caller);
+	kmem_core_self(c)->alloc_misses++;
+	if (!port_in_nmi() && !(flags == MEM_WAIT && slab_is_waited(c)))
+		got = take(c, objects, n, flags, caller);
+	for (; got < n && flags == MEM_WAIT; got++) {
+		struct request r = {c, NULL, caller};
+
+		slab_wait(c, &c->clients, request_serve, &r, caller);
+		objects[got] = r.object;
+	}
+	kmem_core_self(c)->failures += n - got;
+	return got;
+}
+
+/* What can be had without sleeping: from this core's magazines and the depot, then from slabs. */
+static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
+{
+	size_t got = 0, step;
+
+	while (got < n && core_change(c, true))
+		got += port_stack_pop_many(&kmem_core_self(c)->rounds.stack, objects + got, n - got);
+	while (got < n && (step = fill(c, objects + got, n - got, flags, caller)) > 0)
+		got += step;
+	return got;
+}
+
+/* Constructs objects[0 .. n), of which the caller wants the first `wanted` and the others are for a
+ * magazine.  Returns how many it could; the others have gone back. */
+static size_t construct(
+	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
+{
+	size_t done = 0;
+
+	if (!c->ctor)
+		return n;
+	while (done < n && c->ctor(objects[done], c->priv, done < wanted ? flags : MEM_ATOMIC) == 0)
+		done++;
+	if (done == n)
+		return n;
+	slab_give(c, objects + done, n - done, false, caller);
+	if (done < wanted) {
+		__atomic_fetch_add(&c->ctor_failures, 1, __ATOMIC_RELAXED);
+		if (flags == MEM_WAIT)
+			kmem_bug(c, caller, "its constructor failed on %p under MEM_WAIT", objects[done]);
+	}
+	return done;
+}
+
+/* Up to n objects of the slab layer, constructed, and as many more as fit in what this core has
+ * loaded, if it has a magazine. */
+static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
+{
+	void *taken[SLAB_STEP];
+	size_t wanted = n < SLAB_STEP ? n : SLAB_STEP, step = wanted, got, kept;
+
+	if (kmem_core_self(c)->loaded && !kmem_is_slow(c)) {
+		step = MAGAZINE_ROUNDS(c->magazine_class);
+		step = step < wanted ? wanted : step < SLAB_STEP ? step : SLAB_STEP;
+	}
+	got = construct(c, taken, slab_take(c, taken, step, flags), wanted, flags, caller);
+	if (got > wanted) {
+		kept = port_stack_push_many(
+			&kmem_core_self(c)->rounds.stack, taken + wanted, got - wanted);
+		if (wanted + kept < got)
+			slab_give(c, taken + wanted + kept, got - wanted - kept, true, caller);
+		got = wanted;
+	}
+	for (size_t i = 0; i < got; i++)
+		objects[i] = taken[i];
+	return got;
+}
+
+/* A core's magazines.  Interrupts are off, or the core is stopped at a safe point.  An NMI may land
+ * anywhere: it finds the stack open and everything in order, or closed, and then touches nothing
+ * else. */
+
+/* Closing comes first: only then does the top stand still. */
+void kmem_core_close(struct kmem_core *core)
+{
+	port_stack_close(&core->rounds.stack);
+	if (core->loaded)
+		core->loaded->count = (uint32_t)(core->rounds.stack.top - core->loaded->round);
+}
+
+static void core_open(struct kmem_core *core)
+{
+	struct magazine *m = core->loaded;
+
+	if (m)
+		port_stack_set(&core->rounds.stack, m->round, m->round + m->count, m->round + m->size);
+}
+
+/* Relaxed: other cores look only whether there is anything. */
+void kmem_core_hold(struct kmem_core *core, struct magazine *loaded, struct magazine *previous)
+{
+	__atomic_store_n(&core->loaded, loaded, __ATOMIC_RELAXED);
+	__atomic_store_n(&core->previous, previous, __ATOMIC_RELAXED);
+}
+
+static bool serves(const struct magazine *m, bool wants_rounds)
+{
+	return m && (wants_rounds ? m->count > 0 : m->count < m->size);
+}
+
+/* Loads a magazine that has a round, or one that has room: this core's own, or one of the depot's
+ * in exchange for `previous`.  Failing that, rounds come from slabs there are into the magazine
+ * that is loaded, unless they have to be constructed. */
+static bool core_exchange(struct kmem_cache *c, struct kmem_core *core, bool wants_rounds)
+{
+	struct depot *d = &c->depot;
+	struct magazine *m;
+
+	if (serves(core->loaded, wants_rounds))
+		return true;
+	if (serves(core->previous, wants_rounds)) {
+		kmem_core_hold(core, core->previous, core->loaded);
+		return true;
+	}
+	m = wants_rounds ? depot_exchange(d, &d->full, &d->empty, core->previous) :
+			   depot_exchange(d, &d->empty, &d->full, core->previous);
+	if (m) {
+		kmem_core_hold(core, m, core->loaded);
+		core->depot_trips++;
+	} else if (wants_rounds && core->loaded && !c->ctor) {
+		m = core->loaded;
+		m->count = (uint32_t)slab_take_held(c, m->round, m->size < SLAB_STEP ? m->size : SLAB_STEP);
+	}
+	return serves(core->loaded, wants_rounds);
+}
+
+/* Opens this core's stack over a magazine with rounds, or with room; whether it could. */
+static bool core_change(struct kmem_cache *c, bool wants_rounds)
+{
+	port_irq_t irq = port_irq_save();
+	struct kmem_core *core = kmem_core_self(c);
+	bool changed = false;
+
+	kmem_core_close(core);
+	if (!kmem_is_slow(c)) {
+		changed = core_exchange(c, core, wants_rounds);
+		core_open(core);
+	}
+	port_irq_restore(irq);
+	return changed;
+}
+
+/* The slab layer: taking */
+
+size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
+{
+	size_t taken = slab_take_held(c, objects, n);
+
+	return taken || !slab_grow(c, objects, &n, flags) ? taken : n;
+}
+
+/* n objects more are free.  Lock held. */
+static void free_add(struct kmem_cache *c, size_t n)
 {
 	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
 	c->changes++;
 }
 
-/* Makes a new slab one of the cache's.  Lock held. */
-static void slab_enter(struct kmem_cache *c, struct slab *s, struct slab_memory *memory)
-{
-	if (!c->is_frames)
-		slab_hash_insert(&c->hash, s, c->slab_size, memory);
-	list_add_tail(&c->all, &s->all_link);
-	c->slabs++;
-	free_add(c, c->slab_objects);
-	c->grows++;
-	slab_rise(c, s);
-}
-
-/* The reverse, for an empty slab.  Lock held. */
-static struct slab_memory slab_leave(struct kmem_cache *c, struct slab *s)
-{
-	list_del(&s->link);
-	list_del(&s->all_link);
-	c->slabs--;
-	c->slabs_empty--;
-	free_add(c, -(size_t)c->slab_objects);
-	c->shrinks++;
-	if (c->is_frames)
-		return (struct slab_memory){NULL, 0};
-	return slab_hash_remove(&c->hash, s, c->slab_size);
-}
-
-/* Hash memory comes and goes with no lock held. */
-static struct slab_memory memory_prepare(struct kmem_cache *c)
-{
-	return c->is_frames ? (struct slab_memory){NULL, 0} : slab_hash_prepare(c);
-}
-
-static void memory_return(struct kmem_cache *c, const struct slab_memory *memory)
-{
-	if (memory->at)
-		base_free(c->source, memory->at, memory->bytes);
-}
-
-/* Taking objects */
-
 /* Takes up to n objects off a word of a slab's map, a run of set bits at a time; `first` is where
  * its bit 0 stands for.  A run of 64 counts as 63. */
-static inline size_t take_word(
-	uint64_t *map, uintptr_t first, size_t stride, void **objects, size_t n)
+static size_t take_word(uint64_t *map, uintptr_t first, size_t stride, void **objects, size_t n)
 {
 	uint64_t word = *map;
 	size_t left = n;
@@ -300,6 +363,7 @@ static inline size_t take_word(
 		word &= (uint64_t)-2 << (start + run - 1);
 		left -= run;
 		objects += run;
+		/* Up to 0, which saves a comparison for each object (kmem_batch_4096). */
 		for (size_t i = -run; i != 0; i++, object += stride)
 			objects[i] = (void *)object;
 	}
@@ -310,21 +374,27 @@ static inline size_t take_word(
 /* Takes up to n objects off a slab that has some.  Lock held. */
 static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, size_t n)
 {
-	size_t stride = c->stride, left, w = s->hint;
+	size_t stride = c->stride, taken = 0;
 
 	if (n > s->free)
 		n = s->free;
-	for (left = n;; w++) {
-		left -= take_word(&s->map[w], s->base + w * 64 * stride, stride, objects + n - left, left);
-		if (left == 0)
-			break;
-	}
-	s->hint = (uint16_t)w;
+	for (size_t w = 0; taken < n; w++)
+		taken += take_word(
+			&s->map[w], s->base + w * 64 * stride, stride, objects + taken, n - taken);
 	s->free -= (uint32_t)n;
 	free_add(c, -n);
 	if (s->free <= c->place_last[s->place - 1])
-		slab_sink(c, s);
+		slab_move(c, s);
 	return n;
+}
+
+/* The fullest slab that has a free object, or NULL.  Lock held. */
+static struct slab *slab_pick(struct kmem_cache *c)
+{
+	for (unsigned place = SLAB_FULL + 1; place <= SLAB_EMPTY; place++)
+		if (!list_empty(&c->partial[place]))
+			return list_first_entry(&c->partial[place], struct slab, link);
+	return NULL;
 }
 
 size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
@@ -343,35 +413,6 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 	return taken;
 }
 
-/* Those of a new slab, before anybody else sees it: nothing to try again. */
-static size_t take_grown(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
-{
-	struct slab_memory memory = memory_prepare(c);
-	struct slab *s = slab_make(c, flags);
-	size_t taken = 0;
-
-	if (s) {
-		port_irq_t irq = spin_lock(&c->lock);
-
-		slab_enter(c, s, &memory);
-		if (n > 0)
-			taken = take_from(c, s, objects, n);
-		spin_unlock(&c->lock, irq);
-		/* Each who is served wakes the next. */
-		if (unlikely(arena_is_slow(c->source)))
-			slab_grown(c);
-	}
-	memory_return(c, &memory);
-	return s ? taken + (n == 0) : 0;
-}
-
-size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
-{
-	size_t taken = slab_take_held(c, objects, n);
-
-	return taken ? taken : take_grown(c, objects, n, flags);
-}
-
 /* Reserves n objects, or as many as there are slabs for; whether that is all. */
 static bool reserve_have(struct kmem_cache *c, size_t n)
 {
@@ -385,61 +426,204 @@ static bool reserve_have(struct kmem_cache *c, size_t n)
 
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
+	size_t none = 0;
+
 	while (!reserve_have(c, n))
-		if (!take_grown(c, NULL, 0, flags))
+		if (!slab_grow(c, NULL, &none, flags))
 			return false;
 	return true;
 }
 
-/* Taking back */
+/* The slab layer: growing */
+
+/* Never sleeps: requests wait in slab/wait.c.  One that may sleep builds the indexes it takes. */
+static void *source_alloc(struct kmem_cache *c, unsigned flags)
+{
+	void *base;
+
+	do
+		base = c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
+					       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
+	while (!base && !(flags & MEM_ATOMIC) && arena_indexes_build(c->source));
+	return base;
+}
+
+static void source_free(struct kmem_cache *c, void *base)
+{
+	if (c->flags & KMC_QCACHE)
+		arena_segment_free(c->source, base, c->slab_size, __builtin_return_address(0));
+	else
+		arena_free(c->source, base, c->slab_size);
+}
+
+static struct slab *header_alloc(struct kmem_cache *c, uintptr_t base)
+{
+	struct slab_outside *o;
+
+	if (c->is_inside)
+		return (struct slab *)(base + c->slab_size - slab_header_size(c->slab_objects));
+	o = slab_meta_alloc(&slab_headers);
+	return o ? &o->slab : NULL;
+}
+
+static void header_free(struct kmem_cache *c, struct slab *s)
+{
+	if (!c->is_inside)
+		slab_meta_free(&slab_headers, container_of(s, struct slab_outside, slab));
+}
+
+static void header_init(struct kmem_cache *c, struct slab *s, uintptr_t base)
+{
+	list_init(&s->link);
+	list_init(&s->all_link);
+	s->cache = c;
+	s->base = base;
+	s->free = c->slab_objects;
+	s->place = SLAB_FULL; /* in no list yet */
+	for (size_t w = 0; w < BITMAP_WORDS(c->slab_objects); w++) {
+		size_t left = c->slab_objects - w * 64;
+
+		s->map[w] = left >= 64 ? UINT64_MAX : ((uint64_t)1 << left) - 1;
+	}
+}
+
+/* A new slab that is in no list yet, or NULL.  No lock held. */
+static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
+{
+	uintptr_t base = (uintptr_t)source_alloc(c, flags), entry;
+	struct slab *s = base ? header_alloc(c, base) : NULL;
+
+	entry = (uintptr_t)s | (c->flags & KMC_KMALLOC ? FRAMES_KMALLOC : 0);
+	if (s && (!c->is_frames || frames_set(base, c->slab_size / PORT_PAGE_SIZE, entry, MEM_ATOMIC))) {
+		header_init(c, s, base);
+		return s;
+	}
+	if (s)
+		header_free(c, s);
+	if (base)
+		source_free(c, (void *)base);
+	return NULL;
+}
+
+/* The slab's entries in the hash: for its first block and, if it ends in the next one, for that.
+ * Lock held. */
+static void hash_enter(struct kmem_cache *c, struct slab *s)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+	uintptr_t last = (s->base + (c->slab_size - 1)) >> c->block_shift;
+
+	for (uintptr_t block = s->base >> c->block_shift; block <= last; block++) {
+		o->links[block % 2].key = block;
+		linear_hash_insert(&c->hash, &o->links[block % 2]);
+	}
+}
+
+/* Makes a new slab one of the cache's.  Lock held. */
+static void slab_enter(struct kmem_cache *c, struct slab *s)
+{
+	if (!c->is_frames)
+		hash_enter(c, s);
+	list_add_tail(&c->all, &s->all_link);
+	c->slabs++;
+	free_add(c, c->slab_objects);
+	c->grows++;
+	slab_move(c, s);
+}
+
+/* Makes a slab and takes up to *n objects of it before another request sees it; *n is how many.
+ * Returns false on shortage.  No lock held. */
+static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned flags)
+{
+	struct slab *s = slab_make(c, flags);
+	port_irq_t irq;
+
+	if (!s)
+		return false;
+	irq = spin_lock(&c->lock);
+	slab_enter(c, s);
+	if (*n > 0)
+		*n = take_from(c, s, objects, *n);
+	spin_unlock(&c->lock, irq);
+	/* A request that is served wakes the next waiter. */
+	if (arena_is_slow(c->source))
+		slab_grown(c);
+	hash_care(c, LINEAR_HASH_SPARE_MAX);
+	return true;
+}
+
+/* Moves a slab to the list of its fullness.  Lock held. */
+static void slab_move(struct kmem_cache *c, struct slab *s)
+{
+	unsigned place = s->place;
+
+	c->slabs_empty -= place == SLAB_EMPTY;
+	while (s->free > c->place_last[place])
+		place++;
+	while (place > SLAB_FULL && s->free <= c->place_last[place - 1])
+		place--;
+	c->slabs_empty += place == SLAB_EMPTY;
+	list_del(&s->link);
+	if (place != SLAB_FULL)
+		list_add(&c->partial[place], &s->link);
+	s->place = place;
+}
+
+/* Freeing */
+
+void kmem_cache_free(struct kmem_cache *c, void *object)
+{
+	if (SPANDREL_DEBUG)
+		kmem_check_not_nmi(c, object, __builtin_return_address(0));
+	if (unlikely(!kmem_free_hot(c, object)))
+		kmem_free_slow(c, object, __builtin_return_address(0));
+}
+
+void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
+{
+	struct kmem_core *core = kmem_core_self(c);
+	size_t given;
+
+	if (SPANDREL_DEBUG)
+		kmem_check_not_nmi(c, n > 0 ? objects[0] : NULL, __builtin_return_address(0));
+	core->rounds.frees += n;
+	given = port_stack_push_many(&core->rounds.stack, objects, n);
+	if (unlikely(given < n))
+		free_slow(c, objects + given, n - given, __builtin_return_address(0));
+}
+
+void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
+{
+	free_slow(c, &object, 1, caller);
+}
+
+void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller)
+{
+	if (port_in_nmi())
+		kmem_bug(c, caller, "free of %p in an NMI", object);
+}
+
+/* What this core had no room for: into magazines while there are empty ones, then into slabs. */
+static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	size_t given = 0, step;
+
+	kmem_check_not_nmi(c, objects[0], caller);
+	kmem_core_self(c)->free_misses++;
+	while (given < n && (core_change(c, false) || depot_stock(c)))
+		given += port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + given, n - given);
+	for (; given < n; given += step) {
+		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
+		slab_give(c, objects + given, step, true, caller);
+	}
+}
+
+/* The slab layer: taking back */
 
 enum mistake { NO_MISTAKE, NO_SLAB, OTHER_CACHE, INSIDE, FREE };
 
-static inline struct slab *find_in_frames(uintptr_t addr)
-{
-	uintptr_t entry = frames_get(addr);
-
-	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
-}
-
-struct slab *slab_find(struct kmem_cache *c, uintptr_t addr)
-{
-	return c->is_frames ? find_in_frames(addr) : slab_hash_find(&c->hash, addr, c->slab_size);
-}
-
-/* Which object of its slab that is, or a number beyond the last one. */
-static inline __attribute__((always_inline)) size_t index_of(
-	const struct kmem_cache *c, const struct slab *s, uintptr_t object, bool is_shift)
-{
-	size_t offset = object - s->base, index;
-
-	/* Turned around: what isn't a multiple of the stride is too large as well. */
-	if (is_shift)
-		return offset >> c->stride_shift | offset << (-c->stride_shift & 63);
-	index = slab_index(c, offset);
-	return index * c->stride == offset ? index : SIZE_MAX;
-}
-
-/* Why slab s, the one found for it, can't take an object back.  Lock held. */
-static enum mistake mistake_of(const struct kmem_cache *c, const struct slab *s, uintptr_t object)
-{
-	size_t index;
-
-	if (!s)
-		return NO_SLAB;
-	if (s->cache != c)
-		return OTHER_CACHE;
-	index = index_of(c, s, object, c->stride_shift >= 0);
-	if (index >= c->slab_objects)
-		return INSIDE;
-	return bitmap_test(s->map, index) ? FREE : NO_MISTAKE;
-}
-
 static __attribute__((noreturn, cold)) void bad_free(
-	struct kmem_cache *c, enum mistake m, const void *object, const struct slab *s, void *caller)
+	struct kmem_cache *c, enum mistake m, uintptr_t addr, const struct slab *s, void *caller)
 {
-	uintptr_t addr = (uintptr_t)object;
-
 	switch (m) {
 	case OTHER_CACHE:
 		kmem_bug(c, caller, "free of %#lx, which belongs to cache %s", addr, s->cache->name);
@@ -453,113 +637,66 @@ static __attribute__((noreturn, cold)) void bad_free(
 	}
 }
 
-/* Marks an object free; false if that would be a mistake.  Lock held. */
-static inline __attribute__((always_inline)) bool put_back(
-	struct kmem_cache *c, uintptr_t object, size_t slab_size, size_t slab_objects, bool is_frames,
-	bool is_shift)
+/*
+ * Which object of its slab starts at `offset`, or a number beyond the last one.  The inverse of the
+ * stride's odd part, modulo 2^64, divides what is a multiple of that; the rest is a rotation, which
+ * turns what isn't a multiple of the stride into a number too large.  (Warren, "Hacker's Delight",
+ * 2nd edition, 10-17.)
+ */
+static inline size_t index_of(const struct kmem_cache *c, size_t offset)
 {
-	struct slab *s = is_frames ? find_in_frames(object) :
-				     slab_hash_find(&c->hash, object, slab_size);
-	size_t index, w;
-	uint64_t word;
+	size_t x = offset * c->stride_inverse;
 
-	/* The hash has no other cache's. */
-	if (unlikely(!s || (is_frames && s->cache != c)))
-		return false;
-	index = index_of(c, s, object, is_shift);
-	if (unlikely(index >= slab_objects))
-		return false;
-	w = index / 64;
-	word = s->map[w];
-	if (unlikely(word >> index % 64 & 1))
-		return false;
-	s->map[w] = word | (uint64_t)1 << index % 64;
-	if (w < s->hint)
-		s->hint = (uint16_t)w;
-	if (unlikely(++s->free > c->place_last[s->place]))
-		slab_rise(c, s);
-	return true;
+	return x >> c->stride_shift | x << (-c->stride_shift & 63);
 }
 
-/* What of those that come back is left to be done without the lock. */
-struct remainder {
-	size_t strays; /* objects of a quantum cache that the arena handed out itself */
-	void *stray[SLAB_STEP];
-	enum mistake mistake; /* the first one */
-	const void *object;
-	const struct slab *slab;
-};
-
-/* One that isn't put back.  Lock held. */
-static __attribute__((noinline)) void set_aside(struct kmem_cache *c, struct remainder *r, void *object)
+/* Finds the slab and the number of a used object, or why that isn't one.  Lock held. */
+static inline enum mistake locate(
+	const struct kmem_cache *c, uintptr_t addr, struct slab **s, size_t *index)
 {
-	const struct slab *s = slab_find(c, (uintptr_t)object);
-	enum mistake m = mistake_of(c, s, (uintptr_t)object);
-
-	if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
-		r->stray[r->strays++] = object;
-	} else if (r->mistake == NO_MISTAKE) {
-		r->mistake = m;
-		r->object = object;
-		r->slab = s;
-	}
-}
-
-/* Inlined for each kind of cache, so that it isn't asked for each object.  Lock held. */
-static inline __attribute__((always_inline)) void put_back_all(struct kmem_cache *c,
-	void *const *objects, size_t n, struct remainder *r, bool is_frames, bool is_shift)
-{
-	const size_t slab_size = c->slab_size, slab_objects = c->slab_objects;
-	size_t aside = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (unlikely(!put_back(c, (uintptr_t)objects[i], slab_size, slab_objects, is_frames,
-			    is_shift))) {
-			set_aside(c, r, objects[i]);
-			aside++;
-		}
-	}
-	free_add(c, n - aside);
-}
-
-static void put_back_by_kind(
-	struct kmem_cache *c, void *const *objects, size_t n, struct remainder *r)
-{
-	bool is_shift = c->stride_shift >= 0;
-
-	if (c->is_frames && is_shift)
-		put_back_all(c, objects, n, r, true, true);
-	else if (c->is_frames)
-		put_back_all(c, objects, n, r, true, false);
-	else if (is_shift)
-		put_back_all(c, objects, n, r, false, true);
-	else
-		put_back_all(c, objects, n, r, false, false);
+	*s = slab_find(c, addr);
+	if (!*s)
+		return NO_SLAB;
+	if ((*s)->cache != c)
+		return OTHER_CACHE;
+	*index = index_of(c, addr - (*s)->base);
+	if (*index >= c->slab_objects)
+		return INSIDE;
+	return bitmap_test((*s)->map, *index) ? FREE : NO_MISTAKE;
 }
 
 /* Objects are looked at first, so that the destructor sees none that isn't one. */
-static __attribute__((noinline)) void destruct(
-	struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+static void destruct(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	enum mistake m = NO_MISTAKE;
-	const struct slab *s = NULL;
-	size_t looked = 0;
 	port_irq_t irq = spin_lock(&c->lock);
+	size_t looked = 0, index;
+	struct slab *s = NULL;
 
-	for (; looked < n && m == NO_MISTAKE; looked++) {
-		s = slab_find(c, (uintptr_t)objects[looked]);
-		m = mistake_of(c, s, (uintptr_t)objects[looked]);
-	}
+	for (; looked < n && m == NO_MISTAKE; looked++)
+		m = locate(c, (uintptr_t)objects[looked], &s, &index);
 	spin_unlock(&c->lock, irq);
-	if (unlikely(m != NO_MISTAKE))
-		bad_free(c, m, objects[looked - 1], s, caller);
+	if (m != NO_MISTAKE)
+		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
 	for (size_t i = 0; i < n; i++)
 		c->dtor(objects[i], c->priv);
 }
 
-/* Somebody waits for an object, or for memory beneath.  Empty slabs are kept for nobody, but for
- * those who wait for an object. */
-static __attribute__((noinline)) void give_slowly(struct kmem_cache *c, size_t n)
+/* Marks a used object free.  Lock held. */
+static inline void put_back(struct kmem_cache *c, struct slab *s, size_t index)
+{
+	bitmap_set(s->map, index);
+	if (unlikely(++s->free > c->place_last[s->place]))
+		slab_move(c, s);
+}
+
+static bool has_surplus(const struct kmem_cache *c)
+{
+	return c->slabs_empty > 1 + c->slabs / SLAB_EMPTY_SHARE;
+}
+
+/* A request waits for an object, or for memory beneath: then no empty slab is kept. */
+static void give_to_waiters(struct kmem_cache *c, size_t n)
 {
 	bool waited = slab_is_waited(c);
 
@@ -570,82 +707,132 @@ static __attribute__((noinline)) void give_slowly(struct kmem_cache *c, size_t n
 	slab_shed(c, !waited);
 }
 
-static bool has_surplus(const struct kmem_cache *c)
-{
-	return c->slabs_empty > 1 + c->slabs / SLAB_EMPTY_SHARE;
-}
-
+/* What can't be put back is dealt with when all the others have been, and the lock released. */
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
 {
-	struct remainder r;
+	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself */
+	size_t foreigners = 0, bad = 0, index;
+	enum mistake m, mistake = NO_MISTAKE; /* the first one */
+	struct slab *s, *bad_slab = NULL;
+	uintptr_t bad_addr = 0;
 	bool surplus;
 	port_irq_t irq;
 
 	if (constructed && c->dtor)
 		destruct(c, objects, n, caller);
-	r.strays = 0;
-	r.mistake = NO_MISTAKE;
 
 	irq = spin_lock(&c->lock);
-	put_back_by_kind(c, objects, n, &r);
+	for (size_t i = 0; i < n; i++) {
+		m = locate(c, (uintptr_t)objects[i], &s, &index);
+		if (likely(m == NO_MISTAKE)) {
+			put_back(c, s, index);
+		} else if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
+			foreign[foreigners++] = objects[i];
+		} else if (bad++ == 0) {
+			mistake = m;
+			bad_addr = (uintptr_t)objects[i];
+			bad_slab = s;
+		}
+	}
+	free_add(c, n - foreigners - bad);
 	surplus = has_surplus(c);
 	spin_unlock(&c->lock, irq);
 
-	if (unlikely(r.mistake != NO_MISTAKE))
-		bad_free(c, r.mistake, r.object, r.slab, caller);
-	while (unlikely(r.strays > 0))
-		arena_segment_free(c->source, r.stray[--r.strays], c->stride, caller);
-	if (unlikely(kmem_is_slow(c)))
-		give_slowly(c, n);
-	else if (unlikely(surplus))
+	if (bad > 0)
+		bad_free(c, mistake, bad_addr, bad_slab, caller);
+	while (foreigners > 0)
+		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
+	if (kmem_is_slow(c))
+		give_to_waiters(c, n);
+	else if (surplus)
 		slab_shed(c, false);
 }
 
-/* An empty slab that may go, or NULL. */
-static struct slab *surplus_take(struct kmem_cache *c, bool all, struct slab_memory *memory)
+/* The slab layer: shrinking */
+
+static void hash_leave(struct kmem_cache *c, struct slab *s)
+{
+	struct slab_outside *o = container_of(s, struct slab_outside, slab);
+	uintptr_t last = (s->base + (c->slab_size - 1)) >> c->block_shift;
+
+	for (uintptr_t block = s->base >> c->block_shift; block <= last; block++) {
+		struct hash_link **at = linear_hash_chain(&c->hash, block);
+
+		while (*at != &o->links[block % 2])
+			at = &(*at)->next;
+		linear_hash_remove(&c->hash, at);
+	}
+}
+
+/* Takes out an empty slab that may go, or NULL. */
+static struct slab *surplus_take(struct kmem_cache *c, bool all)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct slab *s = NULL;
 
-	*memory = (struct slab_memory){NULL, 0};
 	if (c->slabs_empty > 0 && (all || has_surplus(c)) &&
 		(c->slabs - 1) * c->slab_objects >= c->reserve) {
 		s = list_entry(c->partial[SLAB_EMPTY].prev, struct slab, link);
-		*memory = slab_leave(c, s);
+		list_del(&s->link);
+		list_del(&s->all_link);
+		c->slabs--;
+		c->slabs_empty--;
+		free_add(c, -(size_t)c->slab_objects);
+		c->shrinks++;
+		if (!c->is_frames)
+			hash_leave(c, s);
 	}
 	spin_unlock(&c->lock, irq);
 	return s;
 }
 
-/* Gives back what the hash kept to grow into. */
-static void hash_shed(struct kmem_cache *c)
-{
-	struct slab_memory memory;
-	bool more;
-
-	do {
-		port_irq_t irq = spin_lock(&c->lock);
-
-		more = slab_hash_trim(&c->hash, &memory);
-		spin_unlock(&c->lock, irq);
-		memory_return(c, &memory);
-	} while (more || memory.at);
-}
-
 size_t slab_shed(struct kmem_cache *c, bool all)
 {
-	struct slab_memory memory;
-	struct slab *s;
 	size_t units = 0;
+	struct slab *s;
 
-	while ((s = surplus_take(c, all, &memory))) {
-		slab_unmake(c, s);
-		memory_return(c, &memory);
+	while ((s = surplus_take(c, all))) {
+		void *base = (void *)s->base;
+
+		if (c->is_frames)
+			frames_clear(s->base, c->slab_size / PORT_PAGE_SIZE);
+		header_free(c, s);
+		source_free(c, base);
 		units += c->slab_size;
 	}
-	if (all)
-		hash_shed(c);
+	hash_care(c, all ? 0 : LINEAR_HASH_SPARE_MAX);
 	return units;
+}
+
+#define TRIM_STEP 16 /* buckets for each lock hold */
+
+/* The pages of the hash's directory come and go one at a time, with no lock held.  A page that the
+ * base arena can't give is asked for again by the next slab.  Spare ones beyond `keep` go back;
+ * with 0, the hash becomes as small as its entries need first. */
+static void hash_care(struct kmem_cache *c, size_t keep)
+{
+	bool more = keep == 0, wants = false;
+	port_irq_t irq;
+	void *page;
+
+	if (!more && !linear_hash_needs_care(&c->hash))
+		return;
+	do {
+		irq = spin_lock(&c->lock);
+		for (int i = 0; i < TRIM_STEP && more; i++)
+			more = linear_hash_trim(&c->hash);
+		page = linear_hash_take_page(&c->hash, keep);
+		wants = c->hash.wants_page;
+		spin_unlock(&c->lock, irq);
+		if (page)
+			base_free(c->source, page, PORT_PAGE_SIZE);
+	} while (more || page);
+
+	if (!wants || !(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
+		return;
+	irq = spin_lock(&c->lock);
+	linear_hash_give_page(&c->hash, page);
+	spin_unlock(&c->lock, irq);
 }
 
 size_t slab_objects_out(struct kmem_cache *c, size_t *held)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas in NMIs: one that lands while its core holds an arena's lock gets and frees what the front
- * has laid up there, and no more.
+ * Arenas in NMIs: one that lands while its core holds an arena's lock gets what the front has laid
+ * up there, and no more.
  */
 #include "../core.h"
 #include "arena.h"
@@ -24,7 +24,6 @@ static void take_all(void)
 {
 	while (taken < ASKED && (got[taken] = arena_alloc(arena, QUANTUM, MEM_ATOMIC)))
 		taken++;
-	arena_free(arena, got[--taken], QUANTUM);
 	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
 }
 
@@ -53,8 +52,8 @@ TEST("arena: in an NMI what a core has laid up is had, and nothing behind it, wh
 	for (size_t i = 0; i < 2 * QUANTUM; i++)
 		arena_free(arena, first[i], QUANTUM);
 	nmi_under_lock();
-	CHECK_LT(1, taken);
-	CHECK_LT(taken, ASKED - 1);
+	CHECK_LT(0, taken);
+	CHECK_LT(taken, ASKED);
 	while (taken > 0)
 		arena_free(arena, got[--taken], QUANTUM);
 	CHECK_EQ(arena_check(arena, &console_sink), 0);

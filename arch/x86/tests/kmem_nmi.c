@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Caches in NMIs: what one frees beyond the hot path waits, and the core's next operation on the
- * cache, one object's or many objects', takes it home and goes on.
+ * Caches in NMIs: an allocation there is what the core's magazine holds, and nothing is freed.
  */
 #include "../core.h"
 #include "kmalloc.h"
@@ -9,26 +8,15 @@
 #include "slab.h"
 #include "lib/test.h"
 
-#include "../../../tests/unit/threads.h"
 #include "../apic.h"
 #include "../trap.h"
 
-#define OBJECTS 192
-#define IN_NMI 60 /* more than a new magazine's rounds, no more than may wait */
-#define BEFORE 70
-#define REST (OBJECTS - IN_NMI - BEFORE)
-#define BULK 8
+#define OBJECTS 192 /* more than a core's magazines hold */
 
 static struct kmem_cache *cache;
 static void *objects[OBJECTS];
+static size_t moved;
 static bool has_come; /* the NMI */
-
-static void free_some(void)
-{
-	for (size_t i = 0; i < IN_NMI; i++)
-		kmem_cache_free(cache, objects[REST + i]);
-	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
-}
 
 static void nmi_to_myself(void (*hook)(void))
 {
@@ -43,129 +31,67 @@ static void nmi_to_myself(void (*hook)(void))
 	trap_nmi_hook = NULL;
 }
 
-static uint64_t live(void)
+static void come(void)
 {
-	struct kmem_cache_stats s;
-
-	kmem_cache_get_stats(cache, &s);
-	return s.live;
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
 }
 
-/* REST objects are held; the others were freed, so that there are magazines and they are full, and
- * last in an NMI. */
 static void begin(void)
 {
 	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);
 	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, OBJECTS, MEM_WAIT), OBJECTS);
-	for (size_t i = 0; i < BEFORE; i++)
-		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
-	nmi_to_myself(free_some);
+	moved = 0;
 }
 
 static void end(void)
 {
-	CHECK_EQ(live(), 0);
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(cache, &s);
+	CHECK_EQ(s.live, 0);
 	CHECK_EQ(kmem_cache_check(cache, &console_sink), 0);
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
 }
 
-static void free_rest(void)
+static void take_all(void)
 {
-	for (size_t i = 0; i < REST; i++)
-		kmem_cache_free(cache, objects[i]);
+	while (moved < OBJECTS && (objects[moved] = kmem_cache_alloc(cache, MEM_ATOMIC)))
+		moved++;
+	moved += kmem_cache_alloc_bulk(cache, objects + moved, OBJECTS - moved, MEM_ATOMIC);
+	come();
 }
 
-TEST("slab: what an NMI freed goes home with the next free")
+TEST("slab: in an NMI an allocation is what the core's magazine holds, else NULL")
 {
 	begin();
-	free_rest();
+	kmem_cache_free_bulk(cache, objects, OBJECTS);
+	nmi_to_myself(take_all);
+	CHECK_LT(0, moved);
+	CHECK_LT(moved, OBJECTS);
+	kmem_cache_free_bulk(cache, objects, moved);
 	end();
 }
 
-TEST("slab: what an NMI freed goes home with the next allocation")
+static void free_until_refused(void)
+{
+	for (; moved < OBJECTS; moved++)
+		kmem_cache_free(cache, objects[moved]);
+}
+
+static void free_all(void)
+{
+	CHECK_PANICS(free_until_refused(), "in an NMI");
+	come();
+}
+
+/* The one that is refused stays live. */
+TEST("slab: a free in an NMI is refused, at the latest where the core's magazine has no room")
 {
 	begin();
-	kmem_cache_free(cache, kmem_cache_alloc(cache, MEM_ATOMIC));
-	CHECK_EQ(live(), REST);
-	free_rest();
+	nmi_to_myself(free_all);
+	CHECK_LT(moved, OBJECTS);
+	kmem_cache_free_bulk(cache, objects + moved, OBJECTS - moved);
 	end();
-}
-
-TEST("slab: what an NMI freed goes home with the next free of many")
-{
-	begin();
-	kmem_cache_free_bulk(cache, objects, REST);
-	end();
-}
-
-TEST("slab: what an NMI freed goes home with the next allocation of many")
-{
-	void *more[BULK];
-
-	begin();
-	CHECK_EQ(kmem_cache_alloc_bulk(cache, more, BULK, MEM_ATOMIC), BULK);
-	CHECK_EQ(live(), REST + BULK);
-	kmem_cache_free_bulk(cache, more, BULK);
-	free_rest();
-	end();
-}
-
-/* One core frees its last objects in an NMI and uses no cache any more; what another one then does
- * with the cache finds all of them at home. */
-static bool is_free, is_over;
-
-static void free_last(void)
-{
-	cache = kmem_cache_create("in NMIs", 64, 0, 0, NULL, NULL, NULL, NULL);
-	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects + REST, IN_NMI + BEFORE, MEM_WAIT), IN_NMI + BEFORE);
-	for (size_t i = 0; i < BEFORE; i++)
-		kmem_cache_free(cache, objects[REST + IN_NMI + i]);
-	nmi_to_myself(free_some);
-	CHECK_EQ(live(), 0);
-	__atomic_store_n(&is_free, true, __ATOMIC_RELEASE);
-	threads_await(&is_over);
-}
-
-static void end_destroyed(void)
-{
-	CHECK_EQ(kmem_cache_destroy(cache), 0);
-}
-
-static void end_reaped(void)
-{
-	struct kmem_cache_stats s;
-
-	kmem_cache_reap(cache, KMEM_REAP_ALL);
-	kmem_cache_get_stats(cache, &s);
-	CHECK_EQ(s.out, 0);
-	end();
-}
-
-static void free_or_end(unsigned i, void *how)
-{
-	if (i == 1) {
-		free_last();
-		return;
-	}
-	threads_await(&is_free);
-	((void (*)(void))how)();
-	__atomic_store_n(&is_over, true, __ATOMIC_RELEASE);
-}
-
-static void end_elsewhere(void (*how)(void))
-{
-	is_free = is_over = false;
-	threads_run(THREADS_PINNED, 2, free_or_end, (void *)how);
-}
-
-TEST("slab: what an NMI freed on one core keeps no cache from its end on another")
-{
-	end_elsewhere(end_destroyed);
-}
-
-TEST("slab: what an NMI freed on one core goes home with a hard reap on another")
-{
-	end_elsewhere(end_reaped);
 }
 
 static void *small, *large;
@@ -174,7 +100,7 @@ static void take_both(void)
 {
 	small = kmalloc(PORT_PAGE_SIZE, MEM_ATOMIC);
 	large = kmalloc(PORT_PAGE_SIZE + 1, MEM_ATOMIC);
-	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+	come();
 }
 
 /* Where the interrupted code may be changing the page frame table. */

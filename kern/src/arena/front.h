@@ -78,7 +78,7 @@ struct arena *arena_direct_base(const struct arena *a);
 struct list *arena_slabs(const struct arena *a);
 
 /* The import tree and the list of all arenas, and everything in them that links them.  It sleeps,
- * so it comes before every spinlock; nobody allocates with MEM_WAIT under it. */
+ * so it comes before every spinlock; MEM_WAIT is illegal under it. */
 extern struct qlock arenas_and_slabs_lock;
 
 /* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first
@@ -92,25 +92,25 @@ const char *arena_flags_wrong(unsigned flags);
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Builds the indexes that atomic requests missed in a and its sources; returns whether there was
- * one.  Context: a caller who may sleep. */
+ * one.  Context: a thread that may sleep. */
 bool arena_indexes_build(struct arena *a);
 
 /* Waiting */
 
 /*
- * Waiters in an arena's queue who may be served without the arena, too: those for an object of a
+ * Waiters in an arena's queue that may be served without the arena, too: those for an object of a
  * cache, by one that is freed, or those for a reserve of it, by a slab.  What serves them is marked
  * slow while there are any.
  */
 struct arena_clients {
 	void (*set_slow)(struct arena_clients *c, bool slow);
-	void (*drain)(struct arena_clients *c); /* what is laid up goes back; no lock is held */
+	void (*drain)(struct arena_clients *c); /* what magazines hold goes back; no lock is held */
 	size_t (*objects)(const struct arena_clients *c); /* that are free */
 	bool is_shared; /* what comes for one may be enough for all */
 	/* Guarded by the arena's lock. */
-	struct list asleep; /* those who are, by client_link: the first is next */
+	struct list asleep; /* those that sleep, by client_link: the first is next */
 	size_t count;	    /* of all; also read without the lock */
-	size_t looking;	    /* of those who are up and haven't begun to try */
+	size_t looking;	    /* of those that are awake and haven't begun to try */
 };
 
 /*

@@ -14,6 +14,7 @@
 struct check {
 	struct kmem_cache *cache;
 	uint64_t changes; /* of the slab layer when it began */
+	bool is_whole;	  /* nothing had changed when it ended, so that sums were compared */
 	size_t slabs, free, empty;
 	int failed; /* number of the invariant; 0: none yet */
 	const char *what;
@@ -29,16 +30,6 @@ static void fail(struct check *c, int invariant, const char *what, uintptr_t whe
 	c->where = where;
 }
 
-/* Of the partly free, each place has a quarter of what can be free. */
-static unsigned place_wanted(const struct kmem_cache *c, const struct slab *s)
-{
-	size_t most = c->slab_objects - 1;
-
-	if (s->free == c->slab_objects)
-		return SLAB_EMPTY;
-	return s->free == 0 ? SLAB_FULL : (unsigned)((s->free * (size_t)SLAB_PARTIALS + most - 1) / most);
-}
-
 static void check_map(struct check *c, const struct slab *s)
 {
 	size_t words = BITMAP_WORDS(c->cache->slab_objects);
@@ -46,14 +37,13 @@ static void check_map(struct check *c, const struct slab *s)
 	if (bitmap_count(s->map, words * 64) != s->free ||
 		bitmap_count(s->map, c->cache->slab_objects) != s->free)
 		fail(c, 1, "a slab's map has not as many bits as objects are free", s->base);
-	for (size_t w = 0; w < s->hint && w < words; w++)
-		if (s->map[w])
-			fail(c, 1, "a slab's map has bits below its hint", s->base);
 }
 
 static void check_place(struct check *c, const struct slab *s)
 {
-	if (s->place != place_wanted(c->cache, s))
+	const uint32_t *last = c->cache->place_last;
+
+	if (s->free > last[s->place] || (s->place > SLAB_FULL && s->free <= last[s->place - 1]))
 		fail(c, 2, "a slab is in the list of another fullness", s->base);
 	if ((s->place == SLAB_FULL) != list_empty(&s->link))
 		fail(c, 2, "a full slab is in a list, or another in none", s->base);
@@ -111,7 +101,8 @@ static void check_sums(struct check *c)
 	struct kmem_cache *k = c->cache;
 	port_irq_t irq = spin_lock(&k->lock);
 
-	if (k->changes == c->changes) {
+	c->is_whole = k->changes == c->changes;
+	if (c->is_whole) {
 		if (c->slabs != k->slabs || c->empty != k->slabs_empty)
 			fail(c, 4, "the number of slabs isn't the one on record", c->slabs);
 		if (c->free != k->objects_free)
@@ -168,15 +159,6 @@ static void check_once(struct check *c)
 	spin_unlock(&k->lock, irq);
 }
 
-static bool changed_since(struct check *c)
-{
-	port_irq_t irq = spin_lock(&c->cache->lock);
-	bool changed = c->cache->changes != c->changes;
-
-	spin_unlock(&c->cache->lock, irq);
-	return changed;
-}
-
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 {
 	struct check c;
@@ -184,7 +166,7 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 	for (int tries = 0; tries < CHECK_TRIES; tries++) {
 		c = (struct check){.cache = cache};
 		check_once(&c);
-		if (c.failed || !changed_since(&c))
+		if (c.failed || c.is_whole)
 			break;
 	}
 	if (c.failed && sink)

@@ -44,16 +44,11 @@ static struct layout layout_outside(size_t bytes, size_t stride)
 	return (struct layout){bytes, objects, false, bytes - objects * stride + SLAB_OUTSIDE_SIZE};
 }
 
-static size_t header_size(size_t objects)
-{
-	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
-}
-
 static struct layout layout_inside(size_t bytes, size_t stride)
 {
 	size_t objects = (bytes - sizeof(struct slab)) / stride;
 
-	while (objects > 0 && objects * stride + header_size(objects) > bytes)
+	while (objects > 0 && objects * stride + slab_header_size(objects) > bytes)
 		objects--;
 	return (struct layout){bytes, objects, objects > 0, bytes - objects * stride};
 }
@@ -111,9 +106,15 @@ static struct layout layout_abstract(const struct kmem_cache *c, size_t unit)
 	return layout_outside(round_up(objects * c->stride, unit), c->stride);
 }
 
-static int shift_of(size_t n)
+/* Of an odd number, modulo 2^64, by Newton's method: n is its own to 3 bits, and each turn doubles
+ * how many. */
+static uint64_t inverse_of(uint64_t n)
 {
-	return (n & (n - 1)) == 0 ? (int)__builtin_ctzll(n) : -1;
+	uint64_t x = n;
+
+	for (int bits = 3; bits < 64; bits *= 2)
+		x *= 2 - n * x;
+	return x;
 }
 
 /* Everything that follows from stride, flags and source. */
@@ -129,9 +130,10 @@ static void lay_out(struct kmem_cache *c)
 	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)
 		c->place_last[place] = (uint32_t)((l.objects - 1) * place / SLAB_PARTIALS);
 	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
-	c->stride_shift = shift_of(c->stride);
-	c->stride_inverse = c->stride > 1 ? UINT64_MAX / c->stride + 1 : 0;
-	slab_hash_init(&c->hash, c->slab_size);
+	c->stride_shift = (unsigned)__builtin_ctzll(c->stride);
+	c->stride_inverse = inverse_of(c->stride >> c->stride_shift);
+	c->block_shift = l.slab_size > 1 ? 64 - (unsigned)__builtin_clzll(l.slab_size - 1) : 0;
+	linear_hash_init(&c->hash);
 }
 
 /* Creation */
@@ -188,17 +190,29 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	lay_out(c);
 }
 
-static struct kmem_cache *create_in(struct kmem_cache *c, const char *name, size_t obj_size,
-	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
+/* In the caller's storage, or (NULL) in some of the module's. */
+static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align,
+	unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv, void *caller)
 {
+	bool owns_storage = !c;
+
+	if (!source)
+		source = kpages_arena;
+	check_create(name, obj_size, align, flags, source, caller);
+	if (owns_storage && !(c = slab_meta_alloc(&caches)))
+		return NULL;
 	cache_init(c, name, obj_size, align, flags, source);
+	c->owns_storage = owns_storage;
 	c->ctor = ctor;
 	c->dtor = dtor;
 	c->priv = priv;
-	if (!magazine_cores_make(c))
-		return NULL;
-	add_importing_slab(source, c);
-	return c;
+	if (magazine_cores_make(c)) {
+		add_importing_slab(source, c);
+		return c;
+	}
+	if (owns_storage)
+		slab_meta_free(&caches, c);
+	return NULL;
 }
 
 _Static_assert(sizeof(struct kmem_cache) <= KMEM_CACHE_STORAGE, "a cache fits in there");
@@ -207,29 +221,14 @@ _Static_assert(_Alignof(struct kmem_cache) <= PORT_LINE_SIZE, "a cache may lie t
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *c, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
-	if (!source)
-		source = kpages_arena;
-	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
-	return create_in(c, name, obj_size, align, flags, source, ctor, dtor, priv);
+	return create(c, name, obj_size, align, flags, source, ctor, dtor, priv, __builtin_return_address(0));
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
-	struct kmem_cache *storage, *c;
-
-	if (!source)
-		source = kpages_arena;
-	check_create(name, obj_size, align, flags, source, __builtin_return_address(0));
-	storage = slab_meta_alloc(&caches);
-	if (!storage)
-		return NULL;
-	c = create_in(storage, name, obj_size, align, flags, source, ctor, dtor, priv);
-	if (c)
-		c->owns_storage = true;
-	else
-		slab_meta_free(&caches, storage);
-	return c;
+	return create(NULL, name, obj_size, align, flags, source, ctor, dtor, priv,
+		__builtin_return_address(0));
 }
 
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align)
@@ -247,33 +246,32 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
-/* A reserve, for when it has to wait. */
-struct reserve_wish {
+/* A request for a reserve, which may wait. */
+struct request {
 	struct kmem_cache *cache;
 	size_t objects;
 	unsigned flags;
 };
 
-static bool reserve_serve(void *arg)
+static bool request_serve(void *arg)
 {
-	struct reserve_wish *w = arg;
+	struct request *r = arg;
 
-	return slab_reserve(w->cache, w->objects, w->flags);
+	return slab_reserve(r->cache, r->objects, r->flags);
 }
 
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
-	struct reserve_wish w = {c, n, flags};
-	bool served;
+	struct request r = {c, n, flags};
+	void *caller = __builtin_return_address(0);
 
-	kmem_check_flags(c, flags, __builtin_return_address(0));
-	served = reserve_serve(&w);
-	if (!served && flags == MEM_WAIT) {
-		slab_wait(c, &c->reservers, reserve_serve, &w, __builtin_return_address(0));
-		served = true;
-	}
-	if (served)
+	kmem_check_flags(c, flags, caller);
+	if (request_serve(&r))
 		return 0;
+	if (flags == MEM_WAIT) {
+		slab_wait(c, &c->reservers, request_serve, &r, caller);
+		return 0;
+	}
 	slab_reserve(c, 0, MEM_ATOMIC);
 	slab_shed(c, false);
 	return -ENOMEM;

@@ -11,8 +11,8 @@
 #include "slab.h"
 #include "spinlock.h"
 
-/* The leaf of whoever has none.  Never written. */
-static uintptr_t nobody[FRAMES_LEAF_SLOTS];
+/* The leaf of addresses that have none.  Never written. */
+static uintptr_t empty[FRAMES_LEAF_SLOTS];
 
 struct frames frames;
 
@@ -51,8 +51,8 @@ static void root_fill(uintptr_t **root, size_t count)
 	uintptr_t **end = root + pages_for(count * sizeof(*root)) * (PORT_PAGE_SIZE / sizeof(*root));
 
 	for (; root < end; root += 8) {
-		root[0] = root[1] = root[2] = root[3] = nobody;
-		root[4] = root[5] = root[6] = root[7] = nobody;
+		root[0] = root[1] = root[2] = root[3] = empty;
+		root[4] = root[5] = root[6] = root[7] = empty;
 	}
 }
 
@@ -73,26 +73,36 @@ bool frames_cover(uintptr_t start, size_t size)
 	       index_of(start + (size - 1)) < frames.count;
 }
 
-/* Puts in the leaf (NULL: none was taken), if none is there by now, and notes n more entries in it.
- * Returns whether a leaf is there; *spare is the one that wasn't needed. */
-static bool leaf_claim(size_t i, size_t n, uintptr_t **spare)
+/* Notes n more entries in the leaf, which comes from the base arena if it isn't there; false if
+ * that has no memory. */
+static bool leaf_claim(size_t i, size_t n, unsigned flags)
 {
-	port_irq_t irq = spin_lock(&lock);
-	bool there = frames.root[i] != nobody;
+	uintptr_t *spare = NULL;
 
-	if (!there && *spare) {
-		live[i] = 0;
-		__atomic_store_n(&frames.root[i], *spare, __ATOMIC_RELEASE);
-		*spare = NULL;
-		leaves++;
-		there = true;
+	for (;;) {
+		port_irq_t irq = spin_lock(&lock);
+		bool is_new = frames.root[i] == empty && spare, is_there;
+
+		if (is_new) {
+			live[i] = 0;
+			__atomic_store_n(&frames.root[i], spare, __ATOMIC_RELEASE);
+			leaves++;
+		}
+		is_there = frames.root[i] != empty;
+		if (is_there) {
+			live[i] += (uint16_t)n;
+			bitmap_clear(idle, i);
+		}
+		spin_unlock(&lock, irq);
+
+		if (is_there && spare && !is_new)
+			base_free(NULL, spare, PORT_PAGE_SIZE);
+		if (is_there)
+			return true;
+		spare = base_zalloc(NULL, PORT_PAGE_SIZE, flags);
+		if (!spare)
+			return false;
 	}
-	if (there) {
-		live[i] += (uint16_t)n;
-		bitmap_clear(idle, i);
-	}
-	spin_unlock(&lock, irq);
-	return there;
 }
 
 static void leaf_unclaim(size_t i, size_t n)
@@ -105,22 +115,6 @@ static void leaf_unclaim(size_t i, size_t n)
 	spin_unlock(&lock, irq);
 }
 
-/* As leaf_claim(), with a leaf from the base arena if need be. */
-static bool leaf_make(size_t i, size_t n, unsigned flags)
-{
-	uintptr_t *spare = NULL;
-
-	if (leaf_claim(i, n, &spare))
-		return true;
-	spare = base_zalloc(NULL, PORT_PAGE_SIZE, flags);
-	if (!spare)
-		return false;
-	leaf_claim(i, n, &spare);
-	if (spare)
-		base_free(NULL, spare, PORT_PAGE_SIZE);
-	return true;
-}
-
 /* How many of `pages` pages from `start` on lie in the leaf of the first. */
 static size_t pages_in_leaf(uintptr_t start, size_t pages)
 {
@@ -129,47 +123,39 @@ static size_t pages_in_leaf(uintptr_t start, size_t pages)
 	return n < pages ? n : pages;
 }
 
-static void store(uintptr_t start, size_t pages, uintptr_t entry)
+/* Of n pages in one leaf. */
+static void store(uintptr_t start, size_t n, uintptr_t entry)
 {
-	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {
-		uintptr_t *slot = frames.root[index_of(start)] +
-				  start / PORT_PAGE_SIZE % FRAMES_LEAF_SLOTS;
+	uintptr_t *slot = frames.root[index_of(start)] + start / PORT_PAGE_SIZE % FRAMES_LEAF_SLOTS;
 
-		n = pages_in_leaf(start, pages);
-		for (size_t i = 0; i < n; i++)
-			__atomic_store_n(&slot[i], entry, __ATOMIC_RELEASE);
-	}
-}
-
-static void unclaim(uintptr_t start, size_t pages)
-{
-	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {
-		n = pages_in_leaf(start, pages);
-		leaf_unclaim(index_of(start), n);
-	}
+	for (size_t i = 0; i < n; i++)
+		__atomic_store_n(&slot[i], entry, __ATOMIC_RELEASE);
 }
 
 bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags)
 {
-	uintptr_t at = start;
-
 	if (!frames_cover(start, pages * PORT_PAGE_SIZE))
 		return false;
-	for (size_t left = pages, n; left > 0; at += n * PORT_PAGE_SIZE, left -= n) {
-		n = pages_in_leaf(at, left);
-		if (!leaf_make(index_of(at), n, flags)) {
-			unclaim(start, (at - start) / PORT_PAGE_SIZE);
+	for (size_t done = 0, n; done < pages; done += n) {
+		uintptr_t at = start + done * PORT_PAGE_SIZE;
+
+		n = pages_in_leaf(at, pages - done);
+		if (!leaf_claim(index_of(at), n, flags)) {
+			frames_clear(start, done);
 			return false;
 		}
+		store(at, n, entry);
 	}
-	store(start, pages, entry);
 	return true;
 }
 
 void frames_clear(uintptr_t start, size_t pages)
 {
-	store(start, pages, 0);
-	unclaim(start, pages);
+	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {
+		n = pages_in_leaf(start, pages);
+		store(start, n, 0);
+		leaf_unclaim(index_of(start), n);
+	}
 }
 
 /* Takes out the first leaf without an entry at or behind *i, looking at no more than TRIM_STEP; *i
@@ -187,7 +173,7 @@ static uintptr_t *leaf_take_idle(size_t *i)
 	if (found != BITMAP_NONE) {
 		*i = found + 1;
 		leaf = frames.root[found];
-		__atomic_store_n(&frames.root[found], nobody, __ATOMIC_RELEASE);
+		__atomic_store_n(&frames.root[found], empty, __ATOMIC_RELEASE);
 		bitmap_clear(idle, found);
 		leaves--;
 	}

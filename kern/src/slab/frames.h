@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The page frame table: for each page of RAM, who holds it nearest to the caller.
+ * The page frame table: for each page of RAM, its holder nearest to the caller.
  *
  *	frames_set(start, pages, (uintptr_t)slab, MEM_ATOMIC);
  *	frames_get(address within)  ->  (uintptr_t)slab
@@ -9,10 +9,10 @@
  * Two levels: a root with a pointer for each leaf's worth of addresses (2 MiB with pages of 4 KiB),
  * between the lowest and the highest address of the base arena; and leaves, one page of entries
  * each, taken from the base arena as they are needed.  Where there is none, the root points to one
- * leaf of zeros that all share, so that looking up asks no question.
+ * leaf of zeros that all share, so that looking up needs no check.
  *
- * An entry is 0 (nobody), the address of a slab's header, or (FRAMES_LARGE) a large kmalloc's size;
- * those of kmalloc's slabs are marked, so that kfree() asks one question.  Entries of different
+ * An entry is 0 (none), the address of a slab's header, or (FRAMES_LARGE) a large kmalloc's size;
+ * those of kmalloc's slabs are marked, so that kfree() makes one check.  Entries of different
  * owners never share a page, so they are stored without a lock; a lock guards which leaves there
  * are.  Looking up takes none.
  */
@@ -46,7 +46,7 @@ void frames_init(uintptr_t first, uintptr_t last);
 /* Whether the table stands for all of [start, start + size). */
 bool frames_cover(uintptr_t start, size_t size);
 
-/* Sets the entries of `pages` pages from `start` on, which nobody has set, to `entry` (not 0).
+/* Sets the entries of `pages` pages from `start` on, which are 0, to `entry` (not 0).
  * Context: by flag.  Cost: linear in pages.  Returns false, nothing changed, if there is no memory
  * for a leaf. */
 bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags);
@@ -54,7 +54,7 @@ bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags);
 /* Makes them 0 again.  Never needs memory; leaves without an entry stay until frames_trim(). */
 void frames_clear(uintptr_t start, size_t pages);
 
-/* The entry of the page that addr lies in; 0 if nobody set one, or it isn't RAM.  Any context. */
+/* The entry of the page that addr lies in; 0 if none is set, or it isn't RAM.  Any context. */
 static inline uintptr_t frames_get(uintptr_t addr)
 {
 	size_t i = (addr - frames.first) / FRAMES_LEAF_BYTES;

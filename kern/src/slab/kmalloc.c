@@ -6,10 +6,7 @@
 
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "qcache.h"
 #include "slab_impl.h"
-
-#define unlikely(x) __builtin_expect(!!(x), 0)
 
 /*
  * Classes: 8, 16, ... 64 bytes, then four to a doubling up to a page, so that no more than a fifth
@@ -29,20 +26,15 @@ static inline struct kmem_cache *cache_for(size_t size)
 }
 
 /*
- * Larger: whole pages, and the frame-table entry of the first says how to give them back: how many
- * there are, whether arena_xalloc() handed them out, and how many lie before this one.  That many
- * do when the alignment was made by taking more than was asked for.
+ * Larger: whole pages of kpages_arena.  The frame-table entry of the first says how to give them
+ * back: how many there are, whether arena_xalloc() handed them out, and how many lie before this
+ * one.  Some do when the alignment was made by taking more than was asked for.
  */
 #define LARGE_TAG FRAMES_LARGE
 #define LARGE_XALLOCATED 4
 #define LARGE_LEAD_SHIFT 3
 #define LARGE_PAGES_SHIFT 33
 #define LARGE_PAGES_MAX (((uintptr_t)1 << 30) - 1)
-
-static inline bool is_large(uintptr_t entry)
-{
-	return entry & LARGE_TAG;
-}
 
 static size_t large_lead(uintptr_t entry)
 {
@@ -64,44 +56,31 @@ static void large_give(uintptr_t p, uintptr_t entry)
 		arena_free(kpages_arena, start, large_total(entry));
 }
 
-/* With `slack` more than `size`, both whole pages, there is a multiple of `align` wherever it starts. */
-static uintptr_t large_take(
-	size_t size, size_t slack, size_t align, unsigned flags, uintptr_t *entry)
-{
-	uintptr_t start = (uintptr_t)arena_alloc(kpages_arena, size + slack, flags), p;
-
-	p = slack ? (start + (align - 1)) & -align : start;
-	*entry = (size + slack) / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT |
-		 (p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT | LARGE_TAG;
-	return start ? p : 0;
-}
-
-/* Just the size; but what the arena would need an index for, and may not build it now, or tags that
- * can't be had, the plain request may do without. */
-static uintptr_t large_take_aligned(
-	size_t size, size_t slack, size_t align, unsigned flags, uintptr_t *entry)
-{
-	uintptr_t p = (uintptr_t)arena_xalloc(kpages_arena, size, align, 0, 0, 0, 0, flags);
-
-	*entry = size / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT | LARGE_XALLOCATED | LARGE_TAG;
-	return p ? p : large_take(size, slack, align, flags, entry);
-}
-
-/* Not in an NMI, which may have landed where the frame table's lock is held. */
-static __attribute__((noinline)) void *large_alloc(
-	size_t size, size_t align, unsigned flags, void *caller)
+/* Aligned to more than a page it is just the size; but where arena_xalloc() needs an index that it
+ * may not build now, or tags that can't be had, a plain request for `slack` more may be served, in
+ * which there is a multiple of `align`.  Not in an NMI, which may have landed where the frame
+ * table's lock is held. */
+static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller)
 {
 	size_t slack = align > PORT_PAGE_SIZE ? align - PORT_PAGE_SIZE : 0;
 	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
-	uintptr_t p, entry;
+	uintptr_t start = 0, p, entry = LARGE_TAG | LARGE_XALLOCATED;
 
 	arena_check_flags(kpages_arena, flags, caller);
 	if (pages + slack / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
 		return NULL;
 	size = pages * PORT_PAGE_SIZE;
-	p = slack ? large_take_aligned(size, slack, align, flags, &entry) :
-		    large_take(size, 0, align, flags, &entry);
-	if (!p || frames_set(p, 1, entry, flags))
+	if (slack)
+		start = (uintptr_t)arena_xalloc(kpages_arena, size, align, 0, 0, 0, 0, flags);
+	if (!start) {
+		entry = LARGE_TAG;
+		size += slack;
+		start = (uintptr_t)arena_alloc(kpages_arena, size, flags);
+	}
+	p = (start + (align - 1)) & -align;
+	entry |= size / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT |
+		 (p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT;
+	if (!start || frames_set(p, 1, entry, flags))
 		return (void *)p;
 	large_give(p, entry);
 	return NULL;
@@ -110,8 +89,7 @@ static __attribute__((noinline)) void *large_alloc(
 static void large_free(void *p, uintptr_t entry, void *caller)
 {
 	if (port_in_nmi())
-		panic("kfree of %p in an NMI, where only up to %zu bytes may be freed (called from %pS)", p,
-			(size_t)KMALLOC_CACHED_MAX, caller);
+		panic("kfree of %p in an NMI (called from %pS)", p, caller);
 	frames_clear((uintptr_t)p, 1);
 	large_give((uintptr_t)p, entry);
 }
@@ -121,11 +99,12 @@ static bool is_power_of_two(size_t n)
 	return n && (n & (n - 1)) == 0;
 }
 
+/* Out of line, as free_slow() is, so that the hot paths need no frame (kmalloc_pair_64). */
 static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
 {
 	if (size > KMALLOC_CACHED_MAX)
 		return large_alloc(size, is_power_of_two(size) ? size : 1, flags, caller);
-	return magazine_alloc_slow(cache_for(size), flags, caller);
+	return kmem_alloc_slow(cache_for(size), flags, caller);
 }
 
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
@@ -169,21 +148,15 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags)
 	return kmem_cache_alloc(c, flags);
 }
 
-static __attribute__((noreturn, cold)) void bad_pointer(
-	const char *what, const void *p, void *caller)
-{
-	panic("%s of %p, which is no memory of kmalloc's (called from %pS)", what, p, caller);
-}
-
-/* The class's cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
+/* The cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
 static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *what, void *caller)
 {
 	uintptr_t e = *entry = frames_get((uintptr_t)p);
 
 	if (e & FRAMES_KMALLOC)
 		return ((struct slab *)(e - FRAMES_KMALLOC))->cache;
-	if (!is_large(e) || (uintptr_t)p % PORT_PAGE_SIZE)
-		bad_pointer(what, p, caller);
+	if (!(e & LARGE_TAG) || (uintptr_t)p % PORT_PAGE_SIZE)
+		panic("%s of %p, which is no memory of kmalloc's (called from %pS)", what, p, caller);
 	return NULL;
 }
 
@@ -196,7 +169,7 @@ static __attribute__((noinline)) void free_slow(void *p, void *caller)
 		return;
 	c = class_at(p, &entry, "kfree", caller);
 	if (c)
-		magazine_free_slow(c, p, caller);
+		kmem_free_slow(c, p, caller);
 	else
 		large_free(p, entry, caller);
 }
@@ -206,9 +179,14 @@ void kfree(void *p)
 {
 	uintptr_t e = frames_get((uintptr_t)p);
 
-	if (__builtin_expect(e & FRAMES_KMALLOC, 1))
-		if (__builtin_expect(kmem_free_hot(((struct slab *)(e - FRAMES_KMALLOC))->cache, p), 1))
+	if (__builtin_expect(e & FRAMES_KMALLOC, 1)) {
+		struct kmem_cache *c = ((struct slab *)(e - FRAMES_KMALLOC))->cache;
+
+		if (SPANDREL_DEBUG)
+			kmem_check_not_nmi(c, p, __builtin_return_address(0));
+		if (__builtin_expect(kmem_free_hot(c, p), 1))
 			return;
+	}
 	free_slow(p, __builtin_return_address(0));
 }
 

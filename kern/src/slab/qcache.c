@@ -3,16 +3,14 @@
  * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to
  * qcache_max.
  *
- * What their cores have loaded are the arena's rounds: it pops and pushes there itself, and comes
- * here when one has nothing or no room.
+ * The arena pops and pushes what a core has loaded of them itself, and calls a front's functions
+ * when that has no round or no room.
  *
  * Their slabs are segments of the same arena, taken past its front, so the arena's own lock is
  * taken once for a slab's worth.  They are asked atomically: when no slab can be had, the arena
  * serves the request itself, and a free whose address lies in no slab goes to the arena, which
  * knows it or panics (slab.c).  Objects are never touched, so the arena may hand out anything.
  */
-#include "qcache.h"
-
 #include "lib/panic.h"
 #include "slab_impl.h"
 
@@ -36,15 +34,15 @@ static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
 {
 	struct qcaches *q = qcaches_of(f);
 
-	/* Who may wait stands behind those who do. */
+	/* A request that may sleep stands behind those that sleep. */
 	if ((flags & MEM_WAIT) && arena_has_waiters(q->arena))
 		return NULL;
-	return magazine_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
+	return kmem_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }
 
 static void front_free(struct arena_front *f, void *addr, size_t class, void *caller)
 {
-	magazine_free_slow(&qcaches_of(f)->cache[class], addr, caller);
+	kmem_free_slow(&qcaches_of(f)->cache[class], addr, caller);
 }
 
 static size_t front_drain(struct arena_front *f, bool all)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The body of a cache: for those who place one themselves (__kmem_cache_create), for the hot path,
- * and for the files of kern/src that make up the slab module and what stands on it.
+ * The body of a cache: for callers that place one themselves (__kmem_cache_create) and for the slab
+ * module.
  */
 #ifndef SPANDREL_SLAB_IMPL_H
 #define SPANDREL_SLAB_IMPL_H
 
 #include "arena/front.h"
 #include "frames.h"
-#include "lib/hash.h"
+#include "lib/bitmap.h"
+#include "lib/linear_hash.h"
 #include "lib/list.h"
 #include "lib/panic.h"
 #include "slab.h"
@@ -62,36 +63,22 @@ struct slab {
 	struct kmem_cache *cache; /* NULL: a walk's place in that list, no slab */
 	uintptr_t base;	      /* the first object; the slab is [base, base + slab_size) */
 	uint32_t free;	      /* objects */
-	uint16_t place;
-	uint16_t hint;	      /* no word of the map below it has a bit */
+	uint32_t place;
 	uint64_t map[];	      /* bit i: object i is free */
 };
 
-/* A slab's header apart from the slab, with its two entries in the cache's hash. */
-struct slab_link {
-	struct slab_link *next;
-	struct slab *slab;
-};
+/*
+ * A slab's header apart from the slab.  Where no page frame table leads to it, it is in the cache's
+ * hash under each block of 2^block_shift units that the slab touches: two at most, since a block is
+ * no smaller than a slab.  links[i] is for the block whose number is i modulo 2.
+ */
 struct slab_outside {
-	struct slab_link links[2];
+	struct hash_link links[2];
 	struct slab slab;
 };
 #define SLAB_OUTSIDE_WORDS 4
 #define SLAB_OUTSIDE_OBJECTS (SLAB_OUTSIDE_WORDS * 64)
 #define SLAB_OUTSIDE_SIZE (sizeof(struct slab_outside) + SLAB_OUTSIDE_WORDS * sizeof(uint64_t))
-
-/* From address to slab without the page frame table (slab_hash.c): by linear hashing, over blocks
- * of a power of two units that are no smaller than a slab, so that a slab touches two of them at
- * most. */
-#define SLAB_HASH_SMALL 64  /* buckets in the cache itself; there are never fewer */
-#define SLAB_HASH_SEGMENTS 40
-struct slab_hash {
-	unsigned block_shift;
-	size_t entries, buckets;
-	size_t mask; /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
-	struct slab_link *small[SLAB_HASH_SMALL];
-	struct slab_link **segments[SLAB_HASH_SEGMENTS]; /* the i-th is 2^i pages of buckets */
-};
 
 struct kmem_cache {
 	/* Fixed once created. */
@@ -99,9 +86,10 @@ struct kmem_cache {
 	size_t obj_size;
 	size_t stride;
 	unsigned flags;
-	int stride_shift;	/* stride == 1 << it, or -1 */
-	uint64_t stride_inverse; /* 2^64 / stride, rounded up: unless it is a power of two */
+	unsigned stride_shift;	 /* stride is an odd number << it */
+	uint64_t stride_inverse; /* that number's, modulo 2^64 */
 	size_t slab_size;
+	unsigned block_shift;	/* 2^it >= slab_size: of the hash */
 	uint32_t slab_objects;
 	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
 	bool is_frames;		/* found through the page frame table, else through the hash */
@@ -119,12 +107,12 @@ struct kmem_cache {
 	unsigned pins;
 
 	/* Changes rarely; read without a lock. */
-	unsigned slow; /* reasons to be: cores close their stacks, everything goes to the slab layer */
-	bool is_waited; /* one of them: somebody sleeps for an object */
+	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
+	bool is_waited; /* one of them: a request sleeps for an object */
 	unsigned magazine_class;
 
-	struct arena_clients clients; /* who that is */
-	struct arena_clients reservers; /* who sleeps for a reserve */
+	struct arena_clients clients; /* those requests */
+	struct arena_clients reservers; /* those that sleep for a reserve */
 	struct depot depot;
 
 	/* Guarded by lock. */
@@ -136,9 +124,9 @@ struct kmem_cache {
 	size_t reserve;	     /* objects to keep slabs for */
 	size_t (*reclaim)(void *priv, size_t bytes); /* the owner's */
 	void *reclaim_priv;
-	uint64_t changes;    /* of objects_free: who adds up slabs sees whether it did */
+	uint64_t changes;    /* of objects_free: a walk over slabs sees whether there were any */
 	uint64_t grows, shrinks, ctor_failures;
-	struct slab_hash hash;
+	struct linear_hash hash;
 };
 
 /* Names a caller's bug; no lock is held. */
@@ -165,16 +153,28 @@ size_t slab_objects_out(struct kmem_cache *c, size_t *held);
 /* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
  * being kept. */
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);
-/* The slab that addr lies in, or NULL.  With a hash, the lock is held. */
-struct slab *slab_find(struct kmem_cache *c, uintptr_t addr);
 
-/* Which object of the slab lies `offset` behind its base. */
-static inline size_t slab_index(const struct kmem_cache *c, size_t offset)
+static inline size_t slab_header_size(size_t objects)
 {
-	if (c->stride_shift >= 0)
-		return offset >> c->stride_shift;
-	/* Exact while offset * stride < 2^64: the error of the inverse is below stride / 2^64. */
-	return (size_t)((unsigned __int128)offset * c->stride_inverse >> 64);
+	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
+}
+
+/* The slab that addr lies in, or NULL; through the frame table it may be another cache's.  Through
+ * the hash, the lock is held. */
+static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
+{
+	if (__builtin_expect(c->is_frames, 1)) { /* kmem_batch_4096 */
+		uintptr_t entry = frames_get(addr);
+
+		return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
+	}
+	for (struct hash_link *l = *linear_hash_chain(&c->hash, addr >> c->block_shift); l; l = l->next) {
+		struct slab *s = &container_of(l - l->key % 2, struct slab_outside, links[0])->slab;
+
+		if (addr - s->base < c->slab_size)
+			return s;
+	}
+	return NULL;
 }
 
 /* The caches the module itself is made of: no cores, no magazines, straight to the slab layer. */
@@ -182,7 +182,7 @@ extern struct kmem_cache slab_headers; /* struct slab_outside */
 void *slab_meta_alloc(struct kmem_cache *c);
 void slab_meta_free(struct kmem_cache *c, void *object);
 
-/* Waiting (slab_wait.c): allocations and reserves that sleep, in the queue of the source */
+/* Waiting (wait.c): allocations and reserves that sleep, in the queue of the source */
 
 void slab_wait_init(struct kmem_cache *c);
 /* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread,
@@ -200,48 +200,21 @@ static inline bool slab_is_waited(const struct kmem_cache *c)
 	return __atomic_load_n(&c->is_waited, __ATOMIC_RELAXED);
 }
 
-/* slab_hash.c.  The lock is held but for slab_hash_prepare(). */
-struct slab_memory {
-	void *at; /* NULL: none */
-	size_t bytes;
-};
-void slab_hash_init(struct slab_hash *h, size_t slab_size);
-/* Memory that entering one more slab will want. */
-struct slab_memory slab_hash_prepare(struct kmem_cache *c);
-/* Enters a slab; *memory, if it was wanted, is used up: `at` is NULL then. */
-void slab_hash_insert(
-	struct slab_hash *h, struct slab *s, size_t slab_size, struct slab_memory *memory);
-/* Takes it out; returns memory that is no longer needed. */
-struct slab_memory slab_hash_remove(struct slab_hash *h, struct slab *s, size_t slab_size);
-/* Makes the table a little smaller, down to what its entries need; false when it is.  *memory is no
- * longer needed. */
-bool slab_hash_trim(struct slab_hash *h, struct slab_memory *memory);
-/* The chain of a hash that, masked, isn't the number of a bucket in the cache itself. */
-struct slab_link *slab_hash_far(const struct slab_hash *h, size_t masked);
-
-static inline struct slab *slab_hash_find(const struct slab_hash *h, uintptr_t addr, size_t slab_size)
-{
-	size_t masked = hash_u64_wide(addr >> h->block_shift) & h->mask;
-	const struct slab_link *l = __builtin_expect(masked < SLAB_HASH_SMALL, 1) ?
-					    h->small[masked] :
-					    slab_hash_far(h, masked);
-
-	for (; l; l = l->next)
-		if (addr - l->slab->base < slab_size)
-			return l->slab;
-	return NULL;
-}
-
 /* Magazines (magazine.c) */
 
 void magazine_init(void);
 /* Gives the cache its cores; false if there is no memory for them. */
 bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
+/* Gets a magazine from one list of the depot and, only then, puts `back` (may be NULL) into the
+ * other; NULL: there is none. */
+struct magazine *depot_exchange(struct depot *d, struct magazine_list *from, struct magazine_list *to,
+	struct magazine *back);
+/* Puts a new empty magazine into the depot; false if there is no memory for one. */
+bool depot_stock(struct kmem_cache *c);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
-/* Takes every core's magazines away, at a safe point of that core, and empties them; and sees to
- * what was freed there in NMIs, whatever its cache. */
+/* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
@@ -253,38 +226,44 @@ static inline bool kmem_is_slow(const struct kmem_cache *c)
 	return __atomic_load_n(&c->slow, __ATOMIC_RELAXED) > 0;
 }
 
-/* What leaves the hot path, or would have but for its flags */
-void *magazine_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
-void magazine_free_slow(struct kmem_cache *c, void *object, void *caller);
+/* Closes a core's stack, and changes what it has, while its stack is closed.  On the core itself,
+ * interrupts off. */
+void kmem_core_close(struct kmem_core *core);
+void kmem_core_hold(struct kmem_core *core, struct magazine *loaded, struct magazine *previous);
+
+/* Beyond the hot path: when this core has no round or no room, or the flags aren't sound. */
+void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
+void kmem_free_slow(struct kmem_cache *c, void *object, void *caller);
 /* Panics unless the flags are sound in this context. */
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
+/* Panics in an NMI, where nothing may be freed.  Beyond the hot path every build asks; at the start
+ * of a free only debug builds do. */
+void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller);
 
-/* Unlinks the cache from its source, unless a walk stands on it (slab_tree.c). */
+/* Unlinks the cache from its source, unless a walk stands on it (tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
 
 /* Makes one of the module's own caches, over base_arena. */
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align);
 
-/* The module's start (slab_create.c): its own caches; what stands on it comes later (kmem_cache_init). */
+/* The module's start (kmem_cache_init): its own caches; then fronts of arenas, those that stand and
+ * those to come (qcache.c). */
 void slab_init(void);
+void qcache_init(void);
 
-/* The hot path, for whoever wants it inline */
+/* The hot path */
 
 static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 {
 	return &c->cores[port_core_id()];
 }
 
-/* What only debug builds look for. */
-static inline bool kmem_holds_tree(void)
-{
-	return SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock);
-}
-
+/* Exactly one memory flag, legal here.  Only debug builds look for the lock. */
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled() && !kmem_holds_tree();
+		return port_irq_enabled() &&
+		       !(SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock));
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 

@@ -52,27 +52,19 @@ bool slab_tree_leave(struct kmem_cache *c)
 
 /* Walks */
 
-static struct kmem_cache *first_of(const struct arena *a)
-{
-	struct list *slabs = arena_slabs(a);
-
-	return list_empty(slabs) ? NULL : list_first_entry(slabs, struct kmem_cache, source_link);
-}
-
-/* The cache behind c in the order of the tree.  Lock held. */
+/* The cache behind c in the order of the tree; the first one for NULL.  Lock held. */
 static struct kmem_cache *cache_after(const struct kmem_cache *c)
 {
-	struct arena *a = NULL;
-	struct kmem_cache *next = NULL;
+	struct arena *a = c ? c->source : arena_tree_next(NULL);
+	struct list *l = c ? c->source_link.next : arena_slabs(a)->next;
 
-	if (c) {
-		a = c->source;
-		if (c->source_link.next != arena_slabs(a))
-			return list_entry(c->source_link.next, struct kmem_cache, source_link);
+	while (l == arena_slabs(a)) {
+		a = arena_tree_next(a);
+		if (!a)
+			return NULL;
+		l = arena_slabs(a)->next;
 	}
-	while (!next && (a = arena_tree_next(a)))
-		next = first_of(a);
-	return next;
+	return list_entry(l, struct kmem_cache, source_link);
 }
 
 struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
@@ -190,26 +182,21 @@ void kmem_cache_peek(const struct arena *source,
 
 /* Where an address lies */
 
-static void describe(
-	const struct kmem_cache *c, const struct slab *s, uintptr_t addr, struct kmem_object *where)
-{
-	size_t index = slab_index(c, addr - s->base);
-
-	*where = (struct kmem_object){.slab = s->base, .index = index};
-	if (index >= c->slab_objects)
-		return;
-	where->object = s->base + index * c->stride;
-	where->is_free = s->map[index / 64] >> index % 64 & 1;
-}
-
 bool kmem_cache_find(struct kmem_cache *c, uintptr_t addr, struct kmem_object *where)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct slab *s = slab_find(c, addr);
 	bool found = s && s->cache == c;
 
-	if (found)
-		describe(c, s, addr, where);
+	if (found) {
+		size_t index = (addr - s->base) / c->stride;
+
+		*where = (struct kmem_object){.slab = s->base, .index = index};
+		if (index < c->slab_objects) {
+			where->object = s->base + index * c->stride;
+			where->is_free = bitmap_test(s->map, index);
+		}
+	}
 	spin_unlock(&c->lock, irq);
 	return found;
 }

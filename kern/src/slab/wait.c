@@ -2,11 +2,11 @@
 /*
  * Slab caches: allocations and reserves that sleep.
  *
- * They stand in the queue of the cache's source, as for a slab's worth of it, and are the cache's
- * clients there (arena_wait.c): a free in the source may serve them.  An allocation may be served
- * by an object that is freed, too, and a reserve by a slab that another's request makes, but by no
- * object.  While an allocation waits, the cache is slow, so that what any core frees comes to the
- * slab layer, where it is seen.
+ * They stand in the queue of the cache's source, as for a slab's worth of it, so a free in the
+ * source may serve them.  They are the cache's clients there (arena/front.h): a freed object may
+ * serve an allocation, and a slab that another request makes may serve a reserve.  While an
+ * allocation waits, the cache is slow, so that what any core frees comes to the slab layer, where
+ * it is seen.
  */
 #include "slab_impl.h"
 
@@ -32,13 +32,13 @@ static void drain(struct arena_clients *clients)
 	magazine_drain_depot(c, true);
 }
 
-/* Relaxed: whoever frees one just now wakes somebody himself. */
+/* Relaxed: a free that comes just now wakes a waiter itself. */
 static size_t objects(const struct arena_clients *clients)
 {
 	return __atomic_load_n(&cache_of((struct arena_clients *)clients)->objects_free, __ATOMIC_RELAXED);
 }
 
-/* Nothing that is laid up, and nothing that is free, is a slab. */
+/* No object serves a reserve, wherever it is. */
 static void set_reserve_waited(struct arena_clients *reservers, bool waited)
 {
 }
