@@ -104,7 +104,7 @@ TEST("kthread: those that yield on one core take turns")
 /* So many that no core runs out of them. */
 static void yield_until_told(unsigned i, void *arg)
 {
-	uint64_t deadline = port_ns() + 5000000000;
+	uint64_t deadline = port_ns() + THREADS_PATIENCE;
 	bool *told = arg;
 
 	while (!__atomic_load_n(told, __ATOMIC_ACQUIRE) && port_ns() < deadline)

@@ -179,9 +179,7 @@ TEST("vmap: who waits for addresses gets those that are unmapped, which don't re
 	take_pages(pages);
 	task = addresses_run_out(pages);
 	vunmap(mapped[--maps], 1);
-	for (int ms = 0; ms < 1000 && !is_served(); ms++)
-		kthread_usleep(1000);
-	served = is_served();
+	served = threads_sleep_for(&sleeper.served);
 	vmap_drain();
 	ktask_join(task);
 	CHECK(served);
