@@ -4,19 +4,9 @@
  * answers under random constraints are compared in arena_model.c.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "arena/arena_impl.h"
 #include "lib/test.h"
-
-static struct arena *root(size_t quantum, size_t quanta)
-{
-	return arena_create("root", (void *)quantum, quanta * quantum, quantum, NULL, NULL, NULL, 0,
-		MEM_WAIT);
-}
-
-static struct arena *importer(const char *name, struct arena *source, size_t quantum)
-{
-	return arena_create(name, NULL, 0, quantum, arena_alloc, arena_free, source, 0, MEM_WAIT);
-}
 
 static uintptr_t ask(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
 	uintptr_t min, uintptr_t max)
@@ -26,7 +16,7 @@ static uintptr_t ask(struct arena *a, size_t size, size_t align, size_t phase, s
 
 TEST("xalloc: align, phase, nocross and window are met, by the lowest address")
 {
-	struct arena *a = root(1, 1000);
+	struct arena *a = arenas_root(1, 1000);
 
 	CHECK_EQ(ask(a, 10, 64, 5, 0, 100, 0), 133);
 	CHECK_EQ(ask(a, 10, 0, 0, 16, 143, 0), 144);
@@ -55,7 +45,7 @@ TEST("xalloc: the last unit there is can be asked for by its address")
 
 TEST("xalloc: an odd quantum meets a power of two where a multiple of both lies")
 {
-	struct arena *a = root(12, 1000);
+	struct arena *a = arenas_root(12, 1000);
 
 	CHECK_EQ(ask(a, 12, 16, 4, 0, 0, 0) % 48, 36);
 	CHECK_EQ(ask(a, 12, 16, 2, 0, 0, 0), 0);
@@ -65,7 +55,7 @@ TEST("xalloc: an odd quantum meets a power of two where a multiple of both lies"
 
 TEST("xalloc: what no address satisfies is NULL at once, and a bug with MEM_WAIT")
 {
-	struct arena *a = root(16, 100);
+	struct arena *a = arenas_root(16, 100);
 
 	CHECK_EQ(ask(a, 16, 32, 8, 0, 0, 0), 0);
 	CHECK_EQ(ask(a, 32, 0, 0, 0, 64, 80), 0);
@@ -76,7 +66,7 @@ TEST("xalloc: what no address satisfies is NULL at once, and a bug with MEM_WAIT
 
 TEST("xalloc: a caller's bugs are told by name")
 {
-	struct arena *a = root(16, 100);
+	struct arena *a = arenas_root(16, 100);
 	void *p = arena_xalloc(a, 16, 64, 0, 0, 0, 0, MEM_WAIT), *q = arena_alloc(a, 16, MEM_WAIT);
 
 	CHECK_PANICS(ask(a, 16, 48, 0, 0, 0, 0), "not a power of two");
@@ -97,8 +87,8 @@ TEST("xalloc: a caller's bugs are told by name")
 
 TEST("xalloc: constraints go down four levels, and the spans come back")
 {
-	struct arena *a = root(4096, 64), *b = importer("b", a, 4096), *c = importer("c", b, 64);
-	struct arena *d = importer("d", c, 16);
+	struct arena *a = arenas_root(4096, 64), *b = arenas_importer("b", a, 4096);
+	struct arena *c = arenas_importer("c", b, 64), *d = arenas_importer("d", c, 16);
 	uintptr_t r = ask(d, 100, 1024, 48, 1024, 70000, 200000);
 
 	CHECK_EQ(r, 70704);
@@ -131,7 +121,7 @@ static void translate_back(struct arena *source, void *addr, size_t size)
 
 TEST("xalloc: a translating source is asked for enough; a window it can't know is NULL")
 {
-	struct arena *a = root(16, 100);
+	struct arena *a = arenas_root(16, 100);
 	struct arena *b = arena_create("b", NULL, 0, 16, translate, translate_back, a, 0, MEM_WAIT);
 	uintptr_t r = ask(b, 32, 128, 64, 128, 0, 0);
 
@@ -148,9 +138,9 @@ TEST("xalloc: a translating source is asked for enough; a window it can't know i
  * in its quantum. */
 TEST("xalloc: a translating source is asked for enough on behalf of an importer, too")
 {
-	struct arena *a = root(64, 100);
+	struct arena *a = arenas_root(64, 100);
 	struct arena *b = arena_create("b", NULL, 0, 48, translate, translate_back, a, 0, MEM_WAIT);
-	struct arena *c = importer("c", b, 1);
+	struct arena *c = arenas_importer("c", b, 1);
 	uintptr_t r[12];
 
 	for (int i = 0; i < 12; i++) {
@@ -168,9 +158,9 @@ TEST("xalloc: a translating source is asked for enough on behalf of an importer,
 /* The one in the middle cuts whole quanta of its own out of what it gets. */
 TEST("xalloc: a translating source is asked for enough for all quanta above it")
 {
-	struct arena *a = root(8, 400);
+	struct arena *a = arenas_root(8, 400);
 	struct arena *b = arena_create("b", NULL, 0, 8, translate, translate_back, a, 0, MEM_WAIT);
-	struct arena *c = importer("c", b, 3), *d = importer("d", c, 8);
+	struct arena *c = arenas_importer("c", b, 3), *d = arenas_importer("d", c, 8);
 	uintptr_t r[12];
 
 	for (int i = 0; i < 12; i++) {
@@ -185,12 +175,13 @@ TEST("xalloc: a translating source is asked for enough for all quanta above it")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* Whole quanta of the arena in the middle can't be had for sure: that would take more than there is. */
+/* Whole quanta of the arena in the middle can't be had for sure: that would take more than there
+ * is. */
 TEST("xalloc: what would take more than all integers to be sure of is NULL, and no source's bug")
 {
-	struct arena *a = root(1, SIZE_MAX);
+	struct arena *a = arenas_root(1, SIZE_MAX);
 	struct arena *b = arena_create("b", NULL, 0, 1, translate, translate_back, a, 0, MEM_WAIT);
-	struct arena *c = importer("c", b, (size_t)1 << 63), *d = importer("d", c, 1);
+	struct arena *c = arenas_importer("c", b, (size_t)1 << 63), *d = arenas_importer("d", c, 1);
 
 	CHECK_EQ(ask(d, 10, 16, 0, 0, 0, 0), 0);
 	CHECK_EQ(arena_amt_total(b), 0);
@@ -221,7 +212,7 @@ static void note_poke(struct arena *a)
 
 TEST("xalloc: an atomic request without an index may miss, asks for one, and then is served")
 {
-	struct arena *a = root(1, HOLES);
+	struct arena *a = arenas_root(1, HOLES);
 	void (*poke)(struct arena *) = arena_poke;
 	uintptr_t high = HOLES - 1;
 
@@ -243,7 +234,7 @@ TEST("xalloc: an atomic request without an index may miss, asks for one, and the
 
 TEST("xalloc: more triples than are kept are all served, again and again")
 {
-	struct arena *a = root(1, HOLES);
+	struct arena *a = arenas_root(1, HOLES);
 
 	holes_make(a);
 	for (int round = 0; round < 3; round++) {

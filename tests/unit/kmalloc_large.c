@@ -3,6 +3,7 @@
  * What kmalloc takes beyond its classes: how many pages, where, and that they come back.
  */
 #include "alarm.h"
+#include "arenas.h"
 #include "arena/arena_impl.h"
 #include "slab/frames.h"
 #include "kmalloc.h"
@@ -266,32 +267,6 @@ TEST("kmalloc: large ones on several cores don't overlap, and all of them come b
 #define HOLE_BYTES (32 * PORT_PAGE_SIZE)
 #define GOOD_HOLE_BYTES (63 * PORT_PAGE_SIZE)
 
-/* What is taken is linked through itself. */
-struct taken {
-	struct taken *next;
-	size_t size;
-};
-
-static struct taken *take_the_rest(void)
-{
-	struct taken *taken = NULL, *t;
-
-	for (size_t size = (size_t)64 << 20; size >= PORT_PAGE_SIZE; size /= 2)
-		while ((t = arena_alloc(kpages_arena, size, MEM_ERROR | ARENA_BESTFIT))) {
-			*t = (struct taken){taken, size};
-			taken = t;
-		}
-	return taken;
-}
-
-static void give_back(struct taken *taken)
-{
-	for (struct taken *t; (t = taken);) {
-		taken = t->next;
-		arena_free(kpages_arena, t, t->size);
-	}
-}
-
 /* One page behind a multiple of 64, so that no two are neighbours. */
 static void *hole_take(size_t size)
 {
@@ -304,14 +279,14 @@ static void *hole_take(size_t size)
 TEST("kmalloc: an atomic one is served where its alignment would take an index to find")
 {
 	void *holes[HOLES], *good, *refused, *p;
-	struct taken *taken;
+	struct piece *taken;
 	size_t size;
 
 	arena_reap(kpages_arena, SIZE_MAX);
 	for (size_t i = 0; i < HOLES; i++)
 		holes[i] = hole_take(HOLE_BYTES);
 	good = hole_take(GOOD_HOLE_BYTES);
-	taken = take_the_rest();
+	taken = pieces_take_all(kpages_arena, (size_t)64 << 20, PORT_PAGE_SIZE, MEM_ERROR | ARENA_BESTFIT);
 	arena_xfree(base_arena, good, GOOD_HOLE_BYTES);
 	for (size_t i = 0; i < HOLES; i++)
 		arena_xfree(base_arena, holes[i], HOLE_BYTES);
@@ -323,7 +298,7 @@ TEST("kmalloc: an atomic one is served where its alignment would take an index t
 	p = kmalloc(HOLE_BYTES, MEM_ATOMIC);
 	size = p ? ksize(p) : 0;
 	kfree(p);
-	give_back(taken);
+	pieces_give(kpages_arena, taken, SIZE_MAX);
 	arena_reap(kpages_arena, SIZE_MAX);
 	CHECK_EQ((uintptr_t)refused, 0);
 	CHECK(p);

@@ -5,6 +5,7 @@
 #include "kthread.h"
 
 #include "arena.h"
+#include "arenas.h"
 #include "lib/string.h"
 #include "table.h"
 #include "machine.h"
@@ -178,41 +179,16 @@ TEST("ktask: storms of them are created and joined from all cores")
 	CHECK_EQ(count, 10 * 20 * 5);
 }
 
-/* All of kpages but the last that was had, the largest first. */
-struct taken {
-	struct taken *next;
-	size_t size;
-};
-
-static struct taken *take_most(size_t left)
-{
-	struct taken *all = NULL, *t;
-
-	for (size_t size = (size_t)1 << 30; size >= left; size /= 2)
-		while ((t = arena_alloc(kpages_arena, size, MEM_ATOMIC))) {
-			*t = (struct taken){all, size};
-			all = t;
-		}
-	return all;
-}
-
-static void give_back(struct taken *all)
-{
-	for (struct taken *t = all, *next; t; t = next) {
-		next = t->next;
-		arena_free(kpages_arena, t, t->size);
-	}
-}
-
-TEST("ktask: one whose stack finds no memory isn't made, and leaves nothing behind")
+TEST("ktask: one for whose stack there is no memory isn't made, and leaves nothing behind")
 {
 	const size_t left = 64 * PORT_PAGE_SIZE;
 	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false};
 	size_t before = arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena);
-	struct taken *taken = take_most(left);
+	/* All of kpages but what is in pieces smaller than that. */
+	struct piece *taken = pieces_take_all(kpages_arena, (size_t)1 << 30, left, MEM_ATOMIC);
 	struct ktask *t = ktask_create(&plan);
 
-	give_back(taken);
+	pieces_give(kpages_arena, taken, SIZE_MAX);
 	CHECK(!t);
 	CHECK_EQ(arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena), before);
 }

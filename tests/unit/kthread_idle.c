@@ -72,8 +72,8 @@ static void part(unsigned i, void *arg)
 		be_woken(i, arg);
 }
 
-/* Core 0 is woken for a ktask of its own.  While it looks for that, another ktask becomes ready, which
- * only a third core can run. */
+/* Core 0 is woken for a ktask of its own.  While it looks for that, another ktask becomes ready,
+ * which only a third core can run. */
 TEST("ktask: a core that is woken for work while it finds other work wakes another core")
 {
 	size_t rounds = test_ops(ROUNDS);

@@ -35,8 +35,8 @@ void threads_await(const bool *flag);
 /* Sleeps until *flag is true, for THREADS_PATIENCE at most.  Returns *flag. */
 bool threads_sleep_for(const bool *flag);
 
-/* Sleeps until n requests wait in the arena's queue.  If that takes longer than THREADS_PATIENCE, the
- * test has failed. */
+/* Sleeps until n requests wait in the arena's queue.  If that takes longer than THREADS_PATIENCE,
+ * the test has failed. */
 struct arena;
 void threads_await_waiting(struct arena *a, size_t n);
 
