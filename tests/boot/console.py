@@ -11,7 +11,7 @@ import time
 class Console:
     """What runs behind a pair of pipes."""
 
-    def __init__(self, command, limit=60):
+    def __init__(self, command, limit):
         self.deadline = time.monotonic() + limit
         self.text = ""
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
