@@ -4,8 +4,8 @@
  */
 #include "arena.h"
 #include "arenas.h"
-#include "arena/arena_impl.h"
 #include "lib/string.h"
+#include "port.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -91,14 +91,15 @@ TEST("import: a quantum that is a larger power of two is asked for aligned, and 
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* What the source has is in one bin, more than is looked at, and what serves comes last. */
-TEST("import: who may sleep has the index built that the source needs to serve")
+/* The source's free segments are about equal, more than are looked at, and what serves comes last.
+ */
+TEST("import: a request that may sleep has the index built that the source needs to serve")
 {
 	struct arena *a = arenas_root(1, 71), *b = arenas_importer("importer", a, 1);
 	uintptr_t at = 1000;
 	void *p;
 
-	for (size_t i = 0; i < 2 * BTAG_LOOKS; i++, at += 1000)
+	for (size_t i = 0; i < 200; i++, at += 1000)
 		CHECK_EQ(arena_add(a, (void *)at, 66, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)arena_alloc(b, 70, MEM_ATOMIC), 0);
 	p = arena_alloc(b, 70, MEM_ERROR);
@@ -112,6 +113,7 @@ TEST("import: who may sleep has the index built that the source needs to serve")
 /* Segments that are spans by themselves, far more than are retained. */
 #define MANY 4000
 #define SPARE_MAX (64 + 2) /* tags that an arena keeps in hand, one span's more while it gives some back */
+#define HASH_SPARE_MAX 3 /* pages of its hash that it keeps */
 
 TEST("import: an arena that gives its spans back keeps neither their tags nor pages of its hash")
 {
@@ -127,7 +129,7 @@ TEST("import: an arena that gives its spans back keeps neither their tags nor pa
 		arena_free(b, p[i], 16);
 	CHECK_EQ(arenas_stats(b).returns, MANY - 32);
 	CHECK_LE(arenas_stats(b).tags_spare, SPARE_MAX);
-	CHECK_LE(arenas_stats(b).hash_pages, BTAG_HASH_SPARE_MAX);
+	CHECK_LE(arenas_stats(b).hash_pages, HASH_SPARE_MAX);
 	CHECK_EQ(arena_check(b, &console_sink), 0);
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);
@@ -294,17 +296,20 @@ TEST("tree: an arena may be linked in by hand, once")
 	CHECK_EQ(arena_destroy(b), 0);
 }
 
+#define STORAGE (2 * PORT_PAGE_SIZE) /* what arena_create() takes for one */
+
 TEST("arena: lives in the caller's storage")
 {
-	static struct arena storage;
+	struct arena *storage = base_alloc(NULL, STORAGE, MEM_WAIT);
 	struct arena *a = __arena_create(
-		&storage, "placed", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+		storage, "placed", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	void *p = arena_alloc(a, 3, MEM_ATOMIC);
 
-	CHECK_EQ(a == &storage, true);
+	CHECK(a == storage);
 	CHECK_EQ(__arena_destroy(a), -EBUSY);
 	arena_free(a, p, 3);
 	CHECK_EQ(__arena_destroy(a), 0);
+	base_free(NULL, storage, STORAGE);
 }
 
 /* Free units that lie apart, too many to be looked at one by one. */

@@ -5,7 +5,6 @@
 #include "model.h"
 
 #include "arena.h"
-#include "btag/btag.h"
 #include "lib/test.h"
 
 /*
@@ -172,7 +171,8 @@ static void chain_destroy(void)
 	levels = 0;
 }
 
-/* The root's spans: three, of odd sizes, at odd places; the last ends at the end of all integers. */
+/* The root's spans: three, of odd sizes, at odd places; the last ends at the end of all integers.
+ */
 static void chain_root_spans(size_t units)
 {
 	struct level *root = &chain[0];
@@ -198,11 +198,15 @@ static size_t random_size(size_t quantum)
 	return (quanta - 1) * quantum + 1 + test_random_below(quantum);
 }
 
-/* What an atomic request may miss, not knowing of an index: something among many free segments, and
- * not so many if it must not cross multiples, or what it passes down must not be clipped. */
-static bool may_miss(size_t i, bool dear)
+/* Whether an atomic request may be refused though something serves, since it has no index: among
+ * more free segments than it looks at.  It looks at fewer where one look is expensive: if it must
+ * not cross multiples, or is passed down and must not be clipped. */
+#define LOOKS 32
+#define LOOKS_EXPENSIVE 12
+
+static bool may_miss(size_t i, bool expensive)
 {
-	return model_gaps(chain[i].model) > (dear ? BTAG_LOOKS_DEAR : BTAG_LOOKS) ||
+	return model_gaps(chain[i].model) > (expensive ? LOOKS_EXPENSIVE : LOOKS) ||
 	       (i > 0 && may_miss(i - 1, true));
 }
 

@@ -283,6 +283,17 @@ static void *crowd_take(struct crowd *c, size_t size)
 	return arena_alloc_timeout(c->arena, size, MEM_ERROR, port_ns() + 50000);
 }
 
+static void crowd_round(struct crowd *c, uint64_t *chance)
+{
+	size_t size = 1 + (*chance = *chance * 6364136223846793005u + 1) / 65537 % c->most;
+	void *p = crowd_take(c, size);
+
+	kthread_yield();
+	if (p)
+		arena_free(c->arena, p, size);
+}
+
+/* The count of sleeps is read only now and then, since that takes the arena's lock. */
 static void crowd_run(void *arg)
 {
 	struct crowd *c = arg;
@@ -290,14 +301,10 @@ static void crowd_run(void *arg)
 
 	while (!__atomic_load_n(&c->all_here, __ATOMIC_RELAXED))
 		kthread_yield();
-	for (size_t i = 0; i < c->rounds || arenas_stats(c->arena).sleeps < c->sleeps; i++) {
-		size_t size = 1 + (chance = chance * 6364136223846793005u + 1) / 65537 % c->most;
-		void *p = crowd_take(c, size);
-
-		kthread_yield();
-		if (p)
-			arena_free(c->arena, p, size);
-	}
+	do {
+		for (size_t i = 0; i < c->rounds; i++)
+			crowd_round(c, &chance);
+	} while (arenas_stats(c->arena).sleeps < c->sleeps);
 }
 
 #define CROWD_TASKS 16
@@ -316,7 +323,8 @@ static void run_crowd(struct crowd *c)
 
 TEST("wait: of a hundred thousand sleeps none is forgotten, and few wake-ups serve nothing")
 {
-	struct crowd c = {.arena = arenas_ids(1, 3), .most = 1, .sleeps = test_ops(100000)};
+	struct crowd c = {.arena = arenas_ids(1, 3), .rounds = 64, .most = 1,
+		.sleeps = test_ops(100000)};
 	struct arena_stats s;
 
 	run_crowd(&c);
