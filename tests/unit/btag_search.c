@@ -232,20 +232,6 @@ static void random_span(void)
 	}
 }
 
-/* Some tag moves, and its old one waits to be another. */
-static void random_move(void)
-{
-	struct btag *t = rig.store.anchor.next, *to;
-
-	for (size_t n = test_random_below(1 + 2 * rig.used_count); n > 0 && t != &rig.store.anchor; n--)
-		t = t->next;
-	if (t == &rig.store.anchor)
-		return;
-	to = btag_chain_pop(&rig.idle);
-	btag_move(&rig.store, t, to);
-	btag_chain_push(&rig.idle, t);
-}
-
 /* One step of its coming into being, of a triple's or the order by size, or its end. */
 static void random_index(void)
 {
@@ -275,10 +261,7 @@ static void change(bool fills)
 	case 0:
 		random_span();
 		break;
-	case 1:
-		random_move();
-		break;
-	case 2 ... 4:
+	case 1 ... 3:
 		random_index();
 		break;
 	default:
