@@ -515,18 +515,6 @@ TEST("statistics: what an atomic request misses without an index counts apart, t
 
 /* Time */
 
-TEST("statistics: the longest hold of the lock is no longer than the time there was")
-{
-	uint64_t before = port_ns(), longest;
-	struct arena *a = layout_make(&layouts[1], 500);
-
-	CHECK(ask(a, &layouts[1], 500, layouts[1].size, MEM_ERROR));
-	longest = arenas_stats(a).hold_ns_max;
-	CHECK_LT(0, longest);
-	CHECK_LE(longest, (port_ns() - before) * 11 / 10);
-	layout_end(&layouts[1], a, 500);
-}
-
 #define MS 1000000ull /* nanoseconds */
 
 TEST("port: ticks are turned into nanoseconds of its clock")
