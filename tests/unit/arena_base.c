@@ -304,7 +304,8 @@ static void check_home(size_t before)
 	CHECK(lost <= before / 1000 * 5 || lost <= 64 * PORT_PAGE_SIZE);
 }
 
-/* A segment stays here and there.  It and the free one beside it keep their tags' pages, at most two. */
+/* A segment stays here and there.  It and the free one beside it keep their tags' pages, at most
+ * two. */
 TEST("reap: after a million segments base has nearly all of what it had")
 {
 	size_t n = test_ops(1000000), before, given, kept = 2 * (n / 10000) * PORT_PAGE_SIZE;

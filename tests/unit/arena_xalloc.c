@@ -42,14 +42,21 @@ TEST("xalloc: the last unit there is can be asked for by its address")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("xalloc: an odd quantum meets a power of two where a multiple of both lies")
+TEST("xalloc: align and nocross with an odd quantum are a caller's bug, windows are served")
 {
 	struct arena *a = arenas_root(12, 1000);
 
-	CHECK_EQ(ask(a, 12, 16, 4, 0, 0, 0) % 48, 36);
-	CHECK_EQ(ask(a, 12, 16, 2, 0, 0, 0), 0);
-	arena_xfree(a, (void *)36, 12);
-	CHECK_EQ(arena_destroy(a), 0);
+	CHECK_PANICS(ask(a, 12, 16, 4, 0, 0, 0), "quantum");
+	CHECK_PANICS(ask(a, 12, 0, 0, 64, 0, 0), "quantum");
+	CHECK_PANICS(ask(a, 12, 16, 4, 0, 100, 0), "quantum");
+	CHECK_EQ(ask(a, 20, 0, 0, 0, 100, 0), 108);
+	CHECK_EQ(ask(a, 12, 0, 0, 0, 132, 144), 132);
+	CHECK_EQ(ask(a, 12, 0, 0, 0, 133, 144), 0);
+	CHECK_EQ(ask(a, 24, 0, 0, 0, 0, 0), 12);
+	arena_xfree(a, (void *)108, 20);
+	arena_xfree(a, (void *)132, 12);
+	arena_xfree(a, (void *)12, 24);
+	arenas_end(a);
 }
 
 TEST("xalloc: what no address satisfies is NULL at once, and a bug with MEM_WAIT")

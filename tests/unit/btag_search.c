@@ -31,7 +31,7 @@ struct piece {
 
 /* A triple in both forms. */
 struct constraint {
-	size_t quantum, align, phase, nocross, clip[BTAG_CLIPS];
+	size_t quantum, align, phase, nocross;
 	struct btag_triple triple;
 };
 
@@ -282,22 +282,11 @@ struct range {
 	uintptr_t first, last;
 };
 
-/* What of a free piece counts under the clip quanta; false: nothing. */
-static bool clipped(const struct constraint *c, struct piece p, struct range *r)
+static struct range range_of(struct piece p)
 {
-	*r = (struct range){address(p.region, p.first), address(p.region, p.first) + (p.count * rig.quantum - 1)};
-	for (int i = BTAG_CLIPS - 1; i >= 0; i--) {
-		size_t q = c->clip[i];
-		uintptr_t first = q ? round_up_to(r->first, q) : r->first;
+	uintptr_t first = address(p.region, p.first);
 
-		if (first < r->first || first > r->last)
-			return false;
-		if (q && (r->last - first + 1) / q == 0)
-			return false;
-		r->last = q ? first + ((r->last - first + 1) / q * q - 1) : r->last;
-		r->first = first;
-	}
-	return true;
+	return (struct range){first, first + (p.count * rig.quantum - 1)};
 }
 
 static bool fits_at(const struct constraint *c, size_t size, uintptr_t at)
@@ -329,10 +318,8 @@ static bool lowest(const struct constraint *c, size_t size, struct range window,
 	bool found = false;
 
 	FOR_EACH_FREE(p) {
-		struct range r;
+		struct range r = range_of(p);
 
-		if (!clipped(c, p, &r))
-			continue;
 		r.first = r.first > window.first ? r.first : window.first;
 		r.last = r.last < window.last ? r.last : window.last;
 		if (r.first > r.last || !lowest_in(c, r, size, &here))
@@ -375,11 +362,11 @@ static void check_place(const struct constraint *c, const struct btag_request *r
 	bool is_there = false;
 
 	FOR_EACH_FREE(p) {
-		struct range r;
+		struct range r = range_of(p);
 
 		if (address(p.region, p.first) != f->start || p.count * rig.quantum != f->size)
 			continue;
-		is_there = clipped(c, p, &r) && r.first <= at && last >= at && last <= r.last;
+		is_there = r.first <= at && last >= at && last <= r.last;
 	}
 	CHECK(is_there);
 	CHECK_LE(rq->lo, at);
@@ -535,28 +522,35 @@ static void compare(void)
 
 /* All together */
 
-/* Quanta of importers, and of those between; aligned, phased, crossing nothing. */
+static bool is_power(size_t n)
+{
+	return (n & (n - 1)) == 0;
+}
+
+/* Aligned, phased, crossing nothing; by the store's quantum and by those of importers.  With a
+ * quantum that is no power of two there are none but windows. */
 static void rig_constraints(void)
 {
-	size_t q = rig.quantum, two = q & -q;
+	size_t q = rig.quantum;
 	const struct constraint all[TRIPLES] = {
-		{q, 8 * two, 0, 0, {0}, {0}},
-		{q, 4 * two, 2 * two, 0, {0}, {0}},
-		{q, 0, 0, 64, {0}, {0}},
-		{q, 16 * two, 4 * two, 128, {0}, {0}},
-		{1, 32, 5, 0, {q}, {0}},
-		{3, 0, 0, 0, {0}, {0}},
-		{4, 64, 12, 64, {12}, {0}},
-		{12, 0, 0, 256, {8, 6}, {0}},
-		{7, 2, 1, 32, {5, 3}, {0}},
+		{q, 8 * q, 0, 0, {0}},
+		{q, 4 * q, 2 * q, 0, {0}},
+		{q, 0, 0, 64, {0}},
+		{q, 16 * q, 4 * q, 128, {0}},
+		{1, 32, 5, 0, {0}},
+		{1, 0, 0, 0, {0}},
+		{4, 64, 12, 64, {0}},
+		{2, 0, 0, 256, {0}},
+		{8, 16, 8, 32, {0}},
 	};
 
 	memcpy(rig.constraints, all, sizeof(all));
 	for (size_t i = 0; i < TRIPLES; i++) {
 		struct constraint *c = &rig.constraints[i];
 
+		if (!is_power(q))
+			*c = (struct constraint){.quantum = i % 2 ? q : 1};
 		CHECK(btag_triple_make(&c->triple, c->quantum, c->align, c->phase, c->nocross));
-		memcpy(c->triple.clip, c->clip, sizeof(c->clip));
 	}
 }
 
@@ -619,7 +613,8 @@ static void random_test(size_t quantum)
 			compare();
 	}
 	/* The index did come, and so did triples. */
-	CHECK_LT(ops / 50, rig.told_by_index);
+	if (is_power(quantum))
+		CHECK_LT(ops / 50, rig.told_by_index);
 	rig_end();
 }
 
