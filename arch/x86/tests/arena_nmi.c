@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas in NMIs: one that lands while its core holds an arena's lock gets and frees what the front
- * has laid up there, and no more.
+ * Arenas in NMIs: one that comes while its core holds an arena's lock gets what that core has of the
+ * front's objects, and no more.
  */
 #include "../core.h"
 #include "arena.h"
@@ -13,7 +13,7 @@
 #include "../trap.h"
 
 #define QUANTUM 16
-#define ASKED 200 /* more than one core has laid up */
+#define ASKED 200 /* more than one core has in its magazines */
 
 static struct arena *arena;
 static void *got[ASKED];
@@ -24,7 +24,6 @@ static void take_all(void)
 {
 	while (taken < ASKED && (got[taken] = arena_alloc(arena, QUANTUM, MEM_ATOMIC)))
 		taken++;
-	arena_free(arena, got[--taken], QUANTUM);
 	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
 }
 
@@ -41,7 +40,7 @@ static void nmi_under_lock(void)
 	spin_unlock(&arena->lock, irq);
 }
 
-TEST("arena: in an NMI what a core has laid up is had, and nothing behind it, whoever holds the lock")
+TEST("arena: in an NMI what a core has in its magazine is had, and nothing behind it, though its lock is held")
 {
 	void *first[2 * QUANTUM];
 
@@ -53,8 +52,8 @@ TEST("arena: in an NMI what a core has laid up is had, and nothing behind it, wh
 	for (size_t i = 0; i < 2 * QUANTUM; i++)
 		arena_free(arena, first[i], QUANTUM);
 	nmi_under_lock();
-	CHECK_LT(1, taken);
-	CHECK_LT(taken, ASKED - 1);
+	CHECK_LT(0, taken);
+	CHECK_LT(taken, ASKED);
 	while (taken > 0)
 		arena_free(arena, got[--taken], QUANTUM);
 	CHECK_EQ(arena_check(arena, &console_sink), 0);
