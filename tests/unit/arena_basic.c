@@ -251,7 +251,7 @@ TEST("arena: what can't be created panics with what is wrong")
 		"arena q: can't be created with flags");
 }
 
-TEST("arena: shortage is NULL for who won't wait, and counted")
+TEST("arena: shortage is NULL for a request that may not sleep, and counted")
 {
 	struct arena *a = arenas_ids(1, 4);
 

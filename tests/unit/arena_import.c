@@ -316,7 +316,7 @@ TEST("arena: lives in the caller's storage")
 #define APART 200
 #define MISSES 200
 
-/* Half of them miss the source's index, atomically; the others import in vain, and build it. */
+/* Half of them miss the source's index, atomically; the others fail to import, and build it. */
 static void miss_and_build(unsigned i, void *arg)
 {
 	struct arena **arenas = arg;

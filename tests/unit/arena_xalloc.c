@@ -197,7 +197,7 @@ TEST("xalloc: what would take more than all integers to be sure of is NULL, and 
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* Many equal holes: what looks alike can't be told apart without the index. */
+/* Many equal holes: without the index a search doesn't know which one lies where. */
 
 #define HOLES 200
 

@@ -451,7 +451,7 @@ static void search_constrained(struct constraint *c)
 	v = search(c, &rq);
 	if (v != BTAG_WANTS_MORE || test_random_below(4))
 		return;
-	/* Kept, it is told. */
+	/* Kept, it is known. */
 	for (size_t n = 0; !btag_index_keep(&rig.store, &rq); n++)
 		CHECK_LT(n, BTAG_TRIPLES * USED_MAX);
 	v = search(c, &rq);
@@ -494,7 +494,7 @@ static void search_plain(enum btag_fit fit)
 		CHECK_EQ(place.at, address(best.region, best.first));
 }
 
-/* What is told without a search. */
+/* What is known without a search. */
 static void compare_sizes(void)
 {
 	size_t size = (1 + test_random_below(QUANTA)) * rig.quantum, largest = 0;

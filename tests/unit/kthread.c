@@ -213,7 +213,7 @@ TEST("kthread: ids are not used again soon")
 	ktask_join(t);
 }
 
-TEST("kthread: the table of ktasks has everyone, in order, from any id on")
+TEST("kthread: the table of ktasks has every ktask, in order, from any id on")
 {
 	struct ktask_stats rows[3];
 	uint64_t last = 0;

@@ -30,7 +30,7 @@ struct stack {
 
 static struct stack stack, other;
 
-/* Where each object is: what was pushed by nobody is in hand. */
+/* Where each object is: what is on no stack is in hand. */
 static unsigned seen[OBJECTS];
 static void *hand[OBJECTS];
 static size_t hand_count;
