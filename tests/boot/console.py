@@ -11,7 +11,7 @@ import time
 class Console:
     """A process that runs a kernel; pipes are its console."""
 
-    def __init__(self, command, limit=60):
+    def __init__(self, command, limit):
         self.deadline = time.monotonic() + limit
         self.text = ""
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -3,13 +3,9 @@
  * What an arena with spans of its own does.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "lib/string.h"
 #include "lib/test.h"
-
-static struct arena *ids(uintptr_t first, size_t count)
-{
-	return arena_create("ids", (void *)first, count, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-}
 
 static uintptr_t take(struct arena *a, size_t size, unsigned fit)
 {
@@ -21,23 +17,9 @@ static void give(struct arena *a, uintptr_t addr, size_t size)
 	arena_free(a, (void *)addr, size);
 }
 
-static struct arena_stats stats(struct arena *a)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	return s;
-}
-
-static void destroy(struct arena *a)
-{
-	CHECK_EQ(arena_check(a, &console_sink), 0);
-	CHECK_EQ(arena_destroy(a), 0);
-}
-
 TEST("arena: hands out each integer of a span once, then NULL")
 {
-	struct arena *a = ids(5, 100);
+	struct arena *a = arenas_ids(5, 100);
 	bool seen[100] = {false};
 
 	for (int i = 0; i < 100; i++) {
@@ -49,35 +31,35 @@ TEST("arena: hands out each integer of a span once, then NULL")
 	CHECK_EQ(take(a, 1, ARENA_INSTANTFIT), 0);
 	CHECK_EQ(take(a, 1, ARENA_BESTFIT), 0);
 	CHECK_EQ(take(a, 1, ARENA_NEXTFIT), 0);
-	CHECK_EQ(stats(a).failures, 3);
-	CHECK_EQ(stats(a).allocs, 100);
+	CHECK_EQ(arenas_stats(a).failures, 3);
+	CHECK_EQ(arenas_stats(a).allocs, 100);
 	for (uintptr_t id = 5; id < 105; id++)
 		give(a, id, 1);
-	CHECK_EQ(stats(a).largest_free, 100);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).largest_free, 100);
+	arenas_end(a);
 }
 
 TEST("arena: a freed segment coalesces with both neighbours")
 {
-	struct arena *a = ids(1, 3);
+	struct arena *a = arenas_ids(1, 3);
 
 	for (int i = 0; i < 3; i++)
 		CHECK_NE(take(a, 1, ARENA_BESTFIT), 0);
 	give(a, 1, 1);
 	give(a, 3, 1);
-	CHECK_EQ(stats(a).segments_free, 2);
-	CHECK_EQ(stats(a).largest_free, 1);
+	CHECK_EQ(arenas_stats(a).segments_free, 2);
+	CHECK_EQ(arenas_stats(a).largest_free, 1);
 	give(a, 2, 1);
-	CHECK_EQ(stats(a).segments_free, 1);
-	CHECK_EQ(stats(a).largest_free, 3);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).segments_free, 1);
+	CHECK_EQ(arenas_stats(a).largest_free, 3);
+	arenas_end(a);
 }
 
 /* In a bin of several sizes instant fit must not miss the one segment that serves. */
 TEST("arena: a request that some segment can serve is served, whatever its size")
 {
 	for (size_t held = 1; held <= 600; held++) {
-		struct arena *a = ids(1, held);
+		struct arena *a = arenas_ids(1, held);
 
 		for (size_t want = held > 70 ? held - 70 : 1; want <= held; want++) {
 			uintptr_t r = take(a, want, ARENA_INSTANTFIT);
@@ -86,7 +68,7 @@ TEST("arena: a request that some segment can serve is served, whatever its size"
 			give(a, r, want);
 		}
 		CHECK_EQ(take(a, held + 1, ARENA_INSTANTFIT), 0);
-		destroy(a);
+		arenas_end(a);
 	}
 }
 
@@ -94,7 +76,7 @@ TEST("arena: a request that some segment can serve is served, whatever its size"
 static struct arena *four_holes(void)
 {
 	static const size_t sizes[] = {30, 20, 10, 20};
-	struct arena *a = ids(100, sizes[0]);
+	struct arena *a = arenas_ids(100, sizes[0]);
 
 	for (int i = 1; i < 4; i++)
 		CHECK_EQ(arena_add(a, (void *)(uintptr_t)(100 + 100 * i), sizes[i], MEM_WAIT), 0);
@@ -113,12 +95,12 @@ TEST("arena: best fit takes the smallest segment that serves, the lowest among e
 	give(a, 400, 15);
 	give(a, 300, 8);
 	give(a, 100, 6);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: next fit does not reuse what was just freed")
 {
-	struct arena *a = ids(1, 10);
+	struct arena *a = arenas_ids(1, 10);
 
 	for (uintptr_t id = 1; id <= 25; id++) {
 		uintptr_t r = take(a, 1, ARENA_NEXTFIT);
@@ -126,23 +108,23 @@ TEST("arena: next fit does not reuse what was just freed")
 		CHECK_EQ(r, (id - 1) % 10 + 1);
 		give(a, r, 1);
 	}
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: next fit of the only integer there is finds it again")
 {
-	struct arena *a = ids(7, 1);
+	struct arena *a = arenas_ids(7, 1);
 
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(take(a, 1, ARENA_NEXTFIT), 7);
 		give(a, 7, 1);
 	}
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: next fit goes around to a segment that begins below its cursor")
 {
-	struct arena *a = ids(1, 10);
+	struct arena *a = arenas_ids(1, 10);
 
 	CHECK_EQ(take(a, 6, ARENA_NEXTFIT), 1);
 	give(a, 1, 6);
@@ -150,27 +132,27 @@ TEST("arena: next fit goes around to a segment that begins below its cursor")
 	CHECK_EQ(take(a, 5, ARENA_NEXTFIT), 6);
 	give(a, 1, 5);
 	give(a, 6, 5);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: adjacent added ranges become one, in any order")
 {
 	static const uintptr_t starts[] = {50, 10, 30, 40, 20};
-	struct arena *a = ids(60, 10);
+	struct arena *a = arenas_ids(60, 10);
 
 	for (int i = 0; i < 5; i++)
 		CHECK_EQ(arena_add(a, (void *)starts[i], 10, MEM_WAIT), 0);
-	CHECK_EQ(stats(a).spans, 1);
+	CHECK_EQ(arenas_stats(a).spans, 1);
 	CHECK_EQ(take(a, 60, ARENA_INSTANTFIT), 10);
 	CHECK_EQ(arena_check(a, &console_sink), 0);
 	CHECK_EQ(arena_add(a, (void *)70, 5, MEM_WAIT), 0);
 	CHECK_EQ(arena_add(a, (void *)5, 5, MEM_WAIT), 0);
-	CHECK_EQ(stats(a).segments_free, 2);
-	CHECK_EQ(stats(a).spans, 1);
+	CHECK_EQ(arenas_stats(a).segments_free, 2);
+	CHECK_EQ(arenas_stats(a).spans, 1);
 	give(a, 10, 60);
 	CHECK_EQ(take(a, 70, ARENA_INSTANTFIT), 5);
 	give(a, 5, 70);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: what cannot be added is refused with a reason and changes nothing")
@@ -192,9 +174,9 @@ TEST("arena: what cannot be added is refused with a reason and changes nothing")
 	CHECK_STR(arena_add_strerror(-EEXIST), "the range overlaps a span");
 	CHECK_STR(arena_add_strerror(-EDOM), "the range contains 0");
 	CHECK_EQ(arena_amt_total(a), 1600);
-	CHECK_EQ(stats(a).spans, 1);
-	destroy(b);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).spans, 1);
+	arenas_end(b);
+	arenas_end(a);
 }
 
 TEST("arena: added ranges are rounded inward to the quantum, odd ones included")
@@ -205,7 +187,7 @@ TEST("arena: added ranges are rounded inward to the quantum, odd ones included")
 	CHECK_EQ(take(a, 8, ARENA_INSTANTFIT), 7);
 	CHECK_EQ(take(a, 1, ARENA_INSTANTFIT), 0);
 	give(a, 7, 14);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: serves the last integers there are")
@@ -219,7 +201,7 @@ TEST("arena: serves the last integers there are")
 		give(a, start + 16 * (size_t)i, 16);
 	CHECK_EQ(take(a, 64, ARENA_NEXTFIT), start);
 	give(a, start, 64);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: a caller's bug panics with arena, address and size, and harms nothing")
@@ -243,15 +225,15 @@ TEST("arena: a caller's bug panics with arena, address and size, and harms nothi
 	CHECK_EQ(arena_amt_free(a), 1600 - 48);
 	give(a, r, 33);
 	CHECK_PANICS(give(a, r, 48), "freed twice");
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: a bug's report names the caller")
 {
-	struct arena *a = ids(1, 1);
+	struct arena *a = arenas_ids(1, 1);
 
 	CHECK_PANICS(arena_alloc(a, 0, MEM_ATOMIC), "called from ");
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("arena: what can't be created panics with what is wrong")
@@ -269,26 +251,26 @@ TEST("arena: what can't be created panics with what is wrong")
 		"arena q: can't be created with flags");
 }
 
-TEST("arena: shortage is NULL for who won't wait, and counted")
+TEST("arena: shortage is NULL for a request that may not sleep, and counted")
 {
-	struct arena *a = ids(1, 4);
+	struct arena *a = arenas_ids(1, 4);
 
 	CHECK_EQ((uintptr_t)arena_alloc(a, 5, MEM_ATOMIC), 0);
 	CHECK_EQ((uintptr_t)arena_alloc(a, 5, MEM_ERROR), 0);
-	CHECK_EQ(stats(a).failures, 2);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).failures, 2);
+	arenas_end(a);
 }
 
 TEST("arena: one with live allocations is not destroyed, and works on")
 {
-	struct arena *a = ids(1, 4);
+	struct arena *a = arenas_ids(1, 4);
 	uintptr_t r = take(a, 2, ARENA_INSTANTFIT);
 
 	CHECK_EQ(arena_destroy(a), -EBUSY);
 	CHECK_EQ(arena_find("ids") == a, true);
 	CHECK_EQ(arena_amt_free(a), 2);
 	give(a, r, 2);
-	destroy(a);
+	arenas_end(a);
 	CHECK_EQ((uintptr_t)arena_find("ids"), 0);
 }
 
@@ -320,7 +302,7 @@ static bool note_segment(const struct arena_segment *s, void *arg)
 
 TEST("arena: a walk shows every segment once, in address order")
 {
-	struct arena *a = ids(1, 1000);
+	struct arena *a = arenas_ids(1, 1000);
 	struct seen seen = {.arena = a};
 
 	for (int i = 0; i < 500; i++)
@@ -334,7 +316,7 @@ TEST("arena: a walk shows every segment once, in address order")
 	CHECK_EQ(seen.free, 750);
 	for (uintptr_t id = 2; id <= 500; id += 2)
 		give(a, id, 1);
-	destroy(a);
+	arenas_end(a);
 }
 
 /* Frees every segment behind the one it is shown, up to 100 integers on, the first time it is shown
@@ -354,7 +336,7 @@ static bool free_ahead(const struct arena_segment *s, void *arg)
 
 TEST("arena: a walk shows every integer once while segments vanish under it")
 {
-	struct arena *a = ids(1, 2000);
+	struct arena *a = arenas_ids(1, 2000);
 	struct seen seen = {.arena = a};
 
 	for (int i = 0; i < 2000; i++)
@@ -368,5 +350,5 @@ TEST("arena: a walk shows every integer once while segments vanish under it")
 		if (arena_find_segment(a, id, &s) && s.kind == ARENA_SEGMENT_USED)
 			give(a, s.start, s.size);
 	}
-	destroy(a);
+	arenas_end(a);
 }

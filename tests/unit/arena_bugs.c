@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Callers' bugs: what each is reported as, by whom, and that nothing stays locked.
+ * Callers' bugs: how each is reported, with its caller, and that nothing stays locked.
  *
  * A bug is made in a function of its own, whose name the report must hold, as it must the arena's
  * name and whatever address and size the bug is about.  Each is made once for each of these, so one
@@ -214,7 +214,7 @@ static const struct {
 	MADE(xfree_too_much, "arena bugs: ", "wrong size: 0x40", "allocated were 0x20"),
 };
 
-/* Interrupts that the bug's function turned off are on again once it is told of. */
+/* Interrupts that the bug's function turned off are on again once it is reported. */
 static void expect(void (*make)(void), const char *part)
 {
 	port_irq_t irq = port_irq_save();
@@ -225,7 +225,7 @@ static void expect(void (*make)(void), const char *part)
 	CHECK(port_irq_enabled());
 }
 
-TEST("arena: each caller's bug is told with arena, address, size and caller, and leaves no lock held")
+TEST("arena: each caller's bug is reported with arena, address, size and caller, and leaves no lock held")
 {
 	bugs = arena_create("bugs", (void *)0xa0, 0x640, 16, NULL, NULL, NULL, 0, MEM_WAIT);
 	fronted = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
@@ -249,7 +249,7 @@ TEST("arena: each caller's bug is told with arena, address, size and caller, and
 }
 
 /* A free that a magazine takes is checked when the slab layer or the arena sees it. */
-TEST("arena: a bad free that a front's magazine took is told of when it is drained")
+TEST("arena: a bad free that a front's magazine took is reported when it is drained")
 {
 	struct arena *a = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
 
@@ -259,7 +259,7 @@ TEST("arena: a bad free that a front's magazine took is told of when it is drain
 }
 
 #if SPANDREL_DEBUG
-TEST("arena: MEM_WAIT under arenas_and_slabs_lock is told of, however little it takes to serve")
+TEST("arena: MEM_WAIT under arenas_and_slabs_lock is reported even if it takes little to serve")
 {
 	struct arena *a = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
 

@@ -1,41 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What arenas tell of themselves: counts, peaks and histograms against a model, and how much a
- * search looks at.
+ * Statistics of arenas: counts, peaks and histograms against a model, and how much a search looks
+ * at.
  */
 #include "model.h"
 #include "threads.h"
 
 #include "arena.h"
-#include "btag/btag.h"
+#include "arenas.h"
 #include "lib/string.h"
 #include "port.h"
 #include "lib/test.h"
 
 #define START ((uintptr_t)1 << 20)
 
-static struct arena_stats stats(struct arena *a)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	return s;
-}
-
-static struct arena *ids(uintptr_t first, size_t count)
-{
-	return arena_create("ids", (void *)first, count, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-}
-
-static void destroy(struct arena *a)
-{
-	CHECK_EQ(arena_check(a, &console_sink), 0);
-	CHECK_EQ(arena_destroy(a), 0);
-}
-
 /* Counts against a model */
 
-/* What was asked of an arena, counted by who asked. */
+/* What was asked of an arena, counted by the test. */
 struct tally {
 	uint64_t allocs_by[ARENA_STYLES], frees, failures;
 	size_t used, used_peak;
@@ -43,7 +24,7 @@ struct tally {
 
 static void check_tally(struct arena *a, const struct tally *t)
 {
-	struct arena_stats s = stats(a);
+	struct arena_stats s = arenas_stats(a);
 	uint64_t allocs = 0;
 
 	for (int i = 0; i < ARENA_STYLES; i++) {
@@ -83,7 +64,7 @@ static size_t classes_of(const struct model *m, struct arena_free_class *classes
 static void check_free(struct arena *a, const struct model *m)
 {
 	struct arena_free_class got[ARENA_FREE_CLASSES], wanted[ARENA_FREE_CLASSES];
-	struct arena_stats s = stats(a);
+	struct arena_stats s = arenas_stats(a);
 	size_t largest = classes_of(m, wanted);
 
 	arena_free_histogram(a, got);
@@ -153,53 +134,53 @@ TEST("statistics: allocations by style, frees, failures, peak, fragmentation and
 		random_free(a, m, &t);
 	check_tally(a, &t);
 	check_free(a, m);
-	destroy(a);
+	arenas_end(a);
 	model_destroy(m);
 }
 
 TEST("statistics: the peak of used units is kept by the quick paths, without an index, too")
 {
-	struct arena *a = ids(1, 1000);
+	struct arena *a = arenas_ids(1, 1000);
 	void *p[10];
 
-	CHECK_EQ(stats(a).used_peak, 0);
+	CHECK_EQ(arenas_stats(a).used_peak, 0);
 	for (size_t peak = 1; peak <= 10; peak++) {
 		for (size_t i = 0; i < peak; i++)
 			p[i] = arena_alloc(a, 7, MEM_ATOMIC);
-		CHECK_EQ(stats(a).used_peak, 7 * peak);
+		CHECK_EQ(arenas_stats(a).used_peak, 7 * peak);
 		for (size_t i = 0; i < peak; i++)
 			arena_free(a, p[i], 7);
-		CHECK_EQ(stats(a).used, 0);
-		CHECK_EQ(stats(a).used_peak, 7 * peak);
+		CHECK_EQ(arenas_stats(a).used, 0);
+		CHECK_EQ(arenas_stats(a).used_peak, 7 * peak);
 	}
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("statistics: fragmentation is the share of what is free that lies outside the largest segment")
 {
 	static const size_t sizes[] = {30, 20, 10, 20};
-	struct arena *a = ids(100, sizes[0]);
+	struct arena *a = arenas_ids(100, sizes[0]);
 	void *p;
 
-	CHECK_EQ(stats(a).fragmentation_permille, 0);
+	CHECK_EQ(arenas_stats(a).fragmentation_permille, 0);
 	for (int i = 1; i < 4; i++)
 		CHECK_EQ(arena_add(a, (void *)(uintptr_t)(100 + 100 * i), sizes[i], MEM_WAIT), 0);
-	CHECK_EQ(stats(a).fragmentation_permille, 625);
+	CHECK_EQ(arenas_stats(a).fragmentation_permille, 625);
 	p = arena_alloc(a, 30, MEM_ATOMIC);
-	CHECK_EQ(stats(a).fragmentation_permille, 600);
+	CHECK_EQ(arenas_stats(a).fragmentation_permille, 600);
 	arena_free(a, p, 30);
-	destroy(a);
+	arenas_end(a);
 	/* All the integers there are, and half of them. */
-	a = ids(1, SIZE_MAX);
+	a = arenas_ids(1, SIZE_MAX);
 	p = arena_xalloc(a, 1, 0, 0, 0, SIZE_MAX / 2, 0, MEM_WAIT);
-	CHECK_LE(499, stats(a).fragmentation_permille);
-	CHECK_LE(stats(a).fragmentation_permille, 500);
+	CHECK_LE(499, arenas_stats(a).fragmentation_permille);
+	CHECK_LE(arenas_stats(a).fragmentation_permille, 500);
 	arena_xfree(a, p, 1);
 	p = arena_alloc(a, SIZE_MAX, MEM_ATOMIC);
 	CHECK_EQ((uintptr_t)p, 1);
-	CHECK_EQ(stats(a).fragmentation_permille, 0);
+	CHECK_EQ(arenas_stats(a).fragmentation_permille, 0);
 	arena_free(a, p, SIZE_MAX);
-	destroy(a);
+	arenas_end(a);
 }
 
 /* Spans that move, counted by the pair of functions that moves them. */
@@ -222,7 +203,7 @@ static void move_out(struct arena *source, void *addr, size_t size)
 
 TEST("statistics: imports and returns are the spans that moved, retained those that are free and stayed")
 {
-	struct arena *a = ids(1, 1000);
+	struct arena *a = arenas_ids(1, 1000);
 	struct arena *b =
 		arena_create("importer", NULL, 0, 1, move_in, move_out, a, 0, MEM_WAIT);
 	uintptr_t p[64];
@@ -239,19 +220,19 @@ TEST("statistics: imports and returns are the spans that moved, retained those t
 			arena_free(b, (void *)p[k], 10);
 			p[k] = p[--n];
 		}
-		CHECK_EQ(stats(b).imports, moved_in);
-		CHECK_EQ(stats(b).returns, moved_out);
+		CHECK_EQ(arenas_stats(b).imports, moved_in);
+		CHECK_EQ(arenas_stats(b).returns, moved_out);
 		/* A span is one request's here, or free. */
-		CHECK_EQ(stats(b).retained, stats(b).total - 10 * n);
-		CHECK_EQ(stats(a).used, stats(b).total);
+		CHECK_EQ(arenas_stats(b).retained, arenas_stats(b).total - 10 * n);
+		CHECK_EQ(arenas_stats(a).used, arenas_stats(b).total);
 	}
 	while (n > 0)
 		arena_free(b, (void *)p[--n], 10);
 	arena_reap(b, SIZE_MAX);
-	CHECK_EQ(stats(b).imports, stats(b).returns);
-	CHECK_EQ(stats(b).retained, 0);
-	destroy(b);
-	destroy(a);
+	CHECK_EQ(arenas_stats(b).imports, arenas_stats(b).returns);
+	CHECK_EQ(arenas_stats(b).retained, 0);
+	arenas_end(b);
+	arenas_end(a);
 }
 
 /* Failures by reason */
@@ -259,15 +240,15 @@ TEST("statistics: imports and returns are the spans that moved, retained those t
 /* That `why` has been the reason `n` times, and no other ever. */
 static void check_failed(struct arena *a, enum arena_failure why, uint64_t n)
 {
-	struct arena_stats s = stats(a);
+	struct arena_stats s = arenas_stats(a);
 
 	CHECK_EQ(s.failures_by[why], n);
 	CHECK_EQ(s.failures, n);
 }
 
-TEST("statistics: what fails for shortage, and what no address could serve, is told apart")
+TEST("statistics: a failure for shortage and a request that no address could serve count apart")
 {
-	struct arena *a = ids(1, 100);
+	struct arena *a = arenas_ids(1, 100);
 
 	CHECK_EQ((uintptr_t)arena_alloc(a, 101, MEM_ATOMIC), 0);
 	CHECK_EQ((uintptr_t)arena_alloc(a, 101, MEM_ERROR | ARENA_BESTFIT), 0);
@@ -275,28 +256,28 @@ TEST("statistics: what fails for shortage, and what no address could serve, is t
 	check_failed(a, ARENA_FAILURE_SHORTAGE, 3);
 	CHECK_EQ((uintptr_t)arena_xalloc(a, 10, 0, 0, 0, 50, 55, MEM_ATOMIC), 0);
 	CHECK_EQ((uintptr_t)arena_xalloc(a, 10, 0, 0, 0, 50, 55, MEM_ERROR), 0);
-	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_IMPOSSIBLE], 2);
-	CHECK_EQ(stats(a).failures, 5);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).failures_by[ARENA_FAILURE_IMPOSSIBLE], 2);
+	CHECK_EQ(arenas_stats(a).failures, 5);
+	arenas_end(a);
 }
 
 TEST("statistics: a deadline that passes is a failure of its own kind")
 {
-	struct arena *a = ids(1, 1);
+	struct arena *a = arenas_ids(1, 1);
 	void *p = arena_alloc(a, 1, MEM_WAIT);
 
 	CHECK_EQ((uintptr_t)arena_alloc_timeout(a, 1, MEM_ERROR, port_ns() + 1000000), 0);
 	check_failed(a, ARENA_FAILURE_DEADLINE, 1);
-	CHECK_EQ(stats(a).sleeps, 1);
-	CHECK_EQ(stats(a).waits_served, 0);
+	CHECK_EQ(arenas_stats(a).sleeps, 1);
+	CHECK_EQ(arenas_stats(a).waits_served, 0);
 	arena_free(a, p, 1);
-	destroy(a);
+	arenas_end(a);
 }
 
 TEST("statistics: what a source refuses is counted once in each, constraints or not")
 {
-	struct arena *a = ids(1, 100);
-	struct arena *b = arena_create("importer", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(1, 100);
+	struct arena *b = arenas_importer("importer", a, 1);
 
 	CHECK_EQ((uintptr_t)arena_alloc(b, 101, MEM_ATOMIC), 0);
 	check_failed(a, ARENA_FAILURE_SHORTAGE, 1);
@@ -304,9 +285,9 @@ TEST("statistics: what a source refuses is counted once in each, constraints or 
 	CHECK_EQ((uintptr_t)arena_xalloc(b, 10, 0, 0, 0, 95, 0, MEM_ATOMIC), 0);
 	check_failed(a, ARENA_FAILURE_SHORTAGE, 2);
 	check_failed(b, ARENA_FAILURE_SHORTAGE, 2);
-	CHECK_EQ(stats(a).allocs + stats(b).allocs, 0);
-	destroy(b);
-	destroy(a);
+	CHECK_EQ(arenas_stats(a).allocs + arenas_stats(b).allocs, 0);
+	arenas_end(b);
+	arenas_end(a);
 }
 
 TEST("statistics: a request that a front and its arena can't serve is one failure")
@@ -322,7 +303,7 @@ TEST("statistics: a request that a front and its arena can't serve is one failur
 	check_failed(a, ARENA_FAILURE_SHORTAGE, 1);
 	while (n > 0)
 		arena_free(a, (void *)p[--n], 1);
-	destroy(a);
+	arenas_end(a);
 }
 
 #define BASE_PAGES 64
@@ -330,27 +311,23 @@ TEST("statistics: a request that a front and its arena can't serve is one failur
 /* Free units are held, but the base has no page for the tags to cut them. */
 TEST("statistics: what fails for want of boundary tags says so")
 {
-	char *memory = base_alloc(NULL, BASE_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	struct arena *base = arena_create_base("small base", memory, BASE_PAGES * PORT_PAGE_SIZE);
-	struct arena *a = arena_create("user", NULL, 0, 1, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	uintptr_t pages[BASE_PAGES], p[1000];
-	size_t n = 0, taken = 0;
+	struct arena *base = arenas_base(BASE_PAGES), *a = arenas_importer("user", base, 1);
+	struct piece *pages;
+	uintptr_t p[1000];
+	size_t taken = 0;
 
 	arena_free(a, arena_alloc(a, 8 * PORT_PAGE_SIZE, MEM_ATOMIC), 8 * PORT_PAGE_SIZE);
-	while ((pages[n] = (uintptr_t)arena_alloc(base, PORT_PAGE_SIZE, MEM_ATOMIC)))
-		n++;
+	pages = pieces_take(base, PORT_PAGE_SIZE, SIZE_MAX, NULL);
 	while (taken < 1000 && (p[taken] = (uintptr_t)arena_alloc(a, 1, MEM_ATOMIC)))
 		taken++;
 	CHECK_LT(taken, 1000);
-	CHECK_LT(0, stats(a).free);
+	CHECK_LT(0, arenas_stats(a).free);
 	check_failed(a, ARENA_FAILURE_TAGS, 1);
 	while (taken > 0)
 		arena_free(a, (void *)p[--taken], 1);
-	while (n > 0)
-		arena_free(base, (void *)pages[--n], PORT_PAGE_SIZE);
-	destroy(a);
-	CHECK_EQ(arena_destroy(base), 0);
-	base_free(NULL, memory, BASE_PAGES * PORT_PAGE_SIZE);
+	pieces_give(base, pages, SIZE_MAX);
+	arenas_end(a);
+	arenas_base_end(base, BASE_PAGES);
 }
 
 /*
@@ -420,19 +397,19 @@ static uintptr_t hole_at(const struct layout *l, size_t n, size_t i)
 static struct arena *layout_make(const struct layout *l, size_t n)
 {
 	size_t units = hole_at(l, n, n);
-	struct arena *a = ids(START, units - START);
+	struct arena *a = arenas_ids(START, units - START);
 	uintptr_t at = START;
 
 	for (size_t i = 0; i < n; i++) {
 		CHECK(arena_alloc(a, l->size_of(i, n), MEM_ATOMIC));
 		CHECK(arena_alloc(a, l->wall, MEM_ATOMIC));
 	}
-	CHECK_EQ(stats(a).free, 0);
+	CHECK_EQ(arenas_stats(a).free, 0);
 	for (size_t i = 0; i < n; i++) {
 		arena_free(a, (void *)at, l->size_of(i, n));
 		at += l->size_of(i, n) + l->wall;
 	}
-	CHECK_EQ(stats(a).segments_free, n);
+	CHECK_EQ(arenas_stats(a).segments_free, n);
 	return a;
 }
 
@@ -484,6 +461,8 @@ static size_t looks_bound(size_t n)
 	return 6 * (log2_up(n + 2) * 144 / 100 + 1);
 }
 
+#define LOOKS_MAX 64 /* without an index */
+
 static void check_looks(const struct layout *l, size_t n)
 {
 	struct arena *a = layout_make(l, n);
@@ -491,20 +470,20 @@ static void check_looks(const struct layout *l, size_t n)
 	/* Without the index; one that is missed is never built for it. */
 	ask(a, l, n, l->size, MEM_ATOMIC);
 	ask(a, l, n, l->size_fail, MEM_ATOMIC);
-	CHECK_LT(0, stats(a).search_looks_max);
-	CHECK_LE(stats(a).search_looks_max, BTAG_LOOKS);
+	CHECK_LT(0, arenas_stats(a).search_looks_max);
+	CHECK_LE(arenas_stats(a).search_looks_max, LOOKS_MAX);
 	/* With it, from the first to the last step. */
 	for (int i = 0; i < 4; i++) {
 		CHECK(ask(a, l, n, l->size, MEM_ERROR));
 		CHECK(!ask(a, l, n, l->size_fail, MEM_ERROR));
 	}
-	if (stats(a).search_looks_max > looks_bound(n))
+	if (arenas_stats(a).search_looks_max > looks_bound(n))
 		test_fail(__FILE__, __LINE__, "%s: a search looked at %zu of %zu, more than %zu", l->name,
-			(size_t)stats(a).search_looks_max, n, looks_bound(n));
+			(size_t)arenas_stats(a).search_looks_max, n, looks_bound(n));
 	layout_end(l, a, n);
 }
 
-TEST("statistics: no search looks at more than BTAG_LOOKS segments, or a few times their logarithm with the index")
+TEST("statistics: no search looks at more than 64 segments, or a few times their logarithm with the index")
 {
 	static const size_t sizes[] = {100, 1000, 10000, 100000};
 	size_t max = test_ops(sizes[3]);
@@ -514,11 +493,11 @@ TEST("statistics: no search looks at more than BTAG_LOOKS segments, or a few tim
 			check_looks(&layouts[k], sizes[i]);
 }
 
-TEST("statistics: what an atomic request misses for want of an index is told apart, the source's too")
+TEST("statistics: what an atomic request misses without an index counts apart, the source's too")
 {
 	const struct layout *l = &layouts[1];
 	struct arena *a = layout_make(l, 500);
-	struct arena *b = arena_create("importer", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	struct arena *b = arenas_importer("importer", a, 1);
 
 	CHECK(!ask(a, l, 500, l->size_fail - 1, MEM_ATOMIC));
 	check_failed(a, ARENA_FAILURE_INDEX, 1);
@@ -528,9 +507,9 @@ TEST("statistics: what an atomic request misses for want of an index is told apa
 	CHECK(ask(a, l, 500, l->size, MEM_ERROR));
 	CHECK(ask(a, l, 500, l->size, MEM_ATOMIC));
 	CHECK(!ask(a, l, 500, l->size_fail, MEM_ATOMIC));
-	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_INDEX], 2);
-	CHECK_EQ(stats(a).failures_by[ARENA_FAILURE_SHORTAGE], 1);
-	destroy(b);
+	CHECK_EQ(arenas_stats(a).failures_by[ARENA_FAILURE_INDEX], 2);
+	CHECK_EQ(arenas_stats(a).failures_by[ARENA_FAILURE_SHORTAGE], 1);
+	arenas_end(b);
 	layout_end(l, a, 500);
 }
 
@@ -609,8 +588,8 @@ TEST("statistics: they are read while other cores take pages of tags and nodes a
 	struct reading r = {.working = WORKERS};
 
 	for (size_t i = 0; i < WORKERS; i++)
-		r.arenas[i] = ids(START, 2 * HELD);
+		r.arenas[i] = arenas_ids(START, 2 * HELD);
 	threads_run(THREADS_PINNED, WORKERS + 1, work_or_read, &r);
 	for (size_t i = 0; i < WORKERS; i++)
-		destroy(r.arenas[i]);
+		arenas_end(r.arenas[i]);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What an arena with many free segments answers when its base has no page left for an index: the
- * same.
+ * An arena with many free segments whose base has no page left for an index answers as it would
+ * with one.
  */
 #include "arena.h"
-#include "btag/btag.h"
+#include "arenas.h"
 #include "model.h"
 #include "lib/test.h"
 
@@ -12,13 +12,13 @@
 #define SPAN_QUANTA (PORT_PAGE_SIZE / QUANTUM)
 #define BASE_PAGES 128
 #define PIECES 700
+#define LOOKS_MAX 64 /* segments that are looked at without an index */
 #define REQUESTS 4000
 
 static struct {
 	struct arena *base, *arena;
-	void *memory;
 	struct model *model;
-	void **pages; /* all that the base had left, linked */
+	struct piece *pages; /* all that the base had left */
 	size_t pieces;
 	struct {
 		uintptr_t start;
@@ -55,28 +55,16 @@ static void fill(void)
 		rig.at[kept++] = rig.at[i];
 	}
 	rig.pieces = kept;
-	CHECK_LT(BTAG_LOOKS, model_gaps(rig.model));
-}
-
-static void exhaust(void)
-{
-	void **page;
-
-	rig.pages = NULL;
-	while ((page = arena_alloc(rig.base, PORT_PAGE_SIZE, MEM_ATOMIC))) {
-		*page = rig.pages;
-		rig.pages = page;
-	}
+	CHECK_LT(LOOKS_MAX, model_gaps(rig.model));
 }
 
 static void rig_make(void)
 {
-	rig.memory = base_alloc(NULL, BASE_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	rig.base = arena_create_base("steps-base", rig.memory, BASE_PAGES * PORT_PAGE_SIZE);
-	rig.arena = arena_create("steps", NULL, 0, QUANTUM, arena_alloc, arena_free, rig.base, 0, MEM_WAIT);
+	rig.base = arenas_base(BASE_PAGES);
+	rig.arena = arenas_importer("steps", rig.base, QUANTUM);
 	rig.model = model_create(QUANTUM);
 	fill();
-	exhaust();
+	rig.pages = pieces_take(rig.base, PORT_PAGE_SIZE, SIZE_MAX, NULL);
 }
 
 static void rig_end(void)
@@ -85,17 +73,10 @@ static void rig_end(void)
 		rig.pieces--;
 		arena_free(rig.arena, (void *)rig.at[rig.pieces].start, rig.at[rig.pieces].size);
 	}
-	while (rig.pages) {
-		void **next = *rig.pages;
-
-		arena_free(rig.base, rig.pages, PORT_PAGE_SIZE);
-		rig.pages = next;
-	}
-	CHECK_EQ(arena_check(rig.arena, NULL), 0);
+	pieces_give(rig.base, rig.pages, SIZE_MAX);
 	model_destroy(rig.model);
-	CHECK_EQ(arena_destroy(rig.arena), 0);
-	CHECK_EQ(arena_destroy(rig.base), 0);
-	base_free(NULL, rig.memory, BASE_PAGES * PORT_PAGE_SIZE);
+	arenas_end(rig.arena);
+	arenas_base_end(rig.base, BASE_PAGES);
 }
 
 /* By one of the fits, and what the model says. */
@@ -156,84 +137,53 @@ TEST("arena: with no memory for an index, what is held is still found")
 	rig_end();
 }
 
-/* Pieces of memory, linked. */
 #define PIECE 64
 #define HOLES 80
 
-static void **take(struct arena *a, size_t size, void **head, size_t most)
-{
-	void **p;
-
-	while (most-- > 0 && (p = arena_alloc(a, size, MEM_ATOMIC))) {
-		*p = head;
-		head = p;
-	}
-	return head;
-}
-
-static void **give(struct arena *a, size_t size, void **head, size_t most)
-{
-	for (void **next; head && most-- > 0; head = next) {
-		next = *head;
-		arena_free(a, head, size);
-	}
-	return head;
-}
-
 /* Every other one of the first few goes. */
-static void **holes_make(struct arena *a, void **head)
+static void holes_make(struct arena *a, struct piece *pieces)
 {
-	void **kept = head, **next;
-
 	for (size_t i = 0; i < HOLES; i++) {
-		next = *kept;
-		*kept = *next;
-		arena_free(a, next, PIECE);
-		kept = *kept;
+		struct piece *gone = pieces->next;
+
+		pieces->next = gone->next;
+		arena_free(a, gone, PIECE);
+		pieces = pieces->next;
 	}
-	return head;
-}
-
-static size_t tags_spare(struct arena *a)
-{
-	struct arena_stats s;
-
-	arena_get_stats(a, &s);
-	return s.tags_spare;
 }
 
 /* One arena of a base without pages has used up all tags; then another gives some back. */
-TEST("arena: with no memory for an index, tags that lie idle in the supply are used")
+TEST("arena: with no memory for an index, idle tags of the supply are used")
 {
-	void *memory = base_alloc(NULL, BASE_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	struct arena *base = arena_create_base("steps-base", memory, BASE_PAGES * PORT_PAGE_SIZE);
-	struct arena *a = arena_create("steps", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	struct arena *b = arena_create("others", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	struct arena *base = arenas_base(BASE_PAGES);
+	struct arena *a = arenas_importer("steps", base, PIECE);
+	struct arena *b = arenas_importer("others", base, PIECE);
 	size_t span = BASE_PAGES / 4 * PORT_PAGE_SIZE, in_hand;
 	char *all = arena_alloc(a, span, MEM_ATOMIC), *more = arena_alloc(b, span / 4, MEM_ATOMIC);
-	void **others, **pieces, **pages, *p;
+	struct piece *others, *pieces, *pages;
+	void *p;
 
 	/* The spans stay. */
 	arena_free(a, all, span);
 	arena_free(b, more, span / 4);
-	pieces = take(a, PIECE, NULL, 2 * HOLES + 1);
-	others = take(b, PIECE, NULL, 300);
-	pages = take(base, PORT_PAGE_SIZE, NULL, SIZE_MAX);
-	pieces = holes_make(a, take(a, PIECE, pieces, SIZE_MAX));
-	CHECK_EQ(tags_spare(a), 0);
-	others = give(b, PIECE, others, 200);
-	in_hand = tags_spare(base);
+	pieces = pieces_take(a, PIECE, 2 * HOLES + 1, NULL);
+	others = pieces_take(b, PIECE, 300, NULL);
+	pages = pieces_take(base, PORT_PAGE_SIZE, SIZE_MAX, NULL);
+	pieces = pieces_take(a, PIECE, SIZE_MAX, pieces);
+	holes_make(a, pieces);
+	CHECK_EQ(arenas_stats(a).tags_spare, 0);
+	others = pieces_give(b, others, 200);
+	in_hand = arenas_stats(base).tags_spare;
 	for (int i = 0; i < 20; i++) {
 		p = arena_xalloc(a, PIECE, 0, 0, 0, (uintptr_t)all + span - PORT_PAGE_SIZE, 0, MEM_ERROR);
 		CHECK_NE((uintptr_t)p, 0);
 		arena_xfree(a, p, PIECE);
 	}
-	CHECK_EQ(tags_spare(base), in_hand);
-	give(base, PORT_PAGE_SIZE, pages, SIZE_MAX);
-	give(b, PIECE, others, SIZE_MAX);
-	give(a, PIECE, pieces, SIZE_MAX);
+	CHECK_EQ(arenas_stats(base).tags_spare, in_hand);
+	pieces_give(base, pages, SIZE_MAX);
+	pieces_give(b, others, SIZE_MAX);
+	pieces_give(a, pieces, SIZE_MAX);
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);
-	CHECK_EQ(arena_destroy(base), 0);
-	base_free(NULL, memory, BASE_PAGES * PORT_PAGE_SIZE);
+	arenas_base_end(base, BASE_PAGES);
 }

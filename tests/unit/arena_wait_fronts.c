@@ -3,14 +3,15 @@
  * Allocations that sleep, through fronts and caches.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "kthread.h"
 #include "port.h"
 #include "slab.h"
+#include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
 #define PAGE PORT_PAGE_SIZE
-#define PATIENCE 2000000000ull /* nanoseconds until a wake-up counts as lost */
 
 /* Integers, handed out through quantum caches of 1 and 2. */
 static struct arena *fronted(const char *name, size_t n, struct arena *source)
@@ -41,99 +42,64 @@ static void give_all(struct all *all, struct arena *a)
 		arena_free(a, all->each[--all->n], 1);
 }
 
-struct sleeper {
-	struct arena *arena;
-	struct kmem_cache *cache;
-	void *got;
-	bool done;
-};
-
-static void sleeper_run(void *arg)
+/* A piece of what was taken goes back while a request for as much sleeps in `a`, which imports from
+ * `from`, or is it. */
+static void check_served(struct arena *from, struct arena *a, struct all *all)
 {
-	struct sleeper *s = arg;
+	struct sleeper s = {.arena = a, .size = 1};
+	bool served;
 
-	s->got = s->cache ? kmem_cache_alloc(s->cache, MEM_WAIT) : arena_alloc(s->arena, 1, MEM_WAIT);
-	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	sleeper_start(&s, 1);
+	arena_free(from, all->each[0], 1);
+	all->each[0] = all->each[--all->n];
+	served = sleeper_is_served(&s);
+	give_all(all, from);
+	sleeper_end(&s);
+	CHECK(served);
 }
 
-static bool is_served(struct sleeper *s)
-{
-	uint64_t end = port_ns() + PATIENCE;
-
-	while (!__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) && port_ns() < end)
-		kthread_usleep(100);
-	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
-}
-
-TEST("wait: what goes back to a front's slab serves who waits for as much")
+TEST("wait: what goes back to a front's slab serves a request for as much")
 {
 	static struct all all;
 	struct arena *a = fronted("fronted", 200, NULL);
-	struct sleeper s = {.arena = a};
-	struct ktask *t;
-	bool served;
 
 	take_all(&all, a);
 	CHECK_EQ(all.n, 200);
-	t = ktask("sleeper", sleeper_run, &s);
-	threads_await_waiting(a, 1);
-	arena_free(a, all.each[0], 1);
-	all.each[0] = all.each[--all.n];
-	served = is_served(&s);
-	give_all(&all, a);
-	ktask_join(t);
-	arena_free(a, s.got, 1);
+	check_served(a, a, &all);
 	CHECK_EQ(arena_destroy(a), 0);
-	CHECK(served);
 }
 
-TEST("wait: what goes back to a front's slab serves who waits in an importer")
+TEST("wait: what goes back to a front's slab serves a request in an importer")
 {
 	static struct all all;
 	struct arena *a = fronted("fronted", 200, NULL), *b = fronted("above", 0, a);
-	struct sleeper s = {.arena = b};
-	struct ktask *t;
-	bool served;
 
 	take_all(&all, a);
-	t = ktask("sleeper", sleeper_run, &s);
-	threads_await_waiting(b, 1);
-	arena_free(a, all.each[0], 1);
-	all.each[0] = all.each[--all.n];
-	served = is_served(&s);
-	give_all(&all, a);
-	ktask_join(t);
-	arena_free(b, s.got, 1);
+	check_served(a, b, &all);
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);
-	CHECK(served);
 }
 
-TEST("wait: a freed object serves who waits for one of its cache")
+TEST("wait: a freed object serves a request for one of its cache")
 {
-	struct arena *a = arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(1, 64);
 	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, 0, a, NULL, NULL, NULL);
-	struct sleeper s = {.cache = c};
+	struct sleeper s = {.arena = a, .cache = c};
 	static struct all all;
-	struct ktask *t;
 	bool served;
 	void *p;
 
 	for (all.n = 0; (p = kmem_cache_alloc(c, MEM_ATOMIC)); all.n++)
 		all.each[all.n] = p;
 	CHECK_EQ(all.n, 64);
-	t = ktask("sleeper", sleeper_run, &s);
-	threads_await_waiting(a, 1);
+	sleeper_start(&s, 1);
 	kmem_cache_free(c, all.each[--all.n]);
-	served = is_served(&s);
+	served = sleeper_is_served(&s);
 	while (all.n > 0)
 		kmem_cache_free(c, all.each[--all.n]);
-	if (!served) {
+	if (!served)
 		kmem_cache_reap(c, KMEM_REAP_ALL);
-		kthread_usleep(100000);
-	}
-	ktask_join(t);
-	kmem_cache_free(c, s.got);
+	sleeper_end(&s);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 	CHECK(served);
@@ -141,13 +107,12 @@ TEST("wait: a freed object serves who waits for one of its cache")
 
 TEST("wait: spans that the arena retains itself don't keep a larger request asleep")
 {
-	struct arena *a = arena_create("ids", (void *)16, 16, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-	struct arena *b = arena_create("b", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(16, 16), *b = arenas_importer("b", a, 1);
 	void *p = arena_alloc(b, 8, MEM_ATOMIC), *q = arena_alloc(b, 8, MEM_ATOMIC);
 
 	arena_free(b, p, 8);
 	arena_free(b, q, 8);
-	p = arena_alloc_timeout(b, 16, MEM_ERROR, port_ns() + PATIENCE / 10);
+	p = arena_alloc_timeout(b, 16, MEM_ERROR, port_ns() + THREADS_PATIENCE);
 	CHECK_NE((uintptr_t)p, 0);
 	arena_free(b, p, 16);
 	CHECK_EQ(arena_destroy(b), 0);
@@ -157,66 +122,31 @@ TEST("wait: spans that the arena retains itself don't keep a larger request asle
 #define LITTLE_PAGES 64
 #define PIECE 64
 
-/* All of an arena, piece by piece, in a chain through the pieces. */
-static void **take_pieces(struct arena *a, size_t size)
-{
-	void **head = NULL, **p;
-
-	while ((p = arena_alloc(a, size, MEM_ATOMIC))) {
-		*p = head;
-		head = p;
-	}
-	return head;
-}
-
-static void give_pieces(struct arena *a, void **head, size_t size)
-{
-	for (void **next; head; head = next) {
-		next = *head;
-		arena_free(a, head, size);
-	}
-}
-
-static void piece_run(void *arg)
-{
-	struct sleeper *s = arg;
-
-	s->got = arena_alloc(s->arena, PIECE, MEM_WAIT);
-	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
-}
-
 /* The importer has room, but every page of its base arena is taken, so there is no tag to cut with. */
-TEST("wait: who is short of nothing but a boundary tag is served when a page of the base comes free")
+TEST("wait: a request that lacks only a boundary tag is served when a page of the base comes free")
 {
-	void *memory = base_alloc(NULL, LITTLE_PAGES * PAGE, MEM_WAIT);
-	struct arena *base = arena_create_base("little", memory, LITTLE_PAGES * PAGE);
-	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	void **pages, **pieces, *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
-	struct sleeper s = {.arena = a};
-	struct ktask *t;
+	struct arena *base = arenas_base(LITTLE_PAGES), *a = arenas_importer("pieces", base, PIECE);
+	struct sleeper s = {.arena = a, .size = PIECE};
+	struct piece *pages, *pieces;
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
 	size_t before;
 	bool served;
 
 	/* The span stays. */
 	arena_free(a, p, 16 * PAGE);
-	pages = take_pieces(base, PAGE);
-	pieces = take_pieces(a, PIECE);
+	pages = pieces_take(base, PAGE, SIZE_MAX, NULL);
+	pieces = pieces_take(a, PIECE, SIZE_MAX, NULL);
 	before = arena_amt_free(a);
 	CHECK_LE(4 * PIECE, before);
-	t = ktask("sleeper", piece_run, &s);
-	threads_await_waiting(a, 1);
-	p = pages;
-	pages = *pages;
-	arena_free(base, p, PAGE);
-	served = is_served(&s);
-	give_pieces(base, pages, PAGE);
-	ktask_join(t);
-	CHECK_EQ(arena_amt_free(a), before - PIECE);
-	arena_free(a, s.got, PIECE);
-	give_pieces(a, pieces, PIECE);
+	sleeper_start(&s, 1);
+	pages = pieces_give(base, pages, 1);
+	served = sleeper_is_served(&s);
+	pieces_give(base, pages, SIZE_MAX);
+	sleeper_end(&s);
+	CHECK_EQ(arena_amt_free(a), before);
+	pieces_give(a, pieces, SIZE_MAX);
 	CHECK_EQ(arena_destroy(a), 0);
-	CHECK_EQ(arena_destroy(base), 0);
-	base_free(NULL, memory, LITTLE_PAGES * PAGE);
+	arenas_base_end(base, LITTLE_PAGES);
 	CHECK(served);
 }
 
@@ -230,61 +160,43 @@ static size_t slab_size(struct kmem_cache *c)
 	return s.slab_size;
 }
 
-struct elsewhere {
-	struct arena *arena;
-	void *got;
-};
-
-/* Wants unit 1 and no other. */
-static void elsewhere_run(void *arg)
-{
-	struct elsewhere *e = arg;
-
-	e->got = arena_xalloc(e->arena, 1, 0, 0, 0, 1, 2, MEM_WAIT);
-}
-
-/* What is freed meets a waiter who is up and wants something else; and then an atomic request makes
- * a slab of it. */
+/* What is freed meets a waiter that is awake and wants something else: unit 1 and no other.  Then
+ * an atomic request makes a slab of it. */
 static void grow_for_another(unsigned core, void *arg)
 {
-	struct arena *a = arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(1, UNITS);
 	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, 0, a, NULL, NULL, NULL);
 	size_t slab = slab_size(c);
 	void *first = arena_alloc(a, 1, MEM_ATOMIC), *second = arena_alloc(a, 1, MEM_ATOMIC);
 	void *room = arena_alloc(a, slab, MEM_ATOMIC), *object;
 	void *rest = arena_alloc(a, UNITS - 2 - slab, MEM_ATOMIC);
-	struct elsewhere other = {.arena = a};
-	struct sleeper s = {.cache = c};
-	struct ktask *task[2];
+	struct sleeper other = {.arena = a, .size = 1, .min = 1, .max = 2, .is_here = true};
+	struct sleeper s = {.arena = a, .cache = c, .is_here = true};
 	bool served;
 
-	task[0] = ktask_pinned("elsewhere", elsewhere_run, &other, core);
-	threads_await_waiting(a, 1);
-	task[1] = ktask_pinned("sleeper", sleeper_run, &s, core);
-	threads_await_waiting(a, 2);
+	sleeper_start(&other, 1);
+	sleeper_start(&s, 2);
 	arena_free(a, second, 1);
 	arena_free(a, room, slab);
 	object = kmem_cache_alloc(c, MEM_ATOMIC);
 	CHECK_NE((uintptr_t)object, 0);
-	served = is_served(&s);
+	served = sleeper_is_served(&s);
 	kmem_cache_free(c, object);
-	ktask_join(task[1]);
-	kmem_cache_free(c, s.got);
+	sleeper_end(&s);
 	arena_free(a, first, 1);
-	ktask_join(task[0]);
-	arena_xfree(a, other.got, 1);
+	sleeper_end(&other);
 	arena_free(a, rest, UNITS - 2 - slab);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 	CHECK(served);
 }
 
-TEST("wait: objects that another's request for one has made serve who waits for them")
+TEST("wait: objects that one request has made serve others that sleep")
 {
 	threads_run(THREADS_PINNED, 1, grow_for_another, NULL);
 }
 
-/* A cache whose objects' end may take a while, and memory. */
+/* A cache whose destructor may sleep for memory. */
 
 static struct arena *used_up;
 
@@ -300,7 +212,7 @@ static void finish(void *object, void *priv)
 
 static struct all all_ids;
 
-/* The last core lays up a few, which the first one, who has none, waits for. */
+/* The last core has a few in its magazines, for which the first one, which has none, waits. */
 static void lay_up(unsigned core, void *arg)
 {
 	struct all *all = &all_ids;
@@ -315,9 +227,9 @@ static void want(unsigned core, void *arg)
 	kmem_cache_free(all_ids.cache, kmem_cache_alloc(all_ids.cache, MEM_WAIT));
 }
 
-TEST("wait: destructors of what other cores have laid up may wait for memory themselves")
+TEST("wait: destructors of what other cores have in magazines may wait for memory themselves")
 {
-	struct arena *a = arena_create("ids", (void *)1, 64, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(1, 64);
 	struct all *all = &all_ids;
 	void *p;
 

@@ -1,75 +1,45 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who sleeps is overtaken by nobody who might sleep, too.
+ * A request that might sleep doesn't overtake those that sleep.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "kthread.h"
 #include "port.h"
 #include "slab.h"
+#include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
-#define MS 1000000ull /* nanoseconds */
 #define UNITS 64
 
-/* One who sleeps, and gives back what it gets. */
-struct sleeper {
-	struct arena *arena;
-	struct kmem_cache *cache;
-	bool served;
-};
-
-static void sleeper_run(void *arg)
+static void give(struct sleeper *s, void *p)
 {
-	struct sleeper *s = arg;
-	void *got = s->cache ? kmem_cache_alloc(s->cache, MEM_WAIT) : arena_alloc(s->arena, 1, MEM_WAIT);
-
-	s->served = true;
 	if (s->cache)
-		kmem_cache_free(s->cache, got);
+		kmem_cache_free(s->cache, p);
 	else
-		arena_free(s->arena, got, 1);
+		arena_free(s->arena, p, 1);
 }
 
-/* On this core, so that one who is woken doesn't run before who woke it does something else. */
-static struct ktask *sleeper_start(struct sleeper *s)
-{
-	struct ktask_plan plan = {
-		.name = "sleeper", .fn = sleeper_run, .arg = s, .core = port_core_id()};
-	struct ktask *task = ktask_create(&plan);
-
-	CHECK(task != NULL);
-	threads_await_waiting(s->arena, 1);
-	return task;
-}
-
-/* `taken` has all there is of the arena or cache; one is freed, and `take` asks for one. */
+/* `taken` is all there is of the arena or cache.  One is freed, and `take` asks for one.  The
+ * sleeper is on this core, so it runs only when `take` waits. */
 static void check_order(struct sleeper *s, void **taken, size_t n, void *(*take)(struct sleeper *s))
 {
-	struct ktask *task = sleeper_start(s);
-	void *got;
-
-	if (s->cache)
-		kmem_cache_free(s->cache, taken[0]);
-	else
-		arena_free(s->arena, taken[0], 1);
-	got = take(s);
-	CHECK_EQ(s->served, true);
-	taken[0] = got;
-	ktask_join(task);
-	for (size_t i = 0; i < n; i++) {
-		if (s->cache)
-			kmem_cache_free(s->cache, taken[i]);
-		else
-			arena_free(s->arena, taken[i], 1);
-	}
+	s->is_here = s->gives_back = true;
+	sleeper_start(s, 1);
+	give(s, taken[0]);
+	taken[0] = take(s);
+	CHECK(sleeper_is_done(s));
+	sleeper_end(s);
+	for (size_t i = 0; i < n; i++)
+		give(s, taken[i]);
 }
 
 /* Objects of a cache */
 
 static void check_cache(void *(*take)(struct sleeper *s))
 {
-	struct arena *a = arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct arena *a = arenas_ids(1, UNITS);
 	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, 0, a, NULL, NULL, NULL);
 	struct sleeper s = {.arena = a, .cache = c};
 	void *taken[UNITS];
@@ -100,7 +70,7 @@ static void objects(unsigned i, void *arg)
 	check_cache(take_bulk);
 }
 
-TEST("wait: who comes to wait for an object takes none that was freed for another")
+TEST("wait: a request that comes to wait for an object takes none that was freed for another")
 {
 	threads_run(THREADS_PINNED, 1, objects, NULL);
 }
@@ -109,14 +79,14 @@ TEST("wait: who comes to wait for an object takes none that was freed for anothe
 
 static void *take_in_time(struct sleeper *s)
 {
-	return arena_alloc_timeout(s->arena, 1, MEM_ERROR, port_ns() + 10000 * MS);
+	return arena_alloc_timeout(s->arena, 1, MEM_ERROR, port_ns() + THREADS_PATIENCE);
 }
 
 static void check_arena(size_t qcache_max)
 {
 	struct arena *a =
 		arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, qcache_max, MEM_WAIT);
-	struct sleeper s = {.arena = a};
+	struct sleeper s = {.arena = a, .size = 1};
 	void *taken[UNITS];
 
 	for (size_t i = 0; i < UNITS; i++)
@@ -131,7 +101,7 @@ static void deadlines(unsigned i, void *arg)
 	check_arena(1);
 }
 
-TEST("wait: who has until a deadline stands behind those who sleep")
+TEST("wait: a request with a deadline stands behind those that sleep")
 {
 	threads_run(THREADS_PINNED, 1, deadlines, NULL);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Allocations that sleep for want of boundary tags: every page of their base arena is taken.
+ * Requests that sleep for boundary tags: every page of their base arena is taken.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "kthread.h"
 #include "port.h"
+#include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -12,99 +14,37 @@
 #define PAGES 64
 #define PIECE 64
 
-/* Takes up to `most` pieces of an arena of memory, chained through themselves. */
-static void **take(struct arena *a, size_t size, size_t most)
+TEST("wait: tags that another arena of the base gives up serve a request that lacks nothing else")
 {
-	void **head = NULL, **p;
-
-	while (most-- > 0 && (p = arena_alloc(a, size, MEM_ATOMIC))) {
-		*p = head;
-		head = p;
-	}
-	return head;
-}
-
-/* Gives up to `most` of them back, the last first; returns the others. */
-static void **give(struct arena *a, void **head, size_t size, size_t most)
-{
-	for (void **next; head && most-- > 0; head = next) {
-		next = *head;
-		arena_free(a, head, size);
-	}
-	return head;
-}
-
-/* One who wants `size`, and gives it back. */
-struct request {
-	struct arena *arena;
-	size_t size;
-	unsigned flags;
-	void *got;
-	bool done;
-	struct ktask *task;
-};
-
-static void request_run(void *arg)
-{
-	struct request *r = arg;
-
-	r->got = arena_alloc(r->arena, r->size, r->flags);
-	if (r->got)
-		arena_free(r->arena, r->got, r->size);
-	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
-}
-
-static void request_start(struct request *r, void (*run)(void *arg))
-{
-	r->task = ktask("request", run, r);
-	CHECK(r->task != NULL);
-}
-
-/* A base arena of its own, and a piece of memory that it doesn't know of. */
-static struct arena *base_make(void **memory)
-{
-	*memory = base_alloc(NULL, PAGES * PAGE, MEM_WAIT);
-	return arena_create_base("little", *memory, PAGES * PAGE);
-}
-
-static void base_end(struct arena *base, void *memory)
-{
-	CHECK_EQ(arena_destroy(base), 0);
-	base_free(NULL, memory, PAGES * PAGE);
-}
-
-TEST("wait: tags that another arena of the base gives up serve who is short of nothing else")
-{
-	void *memory, **pages, **pieces, **others;
-	struct arena *base = base_make(&memory);
-	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	struct arena *b = arena_create("others", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	struct request r = {.arena = a, .size = PIECE, .flags = MEM_WAIT};
+	struct arena *base = arenas_base(PAGES);
+	struct arena *a = arenas_importer("pieces", base, PIECE);
+	struct arena *b = arenas_importer("others", base, PIECE);
+	struct sleeper s = {.arena = a, .size = PIECE, .gives_back = true};
+	struct piece *pages, *pieces, *others;
 	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC), *q = arena_alloc(b, 8 * PAGE, MEM_ATOMIC);
 	bool served;
 
 	/* The spans stay. */
 	arena_free(a, p, 16 * PAGE);
 	arena_free(b, q, 8 * PAGE);
-	others = take(b, PIECE, 300);
-	pages = take(base, PAGE, SIZE_MAX);
-	pieces = take(a, PIECE, SIZE_MAX);
+	others = pieces_take(b, PIECE, 300, NULL);
+	pages = pieces_take(base, PAGE, SIZE_MAX, NULL);
+	pieces = pieces_take(a, PIECE, SIZE_MAX, NULL);
 	CHECK_LE(4 * PIECE, arena_amt_free(a));
-	request_start(&r, request_run);
-	threads_await_waiting(a, 1);
-	others = give(b, others, PIECE, 200);
-	served = threads_sleep_for(&r.done);
-	give(base, pages, PAGE, SIZE_MAX);
-	ktask_join(r.task);
-	give(b, others, PIECE, SIZE_MAX);
-	give(a, pieces, PIECE, SIZE_MAX);
+	sleeper_start(&s, 1);
+	others = pieces_give(b, others, 200);
+	served = sleeper_is_served(&s);
+	pieces_give(base, pages, SIZE_MAX);
+	sleeper_end(&s);
+	pieces_give(b, others, SIZE_MAX);
+	pieces_give(a, pieces, SIZE_MAX);
 	CHECK_EQ(arena_destroy(b), 0);
 	CHECK_EQ(arena_destroy(a), 0);
-	base_end(base, memory);
+	arenas_base_end(base, PAGES);
 	CHECK(served);
 }
 
-/* A source that may have nothing, and doesn't say so before it has `asked` and is told. */
+/* A source that may refuse.  Before it does, it sets `asked` and waits for `told`. */
 static bool refuses, asked, told;
 static size_t refused; /* by conjure() */
 
@@ -119,53 +59,56 @@ static void *reluctant(struct arena *source, size_t size, unsigned flags)
 	return NULL;
 }
 
-/* An import of arena `a` that comes to nothing has set `tags` aside, all there are; then one who wants
- * `size` sleeps, and is to be served when it has ended. */
-static void check_told(struct arena *base, void *memory, struct arena *a, struct request *import,
-	void (*run)(void *arg), size_t tags, size_t size)
+/* An import of arena `a` that its source refuses has set aside all tags there are, as many as
+ * `tags` pieces gave back.  A request for `size` sleeps meanwhile, and is to be served when the
+ * import has ended.  It is on this core, so when it is seen to wait, it sleeps. */
+static void check_told(
+	struct arena *base, struct arena *a, struct sleeper *import, size_t tags, size_t size)
 {
-	struct request r = {.arena = a, .size = size, .flags = MEM_WAIT};
-	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC), **pages, **pieces;
+	struct sleeper s = {.arena = a, .size = size, .is_here = true, .gives_back = true};
+	void *p = arena_alloc(a, 16 * PAGE, MEM_ATOMIC);
+	struct piece *pages, *pieces;
 	bool served;
 
 	arena_free(a, p, 16 * PAGE);
-	pages = take(base, PAGE, SIZE_MAX);
-	pieces = take(a, PIECE, SIZE_MAX);
-	/* Those who join give up their tags. */
-	pieces = give(a, pieces, PIECE, tags);
+	pages = pieces_take(base, PAGE, SIZE_MAX, NULL);
+	pieces = pieces_take(a, PIECE, SIZE_MAX, NULL);
+	/* Neighbours that join give up their tags. */
+	pieces = pieces_give(a, pieces, tags);
 	refuses = true;
 	refused = import->size;
 	asked = told = false;
-	request_start(import, run);
-	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
-		kthread_usleep(100);
-	request_start(&r, request_run);
-	threads_await_waiting(a, 1);
-	kthread_usleep(10000);
+	sleeper_begin(import);
+	threads_await(&asked);
+	sleeper_start(&s, 1);
 	__atomic_store_n(&told, true, __ATOMIC_RELEASE);
-	served = threads_sleep_for(&r.done);
-	give(base, pages, PAGE, SIZE_MAX);
-	ktask_join(r.task);
-	ktask_join(import->task);
+	served = sleeper_is_served(&s);
+	pieces_give(base, pages, SIZE_MAX);
+	sleeper_end(&s);
+	sleeper_end(import);
 	CHECK_EQ((uintptr_t)import->got, 0);
 	refused = 0;
-	give(a, pieces, PIECE, SIZE_MAX);
+	pieces_give(a, pieces, SIZE_MAX);
 	CHECK_EQ(arena_destroy(a), 0);
-	base_end(base, memory);
+	arenas_base_end(base, PAGES);
 	CHECK(served);
 }
 
-TEST("wait: tags that an import in vain had set aside serve who is short of nothing else")
+static void plain(unsigned core, void *arg)
 {
-	void *memory;
-	struct arena *base = base_make(&memory);
+	struct arena *base = arenas_base(PAGES);
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
-	struct request import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
+	struct sleeper import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
 
-	check_told(base, memory, a, &import, request_run, 3, PIECE);
+	check_told(base, a, &import, 3, PIECE);
 }
 
-/* The same, but what is smaller than `refused` it has, of other integers than memory. */
+TEST("wait: tags that a refused import had set aside serve a request that lacks nothing else")
+{
+	threads_run(THREADS_PINNED, 1, plain, NULL);
+}
+
+/* The same, but requests smaller than `refused` it serves, with integers that aren't memory. */
 static void *conjure(struct arena *source, size_t size, unsigned flags)
 {
 	static uintptr_t next = 16 * PAGE;
@@ -181,85 +124,83 @@ static void vanish(struct arena *source, void *addr, size_t size)
 		arena_free(source, addr, size);
 }
 
-TEST("wait: tags that an import in vain had set aside serve who wants to import himself")
+static void importing(unsigned core, void *arg)
 {
-	void *memory;
-	struct arena *base = base_make(&memory);
+	struct arena *base = arenas_base(PAGES);
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, conjure, vanish, base, 0, MEM_WAIT);
-	struct request import = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
+	struct sleeper import = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
 
-	check_told(base, memory, a, &import, request_run, 3, 20 * PAGE);
+	check_told(base, a, &import, 3, 20 * PAGE);
 }
 
-static void aligned_run(void *arg)
+TEST("wait: tags that a refused import had set aside serve a request that has to import")
 {
-	struct request *r = arg;
-
-	r->got = arena_xalloc(r->arena, r->size, 2 * PAGE, 0, 0, 0, 0, r->flags);
-	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+	threads_run(THREADS_PINNED, 1, importing, NULL);
 }
 
-TEST("wait: tags that an aligned import in vain had set aside serve who is short of nothing else")
+static void ask_aligned(struct sleeper *s)
 {
-	void *memory;
-	struct arena *base = base_make(&memory);
+	s->got = arena_xalloc(s->arena, s->size, 2 * PAGE, 0, 0, 0, 0, MEM_ATOMIC);
+}
+
+static void aligned(unsigned core, void *arg)
+{
+	struct arena *base = arenas_base(PAGES);
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
-	struct request import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ATOMIC};
+	struct sleeper import = {.arena = a, .size = 20 * PAGE, .ask = ask_aligned};
 
-	check_told(base, memory, a, &import, aligned_run, 4, PIECE);
+	check_told(base, a, &import, 4, PIECE);
 }
 
-/* A span for an arena that has no tag */
+TEST("wait: tags that a refused aligned import had set aside serve a request that lacks nothing else")
+{
+	threads_run(THREADS_PINNED, 1, aligned, NULL);
+}
+
+/* A span for an arena that has no tag for it */
 
 #define MORE 64 /* pages, every other one to be added */
 
-static void add_run(void *arg)
+static void add_span(struct sleeper *s)
 {
-	struct request *r = arg;
-
-	CHECK_EQ(arena_add(r->arena, r->got, PAGE, r->flags), 0);
-	__atomic_store_n(&r->done, true, __ATOMIC_RELEASE);
+	CHECK_EQ(arena_add(s->arena, s->arg, PAGE, MEM_WAIT), 0);
 }
 
 /* Adds pages, and takes each, until there are no tags for one more; returns that. */
-static char *add_all(struct arena *base, char *more, void ***pages)
+static char *add_all(struct arena *base, char *more, struct piece **pages)
 {
 	for (char *end = more + MORE * PAGE; more < end; more += 2 * PAGE) {
 		int error = arena_add(base, more, PAGE, MEM_ATOMIC);
-		void **p;
 
 		if (error) {
 			CHECK_EQ(error, -ENOMEM);
 			return more;
 		}
-		p = arena_alloc(base, PAGE, MEM_ATOMIC);
-		CHECK_EQ((uintptr_t)p, (uintptr_t)more);
-		*p = *pages;
-		*pages = p;
+		*pages = pieces_take(base, PAGE, 1, *pages);
+		CHECK_EQ((uintptr_t)*pages, (uintptr_t)more);
 	}
 	test_fail(__FILE__, __LINE__, "there are always tags");
 }
 
-TEST("wait: who may wait has a span added when there are tags for it")
+TEST("wait: a caller that may sleep has a span added when there are tags for it")
 {
-	void *memory, *more = base_alloc(NULL, MORE * PAGE, MEM_WAIT);
-	struct arena *base = base_make(&memory);
-	struct arena *a = arena_create("pieces", NULL, 0, PIECE, arena_alloc, arena_free, base, 0, MEM_WAIT);
-	struct request r = {.arena = base, .flags = MEM_WAIT};
-	void **pieces = take(a, PIECE, SIZE_MAX), **pages = take(base, PAGE, SIZE_MAX);
+	void *more = base_alloc(NULL, MORE * PAGE, MEM_WAIT);
+	struct arena *base = arenas_base(PAGES), *a = arenas_importer("pieces", base, PIECE);
+	struct sleeper s = {.arena = base, .ask = add_span};
+	struct piece *pieces = pieces_take(a, PIECE, SIZE_MAX, NULL);
+	struct piece *pages = pieces_take(base, PAGE, SIZE_MAX, NULL);
 	size_t total;
 
-	r.got = add_all(base, more, &pages);
-	CHECK_EQ(arena_add(base, r.got, PAGE, MEM_ERROR), -ENOMEM);
+	s.arg = add_all(base, more, &pages);
+	CHECK_EQ(arena_add(base, s.arg, PAGE, MEM_ERROR), -ENOMEM);
 	total = arena_amt_total(base);
-	request_start(&r, add_run);
-	threads_await_waiting(base, 1);
-	give(a, pieces, PIECE, SIZE_MAX);
-	CHECK(threads_sleep_for(&r.done));
-	ktask_join(r.task);
+	sleeper_start(&s, 1);
+	pieces_give(a, pieces, SIZE_MAX);
+	CHECK(sleeper_is_served(&s));
+	sleeper_end(&s);
 	CHECK_EQ(arena_amt_total(base), total + PAGE);
-	give(base, pages, PAGE, SIZE_MAX);
+	pieces_give(base, pages, SIZE_MAX);
 	CHECK_EQ(arena_destroy(a), 0);
-	base_end(base, memory);
+	arenas_base_end(base, PAGES);
 	base_free(NULL, more, MORE * PAGE);
 }

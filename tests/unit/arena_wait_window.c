@@ -1,69 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Allocations that sleep for a place that stays taken, and those who sleep beside them.
+ * Requests that sleep for a place that stays allocated, and those that sleep beside them.
  */
 #include "arena.h"
-#include "kthread.h"
+#include "arenas.h"
 #include "port.h"
+#include "sleepers.h"
 #include "lib/test.h"
-#include "threads.h"
-
-#define MS 1000000ull /* nanoseconds */
-#define PATIENCE (5000 * MS)
-
-/* A ktask that wants `size`, within [min, max) if that is given. */
-struct sleeper {
-	struct arena *arena;
-	size_t size;
-	uintptr_t min, max;
-	struct ktask *task;
-	void *got;
-};
-
-static void sleeper_run(void *arg)
-{
-	struct sleeper *s = arg;
-	void *got = s->max ? arena_xalloc(s->arena, s->size, 0, 0, 0, s->min, s->max, MEM_WAIT) :
-			     arena_alloc(s->arena, s->size, MEM_WAIT);
-
-	__atomic_store_n(&s->got, got, __ATOMIC_RELEASE);
-}
-
-static void *got(struct sleeper *s)
-{
-	return __atomic_load_n(&s->got, __ATOMIC_ACQUIRE);
-}
-
-/* Starts it and waits until it sleeps, as one of `waiting` of its arena. */
-static void start(struct sleeper *s, size_t waiting)
-{
-	s->task = ktask("sleeper", sleeper_run, s);
-	CHECK(s->task != NULL);
-	threads_await_waiting(s->arena, waiting);
-}
 
 static void end(struct sleeper *s, uintptr_t expected)
 {
-	uint64_t patience = port_ns() + PATIENCE;
-
-	while (!got(s) && port_ns() < patience)
-		kthread_usleep(100);
-	CHECK_EQ((uintptr_t)got(s), expected);
-	ktask_join(s->task);
-	if (s->max)
-		arena_xfree(s->arena, s->got, s->size);
-	else
-		arena_free(s->arena, s->got, s->size);
-}
-
-/* Integers 1 .. n, each taken by itself. */
-static struct arena *full(size_t n)
-{
-	struct arena *a = arena_create("ids", (void *)1, n, 1, NULL, NULL, NULL, 0, MEM_WAIT);
-
-	for (size_t i = 1; i <= n; i++)
-		CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC | ARENA_BESTFIT), i);
-	return a;
+	CHECK(sleeper_is_served(s));
+	CHECK_EQ((uintptr_t)s->got, expected);
+	sleeper_end(s);
 }
 
 static void free_ids(struct arena *a, uintptr_t from, uintptr_t to)
@@ -72,9 +21,9 @@ static void free_ids(struct arena *a, uintptr_t from, uintptr_t to)
 		arena_free(a, (void *)from, 1);
 }
 
-TEST("wait: those whose place stays taken keep nobody asleep whom a free serves")
+TEST("wait: requests whose place stays allocated keep none asleep that a free serves")
 {
-	struct arena *a = full(8);
+	struct arena *a = arenas_full(8);
 	struct sleeper window[3] = {
 		{.arena = a, .size = 1, .min = 6, .max = 7},
 		{.arena = a, .size = 1, .min = 7, .max = 8},
@@ -83,8 +32,8 @@ TEST("wait: those whose place stays taken keep nobody asleep whom a free serves"
 	struct sleeper plain = {.arena = a, .size = 2};
 
 	for (size_t i = 0; i < 3; i++)
-		start(&window[i], i + 1);
-	start(&plain, 4);
+		sleeper_start(&window[i], i + 1);
+	sleeper_start(&plain, 4);
 	free_ids(a, 1, 2);
 	end(&plain, 1);
 	free_ids(a, 6, 6);
@@ -98,26 +47,25 @@ TEST("wait: those whose place stays taken keep nobody asleep whom a free serves"
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("wait: nor in another importer of the same source")
+TEST("wait: they keep none asleep in another importer of the same source")
 {
-	struct arena *a = full(8), *b, *c;
+	struct arena *a = arenas_full(8), *b, *c;
 	struct sleeper window = {.size = 1, .min = 7, .max = 8}, plain = {.size = 2};
 
-	b = arena_create("one", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
-	c = arena_create("other", NULL, 0, 1, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	b = arenas_importer("one", a, 1);
+	c = arenas_importer("other", a, 1);
 	window.arena = b;
 	plain.arena = c;
-	start(&window, 1);
-	start(&plain, 1);
-	/* Whose turn it is in the source changes with each. */
+	sleeper_start(&window, 1);
+	sleeper_start(&plain, 1);
+	/* The importer whose turn it is in the source changes with each round. */
 	for (int round = 0; round < 4; round++) {
 		free_ids(a, 1, 2);
 		end(&plain, 1);
 		arena_reap(c, SIZE_MAX);
 		CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC | ARENA_BESTFIT), 1);
 		CHECK_EQ((uintptr_t)arena_alloc(a, 1, MEM_ATOMIC | ARENA_BESTFIT), 2);
-		plain.got = NULL;
-		start(&plain, 1);
+		sleeper_start(&plain, 1);
 	}
 	free_ids(a, 7, 7);
 	end(&window, 7);
@@ -130,14 +78,14 @@ TEST("wait: nor in another importer of the same source")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* Who waits for `size` in an importer of that quantum is served by as much in the source. */
+/* A request for `size` in an importer of that quantum is served by as much in the source. */
 static void check_aligned(size_t size, uintptr_t from, struct sleeper s)
 {
-	struct arena *a = full(8);
+	struct arena *a = arenas_full(8);
 
-	s.arena = arena_create("importer", NULL, 0, size, arena_alloc, arena_free, a, 0, MEM_WAIT);
+	s.arena = arenas_importer("importer", a, size);
 	s.size = size;
-	start(&s, 1);
+	sleeper_start(&s, 1);
 	free_ids(a, from, from + size - 1);
 	end(&s, from);
 	CHECK_EQ(arena_destroy(s.arena), 0);

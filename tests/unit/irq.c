@@ -96,7 +96,7 @@ TEST("irq: when all vectors are out there is none, and all can be given back")
 		irq_free(vectors[--n]);
 }
 
-TEST("irq: freeing a vector nobody has is named")
+TEST("irq: freeing a vector that is free is reported")
 {
 	unsigned one = 1, vector = irq_alloc("once", count, &one);
 
@@ -104,7 +104,7 @@ TEST("irq: freeing a vector nobody has is named")
 	CHECK_PANICS(irq_free(vector), "isn't allocated");
 }
 
-TEST("irq: what nobody has isn't handled, whatever its number")
+TEST("irq: an interrupt of a free vector isn't handled, whatever its number")
 {
 	CHECK(!raise(0));
 	CHECK(!raise(MACHINE_VECTOR_FIRST - 1));

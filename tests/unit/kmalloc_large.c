@@ -3,10 +3,9 @@
  * What kmalloc takes beyond its classes: how many pages, where, and that they come back.
  */
 #include "alarm.h"
-#include "arena/arena_impl.h"
-#include "lib/array.h"
-#include "slab/frames.h"
+#include "arenas.h"
 #include "kmalloc.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 #include "slab.h"
@@ -71,7 +70,7 @@ TEST("kmalloc: an alignment above a page takes no more pages than the size")
 		}
 }
 
-TEST("kmalloc: a size or an alignment beyond all memory is a NULL, even to who would wait")
+TEST("kmalloc: a size or an alignment beyond all memory is NULL even with MEM_WAIT")
 {
 	CHECK_EQ((uintptr_t)kmalloc_align(1, (size_t)1 << 63, MEM_WAIT), 0);
 	CHECK_EQ((uintptr_t)kmalloc_align(SIZE_MAX / 2, (size_t)1 << 62, MEM_WAIT), 0);
@@ -81,10 +80,13 @@ TEST("kmalloc: a size or an alignment beyond all memory is a NULL, even to who w
 	CHECK_PANICS(kmalloc_align(1, (size_t)1 << 63, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
 }
 
+/* Addresses that one leaf of the frame table stands for. */
+#define LEAF_BYTES (PORT_PAGE_SIZE / sizeof(uintptr_t) * PORT_PAGE_SIZE)
+
 /* The first page's entry is the only one of its leaf. */
-TEST("kmalloc: what is held is known through a reap, though its leaf of the frame table stood empty")
+TEST("kmalloc: what is allocated is known through a reap, though its leaf of the frame table stood empty")
 {
-	const size_t size = 2 * FRAMES_LEAF_BYTES;
+	const size_t size = 2 * LEAF_BYTES;
 	char *p = kmalloc(size, MEM_WAIT), *q;
 
 	kfree(p);
@@ -94,7 +96,7 @@ TEST("kmalloc: what is held is known through a reap, though its leaf of the fram
 	CHECK_EQ(ksize(q), size);
 	kfree(q);
 	kmem_reap_all(KMEM_REAP_IDLE);
-	CHECK_EQ(frames_get((uintptr_t)q), 0);
+	CHECK_PANICS(ksize(q), "ksize");
 }
 
 TEST("kmalloc: made much smaller it moves, a little smaller it stays")
@@ -263,35 +265,9 @@ TEST("kmalloc: large ones on several cores don't overlap, and all of them come b
  * which has them but lies in a bin of which not every segment would do.
  */
 
-#define HOLES (2 * BTAG_LOOKS)
+#define HOLES 128 /* more than are looked at */
 #define HOLE_BYTES (32 * PORT_PAGE_SIZE)
 #define GOOD_HOLE_BYTES (63 * PORT_PAGE_SIZE)
-
-/* What is taken is linked through itself. */
-struct taken {
-	struct taken *next;
-	size_t size;
-};
-
-static struct taken *take_the_rest(void)
-{
-	struct taken *taken = NULL, *t;
-
-	for (size_t size = (size_t)64 << 20; size >= PORT_PAGE_SIZE; size /= 2)
-		while ((t = arena_alloc(kpages_arena, size, MEM_ERROR | ARENA_BESTFIT))) {
-			*t = (struct taken){taken, size};
-			taken = t;
-		}
-	return taken;
-}
-
-static void give_back(struct taken *taken)
-{
-	for (struct taken *t; (t = taken);) {
-		taken = t->next;
-		arena_free(kpages_arena, t, t->size);
-	}
-}
 
 /* One page behind a multiple of 64, so that no two are neighbours. */
 static void *hole_take(size_t size)
@@ -305,26 +281,25 @@ static void *hole_take(size_t size)
 TEST("kmalloc: an atomic one is served where its alignment would take an index to find")
 {
 	void *holes[HOLES], *good, *refused, *p;
-	struct taken *taken;
+	struct piece *taken;
 	size_t size;
 
 	arena_reap(kpages_arena, SIZE_MAX);
 	for (size_t i = 0; i < HOLES; i++)
 		holes[i] = hole_take(HOLE_BYTES);
 	good = hole_take(GOOD_HOLE_BYTES);
-	taken = take_the_rest();
+	taken = pieces_take_all(kpages_arena, (size_t)64 << 20, PORT_PAGE_SIZE, MEM_ERROR | ARENA_BESTFIT);
 	arena_xfree(base_arena, good, GOOD_HOLE_BYTES);
 	for (size_t i = 0; i < HOLES; i++)
 		arena_xfree(base_arena, holes[i], HOLE_BYTES);
-	arena_index_drop(kpages_arena);
-	arena_index_drop(base_arena);
+	arena_reap(kpages_arena, SIZE_MAX);
 
 	/* What was seen is checked when there is memory again. */
 	refused = arena_xalloc(kpages_arena, HOLE_BYTES, HOLE_BYTES, 0, 0, 0, 0, MEM_ATOMIC);
 	p = kmalloc(HOLE_BYTES, MEM_ATOMIC);
 	size = p ? ksize(p) : 0;
 	kfree(p);
-	give_back(taken);
+	pieces_give(kpages_arena, taken, SIZE_MAX);
 	arena_reap(kpages_arena, SIZE_MAX);
 	CHECK_EQ((uintptr_t)refused, 0);
 	CHECK(p);

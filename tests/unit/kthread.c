@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "lib/array.h"
+#include "arenas.h"
 #include "lib/string.h"
 #include "table.h"
 #include "machine.h"
@@ -105,7 +106,7 @@ TEST("kthread: those that yield on one core take turns")
 /* So many that no core runs out of them. */
 static void yield_until_told(unsigned i, void *arg)
 {
-	uint64_t deadline = port_ns() + 5000000000;
+	uint64_t deadline = port_ns() + THREADS_PATIENCE;
 	bool *told = arg;
 
 	while (!__atomic_load_n(told, __ATOMIC_ACQUIRE) && port_ns() < deadline)
@@ -179,41 +180,16 @@ TEST("ktask: storms of them are created and joined from all cores")
 	CHECK_EQ(count, 10 * 20 * 5);
 }
 
-/* All of kpages but the last that was had, the largest first. */
-struct taken {
-	struct taken *next;
-	size_t size;
-};
-
-static struct taken *take_most(size_t left)
-{
-	struct taken *all = NULL, *t;
-
-	for (size_t size = (size_t)1 << 30; size >= left; size /= 2)
-		while ((t = arena_alloc(kpages_arena, size, MEM_ATOMIC))) {
-			*t = (struct taken){all, size};
-			all = t;
-		}
-	return all;
-}
-
-static void give_back(struct taken *all)
-{
-	for (struct taken *t = all, *next; t; t = next) {
-		next = t->next;
-		arena_free(kpages_arena, t, t->size);
-	}
-}
-
-TEST("ktask: one whose stack finds no memory isn't made, and leaves nothing behind")
+TEST("ktask: one for whose stack there is no memory isn't made, and leaves nothing behind")
 {
 	const size_t left = 64 * PORT_PAGE_SIZE;
 	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false};
 	size_t before = arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena);
-	struct taken *taken = take_most(left);
+	/* All of kpages but what is in pieces smaller than that. */
+	struct piece *taken = pieces_take_all(kpages_arena, (size_t)1 << 30, left, MEM_ATOMIC);
 	struct ktask *t = ktask_create(&plan);
 
-	give_back(taken);
+	pieces_give(kpages_arena, taken, SIZE_MAX);
 	CHECK(!t);
 	CHECK_EQ(arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena), before);
 }
@@ -238,7 +214,7 @@ TEST("kthread: ids are not used again soon")
 	ktask_join(t);
 }
 
-TEST("kthread: the table of ktasks has everyone, in order, from any id on")
+TEST("kthread: the table of ktasks has every ktask, in order, from any id on")
 {
 	struct ktask_stats rows[3];
 	uint64_t last = 0;

@@ -165,7 +165,7 @@ static void put_rest(void)
 	put(2, 2);
 	put(0xfec00000, 4);
 	put(24, 4);
-	/* nobody's kind, 7 bytes */
+	/* a kind that doesn't exist, 7 bytes */
 	put(0x077f, 2);
 	put(0, 5);
 	/* ISA interrupt 9 to input 20, low, level */

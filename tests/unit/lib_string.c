@@ -29,7 +29,7 @@ static void check_same(void)
 		CHECK_EQ(ours[i], model[i]);
 }
 
-TEST("string: memcpy copies what it is told and nothing beside it")
+TEST("string: memcpy copies the bytes asked for and nothing beside them")
 {
 	for (size_t ops = test_ops(20000); ops > 0; ops--) {
 		size_t n = test_random_below(BLOCK_MAX / 2);
@@ -62,7 +62,7 @@ TEST("string: memmove is right however the blocks overlap")
 	}
 }
 
-TEST("string: memset fills what it is told and nothing beside it")
+TEST("string: memset fills the bytes asked for and nothing beside them")
 {
 	for (size_t ops = test_ops(20000); ops > 0; ops--) {
 		size_t n = test_random_below(BLOCK_MAX / 2);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas for those who care where memory lies.
+ * Arenas for callers to whom it matters where memory lies.
  */
 #include "physical.h"
 

@@ -3,7 +3,7 @@
  * Allocating in timer interrupts, on every core, in the middle of the same by ktasks.
  *
  * Each object carries its owner's number over its whole length, checked while it is held and when
- * it is freed: one that was handed out twice shows.
+ * it is freed, so that an object that was handed out twice is found.
  */
 #include "alarm.h"
 #include "kmalloc.h"
@@ -119,7 +119,7 @@ static void run_core(unsigned i, void *arg)
 	CHECK_LT(0, other->rings);
 }
 
-TEST("slab: timer interrupts that allocate and free get nobody's object, and lose none")
+TEST("slab: timer interrupts that allocate and free get no object twice, and lose none")
 {
 	unsigned cores = port_core_count() < CORES_MAX ? port_core_count() : CORES_MAX;
 

@@ -198,7 +198,7 @@ TEST("slab: flags are one memory flag, and MEM_WAIT needs interrupts on")
 }
 
 #if SPANDREL_DEBUG
-TEST("slab: MEM_WAIT under arenas_and_slabs_lock is told of, however little it takes to serve")
+TEST("slab: MEM_WAIT under arenas_and_slabs_lock is reported even if it takes little to serve")
 {
 	struct kmem_cache *c = make(64);
 	void *p[2];

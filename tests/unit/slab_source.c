@@ -3,12 +3,11 @@
  * What caches ask of a source that would need its index to serve.
  */
 #include "arena.h"
-#include "btag/btag.h"
 #include "slab.h"
 #include "lib/test.h"
 
 #define START 64
-#define HOLES (BTAG_LOOKS + 8)
+#define HOLES 72 /* more than are looked at */
 #define STRIDE 17 /* of which a slab has 64 objects: in one bin with what is a little less */
 #define SLAB ((size_t)64 * STRIDE)
 
@@ -28,7 +27,7 @@ static struct arena *source_make(void)
 		CHECK((at[i] = arena_alloc(a, hole(i), MEM_ATOMIC)));
 		CHECK(arena_alloc(a, 1, MEM_ATOMIC));
 	}
-	/* The last comes to stand last in its bin. */
+	/* The last one is the last of its size to be looked at. */
 	for (size_t i = HOLES; i-- > 0;)
 		arena_free(a, at[i], hole(i));
 	return a;
@@ -45,7 +44,8 @@ static void source_end(struct arena *a)
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* Has a cache of that source, or of an importer of it, ask without and with the right to build. */
+/* A cache of that source, or of an importer of it, asks atomically, and then so that it may build.
+ */
 static void check_served(bool imports, unsigned flags)
 {
 	struct arena *a = source_make();
@@ -64,7 +64,7 @@ static void check_served(bool imports, unsigned flags)
 	source_end(a);
 }
 
-TEST("slab: a slab that takes an index to find is found for who may build it")
+TEST("slab: a slab that takes an index to find is found by a request that may build it")
 {
 	check_served(false, MEM_ERROR);
 	check_served(false, MEM_WAIT);

@@ -289,7 +289,7 @@ TEST("slab: a check finds no slab missing while a reserve is being made")
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
 
-/* Owners come and go while others reap: a call always goes to an owner with what is his. */
+/* Owners come and go while others reap: an owner is always called with its own argument. */
 struct owner {
 	struct kmem_cache *cache;
 	bool over, is_wrong;
@@ -323,7 +323,7 @@ static void reap_or_own(unsigned i, void *arg)
 		kmem_cache_reap(o->cache, KMEM_REAP_IDLE);
 }
 
-TEST("slab: an owner is asked with what is his, or not at all, whoever takes his place")
+TEST("slab: an owner is called with its own argument, or not at all, while owners change")
 {
 	struct owner o = {.cache = kmem_cache_create("owned", 64, 0, 0, NULL, NULL, NULL, NULL)};
 
@@ -336,6 +336,7 @@ TEST("slab: an owner is asked with what is his, or not at all, whoever takes his
 #define WAITED 50
 
 struct scarce {
+	struct arena *ids;
 	struct kmem_cache *cache;
 	void *held[SCARCE], *waited[WAITED];
 	bool has_all;
@@ -351,20 +352,20 @@ static void wait_or_free(unsigned i, void *arg)
 		return;
 	}
 	for (size_t n = 0; n < WAITED; n++) {
-		kthread_usleep(100);
+		threads_await_waiting(s->ids, 1);
 		CHECK(!__atomic_load_n(&s->has_all, __ATOMIC_ACQUIRE));
 		kmem_cache_free(s->cache, s->held[n]);
 	}
 	threads_await(&s->has_all);
 }
 
-TEST("slab: who waits for many gets all of them, as they come back one by one")
+TEST("slab: a request for many gets all of them, as they come back one by one")
 {
 	struct arena *ids = arena_create("scarce", (void *)64, SCARCE, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct kmem_cache_stats stats;
 	static struct scarce s;
 
-	s = (struct scarce){.cache = kmem_cache_create("scarce", 1, 0, 0, ids, NULL, NULL, NULL)};
+	s = (struct scarce){.ids = ids, .cache = kmem_cache_create("scarce", 1, 0, 0, ids, NULL, NULL, NULL)};
 	CHECK_EQ(kmem_cache_alloc_bulk(s.cache, s.held, SCARCE - 1, MEM_ATOMIC), SCARCE - 1);
 	CHECK_EQ(kmem_cache_alloc_bulk(s.cache, s.held + SCARCE - 1, 5, MEM_ATOMIC), 1);
 	kmem_cache_get_stats(s.cache, &stats);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Several who wait in one cache, each for something else.
+ * Several requests that sleep in one cache, each for something else.
  */
 #include "arena.h"
+#include "arenas.h"
 #include "kthread.h"
 #include "port.h"
 #include "slab.h"
+#include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
 #define UNITS 4096
 
-/* A cache of integers that has taken all that its source has, and what of them is live. */
+/* A cache of integers that has taken all of its source, and what of them is live. */
 static struct arena *ids;
 static struct kmem_cache *cache;
 static void *live[UNITS];
@@ -19,7 +21,7 @@ static size_t lives;
 
 static void begin(kmem_ctor_fn ctor)
 {
-	ids = arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	ids = arenas_ids(1, UNITS);
 	cache = kmem_cache_create("ids", 1, 0, 0, ids, ctor, NULL, NULL);
 	for (lives = 0; lives < UNITS; lives++)
 		if (!(live[lives] = kmem_cache_alloc(cache, MEM_ATOMIC)))
@@ -39,36 +41,20 @@ static void end(void)
 	CHECK_EQ(arena_destroy(ids), 0);
 }
 
-struct sleeper {
-	size_t reserve; /* objects it wants kept; 0: it wants one for itself */
-	void *got;
-	bool done;
-	struct ktask *task;
-};
-
-static void sleeper_run(void *arg)
+static struct sleeper for_one(void)
 {
-	struct sleeper *s = arg;
-
-	if (s->reserve)
-		CHECK_EQ(kmem_cache_reserve(cache, s->reserve, MEM_WAIT), 0);
-	else
-		s->got = kmem_cache_alloc(cache, MEM_WAIT);
-	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	return (struct sleeper){.arena = ids, .cache = cache};
 }
 
-static void sleeper_start(struct sleeper *s, size_t reserve)
+static void reserve(struct sleeper *s)
 {
-	*s = (struct sleeper){.reserve = reserve};
-	s->task = ktask("sleeper", sleeper_run, s);
-	CHECK(s->task != NULL);
+	CHECK_EQ(kmem_cache_reserve(cache, *(size_t *)s->arg, MEM_WAIT), 0);
 }
 
-static void sleeper_end(struct sleeper *s)
+/* *n objects are to be kept. */
+static struct sleeper for_reserve(size_t *n)
 {
-	ktask_join(s->task);
-	if (s->got)
-		kmem_cache_free(cache, s->got);
+	return (struct sleeper){.arena = ids, .ask = reserve, .arg = n};
 }
 
 /* A reserve beyond what there is */
@@ -77,8 +63,10 @@ static struct sleeper one, other, reserver;
 
 static void reserver_start(void)
 {
-	sleeper_start(&reserver, 2 * UNITS);
-	threads_await_waiting(ids, 1);
+	static size_t much = 2 * UNITS;
+
+	reserver = for_reserve(&much);
+	sleeper_start(&reserver, 1);
 }
 
 static void reserver_end(void)
@@ -88,38 +76,39 @@ static void reserver_end(void)
 	CHECK_EQ(kmem_cache_reserve(cache, 0, MEM_WAIT), 0);
 }
 
-TEST("slab: who waits for a reserve keeps nobody from objects that are free")
+TEST("slab: a request for a reserve that sleeps keeps none from objects that are free")
 {
 	bool served;
 
 	begin(NULL);
 	free_live(2);
 	reserver_start();
-	sleeper_start(&one, 0);
-	served = threads_sleep_for(&one.done);
+	one = for_one();
+	sleeper_begin(&one);
+	served = sleeper_is_served(&one);
 	reserver_end();
 	sleeper_end(&one);
 	end();
 	CHECK(served);
 }
 
-TEST("slab: an object that is freed isn't for who waits for a reserve")
+TEST("slab: an object that is freed serves a request for one, not one for a reserve")
 {
 	bool served;
 
 	begin(NULL);
 	reserver_start();
-	sleeper_start(&one, 0);
-	threads_await_waiting(ids, 2);
+	one = for_one();
+	sleeper_start(&one, 2);
 	free_live(1);
-	served = threads_sleep_for(&one.done);
+	served = sleeper_is_served(&one);
 	reserver_end();
 	sleeper_end(&one);
 	end();
 	CHECK(served);
 }
 
-/* A constructor that takes its time when it is told to */
+/* A constructor that waits when it is told to */
 
 static bool is_slow, is_in, goes_on;
 
@@ -133,24 +122,23 @@ static int construct(void *object, void *priv, unsigned flags)
 	return 0;
 }
 
-TEST("slab: who constructs what he waited for keeps nobody from objects that are freed meanwhile")
+TEST("slab: a constructor that sleeps keeps no other request from objects that are freed meanwhile")
 {
 	struct sleeper slow;
 	bool served;
 
 	begin(construct);
 	is_in = goes_on = false;
-	sleeper_start(&slow, 0);
-	threads_await_waiting(ids, 1);
+	slow = for_one();
+	sleeper_start(&slow, 1);
 	__atomic_store_n(&is_slow, true, __ATOMIC_RELEASE);
 	free_live(1);
 	threads_await(&is_in);
-	sleeper_start(&one, 0);
-	threads_await_waiting(ids, 2);
-	sleeper_start(&other, 0);
-	threads_await_waiting(ids, 3);
+	one = other = for_one();
+	sleeper_start(&one, 2);
+	sleeper_start(&other, 3);
 	free_live(2);
-	served = threads_sleep_for(&one.done) && threads_sleep_for(&other.done);
+	served = sleeper_is_served(&one) && sleeper_is_served(&other);
 	__atomic_store_n(&goes_on, true, __ATOMIC_RELEASE);
 	sleeper_end(&slow);
 	sleeper_end(&one);
@@ -159,29 +147,19 @@ TEST("slab: who constructs what he waited for keeps nobody from objects that are
 	CHECK(served);
 }
 
-/* Growth by another's request */
+/* Growth by another request */
 
-struct elsewhere {
-	struct ktask *task;
-	void *got;
-};
-
-/* Wants unit 1 and no other. */
-static void elsewhere_run(void *arg)
-{
-	((struct elsewhere *)arg)->got = arena_xalloc(ids, 1, 0, 0, 0, 1, 2, MEM_WAIT);
-}
-
-/* What is freed meets a waiter who is up and wants something else; and then an atomic request makes
- * a slab of it. */
+/* What is freed meets a waiter that is awake and wants something else: unit 1 and no other.  Then
+ * an atomic request makes a slab of it. */
 static void grow_for_reserve(unsigned core, void *arg)
 {
-	struct elsewhere elsewhere = {NULL, NULL};
+	struct sleeper elsewhere = {.size = 1, .min = 1, .max = 2, .is_here = true};
 	struct kmem_cache_stats stats;
 	void *first, *second, *room, *rest, *object;
+	size_t two = 2;
 	bool served;
 
-	ids = arena_create("ids", (void *)1, UNITS, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	ids = arenas_ids(1, UNITS);
 	cache = kmem_cache_create("ids", 1, 0, 0, ids, NULL, NULL, NULL);
 	lives = 0;
 	kmem_cache_get_stats(cache, &stats);
@@ -189,30 +167,29 @@ static void grow_for_reserve(unsigned core, void *arg)
 	second = arena_alloc(ids, 1, MEM_ATOMIC);
 	room = arena_alloc(ids, stats.slab_size, MEM_ATOMIC);
 	rest = arena_alloc(ids, UNITS - 2 - stats.slab_size, MEM_ATOMIC);
-	elsewhere.task = ktask_pinned("elsewhere", elsewhere_run, &elsewhere, core);
-	threads_await_waiting(ids, 1);
-	reserver = other = (struct sleeper){.reserve = 2};
-	reserver.task = ktask_pinned("sleeper", sleeper_run, &reserver, core);
-	threads_await_waiting(ids, 2);
-	other.task = ktask_pinned("sleeper", sleeper_run, &other, core);
-	threads_await_waiting(ids, 3);
+	elsewhere.arena = ids;
+	sleeper_start(&elsewhere, 1);
+	reserver = for_reserve(&two);
+	reserver.is_here = true;
+	other = reserver;
+	sleeper_start(&reserver, 2);
+	sleeper_start(&other, 3);
 	arena_free(ids, second, 1);
 	arena_free(ids, room, stats.slab_size);
 	object = kmem_cache_alloc(cache, MEM_ATOMIC);
 	CHECK_NE((uintptr_t)object, 0);
-	served = threads_sleep_for(&reserver.done) && threads_sleep_for(&other.done);
+	served = sleeper_is_served(&reserver) && sleeper_is_served(&other);
 	arena_free(ids, rest, UNITS - 2 - stats.slab_size);
 	sleeper_end(&reserver);
 	sleeper_end(&other);
 	arena_free(ids, first, 1);
-	ktask_join(elsewhere.task);
-	arena_xfree(ids, elsewhere.got, 1);
+	sleeper_end(&elsewhere);
 	kmem_cache_free(cache, object);
 	end();
 	CHECK(served);
 }
 
-TEST("slab: a slab that another's request has made serves all who wait for a reserve")
+TEST("slab: a slab that another request has made serves all that sleep for a reserve")
 {
 	threads_run(THREADS_PINNED, 1, grow_for_reserve, NULL);
 }

@@ -57,7 +57,7 @@ struct threads *threads_start(
 	return threads;
 }
 
-/* A ktask there was no memory for has failed the test, once the others are gone. */
+/* A ktask for which there was no memory fails the test, once the others have ended. */
 void threads_join(struct threads *threads)
 {
 	unsigned missing = 0;
@@ -84,12 +84,9 @@ void threads_await(const bool *flag)
 		kthread_yield();
 }
 
-#define LOST 2000000000ull /* nanoseconds */
-#define PATIENCE 10000000000ull
-
 bool threads_sleep_for(const bool *flag)
 {
-	uint64_t end = port_ns() + LOST;
+	uint64_t end = port_ns() + THREADS_PATIENCE;
 
 	while (!__atomic_load_n(flag, __ATOMIC_ACQUIRE) && port_ns() < end)
 		kthread_usleep(100);
@@ -98,7 +95,7 @@ bool threads_sleep_for(const bool *flag)
 
 void threads_await_waiting(struct arena *a, size_t n)
 {
-	uint64_t end = port_ns() + PATIENCE;
+	uint64_t end = port_ns() + THREADS_PATIENCE;
 	struct arena_stats stats;
 
 	do {

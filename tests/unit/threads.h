@@ -11,7 +11,7 @@
 #include "kthread.h"
 
 enum threads_where {
-	THREADS_FREE,	/* wherever they come to run */
+	THREADS_FREE,	/* on any core */
 	THREADS_PINNED, /* thread i on core i modulo the number of cores */
 };
 
@@ -19,7 +19,7 @@ enum threads_where {
  * waits for all.  If a check failed in one, the test ends here. */
 void threads_run(enum threads_where where, unsigned n, void (*fn)(unsigned i, void *arg), void *arg);
 
-/* The same in two halves, for a test that goes on meanwhile. */
+/* The same in two halves, for a test that does something meanwhile. */
 struct threads;
 struct threads *threads_start(
 	enum threads_where where, unsigned n, void (*fn)(unsigned i, void *arg), void *arg);
@@ -28,10 +28,15 @@ void threads_join(struct threads *threads);
 /* Yields until *flag is true, or the test has failed. */
 void threads_await(const bool *flag);
 
-/* Sleeps until *flag is true, two seconds at most: then a wake-up counts as lost.  Returns it. */
+/* Nanoseconds until a wake-up counts as lost.  Only a test that fails waits so long.  It is that
+ * many because a busy machine may let one core run and another one stand still for seconds. */
+#define THREADS_PATIENCE 30000000000ull
+
+/* Sleeps until *flag is true, for THREADS_PATIENCE at most.  Returns *flag. */
 bool threads_sleep_for(const bool *flag);
 
-/* Sleeps until so many wait in the arena's queue.  If that takes ten seconds, the test has failed. */
+/* Sleeps until n requests wait in the arena's queue.  If that takes longer than THREADS_PATIENCE,
+ * the test has failed. */
 struct arena;
 void threads_await_waiting(struct arena *a, size_t n);
 

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "machine.h"
 #include "port.h"
+#include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -26,7 +27,7 @@ static void give_pages(void **pages)
 		arena_free(kpages_arena, pages[i], PORT_PAGE_SIZE);
 }
 
-TEST("vmap: pages that lie anywhere stand one behind the other, and are the same memory")
+TEST("vmap: pages from anywhere are mapped one behind the other, and are the same memory")
 {
 	void *pages[PAGES];
 	unsigned char *at;
@@ -74,7 +75,7 @@ TEST("vmap: addresses rest before they are used again, and one flush serves many
 	check_rest(PAGES);
 }
 
-TEST("vmap: draining gives the addresses that rest back")
+TEST("vmap: draining gives back the addresses that rest")
 {
 	size_t idle;
 	void *pages[PAGES], *at;
@@ -93,124 +94,110 @@ TEST("vmap: draining gives the addresses that rest back")
 	give_pages(pages);
 }
 
-#define PIECES_MAX 512
+#define RANGES_MAX 512
 #define MAPPED_MAX 512
 
-struct piece {
+/* All addresses, the largest ranges first. */
+static struct range {
 	void *at;
 	size_t size;
-};
+} ranges[RANGES_MAX];
+static size_t ranges_taken;
 
-/* All addresses, the largest pieces first; returns how many pieces. */
-static size_t addresses_take(struct piece *pieces)
+static void addresses_take(void)
 {
-	size_t n = 0;
+	ranges_taken = 0;
 
 	for (size_t size = (size_t)1 << 62; size >= PORT_PAGE_SIZE; size /= 2) {
 		void *at;
 
-		while (n < PIECES_MAX && (at = arena_alloc(vaddr_arena, size, MEM_ATOMIC | ARENA_BESTFIT)))
-			pieces[n++] = (struct piece){at, size};
+		while (ranges_taken < RANGES_MAX &&
+			(at = arena_alloc(vaddr_arena, size, MEM_ATOMIC | ARENA_BESTFIT)))
+			ranges[ranges_taken++] = (struct range){at, size};
 	}
-	return n;
+	CHECK_LT(ranges_taken, RANGES_MAX);
 }
 
 /* Maps a page when it is told to, and unmaps it again. */
-static struct sleeper {
-	void *page, *at;
-	bool goes, served;
-} sleeper;
+static bool goes;
 
-static void sleeper_run(void *arg)
+static void map(struct sleeper *s)
 {
-	threads_await(&sleeper.goes);
-	sleeper.at = vmap(&sleeper.page, 1, MEM_WAIT);
-	__atomic_store_n(&sleeper.served, true, __ATOMIC_RELEASE);
-	vunmap(sleeper.at, 1);
+	threads_await(&goes);
+	s->got = vmap(&s->arg, 1, MEM_WAIT);
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	vunmap(s->got, 1);
 }
 
-static bool is_served(void)
-{
-	return __atomic_load_n(&sleeper.served, __ATOMIC_ACQUIRE);
-}
-
-static struct piece pieces[PIECES_MAX];
+static struct sleeper sleeper;
 static void *mapped[MAPPED_MAX];
-static size_t pieces_taken, maps;
+static size_t maps;
 
-/* Has no addresses left, and the sleeper, on this core, wait for some. */
-static struct ktask *addresses_run_out(void **pages)
+/* No addresses are left, and the sleeper, on this core, waits for some. */
+static void addresses_run_out(void **pages)
 {
-	struct ktask_plan plan = {.name = "sleeper", .fn = sleeper_run, .core = port_core_id()};
-	struct ktask *task;
-
-	/* Its stack takes addresses. */
-	sleeper = (struct sleeper){.page = pages[1]};
-	task = ktask_create(&plan);
+	/* Its stack takes addresses, so it is there before they are taken. */
+	goes = false;
+	sleeper = (struct sleeper){.arena = vaddr_arena, .ask = map, .arg = pages[1], .is_here = true};
+	sleeper_begin(&sleeper);
 	vmap_drain();
 	arena_reap(vaddr_arena, SIZE_MAX);
 	maps = 0;
 	mapped[maps++] = vmap(pages, 1, MEM_WAIT);
-	pieces_taken = addresses_take(pieces);
-	CHECK_LT(pieces_taken, PIECES_MAX);
-	/* What the front has got is laid up there. */
+	addresses_take();
+	/* What the front holds is taken by single pages. */
 	while (maps < MAPPED_MAX && (mapped[maps] = vmap(pages, 1, MEM_ATOMIC)))
 		maps++;
 	CHECK_LT(maps, MAPPED_MAX);
-	__atomic_store_n(&sleeper.goes, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&goes, true, __ATOMIC_RELEASE);
 	threads_await_waiting(vaddr_arena, 1);
-	return task;
 }
 
 static void addresses_return(void)
 {
 	while (maps > 0)
 		vunmap(mapped[--maps], 1);
-	while (pieces_taken-- > 0)
-		arena_free(vaddr_arena, pieces[pieces_taken].at, pieces[pieces_taken].size);
+	while (ranges_taken-- > 0)
+		arena_free(vaddr_arena, ranges[ranges_taken].at, ranges[ranges_taken].size);
 }
 
-TEST("vmap: who waits for addresses gets those that are unmapped, which don't rest then")
+TEST("vmap: a request that sleeps for addresses gets those that are unmapped, which don't rest then")
 {
-	struct ktask *task;
 	void *pages[PAGES];
 	bool served;
 
 	take_pages(pages);
-	task = addresses_run_out(pages);
+	addresses_run_out(pages);
 	vunmap(mapped[--maps], 1);
-	for (int ms = 0; ms < 1000 && !is_served(); ms++)
-		kthread_usleep(1000);
-	served = is_served();
+	served = sleeper_is_served(&sleeper);
 	vmap_drain();
-	ktask_join(task);
-	CHECK(served);
-	CHECK_NE((uintptr_t)sleeper.at, 0);
+	sleeper_end(&sleeper);
 	addresses_return();
 	give_pages(pages);
+	CHECK(served);
+	CHECK_NE((uintptr_t)sleeper.got, 0);
 }
 
 static void come_later(unsigned i, void *arg)
 {
-	struct ktask *task;
 	void *pages[PAGES];
 
 	take_pages(pages);
-	task = addresses_run_out(pages);
+	addresses_run_out(pages);
 	vunmap(mapped[--maps], 1);
 	mapped[maps++] = vmap(pages, 1, MEM_WAIT);
-	CHECK_EQ(is_served(), true);
-	ktask_join(task);
+	CHECK(sleeper_is_done(&sleeper));
+	sleeper_end(&sleeper);
 	addresses_return();
 	give_pages(pages);
 }
 
-TEST("vmap: who comes to wait for addresses takes none that were unmapped for another")
+TEST("vmap: a request that comes to wait for addresses takes none that were unmapped for another")
 {
 	threads_run(THREADS_PINNED, 1, come_later, NULL);
 }
 
-TEST("vmap: flags that aren't sound are told of, however little it takes to serve")
+TEST("vmap: unsound flags are reported even if it takes little to serve")
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	port_irq_t irq;
@@ -256,7 +243,7 @@ static void map_and_look(unsigned i, void *arg)
 	}
 }
 
-TEST("vmalloc: from all cores at once nobody sees another's pages")
+TEST("vmalloc: from all cores at once no thread sees another's pages")
 {
 	threads_run(THREADS_PINNED, 8, map_and_look, NULL);
 }

@@ -13,7 +13,7 @@
 #include "../trap.h"
 
 #define QUANTUM 16
-#define ASKED 200 /* more than one core has laid up */
+#define ASKED 200 /* more than one core has in its magazines */
 
 static struct arena *arena;
 static void *got[ASKED];
@@ -40,7 +40,7 @@ static void nmi_under_lock(void)
 	spin_unlock(&arena->lock, irq);
 }
 
-TEST("arena: in an NMI what a core has laid up is had, and nothing behind it, whoever holds the lock")
+TEST("arena: in an NMI what a core has in its magazine is had, and nothing behind it, though its lock is held")
 {
 	void *first[2 * QUANTUM];
 

@@ -103,8 +103,8 @@ static void take_both(void)
 	come();
 }
 
-/* Where the interrupted code may be changing the page frame table. */
-TEST("kmalloc: in an NMI what takes pages of its own is NULL, though this core has some laid up")
+/* The interrupted code may be changing the page frame table. */
+TEST("kmalloc: in an NMI what takes pages of its own is NULL, though this core has some in a magazine")
 {
 	kfree(kmalloc(PORT_PAGE_SIZE, MEM_WAIT));
 	kfree(kmalloc(PORT_PAGE_SIZE + 1, MEM_WAIT));

@@ -3,8 +3,8 @@
  * Caches interrupted inside their hot path at each of its instructions.
  *
  * The functions are the public ones.  In between two instructions an interrupt's worth of
- * allocations and frees on the same cache runs; afterward each object must be in one hand: nobody
- * was given what another has, and when all have been freed the cache has as many out as before.
+ * allocations and frees on the same cache runs; afterward each object must be in one hand: none
+ * was given to two callers, and when all have been freed the cache has as many out as before.
  */
 #include "kmalloc.h"
 #include "lib/string.h"
@@ -20,7 +20,7 @@
 
 static struct kmem_cache *cache;
 
-/* What is held, by whoever: the interrupted and what interrupts it. */
+/* What is held, by the interrupted code and by what interrupts it. */
 static void *held[HELD_MAX];
 static size_t held_count;
 

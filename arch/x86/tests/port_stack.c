@@ -13,6 +13,7 @@
 #include "port.h"
 #include "lib/test.h"
 
+#include "../../../tests/unit/threads.h"
 #include "../apic.h"
 #include "../core.h"
 #include "../trap.h"
@@ -29,7 +30,7 @@ struct stack {
 
 static struct stack stack, other;
 
-/* Where each object is: what was pushed by nobody is in hand. */
+/* Where each object is: what is on no stack is in hand. */
 static unsigned seen[OBJECTS];
 static void *hand[OBJECTS];
 static size_t hand_count;
@@ -263,7 +264,7 @@ TEST("port stack: a push of many interrupted at any instruction loses nothing an
 /* At random: a timer's interrupts, and NMIs from another core, which land in those too. */
 
 #define ALARM_NS_MAX 20000
-#define RUN_NS_MAX 3000000000ull
+#define RUN_NS_MAX THREADS_PATIENCE
 #define RESTARTS_WANTED 20
 #define STEPS_PER_CHECK 256
 
@@ -326,12 +327,19 @@ static void look(void)
 	__atomic_store_n(&interfering, true, __ATOMIC_RELAXED);
 }
 
-/* What is left to chance is which of them come; that some do is checked. */
-static void step_under_fire(void)
+static bool all_have_come(bool nmis_come)
+{
+	return __atomic_load_n(&alarms, __ATOMIC_RELAXED) > 0 &&
+	       (!nmis_come || __atomic_load_n(&nmis, __ATOMIC_RELAXED) > 0);
+}
+
+/* Until there were some of each kind, and restarts. */
+static void step_under_fire(bool nmis_come)
 {
 	uint64_t before = port_stack_restarts(target);
 
-	while (is_running() && port_stack_restarts(target) - before < RESTARTS_WANTED) {
+	while (is_running() && (port_stack_restarts(target) - before < RESTARTS_WANTED ||
+				       !all_have_come(nmis_come))) {
 		step_at_random();
 		look();
 	}
@@ -353,7 +361,7 @@ TEST("port stack: timer interrupts and NMIs at random lose nothing and double no
 	alarm_set(&a, port_ns());
 	if (port_core_count() > 1)
 		sender = ktask_pinned("nmis", send_nmis, NULL, (target + 1) % port_core_count());
-	step_under_fire();
+	step_under_fire(sender != NULL);
 	__atomic_store_n(&run_end, 0, __ATOMIC_RELAXED);
 	alarm_cancel(&a);
 	if (sender)
