@@ -13,8 +13,8 @@
  * The counter has the instructions of all cores.  QEMU runs one core at a time and goes on to the
  * next at a pause, a halt or a timer's deadline, so a stretch that no other core ran in is counted
  * exactly.  Each core leaves its number in one word wherever a stretch begins or ends, or a wait
- * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core that
- * ran in a stretch without reaching one of these places makes that stretch longer, never shorter.
+ * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core
+ * that ran in a stretch without reaching one of these places makes it longer, never shorter.
  *
  * Which public functions run is noted by stubs that the linker puts in front of them
  * (scripts/publics).  A stretch is booked on its site and on the function the drive (tests/irqoff)
