@@ -9,11 +9,11 @@
  *
  * A running core may take a lock that is free: lock and unlock are a compare-and-swap and a store
  * (test-and-test-and-set; Anderson, "The Performance of Spin Lock Alternatives for Shared-Memory
- * Multiprocessors", TPDS 1(1), 1990).  A waiter polls.  After SPIN_ALONE polls it joins an order: it
- * draws a ticket, and while the order isn't empty only the ticket whose turn it is takes the lock
- * (Mellor-Crummey and Scott, "Algorithms for Scalable Synchronization", TOCS 9(1), 1991, section
- * 2.2).  A waiter that finds the lock free at SPIN_TURN polls of its own while the turn stays the
- * same ends that turn: the next ticket follows, and the waiter that was late draws a new one.
+ * Multiprocessors", TPDS 1(1), 1990).  A waiter polls.  After SPIN_ALONE polls it joins an order:
+ * it draws a ticket, and while the order isn't empty only the ticket whose turn it is takes the
+ * lock (Mellor-Crummey and Scott, "Algorithms for Scalable Synchronization", TOCS 9(1), 1991,
+ * section 2.2).  A waiter that finds the lock free at SPIN_TURN polls of its own while the turn
+ * stays the same ends that turn: the next ticket follows, and the late waiter draws a new one.
  * (Tickets with a time limit are Ouyang and Lange's, "Preemptable Ticket Spinlocks", VEE 2013;
  * there a later ticket takes the lock out of turn, here the turn moves on.)
  *

@@ -6,10 +6,10 @@
  * otherwise; so `waiting` counts the tickets from `turn` on, whether their waiters run or not.  A
  * ticket that isn't among them has lapsed.
  *
- * Debug builds.  The locks a thread of execution holds are a chain, the last one taken first, that hangs off one
- * of the thread's words.  A handler that interrupts the thread uses the same word: while a lock is
- * held no interrupt comes, so the chain is empty then.  A chain descends in the order of classes,
- * so its first lock tells whether another may be taken.
+ * Debug builds.  The locks a thread of execution holds are a chain, the last one taken first, that
+ * hangs off one of the thread's words.  A handler that interrupts the thread uses the same word:
+ * while a lock is held no interrupt comes, so the chain is empty then.  A chain descends in the
+ * order of classes, so its first lock tells whether another may be taken.
  *
  * A violation is reported with the chain as it is: the caller of the function that panics still
  * holds what it held.
@@ -18,8 +18,9 @@
 
 #include "lib/spinlock_impl.h"
 
-/* Acquire: where it takes the lock it pairs with the release in spin_unlock(); other waiters' changes
- * belong to the same release sequence.  A change of the order alone needs no order of memory. */
+/* Acquire: where it takes the lock it pairs with the release in spin_unlock(); changes that other
+ * waiters make belong to the same release sequence.  A change of the order alone needs no order of
+ * memory. */
 static bool update(struct spinlock *l, union spin_word now, union spin_word then)
 {
 	return __atomic_compare_exchange_n(&l->word.whole, &now.whole, then.whole, false,

@@ -13,8 +13,8 @@
  * The counter has the instructions of all cores.  QEMU runs one core at a time and goes on to the
  * next at a pause, a halt or a timer's deadline, so a stretch that no other core ran in is counted
  * exactly.  Each core leaves its number in one word wherever a stretch begins or ends, or a wait
- * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core that
- * ran in a stretch without reaching one of these places makes that stretch longer, never shorter.
+ * does: a stretch that finds another's number at its end was cut, and is counted apart.  A core
+ * that ran in a stretch without reaching one of these places makes it longer, never shorter.
  *
  * Stubs that the linker puts in front of the public functions (scripts/publics) note which of them
  * run.  A stretch is counted for its site and for the function that the drive (tests/irqoff) called
