@@ -698,18 +698,20 @@ TEST("slab: a table that would grow for a slab that can't be had takes nothing")
 
 TEST("slab: a table grows with its slabs, and a reap makes it as small as they need")
 {
-	struct arena *ids = arena_create("ids", (void *)64, 64 * 2000, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	size_t n = 64 * 2000, rest = 64 * 100;
+	struct arena *ids = arena_create("ids", (void *)64, n, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct kmem_cache *c = kmem_cache_create("test", 1, 0, 0, ids, NULL, NULL, NULL);
-	static void *objects[64 * 2000];
+	void **objects = kmalloc(n * sizeof(*objects), MEM_WAIT);
 
-	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, ARRAY_SIZE(objects), MEM_ATOMIC), ARRAY_SIZE(objects));
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, n, MEM_ATOMIC), n);
 	CHECK_LE(1990, stats(c).hash_buckets);
-	kmem_cache_free_bulk(c, objects + 64 * 100, ARRAY_SIZE(objects) - 64 * 100);
+	kmem_cache_free_bulk(c, objects + rest, n - rest);
 	kmem_cache_reap(c, KMEM_REAP_ALL);
 	CHECK_LE(stats(c).hash_buckets, 100);
-	kmem_cache_free_bulk(c, objects, 64 * 100);
+	kmem_cache_free_bulk(c, objects, rest);
 	kmem_cache_reap(c, KMEM_REAP_ALL);
 	CHECK_EQ(stats(c).hash_buckets, 16);
+	kfree(objects);
 	destroy(c);
 	CHECK_EQ(arena_destroy(ids), 0);
 }

@@ -163,15 +163,18 @@ static inline size_t slab_header_size(size_t objects)
  * the hash, the lock is held. */
 static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
 {
+	uintptr_t block;
+
 	if (__builtin_expect(c->is_frames, 1)) { /* kmem_batch_4096 */
 		uintptr_t entry = frames_get(addr);
 
 		return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
 	}
-	for (struct hash_link *l = *linear_hash_chain(&c->hash, addr >> c->block_shift); l; l = l->next) {
-		struct slab *s = &container_of(l - l->key % 2, struct slab_outside, links[0])->slab;
+	block = addr >> c->block_shift;
+	for (struct hash_link *l = *linear_hash_chain(&c->hash, block); l; l = l->next) {
+		struct slab *s = &container_of(l - block % 2, struct slab_outside, links[0])->slab;
 
-		if (addr - s->base < c->slab_size)
+		if (l->key == block && addr - s->base < c->slab_size)
 			return s;
 	}
 	return NULL;
