@@ -409,7 +409,7 @@ static inline __attribute__((always_inline)) void *take_instant(
 	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
 	size_t units = btag_round_up(s, size);
-	struct btag *f = btag_fit_instant(s, btag_quanta(s, units));
+	struct btag *f = btag_fit_instant(s, btag_scaled(s, units));
 	uintptr_t at = 0;
 
 	if (__builtin_expect(f && arena_tags(a) >= (f->size != units), 1)) {
@@ -478,7 +478,7 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 		return rq->size;
 	if (rq->lo > 0 || rq->hi < UINTPTR_MAX)
 		return 0;
-	size = btag_triple_covers(&rq->triple, from & -from, rq->size);
+	size = btag_triple_covers(&rq->triple, from, rq->size);
 	return size ? btag_round_up(&a->source->store, size) : 0;
 }
 

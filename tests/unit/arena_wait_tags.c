@@ -100,7 +100,7 @@ static void plain(unsigned core, void *arg)
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, reluctant, arena_free, base, 0, MEM_WAIT);
 	struct sleeper import = {.arena = a, .size = 20 * PAGE, .flags = MEM_ERROR};
 
-	check_told(base, a, &import, 3, PIECE);
+	check_told(base, a, &import, 4, PIECE);
 }
 
 TEST("wait: tags that a refused import had set aside serve a request that lacks nothing else")
@@ -130,7 +130,7 @@ static void importing(unsigned core, void *arg)
 	struct arena *a = arena_create("pieces", NULL, 0, PIECE, conjure, vanish, base, 0, MEM_WAIT);
 	struct sleeper import = {.arena = a, .size = 40 * PAGE, .flags = MEM_ATOMIC};
 
-	check_told(base, a, &import, 3, 20 * PAGE);
+	check_told(base, a, &import, 4, 20 * PAGE);
 }
 
 TEST("wait: tags that a refused import had set aside serve a request that has to import")

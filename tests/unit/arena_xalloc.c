@@ -185,7 +185,7 @@ TEST("xalloc: a translating source is asked for enough for all quanta above it")
  * is. */
 TEST("xalloc: what would take more than all integers to be sure of is NULL, and no source's bug")
 {
-	struct arena *a = arenas_root(1, SIZE_MAX);
+	struct arena *a = arenas_root(1, SIZE_MAX / 2);
 	struct arena *b = arena_create("b", NULL, 0, 1, translate, translate_back, a, 0, MEM_WAIT);
 	struct arena *c = arenas_importer("c", b, (size_t)1 << 63), *d = arenas_importer("d", c, 1);
 

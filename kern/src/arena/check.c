@@ -72,7 +72,7 @@ static void check_place(struct check *c, const struct btag *t)
 
 static bool in_its_bin(const struct btag_store *s, const struct btag *t)
 {
-	size_t b = btag_bin_of(btag_quanta(s, t->size));
+	size_t b = btag_bin_of(btag_scaled(s, t->size));
 
 	if (t->bin != b || (t->bin_next && t->bin_next->bin_prev != t))
 		return false;

@@ -186,8 +186,8 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->supply = a->base->supply;
 	a->node_supply = a->base->node_supply;
 	a->retain_max = a->source ? RETAIN_QUANTA * a->source->store.quantum : 0;
-	a->passes_down = !self && afunc == arena_alloc && ffunc == arena_free && a->store.shift >= 0 &&
-			 source->store.shift >= 0;
+	a->passes_down = !self && afunc == arena_alloc && ffunc == arena_free && a->store.is_power &&
+			 source->store.is_power;
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 

@@ -12,6 +12,7 @@
 
 #define TAGS_FETCH 16 /* tags at a time, so that the supply's lock is taken once for many */
 #define TAGS_SHED 32
+#define BASE_FETCH (TAG_PAGE_TAGS - 1) /* for a base, in which each page of tags takes a tag, too */
 #define NODES_FETCH 16
 
 /* Pages */
@@ -44,7 +45,9 @@ uintptr_t arena_page_take(struct arena *base)
 }
 
 /* Adds a page to the supply of tags, cut with the reserved tag if need be, and leaves the reserve
- * full.  The supply's lock is held. */
+ * full.  It is filled with as many tags as the page has but for a few, so that few pages hold the tags
+ * of all others: a page that stays keeps the page that its own tag is in.  The supply's lock is
+ * held. */
 static bool tag_page_fetch(struct arena *base)
 {
 	struct btag_chain reserve = {NULL, 0};
@@ -54,7 +57,7 @@ static bool tag_page_fetch(struct arena *base)
 	if (page) {
 		tag_supply_add_page(base->supply, (void *)page);
 		if (base->store.spare.count < base->tag_reserve)
-			tag_supply_take(base->supply, &reserve, base->tag_reserve);
+			tag_supply_take(base->supply, &reserve, BASE_FETCH);
 		btag_give(&base->store, &reserve);
 	}
 	spin_unlock(&base->lock, irq);

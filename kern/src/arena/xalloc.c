@@ -31,12 +31,14 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 	bool has_window = r->rq.lo > 0 || r->rq.hi < UINTPTR_MAX;
 
 	down.arena = r->arena->source;
+	if (down.rq.triple.grain < r->arena->store.quantum)
+		down.rq.triple.grain = r->arena->store.quantum;
 	down.kind = BTAG_XALLOCATED;
 	down.has_tags = false;
 	down.rq.is_plain = !has_window && btag_triple_is_plain(&down.arena->store, &down.rq.triple);
 	down.why = ARENA_FAILURE_SHORTAGE;
-	if (r->rq.fit != BTAG_FIT_HIGH)
-		down.rq.fit = has_window ? BTAG_FIT_LOWEST : BTAG_FIT_ANY;
+	if (r->rq.fit != BTAG_FIT_HIGH && r->rq.fit != BTAG_FIT_ANY)
+		down.rq.fit = BTAG_FIT_LOWEST;
 	if (arena_serve(&down)) {
 		*span = (struct arena_span){down.place.start, down.place.size, true};
 		return true;
@@ -69,7 +71,7 @@ static void check_call(struct arena *a, size_t size, size_t units, const struct 
 	if (!is_power_of_two(c->align) || !is_power_of_two(c->nocross))
 		arena_bug(a, caller, "align %#zx or nocross %#zx is not a power of two", c->align,
 			c->nocross);
-	if ((c->align > 1 || c->nocross) && a->store.shift < 0)
+	if ((c->align > 1 || c->nocross) && !a->store.is_power)
 		arena_bug(a, caller, "align %#zx or nocross %#zx, and the quantum %#zx is no power of two",
 			c->align, c->nocross, a->store.quantum);
 	if (c->phase >= c->align && c->phase > 0)

@@ -15,7 +15,8 @@ void btag_store_init(struct btag_store *s, size_t quantum)
 {
 	memset(s, 0, sizeof(*s));
 	s->quantum = quantum;
-	s->shift = quantum & (quantum - 1) ? -1 : __builtin_ctzl(quantum);
+	s->is_power = (quantum & (quantum - 1)) == 0;
+	s->shift = 63 ^ (unsigned)__builtin_clzl(quantum);
 	s->anchor.kind = BTAG_SPAN;
 	s->anchor.prev = s->anchor.next = &s->anchor;
 	linear_hash_init(&s->hash);

@@ -102,7 +102,7 @@ static inline struct btag *btag_chain_pop(struct btag_chain *c)
 	return t;
 }
 
-/* Bins: exact sizes up to BTAG_EXACT quanta, then BTAG_PER_DOUBLING for each doubling to 2^64. */
+/* Bins: exact sizes up to BTAG_EXACT, then BTAG_PER_DOUBLING for each doubling to 2^64. */
 #define BTAG_EXACT_SHIFT 5
 #define BTAG_EXACT (1u << BTAG_EXACT_SHIFT)
 #define BTAG_DOUBLING_SHIFT 3
@@ -196,7 +196,8 @@ struct btag_index {
 
 struct btag_store {
 	size_t quantum;
-	int shift; /* quantum == 1 << shift, or -1 */
+	bool is_power;	/* the quantum is a power of two */
+	unsigned shift; /* of the largest power of two in it: bins are by size >> shift */
 	/* A cursor is open, or the index is live: changes are told to them. */
 	bool is_watched;
 
@@ -221,15 +222,18 @@ struct btag_store {
 
 void btag_store_init(struct btag_store *s, size_t quantum);
 
-/* n / quantum, and n rounded up to it: 0 if that wraps. */
-static inline size_t btag_quanta(const struct btag_store *s, size_t n)
+/* A size as bins measure it: in quanta, if the quantum is a power of two; else in the largest power
+ * of two below it, by which two sizes that differ differ, too. */
+static inline size_t btag_scaled(const struct btag_store *s, size_t n)
 {
-	return s->shift >= 0 ? n >> s->shift : n / s->quantum;
+	return n >> s->shift;
 }
+
+/* n rounded up to the quantum, 0 if that wraps; and rounded down. */
 
 static inline size_t btag_round_up(const struct btag_store *s, size_t n)
 {
-	if (__builtin_expect(s->shift >= 0, 1))
+	if (__builtin_expect(s->is_power, 1))
 		return ((n - 1) | (s->quantum - 1)) + 1;
 
 	size_t over = n % s->quantum, m = over ? n - over + s->quantum : n;
@@ -239,7 +243,7 @@ static inline size_t btag_round_up(const struct btag_store *s, size_t n)
 
 static inline size_t btag_round_down(const struct btag_store *s, size_t n)
 {
-	return s->shift >= 0 ? n & -s->quantum : n - n % s->quantum;
+	return s->is_power ? n & -s->quantum : n - n % s->quantum;
 }
 
 /* Puts the chain into the store's hand. */
@@ -264,8 +268,8 @@ bool btag_triple_highest(const struct btag_triple *t, uintptr_t start, uintptr_t
 	uintptr_t hi, size_t size, uintptr_t *r);
 /* The largest request that segment [start, last] serves: it serves all up to that and none above. */
 size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
-/* So much holds a place for the request wherever it begins, on a multiple of `grid`; 0: no amount. */
-size_t btag_triple_covers(const struct btag_triple *t, size_t grid, size_t size);
+/* So much holds a place for the request wherever it begins, on a multiple of `unit`; 0: no amount. */
+size_t btag_triple_covers(const struct btag_triple *t, size_t unit, size_t size);
 
 /* Spans */
 
@@ -435,7 +439,7 @@ static inline bool btag_needs_care(const struct btag_store *s)
 /* Bins */
 
 /*
- * The bin of q quanta.  Behind the exact ones, bin 32 + 8 * (e - 5) + k holds the sizes from
+ * The bin of size q, scaled (btag_scaled).  Behind the exact ones, bin 32 + 8 * (e - 5) + k holds the sizes from
  * (8 + k) << (e - 3) up to the next bin's, where e is the place of q's highest bit and k the three
  * bits below it.  (The first of them would begin at 32, which is exact, and so begins at 33.)
  */
@@ -477,7 +481,7 @@ static inline size_t btag_bin_from(const struct btag_store *s, size_t b)
 }
 
 /*
- * Instant fit: a free segment of at least q quanta, or NULL, as for q == 0: the head of the first bin
+ * Instant fit: a free segment of at least size q, scaled, or NULL, as for q == 0: the head of the first bin
  * in which everything has.  That is the bin behind that of q - 1: the bin of q itself if q is the
  * smallest it can hold, else the next.  What may still serve when those are empty is in the bin of
  * q, for a search.  Constant.
@@ -501,7 +505,7 @@ static inline struct btag *btag_fit_instant(const struct btag_store *s, size_t q
 /* Whether any free segment is as large, in bins: wrongly yes, perhaps.  Not for size 0.  Constant. */
 static inline bool btag_holds_enough(const struct btag_store *s, size_t size)
 {
-	return size > 0 && btag_bin_from(s, btag_bin_of(btag_quanta(s, size))) != BTAG_NO_BIN;
+	return size > 0 && btag_bin_from(s, btag_bin_of(btag_scaled(s, size))) != BTAG_NO_BIN;
 }
 
 static inline void btag_bin_link(struct btag_store *s, struct btag *f, size_t b)
@@ -544,7 +548,7 @@ static inline void btag_bin_unlink(struct btag_store *s, struct btag *f)
 static inline void btag_free_enter(struct btag_store *s, struct btag *f)
 {
 	f->kind = BTAG_FREE;
-	btag_bin_link(s, f, btag_bin_of(btag_quanta(s, f->size)));
+	btag_bin_link(s, f, btag_bin_of(btag_scaled(s, f->size)));
 	s->segments_free++;
 	if (__builtin_expect(s->is_watched, 0))
 		btag_index_enter(s, f);
@@ -559,8 +563,8 @@ static inline void btag_free_leave(struct btag_store *s, struct btag *f)
 }
 
 /* It keeps its place in its bin while its size stays in it.  Two sizes that differ only below the
- * four highest bits of the smaller are of one bin; up to BTAG_EXACT quanta that bound is a quantum at
- * most, and no two sizes are. */
+ * four highest bits of the smaller are of one bin; up to BTAG_EXACT, scaled, that bound is below two
+ * to the shift, and no two sizes are. */
 static inline void btag_free_resize(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size)
 {
@@ -570,7 +574,7 @@ static inline void btag_free_resize(
 	f->start = start;
 	f->size = size;
 	if ((size ^ old_size) >= least >> BTAG_EXACT_SHIFT) {
-		size_t b = btag_bin_of(btag_quanta(s, size));
+		size_t b = btag_bin_of(btag_scaled(s, size));
 
 		if (b != f->bin) {
 			btag_bin_unlink(s, f);

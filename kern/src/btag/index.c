@@ -622,7 +622,6 @@ static void refine(struct btag_store *s, struct btag_node *n, unsigned slot)
 	size_t own = btag_triple_largest(
 		&x->kept[slot - 1].rival.triple, n->tag->start, btag_last(n->tag));
 
-	s->looks += REFINE_NODES;
 	if (own == own_bound(x, n, slot))
 		return;
 	renew(x, n);
@@ -656,9 +655,11 @@ static enum btag_verdict step_by_address(struct btag_store *s, struct btag_searc
 			c->from = start - 1 < c->from ? start - 1 : c->from;
 		else
 			c->from = last + 1 > c->from ? last + 1 : c->from;
-		if (slot > 0)
+		if (slot > 0) {
 			refine(s, n, slot);
-		if (*looks >= BTAG_LOOKS || s->looks >= end)
+			end -= REFINE_NODES;
+		}
+		if (*looks >= BTAG_LOOKS || s->looks + REFINE_NODES >= end)
 			return BTAG_MORE;
 		n = first_behind(s, &n->by_address, slot, rq->size, down);
 	}

@@ -89,11 +89,11 @@ bool btag_fit_surely(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	size_t size = rq->is_plain ? rq->size :
-				     btag_triple_covers(&rq->triple, s->quantum & -s->quantum, rq->size);
+				     btag_triple_covers(&rq->triple, s->quantum, rq->size);
 	struct btag *f;
 
 	size = size ? btag_round_up(s, size) : 0;
-	f = size ? btag_fit_instant(s, btag_quanta(s, size)) : NULL;
+	f = size ? btag_fit_instant(s, btag_scaled(s, size)) : NULL;
 	return f && btag_place_in(s, rq, f, 0, place);
 }
 
@@ -101,7 +101,7 @@ bool btag_fit_exact(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	size_t size = btag_round_up(s, rq->size);
-	struct btag *f = size ? s->bins[btag_bin_of(btag_quanta(s, size))] : NULL;
+	struct btag *f = size ? s->bins[btag_bin_of(btag_scaled(s, size))] : NULL;
 
 	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
 		if (f->size == size && btag_place_in(s, rq, f, 0, place) && place->size == size)
@@ -111,7 +111,7 @@ bool btag_fit_exact(
 
 bool btag_may_serve(const struct btag_store *s, size_t size)
 {
-	size_t q = btag_quanta(s, size);
+	size_t q = btag_scaled(s, size);
 	int left = BTAG_LOOKS;
 	struct btag *f;
 
@@ -184,7 +184,7 @@ static enum btag_verdict look_in_bins(
 
 	if (least == 0)
 		return BTAG_NOTHING;
-	for (size_t b = btag_bin_from(s, btag_bin_of(btag_quanta(s, least)));
+	for (size_t b = btag_bin_from(s, btag_bin_of(btag_scaled(s, least)));
 		b != BTAG_NO_BIN && !(found && is_by_size(rq)); b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
 			if (left == 0 || (found && rq->fit == BTAG_FIT_ANY))

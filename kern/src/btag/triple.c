@@ -173,18 +173,25 @@ static size_t widest_gap(const struct btag_triple *t, size_t size)
 	return n - in_block / t->step * t->step;
 }
 
-/* The first start at or above a number lies less than the widest gap above it, and above a multiple
- * of the grid, if starts are multiples of it too, less than that by a grid.  Rounding inward to
- * grains loses less than one at either end, unless places are whole grains anyway. */
-size_t btag_triple_covers(const struct btag_triple *t, size_t grid, size_t size)
+static size_t gcd(size_t a, size_t b)
 {
-	size_t gap = widest_gap(t, size), grain = t->grain, covers;
-	bool on_grid = t->step % grid == 0 && t->phase % grid == 0;
+	return b ? gcd(b, a % b) : a;
+}
+
+/* The first start at or above a number lies less than the widest gap above it.  Above a multiple of
+ * `unit` it lies by multiples of what divides both unit and step, if that divides the phase, too: so
+ * less than the gap by that much.  Rounding inward to grains loses less than one at either end,
+ * unless places are whole grains anyway. */
+size_t btag_triple_covers(const struct btag_triple *t, size_t unit, size_t size)
+{
+	size_t gap = widest_gap(t, size), grain = t->grain, grid = gcd(t->step, unit), covers;
+	bool on_grid = t->phase % grid == 0;
 	bool in_grains = t->step % grain == 0 && t->phase % grain == 0 && size % grain == 0;
 
 	if (gap == 0 || __builtin_add_overflow(size, gap - (on_grid ? grid : 1), &covers))
 		return 0;
-	if (!in_grains && grain > grid && __builtin_add_overflow(covers, 2 * (grain - grid), &covers))
+	grid = gcd(grain, unit);
+	if (!in_grains && __builtin_add_overflow(covers, 2 * (grain - grid), &covers))
 		return 0;
 	return covers;
 }
