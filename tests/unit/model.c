@@ -240,6 +240,39 @@ uintptr_t model_lowest(const struct model *m, const struct model_request *rq, ui
 	return 0;
 }
 
+/* The same from the top. */
+static uintptr_t highest_in(const struct model_request *rq, uintptr_t start, uintptr_t last)
+{
+	size_t widest = rq->align > rq->nocross ? rq->align : rq->nocross;
+	size_t tries = 2 * (widest + 1);
+	uintptr_t r;
+
+	if (rq->max && last > rq->max - 1)
+		last = rq->max - 1;
+	if (last < start || last - start < rq->size - 1)
+		return 0;
+	r = last - (rq->size - 1);
+	for (r -= r % rq->quantum; r >= start && tries-- > 0; r -= rq->quantum) {
+		if (model_satisfies(rq, r))
+			return r;
+		if (r < rq->quantum)
+			break;
+	}
+	return 0;
+}
+
+uintptr_t model_highest(const struct model *m, const struct model_request *rq)
+{
+	uintptr_t start, last, highest = 0;
+
+	for_each_gap (m, start, last) {
+		uintptr_t r = highest_in(rq, start, last);
+
+		highest = r ? r : highest;
+	}
+	return highest;
+}
+
 uintptr_t model_next_lowest(const struct model *m, const struct model_request *rq)
 {
 	uintptr_t r = 0;

@@ -60,6 +60,8 @@ struct model_request {
 
 /* The lowest address that serves, at or above `from`; 0 if nothing. */
 uintptr_t model_lowest(const struct model *m, const struct model_request *rq, uintptr_t from);
+/* The highest address that serves; 0 if nothing. */
+uintptr_t model_highest(const struct model *m, const struct model_request *rq);
 /* The lowest above where the last next fit ended, else the lowest. */
 uintptr_t model_next_lowest(const struct model *m, const struct model_request *rq);
 /* Whether [r, r + size) satisfies them. */
