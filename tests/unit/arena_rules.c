@@ -205,7 +205,7 @@ TEST("rules: a window that an atomic request was refused is served once arena_in
 
 	CHECK_EQ((uintptr_t)take_middle(a, MEM_ATOMIC), 0);
 	CHECK_EQ(arenas_stats(a).failures_by[ARENA_FAILURE_INDEX], 1);
-	CHECK(arena_index(a, MEM_WAIT));
+	CHECK(arena_index(a));
 	CHECK_EQ((uintptr_t)take_middle(a, MEM_ATOMIC), MIDDLE);
 	arena_xfree(a, (void *)MIDDLE, 1);
 	units_apart_end(a, APART);
@@ -463,7 +463,7 @@ static void ask_triple(size_t t)
 TEST("rules: 32 constraints in turn are served just where something serves, windows by the lowest address")
 {
 	rig_make(false);
-	CHECK(arena_index(rig.arena, MEM_WAIT));
+	CHECK(arena_index(rig.arena));
 	for (size_t ops = test_ops(50000), n = 0; n < ops; n++) {
 		if (test_random_below(8) < (n / 512 % 3 != 2 ? 5u : 2u))
 			ask_triple(n % TRIPLES);
@@ -530,7 +530,7 @@ TEST("rules: an index that arena_index() built stays, however idle it is")
 {
 	struct arena *a = units_apart(SEGMENTS);
 
-	CHECK(arena_index(a, MEM_WAIT));
+	CHECK(arena_index(a));
 	CHECK_LT(0, index_bytes(a));
 	plain_pairs(a, 20000);
 	CHECK_LT(0, index_bytes(a));

@@ -216,6 +216,8 @@ void arena_import_ended(struct arena *a);
 uintptr_t arena_page_take(struct arena *base);
 /* Gives a page of a hash back to the base.  No lock held. */
 void arena_hash_page_return(struct arena *a, void *page);
+/* Gives pages of tags back to the base that hold nothing but idle ones; returns how many. */
+size_t arena_tag_pages_return(struct arena *base);
 /* Nodes for the index of `a`, up to `count`: whether it got any.  And back.  No lock held. */
 bool arena_nodes_fetch(struct arena *a, size_t count);
 void arena_nodes_return(struct arena *a, struct btag_chain *chain);

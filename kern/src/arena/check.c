@@ -113,7 +113,7 @@ static void check_tag(struct check *c, const struct btag *t)
 		if (!in_its_bin(s, t))
 			fail(c, 4, "a free segment isn't in its bin", t->start);
 		if (btag_index_check_one(s, t))
-			fail(c, 11, btag_index_check_one(s, t), t->start);
+			fail(c, 10, btag_index_check_one(s, t), t->start);
 	} else if (btag_is_used(t)) {
 		c->segments_used++;
 		c->used += t->size;
@@ -181,13 +181,9 @@ static void check_supply(struct check *c)
 {
 	struct arena *a = c->arena;
 	port_irq_t irq = spin_lock(&a->supply->lock);
-	port_irq_t base_irq = spin_lock(&a->base->lock);
 
-	if (a->base->store.spare.count < a->base->tag_reserve)
-		fail(c, 9, "the base arena's reserve of tags is gone", a->base->store.spare.count);
-	spin_unlock(&a->base->lock, base_irq);
 	if (!tag_supply_sound(a->supply, CHECK_TAG_PAGES))
-		fail(c, 10, "the tag supply's pages and counts disagree", a->supply->idle);
+		fail(c, 9, "the tag supply's pages and counts disagree", a->supply->idle);
 	spin_unlock(&a->supply->lock, irq);
 }
 

@@ -266,12 +266,11 @@ static struct arena *base_bootstrap(
 	a->base = a;
 	a->supply = &head->supply;
 	a->node_supply = &head->node_supply;
-	a->tag_reserve = 1;
 	a->is_memory = true;
 
 	tag_supply_init(a->supply, BTAG_SIZE);
 	tag_supply_init(a->node_supply, BTAG_NODE_SIZE);
-	tag_supply_add_page(a->supply, (void *)tags);
+	tag_supply_add_page(a->supply, (void *)tags, NULL);
 	tag_supply_take(a->supply, &chain, BASE_FIRST_TAGS);
 	btag_give(&a->store, &chain);
 	btag_extent_find(&a->store, start, size, &e);

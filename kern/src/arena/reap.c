@@ -99,22 +99,23 @@ static void tags_reap(struct arena *a)
 	} while (taken == REAP_TAGS);
 }
 
-/* Gives every page of idle tags, or nodes, back to the base arena; returns how many. */
-static size_t pages_reap(struct arena *base, struct tag_supply *supply)
+/* Gives every page of idle nodes back to the base arena; returns how many. */
+static size_t node_pages_reap(struct arena *base)
 {
+	struct tag_supply *supply = base->node_supply;
 	size_t pages = 0;
 	void *page;
 
-	for (;;) {
+	do {
 		port_irq_t irq = spin_lock(&supply->lock);
 
 		page = tag_supply_take_page(supply);
 		spin_unlock(&supply->lock, irq);
-		if (!page)
-			return pages;
-		arena_segment_free(base, page, PORT_PAGE_SIZE, __builtin_return_address(0));
-		pages++;
-	}
+		if (page)
+			arena_segment_free(base, page, PORT_PAGE_SIZE, __builtin_return_address(0));
+		pages += page != NULL;
+	} while (page);
+	return pages;
 }
 
 /* An index that arena_index() asked for stays. */
@@ -122,11 +123,11 @@ static size_t index_reap(struct arena *a)
 {
 	if (!a->store.index.is_pinned)
 		arena_index_drop(a);
-	return pages_reap(a->base, a->node_supply);
+	return node_pages_reap(a->base);
 }
 
-/* Freeing tag pages takes tags back, too, and may leave another page idle, or the base's hash with
- * too many pages: as long as that gives something. */
+/* A page that goes leaves tags behind, those of neighbours it joins: so another may be idle then.  As
+ * long as that gives something.  The base keeps a tag in hand, for a page's own to hand over to. */
 static size_t tag_pages_reap(struct arena *a)
 {
 	size_t pages = 0, gained;
@@ -134,7 +135,8 @@ static size_t tag_pages_reap(struct arena *a)
 	do {
 		tags_reap(a);
 		tags_reap(a->base);
-		gained = pages_reap(a->base, a->supply) + hash_reap(a->base);
+		arena_tags_fetch(a->base);
+		gained = arena_tag_pages_return(a->base) + hash_reap(a->base);
 		pages += gained;
 	} while (gained > 0);
 	return pages;

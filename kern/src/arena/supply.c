@@ -28,10 +28,16 @@ static inline size_t page_idle(const struct tag_page *page)
 	return page->idle.count + (tag_page_tags(page->unit) - page->fresh);
 }
 
+/* Its tags, but for its own. */
+static inline size_t page_tags(const struct tag_page *page)
+{
+	return tag_page_tags(page->unit) - page->has_own;
+}
+
 /* The list the page belongs in with so many idle tags, not none. */
 static inline size_t list_for(const struct tag_page *page, size_t idle)
 {
-	return idle == tag_page_tags(page->unit) ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
+	return idle == page_tags(page) ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
 }
 
 /* Puts a page that had `before` idle tags where it belongs now. */
@@ -47,16 +53,19 @@ static inline void page_sort(struct tag_supply *s, struct tag_page *page, size_t
 		list_add(&s->lists[list_for(page, idle)], &page->link);
 }
 
-void tag_supply_add_page(struct tag_supply *s, void *memory)
+void tag_supply_add_page(struct tag_supply *s, void *memory, struct btag **own)
 {
 	struct tag_page *page = memory;
 
 	page->idle = (struct btag_chain){NULL, 0};
-	page->fresh = 0;
-	page->unit = (uint32_t)s->unit;
+	page->unit = (uint16_t)s->unit;
+	page->has_own = own != NULL;
+	page->fresh = page->has_own;
+	if (own)
+		*own = tag_at(page, 0);
 	page_sort(s, page, 0);
 	__atomic_store_n(&s->pages, s->pages + 1, __ATOMIC_RELAXED);
-	s->idle += tag_page_tags(s->unit);
+	s->idle += page_tags(page);
 }
 
 static struct btag *page_take(struct tag_page *page)
@@ -98,7 +107,7 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain)
 	}
 }
 
-void *tag_supply_take_page(struct tag_supply *s)
+struct tag_page *tag_supply_take_page(struct tag_supply *s)
 {
 	struct list *whole = &s->lists[TAG_SUPPLY_LISTS - 1];
 	struct tag_page *page;
@@ -108,7 +117,7 @@ void *tag_supply_take_page(struct tag_supply *s)
 	page = list_first_entry(whole, struct tag_page, link);
 	list_del(&page->link);
 	__atomic_store_n(&s->pages, s->pages - 1, __ATOMIC_RELAXED);
-	s->idle -= tag_page_tags(s->unit);
+	s->idle -= page_tags(page);
 	return page;
 }
 

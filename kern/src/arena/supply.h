@@ -21,7 +21,8 @@ struct tag_page {
 	struct list link;	/* in the supply's list for its number of idle tags; in none without any */
 	struct btag_chain idle; /* tags that came back */
 	uint32_t fresh;		/* tags from here to the end were never handed out, nor touched */
-	uint32_t unit;		/* bytes of one */
+	uint16_t unit;		/* bytes of one */
+	bool has_own;		/* the first is that of the segment which the page is */
 };
 #define TAG_PAGE_TAGS ((PORT_PAGE_SIZE - BTAG_SIZE) / BTAG_SIZE)
 _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
@@ -57,8 +58,9 @@ static inline size_t tag_supply_pages(const struct tag_supply *s)
 	return __atomic_load_n(&s->pages, __ATOMIC_RELAXED);
 }
 
-/* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  Touches its first line.  Lock held. */
-void tag_supply_add_page(struct tag_supply *s, void *page);
+/* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  `own`: NULL, or set to its first tag, which is the
+ * caller's, for the segment that the page is.  Touches its first two lines.  Lock held. */
+void tag_supply_add_page(struct tag_supply *s, void *page, struct btag **own);
 
 /* Moves up to `count` tags to the chain, as many as there are.  Lock held. */
 void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count);
@@ -66,8 +68,8 @@ void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t coun
 /* Takes every tag of the chain back.  Lock held. */
 void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
 
-/* Takes out a page of which every tag is idle, or NULL.  Lock held. */
-void *tag_supply_take_page(struct tag_supply *s);
+/* Takes out a page of which every tag but its own is idle, or NULL.  Lock held. */
+struct tag_page *tag_supply_take_page(struct tag_supply *s);
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
 bool tag_supply_sound(const struct tag_supply *s, size_t most);
 

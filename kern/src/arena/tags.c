@@ -12,56 +12,76 @@
 
 #define TAGS_FETCH 16 /* tags at a time, so that the supply's lock is taken once for many */
 #define TAGS_SHED 32
-#define BASE_FETCH (TAG_PAGE_TAGS - 1) /* for a base, in which each page of tags takes a tag, too */
 #define NODES_FETCH 16
 
 /* Pages */
 
-/* Cuts a page out of the base, 0 if there is none, or no tag for it but the reserved one and that
- * isn't the caller's.  Its lock is held. */
-static uintptr_t page_cut(struct arena *base, size_t tags)
-{
-	struct btag *f = btag_fit_instant(&base->store, 1);
-	uintptr_t page = 0;
-
-	if (f && tags >= (f->size != PORT_PAGE_SIZE)) {
-		page = f->start;
-		arena_take(base, f, page, PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
-	}
-	return page;
-}
-
 uintptr_t arena_page_take(struct arena *base)
 {
-	uintptr_t page;
+	uintptr_t page = 0;
+	struct btag *f;
 
 	do {
 		port_irq_t irq = spin_lock(&base->lock);
 
-		page = page_cut(base, arena_tags(base));
+		f = btag_fit_instant(&base->store, 1);
+		if (f && arena_tags(base) >= (f->size != PORT_PAGE_SIZE)) {
+			page = f->start;
+			arena_take(base, f, page, PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
+		}
 		spin_unlock(&base->lock, irq);
-	} while (!page && arena_amt_free(base) > 0 && arena_tags_fetch(base));
+	} while (f && !page && arena_tags_fetch(base));
 	return page;
 }
 
-/* Adds a page to the supply of tags, cut with the reserved tag if need be, and leaves the reserve
- * full.  It is filled with as many tags as the page has but for a few, so that few pages hold the tags
- * of all others: a page that stays keeps the page that its own tag is in.  The supply's lock is
+/* Cuts a page of tags out of the base.  The tag which that takes is the first in the page itself: so
+ * the base needs none in hand for it, and a page of tags keeps no other page.  The supply's lock is
  * held. */
 static bool tag_page_fetch(struct arena *base)
 {
-	struct btag_chain reserve = {NULL, 0};
 	port_irq_t irq = spin_lock(&base->lock);
-	uintptr_t page = page_cut(base, base->store.spare.count);
+	struct btag *f = btag_fit_instant(&base->store, 1), *own = NULL;
 
-	if (page) {
-		tag_supply_add_page(base->supply, (void *)page);
-		if (base->store.spare.count < base->tag_reserve)
-			tag_supply_take(base->supply, &reserve, BASE_FETCH);
-		btag_give(&base->store, &reserve);
+	if (f) {
+		uintptr_t page = f->start;
+
+		tag_supply_add_page(base->supply, (void *)page, f->size == PORT_PAGE_SIZE ? NULL : &own);
+		if (own)
+			btag_chain_push(&base->store.spare, own);
+		arena_take(base, f, page, PORT_PAGE_SIZE, BTAG_FIT_ANY, BTAG_USED);
 	}
 	spin_unlock(&base->lock, irq);
-	return page != 0;
+	return f != NULL;
+}
+
+/* A page whose tags are idle, taken out of the supply, or NULL: its own tag, if it has that,
+ * hands over to one in the base's hand, of which there has to be one.  Lock of the supply held. */
+static struct tag_page *idle_page_take(struct arena *base)
+{
+	port_irq_t irq = spin_lock(&base->lock);
+	struct tag_page *page = arena_tags(base) > 0 ? tag_supply_take_page(base->supply) : NULL;
+
+	if (page && page->has_own)
+		btag_retag(&base->store, btag_seek(&base->store, (uintptr_t)page));
+	spin_unlock(&base->lock, irq);
+	return page;
+}
+
+size_t arena_tag_pages_return(struct arena *base)
+{
+	size_t pages = 0;
+	struct tag_page *page;
+
+	do {
+		port_irq_t irq = spin_lock(&base->supply->lock);
+
+		page = idle_page_take(base);
+		spin_unlock(&base->supply->lock, irq);
+		if (page)
+			arena_segment_free(base, page, PORT_PAGE_SIZE, __builtin_return_address(0));
+		pages += page != NULL;
+	} while (page);
+	return pages;
 }
 
 static bool node_page_fetch(struct arena *base)
@@ -72,7 +92,7 @@ static bool node_page_fetch(struct arena *base)
 	if (!page)
 		return false;
 	irq = spin_lock(&base->node_supply->lock);
-	tag_supply_add_page(base->node_supply, (void *)page);
+	tag_supply_add_page(base->node_supply, (void *)page, NULL);
 	spin_unlock(&base->node_supply->lock, irq);
 	return true;
 }

@@ -162,6 +162,17 @@ void btag_span_out(struct btag_store *s, struct btag *span)
 	btag_tag_remove(s, span);
 }
 
+void btag_retag(struct btag_store *s, struct hash_link **link)
+{
+	struct btag *t = btag_of_link(*link), *to = btag_chain_pop(&s->spare);
+
+	*to = *t;
+	*link = &to->link;
+	to->prev->next = to->next->prev = to;
+	if (s->is_watched)
+		btag_cursors_split(s, t, to);
+}
+
 /* Cursors */
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c)

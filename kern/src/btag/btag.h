@@ -676,6 +676,9 @@ static inline struct btag *btag_unuse(struct btag_store *s, struct hash_link **l
 	return t;
 }
 
+/* Has a tag in hand stand for the used segment at *link in place of its own, which is the caller's. */
+void btag_retag(struct btag_store *s, struct hash_link **link);
+
 /* It becomes free, joined with its free neighbours; returns what it became part of.  The larger
  * neighbour keeps its tag, and mostly its bin. */
 static inline struct btag *btag_release(struct btag_store *s, struct btag *t)

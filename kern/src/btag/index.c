@@ -30,7 +30,7 @@
  * if that is older than the triple (`since`), own stands for the size and max[1 + i] for max[0].
  * When a segment changes, its numbers become exact for all triples that are kept.
  *
- * INVARIANTS (arena_check reports any of them as number 11)
+ * INVARIANTS (arena_check reports any of them as number 10)
  *
  *  1. While the index is live, the nodes in the tree by address are those of the free segments that
  *     start at or below `passed`; a segment and its node point at each other.  Those that start at
