@@ -19,7 +19,7 @@
  * linear_hash_trim() shrinks it to load 1.
  *
  * Several links may have the same key.  Seek finds the one inserted last; the others are behind it
- * in the same chain.  Keys are hashed by hash_u64(), so not for keys that an attacker can choose.
+ * in the same chain.  Keys are hashed by hash_u64_wide(), so not for keys that an attacker can choose.
  *
  * Concurrency: the caller's lock is held for every call but linear_hash_needs_care().
  */
@@ -92,7 +92,7 @@ static inline struct hash_link **linear_hash_slot(const struct linear_hash *h, s
  * bucket, the low k - 1 bits. */
 static inline size_t linear_hash_index(const struct linear_hash *h, uintptr_t key)
 {
-	size_t i = hash_u64(key) & h->mask;
+	size_t i = hash_u64_wide(key) & h->mask;
 
 	return i < h->buckets ? i : i & h->mask >> 1;
 }

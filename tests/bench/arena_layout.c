@@ -108,7 +108,9 @@ uint64_t layout_pair(struct layout *l, bool serves)
 	const struct hard *h = serves ? &l->serves : &l->fails;
 	uint64_t start;
 
-	hard_pair(l->arena, h, serves, MEM_ERROR);
+	/* The first build the index, and make its numbers exact for the constraints. */
+	for (int i = 0; i < 4; i++)
+		hard_pair(l->arena, h, serves, MEM_ERROR);
 	start = port_ticks();
 	for (int i = 0; i < HARD_PAIRS; i++)
 		hard_pair(l->arena, h, serves, MEM_ATOMIC);

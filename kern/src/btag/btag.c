@@ -162,6 +162,18 @@ void btag_span_out(struct btag_store *s, struct btag *span)
 	btag_tag_remove(s, span);
 }
 
+struct btag *btag_carve_above(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
+{
+	size_t below = start - f->start, above = f->size - below - size;
+	struct btag *next = f->next, *t = btag_tag_insert(s, next, kind, start, size);
+
+	btag_free_resize(s, f, f->start, below);
+	if (above > 0)
+		btag_free_enter(s, btag_tag_insert(s, next, BTAG_FREE, start + size, above));
+	return t;
+}
+
 void btag_retag(struct btag_store *s, struct hash_link **link)
 {
 	struct btag *t = btag_of_link(*link), *to = btag_chain_pop(&s->spare);

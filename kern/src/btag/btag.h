@@ -156,7 +156,7 @@ struct btag_place {
 /* The index of free segments; btag/index.c explains it. */
 #define BTAG_TRIPLES 4 /* constraints it keeps */
 #define BTAG_RIVALS 8  /* others that it counts */
-#define BTAG_NODE_SIZE 136
+#define BTAG_NODE_SIZE 144
 
 struct btag_rival {
 	struct btag_triple triple;
@@ -614,34 +614,25 @@ static inline void btag_tag_remove(struct btag_store *s, struct btag *t)
 
 /* Segments */
 
-/* The same where `next` is a free segment whose front this was. */
-static inline struct btag *btag_part_insert(
-	struct btag_store *s, struct btag *f, enum btag_kind kind, uintptr_t start, size_t size)
-{
-	struct btag *t = btag_tag_insert(s, f, kind, start, size);
-
-	if (__builtin_expect(s->is_watched, 0))
-		btag_cursors_split(s, f, t);
-	return t;
-}
+/* Cuts a segment out of f that doesn't begin where f does: f keeps what lies below, and what lies
+ * above becomes free by itself. */
+struct btag *btag_carve_above(
+	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind);
 
 /* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag
- * for each end of f that stays free, of which there is mostly one, the upper.  Inline, as its part
- * releasing, for the row `arena_pair`. */
+ * for each end of f that stays free, of which there is mostly one, the upper: f keeps that.  Inline,
+ * as its part releasing, for the row `arena_pair`. */
 static inline __attribute__((always_inline)) struct btag *btag_carve(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
 {
-	size_t below = start - f->start;
 	struct btag *t = f;
 
-	if (__builtin_expect(below > 0, 0)) {
-		struct btag *lower = btag_part_insert(s, f, BTAG_FREE, f->start, below);
-
-		btag_free_resize(s, f, start, f->size - below);
-		btag_free_enter(s, lower);
-	}
-	if (f->size != size) {
-		t = btag_part_insert(s, f, kind, start, size);
+	if (__builtin_expect(start != f->start, 0)) {
+		t = btag_carve_above(s, f, start, size, kind);
+	} else if (f->size != size) {
+		t = btag_tag_insert(s, f, kind, start, size);
+		if (__builtin_expect(s->is_watched, 0))
+			btag_cursors_split(s, f, t);
 		btag_free_resize(s, f, start + size, f->size - size);
 	} else {
 		btag_free_leave(s, f);

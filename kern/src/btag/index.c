@@ -14,15 +14,15 @@
  * A node for each free segment, in a balanced tree by address and, from the first best fit on, in
  * one by (size, address), too.  In the tree by address each node holds, for its subtree, the
  * largest request that any segment there can serve: under no constraint (max[0], the largest size),
- * and under each of the triples that are kept (max[1 + i]).  own[i] is what the node's own segment
- * can serve under triple i; btag/triple.c has the formula, and says why one number is enough.
+ * and under each of the triples that are kept (max[1 + i]).  own[1 + i] is what the node's own segment
+ * can serve under triple i, own[0] its size; btag/triple.c has the formula, and says why one number is enough.
  *
  *	            [40, 56)                 max = 16 | the lowest that serves 12 at or above 9:
  *	           /        \                the segment that contains 9 is looked at by itself;
  *	     [8, 20)         [80, 90)        then, above it, down the first branches whose max >= 12
  *	     max = 12        max = 10
  *
- * BOUNDS.  own[i] may be too large, never too small: it is a bound, which a search makes exact when
+ * BOUNDS.  own[1 + i] may be too large, never too small: it is a bound, which a search makes exact when
  * it looks at the segment.  A bound prunes as safely as the exact number, only less often.  So a
  * triple that comes to be kept needs no walk of its own over all nodes: at first every node's bound
  * is its size, and the searches under that triple, which would have looked at these segments
@@ -35,8 +35,8 @@
  *  1. While the index is live, the nodes in the tree by address are those of the free segments that
  *     start at or below `passed`; a segment and its node point at each other.  Those that start at
  *     or below `sized` are in the tree by size, too.
- *  2. own[i] is at least what the segment can serve under triple i.
- *  3. max[0] is the largest size in the subtree, max[1 + i] the largest own[i].
+ *  2. own[0] is the size of the segment, own[1 + i] at least what it can serve under triple i.
+ *  3. max[j] is the largest own[j] in the subtree.
  *
  * NODES are in hand before the arena's lock is taken.  A change takes two at most, so with
  * BTAG_NODES_MIN and two for each core in hand none is missing; below that the index asks for care,
@@ -80,7 +80,7 @@ struct btag_node {
 	struct tree_node by_address, by_size;
 	struct btag *tag;
 	uint64_t stamp;
-	size_t own[BTAG_TRIPLES];
+	size_t own[1 + BTAG_TRIPLES]; /* the first is the size */
 	size_t max[1 + BTAG_TRIPLES];
 };
 _Static_assert(sizeof(struct btag_node) == BTAG_NODE_SIZE, "what the supply hands out");
@@ -110,7 +110,7 @@ static inline bool knows(const struct btag_index *x, const struct btag_node *n, 
 
 static inline size_t own_bound(const struct btag_index *x, const struct btag_node *n, unsigned slot)
 {
-	return slot > 0 && knows(x, n, slot) ? n->own[slot - 1] : n->tag->size;
+	return n->own[knows(x, n, slot) ? slot : 0];
 }
 
 static inline size_t max_bound(const struct btag_index *x, const struct btag_node *n, unsigned slot)
@@ -121,13 +121,13 @@ static inline size_t max_bound(const struct btag_index *x, const struct btag_nod
 /* Writes the bounds that the node's old stamp stands for, and stamps it anew. */
 static inline void renew(const struct btag_index *x, struct btag_node *n)
 {
-	if (n->stamp == x->stamp)
+	if (__builtin_expect(n->stamp == x->stamp, 1))
 		return;
-	for (unsigned i = 0; i < x->triples; i++) {
-		if (knows(x, n, 1 + i))
+	for (unsigned slot = 1; slot <= x->triples; slot++) {
+		if (knows(x, n, slot))
 			continue;
-		n->own[i] = n->tag->size;
-		n->max[1 + i] = n->max[0];
+		n->own[slot] = n->own[0];
+		n->max[slot] = n->max[0];
 	}
 	n->stamp = x->stamp;
 }
@@ -137,24 +137,51 @@ static inline size_t greater(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* Recomputes a node's maxima; whether one changed. */
-static bool update(const struct tree_ops *ops, struct tree_node *tn)
+/* Recomputes a node's largest size; whether that changed.  While no triple is kept, that is all. */
+static bool update_size(const struct tree_ops *ops, struct tree_node *tn)
 {
+	struct btag_node *n = addressed(tn), *left = addressed(tn->left), *right = addressed(tn->right);
+	size_t max = n->own[0], was = n->max[0];
+
+	max = left ? greater(max, left->max[0]) : max;
+	max = right ? greater(max, right->max[0]) : max;
+	n->max[0] = max;
+	return max != was;
+}
+
+/* The same for all maxima. */
+static inline bool update_all(const struct tree_ops *ops, struct tree_node *tn)
+{
+	static const size_t none[1 + BTAG_TRIPLES];
 	const struct btag_index *x = container_of(ops, struct btag_index, order);
-	struct btag_node *n = addressed(tn);
-	const struct btag_node *left = addressed(tn->left), *right = addressed(tn->right);
+	struct btag_node *n = addressed(tn), *left = addressed(tn->left), *right = addressed(tn->right);
+	const size_t *left_max = left ? left->max : none, *right_max = right ? right->max : none;
 	size_t changed = 0;
 
 	renew(x, n);
+	if (left)
+		renew(x, left);
+	if (right)
+		renew(x, right);
 	for (unsigned slot = 0; slot <= x->triples; slot++) {
-		size_t max = slot ? n->own[slot - 1] : n->tag->size;
+		size_t max = greater(n->own[slot], greater(left_max[slot], right_max[slot]));
 
-		max = left ? greater(max, max_bound(x, left, slot)) : max;
-		max = right ? greater(max, max_bound(x, right, slot)) : max;
 		changed |= max ^ n->max[slot];
 		n->max[slot] = max;
 	}
 	return changed != 0;
+}
+
+/* tree_update(), with the step in place for the rows `xalloc_align` and `xalloc_nocross`. */
+static void update_upward(const struct btag_index *x, struct btag_node *n)
+{
+	struct tree_node *t = &n->by_address;
+
+	if (x->triples == 0)
+		tree_update(t, &x->order);
+	else
+		while (t && update_all(&x->order, t))
+			t = tree_parent(t);
 }
 
 static bool address_before(const struct tree_node *a, const struct tree_node *b)
@@ -175,8 +202,9 @@ static const struct tree_ops size_order = {.before = size_before};
 static void compute_own(const struct btag_index *x, struct btag_node *n)
 {
 	renew(x, n);
+	n->own[0] = n->tag->size;
 	for (unsigned i = 0; i < x->triples; i++)
-		n->own[i] = btag_triple_largest(
+		n->own[1 + i] = btag_triple_largest(
 			&x->kept[i].rival.triple, n->tag->start, btag_last(n->tag));
 }
 
@@ -412,7 +440,7 @@ void btag_index_resize(struct btag_store *s, struct btag *f, uintptr_t old_start
 		leave_by_size(x, n);
 		compute_own(x, n);
 		enter_by_size(x, n);
-		tree_update(&n->by_address, &x->order);
+		update_upward(x, n);
 	} else if (is_indexed(x, f->start)) {
 		enter(s, f);
 	} else {
@@ -428,7 +456,7 @@ static void build_begin(struct btag_store *s)
 	struct btag_index *x = &s->index;
 
 	x->live = true;
-	x->order = (struct tree_ops){.before = address_before, .update = update, .shapeless = true};
+	x->order = (struct tree_ops){.before = address_before, .update = update_size, .shapeless = true};
 	x->passed = x->sized = 0;
 	x->idle = x->spent = 0;
 	btag_cursor_open(s, &x->build);
@@ -517,6 +545,7 @@ static void rival_enter(struct btag_index *x, struct btag_rival *r)
 	}
 	*k = (struct btag_kept){*r, r->looks / r->searches, ++x->stamp};
 	*r = (struct btag_rival){.looks = 0};
+	x->order.update = update_all;
 }
 
 /* A search under the triple begins; returns its slot, 0 if it isn't kept. */
@@ -625,8 +654,8 @@ static void refine(struct btag_store *s, struct btag_node *n, unsigned slot)
 	if (own == own_bound(x, n, slot))
 		return;
 	renew(x, n);
-	n->own[slot - 1] = own;
-	tree_update(&n->by_address, &x->order);
+	n->own[slot] = own;
+	update_upward(x, n);
 }
 
 /* One step in the tree by address.  c->from is where it goes on; *looks counts segments. */
