@@ -210,8 +210,8 @@
 
 /* The story of a request: each function stands above those it calls. */
 static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller);
-static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, bool imports,
-	void *caller);
+static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller);
+static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller);
 static bool request_serve(void *request);
 static inline void *take_instant(struct arena *a, size_t size, bool *imports);
 static bool import(struct arena_request *r);
@@ -282,19 +282,7 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 		if (round)
 			return round;
 	}
-	return alloc(a, size, flags, deadline_of(flags), false, caller);
-}
-
-/* Past the front, with flags that are plain: an instant fit, and in the general way what it can't
- * serve.  Apart, so that the row `page_pair` needs no frame. */
-static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller)
-{
-	bool imports = false;
-	void *at = NULL;
-
-	if (!unlikely(arena_queues(a, flags & MEM_WAIT)))
-		at = take_instant(a, size, &imports);
-	return at ? at : alloc(a, size, flags, deadline_of(flags), imports, caller);
+	return alloc(a, size, flags, deadline_of(flags), caller);
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -304,7 +292,7 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 	sync_check_may_sleep("arena_alloc_timeout", caller);
 	if (!(flags & MEM_ERROR))
 		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
-	return alloc(a, size, flags, deadline, false, caller);
+	return alloc(a, size, flags, deadline, caller);
 }
 
 static inline enum btag_fit fit_of(unsigned flags)
@@ -332,10 +320,30 @@ void arena_request_init(struct arena_request *r, struct arena *a, size_t units, 
 	request_init(r, a, units, flags);
 }
 
-/* Sleeps until `deadline`; 0: doesn't sleep.  `imports`: nothing held is large enough, and tags are set
- * aside for an import. */
-static __attribute__((noinline)) void *alloc(struct arena *a, size_t size, unsigned flags,
-	uint64_t deadline, bool imports, void *caller)
+/* Past the front, with flags that are plain: an instant fit, and what it can't serve in the general
+ * way, at once with an import if nothing held is large enough.  Apart, so that the row `page_pair`
+ * needs no frame. */
+static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller)
+{
+	struct arena_request r;
+	bool imports = false;
+	void *at;
+
+	if (unlikely(arena_queues(a, flags & MEM_WAIT)))
+		return alloc(a, size, flags, deadline_of(flags), caller);
+	at = take_instant(a, size, &imports);
+	if (at)
+		return at;
+	if (!imports)
+		return alloc(a, size, flags, deadline_of(flags), caller);
+	request_init(&r, a, btag_round_up(&a->store, size), flags);
+	r.has_tags = true;
+	return finish(&r, arena_serve(&r), deadline_of(flags), caller);
+}
+
+/* Sleeps until `deadline`; 0: doesn't sleep. */
+static __attribute__((noinline)) void *alloc(
+	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
 {
 	size_t units = btag_round_up(&a->store, size);
 	struct arena_request r;
@@ -346,11 +354,15 @@ static __attribute__((noinline)) void *alloc(struct arena *a, size_t size, unsig
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
 	request_init(&r, a, units, flags);
-	r.has_tags = imports;
-	if (unlikely(arena_queues(a, deadline > 0)) || !request_serve(&r))
-		if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
-			return NULL;
-	return (void *)r.place.at;
+	return finish(&r, !arena_queues(a, deadline > 0) && request_serve(&r), deadline, caller);
+}
+
+/* The request has been served, or has to wait, or fails. */
+static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller)
+{
+	if (!served && !arena_shortage(r->arena, r->rq.size, request_serve, r, deadline, r->why, caller))
+		return NULL;
+	return (void *)r->place.at;
 }
 
 /* One attempt: the front, and then all there is, which begins with an instant fit. */
@@ -415,7 +427,7 @@ static inline __attribute__((always_inline)) void *take_instant(
 	if (__builtin_expect(f && arena_tags(a) >= (f->size != units), 1)) {
 		at = f->start;
 		take(a, f, at, units, BTAG_FIT_ANY, BTAG_USED);
-	} else if (!f && a->afunc && !btag_holds_enough(s, units)) {
+	} else if (!f && a->afunc && units > 0 && !btag_holds_enough(s, units)) {
 		*imports = arena_tags_hold(a);
 	}
 	spin_unlock(&a->lock, irq);
@@ -664,13 +676,13 @@ static struct arena *nearest_base(struct arena *near)
 
 void *base_alloc(struct arena *near, size_t size, unsigned flags)
 {
-	return alloc(nearest_base(near), size, flags, deadline_of(flags), false,
+	return alloc(nearest_base(near), size, flags, deadline_of(flags),
 		__builtin_return_address(0));
 }
 
 void *base_zalloc(struct arena *near, size_t size, unsigned flags)
 {
-	void *memory = alloc(nearest_base(near), size, flags, deadline_of(flags), false,
+	void *memory = alloc(nearest_base(near), size, flags, deadline_of(flags),
 		__builtin_return_address(0));
 
 	return memory ? memset(memory, 0, size) : NULL;

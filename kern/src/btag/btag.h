@@ -505,7 +505,7 @@ static inline struct btag *btag_fit_instant(const struct btag_store *s, size_t q
 /* Whether any free segment is as large, in bins: wrongly yes, perhaps.  Not for size 0.  Constant. */
 static inline bool btag_holds_enough(const struct btag_store *s, size_t size)
 {
-	return size > 0 && btag_bin_from(s, btag_bin_of(btag_scaled(s, size))) != BTAG_NO_BIN;
+	return btag_bin_from(s, btag_bin_of(btag_scaled(s, size))) != BTAG_NO_BIN;
 }
 
 static inline void btag_bin_link(struct btag_store *s, struct btag *f, size_t b)
