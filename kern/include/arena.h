@@ -42,6 +42,7 @@ struct qlock;
  *   ARENA_BESTFIT     the smallest segment that serves, the lowest address among equals
  *   ARENA_NEXTFIT     the lowest address that serves above what the last next fit handed out, then
  *                     around from the bottom: what was freed stays unused longest
+ *   ARENA_HIGHFIT     the highest address that serves
  */
 #define MEM_ATOMIC (1u << 0)
 #define MEM_WAIT (1u << 1)
@@ -129,24 +130,26 @@ const char *arena_add_strerror(int error);
  * that [r, r + size) is the caller's until arena_free(arena, r, size).
  *
  * Context: by flag; in an NMI only sizes up to qcache_max, without a fit, of an arena that has its
- * caches, and of those only what this core has laid up, else NULL.  Cost: constant (instant fit
- * that hits); else logarithmic in free segments, once the arena has an index of them, which the
- * first call that needs it builds, in bounded steps with the lock dropped between; an import costs
- * what the source does.  Returns NULL on shortage, by flag.  A request that could be served from
- * what the arena holds is served; only a MEM_ATOMIC call that needs the index before it stands
- * looks at BTAG_LOOKS segments (btag.h) and may miss what there is.  Panics on size 0, a size that
+ * caches, and of those only what this core has in its magazines, else NULL.  Cost: constant (an
+ * instant fit that hits); else a look at 64 segments, and beyond that, for a caller that may take
+ * long, steps with the lock released between, until these have cost as much as an index of the free
+ * segments does; then the index is built, and searches are logarithmic.  An import costs what the
+ * source does.  Returns NULL on shortage, by flag.  A request by MEM_WAIT or MEM_ERROR that could be
+ * served from what the arena holds is served; a MEM_ATOMIC one is, by any fit, where an instant fit
+ * serves, and may be NULL where telling takes more than 64 looks.  Panics on size 0, a size that
  * wraps when rounded, not exactly one memory flag, two fits, and MEM_WAIT with interrupts off.
  */
 void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
  * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
- * port_ns(); then NULL.  Who sleeps is served smallest first, but nobody sees 64 others served
- * before him; who comes while others sleep stands in their queue, even if something is free; a free
- * in the arena, or in a source it imports from, wakes who can be served.
+ * port_ns(); then NULL.  Requests that sleep are served smallest first, but after 64 others were
+ * served before it, the oldest is next.  A request that may sleep takes its place behind those that
+ * do, even if something is free; a free in the arena, or in a source it imports from, wakes the
+ * first that it can serve.
  *
- * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in those who wait.  Panics
- * as arena_alloc() does, on another memory flag, and where it may not sleep.
+ * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in requests that sleep.
+ * Panics as arena_alloc() does, on another memory flag, and where it may not sleep.
  */
 void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint64_t deadline);
 
@@ -155,10 +158,9 @@ void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint
  * imported span that is wholly free goes back to its source, but for a few that are retained (32 of
  * the source's quanta at most) until arena_reap() wants them.
  *
- * Context: any (if ffunc may run there); in an NMI only sizes up to qcache_max of an arena that has
- * its caches.  Cost: constant; giving a span back costs what the source does.  Never needs memory.
+ * Context: any but an NMI (if ffunc may run there).  Cost: constant; giving a span back costs what the source does.  Never needs memory.
  * Panics, naming arena, address, size and caller, on what isn't allocated, was freed before, or has
- * another size.
+ * another size: at once, or, for sizes up to qcache_max, when the caches give it back.
  */
 void arena_free(struct arena *arena, void *addr, size_t size);
 
@@ -170,23 +172,24 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  * is the caller's until arena_xfree(arena, r, size).  Starting on a multiple of nocross is no
  * crossing, nor is ending on one.  size counts as rounded up to the quantum.
  *
- * The lowest r is taken that can serve; with ARENA_NEXTFIT the lowest above what the last next fit
- * handed out, then the lowest.  Two exceptions: without any constraint the fits are those of
- * arena_alloc(); and where only align, phase and nocross are given, by instant fit, an arena that
- * has no index of its free segments, or doesn't keep this triple in it, first takes, in constant
- * time, any segment so large that it surely serves.
+ * align above 1 and nocross need a quantum that is a power of two; windows don't.
  *
- * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, and
- * the span goes back by arena_xfree(); another afunc is asked for so much that r must exist in it,
- * and within a window, where that can't be known, the answer is NULL.
+ * Within a window the lowest r that can serve is taken; with ARENA_NEXTFIT the lowest above what the
+ * last next fit handed out, then the lowest; with ARENA_HIGHFIT the highest; with ARENA_BESTFIT the
+ * lowest, if there is any constraint.  By instant fit without a window any r that serves may be
+ * taken.  Without any constraint the fits are those of arena_alloc().
  *
- * Context: by flag.  Cost: logarithmic in free segments, once the index stands and keeps the
- * triple; it keeps the BTAG_TRIPLES last used.  The first call that needs the index builds it, and
- * the first with a triple adds that, linear in segments, in bounded steps with the lock dropped
- * between.  Before the index stands, a MEM_ATOMIC call that can't do without looks at BTAG_LOOKS
- * segments, or BTAG_LOOKS_DEAR (btag_looks()), and may return NULL.  Returns NULL on shortage, by
- * flag; at once if no address can satisfy the constraints.  Panics as arena_alloc() does; on align
- * or nocross that is no power of two, phase >= align, nocross < size, minaddr > maxaddr; and with
+ * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, where
+ * both quanta are powers of two; the span goes back by arena_xfree().  Any other source is asked for
+ * so much that r must exist in it, and within a window, where that can't be known, the answer is
+ * NULL.  By instant fit without a window an arena imports before it searches far.
+ *
+ * Context: by flag.  Cost: as arena_alloc(); with the index, logarithmic in free segments for
+ * constraints that it keeps.  It keeps those that save most looks; under others a search looks at
+ * the segments that are large enough, one after the other.  A MEM_ATOMIC call may be NULL where 64
+ * looks don't settle it.  Returns NULL on shortage, by flag; at once if no address can satisfy the
+ * constraints.  Panics as arena_alloc() does; on align or nocross that is no power of two, or given
+ * where the quantum isn't one; on phase >= align, nocross < size, minaddr > maxaddr; and with
  * MEM_WAIT on constraints that no address satisfies.
  */
 void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase, size_t nocross,
@@ -205,8 +208,8 @@ size_t arena_amt_total(struct arena *arena);
  * it): what its front holds idle and the spans it retains go to its source, in units; pages of its
  * hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what it came to.
  *
- * Context: may sleep.  Cost: linear in its spans and, if pages of tags can be gained, in the
- * segments of all arenas over its base; locks are held for a few dozen of them at a time.
+ * Context: may sleep.  Cost: linear in what goes back; locks are held for a few dozen steps at a
+ * time.  An index that arena_index() built stays.
  */
 size_t arena_reap(struct arena *arena, size_t amount);
 
@@ -255,7 +258,7 @@ enum arena_failure {
  * What an arena is and has done, at one moment.  Amounts in units.
  *
  * Allocations, frees and failures are those of its segments: what a front hands out from what it
- * holds isn't among them, nor what its caches ask for in vain, since the arena then serves by
+ * holds isn't among them, nor what its caches ask for and don't get, since the arena then serves by
  * itself.  Importers are callers like others: spans they get and are refused count here, too, once
  * for each time they ask.
  */
@@ -283,9 +286,9 @@ struct arena_stats {
 	uint64_t waits_served;	     /* that were served after sleeping */
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
-	/* The most free segments, or nodes of the index, that one search looked at, under one hold
-	 * of the lock: BTAG_LOOKS (btag.h) at most without an index, a small multiple of their
-	 * logarithm with it; as many segments of any kind where there is no memory for one. */
+	/* The most free segments, or nodes of the index, that one search looked at under one hold of
+	 * the lock: 64 at most without an index, else a small multiple of their logarithm, and 256
+	 * nodes more while a constraint is new to the index. */
 	uint64_t search_looks_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */
 	uint64_t hash_buckets, hash_pages;
@@ -300,7 +303,7 @@ void arena_get_stats(struct arena *arena, struct arena_stats *stats);
  * Context: not in an interrupt.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
-/* The same for a panic, when nobody runs and a lock may be held for good: fn sees every arena, each
+/* The same for a panic, when no other core runs and a lock may be held for good: fn sees every arena, each
  * after its source, without a lock.  What it shows may be halfway through a change. */
 void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
 
@@ -350,7 +353,7 @@ struct arena *arena_find(const char *name);
 int arena_check(struct arena *arena, struct sink *sink);
 
 /* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand
- * of an arena over it, none lost.  Meaningful while nobody else uses those arenas.  Context: not in
+ * of an arena over it, none lost.  Meaningful while nothing else uses those arenas.  Context: not in
  * an interrupt.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
@@ -365,7 +368,7 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
  * Ends an arena: its spans go back to the source, its tags and storage to the base arena.  An arena
  * with live allocations or importers is left exactly as it was, the console says which, and the
  * answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's
- * again.  Context: not in an interrupt; nobody else may use the arena any more.  Cost: linear in
+ * again.  Context: not in an interrupt; nothing else may use the arena any more.  Cost: linear in
  * spans.  __arena_destroy is for what __arena_create made.
  */
 int arena_destroy(struct arena *arena);

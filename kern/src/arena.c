@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arenas: allocation, freeing, imports.
+ * Arenas: allocation, imports, freeing.  This file is the story of one request, from top to bottom.
  *
  * CONCEPTS
  *
@@ -18,101 +18,61 @@
  * free.  So arenas form a tree, and memory moves along its edges.  At the root of all memory stands
  * the base arena: its spans are RAM, and beneath it lies nothing.
  *
- * Not quite every span that becomes free goes back at once: an arena retains a few, 32 quanta of
- * its source's together, so that one that is emptied and filled again and again doesn't ask its
- * source each time.  arena_reap() takes those, and all else an arena has and doesn't need.
+ * Not every span that becomes free goes back at once: an arena retains a few, 32 quanta of its
+ * source's together, so that one that is emptied and filled again and again doesn't ask its source
+ * each time.  arena_reap() takes those, and all else an arena has and doesn't need.
  *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
- * that an arena can hand out what isn't memory, or memory that nobody may touch.
+ * that an arena can hand out what isn't memory, or memory that must not be touched.
+ *
+ * An instant fit takes the first segment that surely serves, in constant time.  A next fit takes
+ * the lowest place above the one that the last next fit took; a high fit the highest place.  A hold
+ * is what is done between taking an arena's lock and releasing it.  A poke asks reclaim, which is a
+ * thread of its own, to work for an arena.
  *
  * REPRESENTATION
  *
- * The segment store (btag.h) keeps an arena's tags four ways at once: all in one list in address
+ * The segment store (btag/) keeps an arena's tags four ways at once: all in one list in address
  * order; free ones in bins by size, with a bitmap of the bins that hold any; used ones in a hash by
- * start; spans in a balanced tree by start.  It works under the arena's lock with tags and nodes
- * that are in its hand (its spare ones) and calls nobody.
+ * start; spans in a balanced tree by start.  It works under the arena's lock, with tags and nodes
+ * that are in its hand (its spare ones), and calls no other code.
  *
- * Tags come from the tag supply of the nearest base arena: pages of the base, each full of tags.  A
- * base arena takes its tag pages from itself.  Its first pages hold the arena, the supply and the
- * first tags, among them the tag of the used segment that those pages are: no step of its creation
- * differs from what any arena does later but for where the first tags came from.
+ * Tags come from the tag supply of the nearest base arena: pages of the base, full of tags
+ * (arena/tags.c).  A base arena takes its tag pages from itself.  Its first pages hold the arena,
+ * the supply and the first tags, among them the tag of the used segment that those pages are: no
+ * step of its creation differs from what any arena does later but for where the first tags came
+ * from.
  *
- * An arena that is asked for the smallest segment that serves, or the next, or the lowest under
- * constraints, comes to have an index of its free segments: trees of nodes that lie apart from the
- * tags (btag_index.c).  Most arenas are only asked for a size, and never need one.
+ * An arena that is asked again and again for the smallest segment that serves, the next, the
+ * highest, or the lowest under constraints, comes to have an index of its free segments: trees of
+ * nodes that lie apart from the tags (btag/index.c).  Most arenas never need one.
  *
- * The segment store is in btag.c (order, spans), btag_fit.c (bins), btag_hash.c, btag_index.c with
- * btag_search.c and btag_triple.c (what the index is for); btag_quick.h has the paths that most
- * calls take.
+ * ONE REQUEST
  *
- * Words.  An instant fit takes the first segment that surely serves, in constant time (COST).  A
- * next fit takes the lowest place above what the last one took.  A hold is what is done between
- * taking an arena's lock and letting it go.  A poke asks reclaim, a thread of its own, to see to an
- * arena.
+ *  1. The front, a cache for small sizes (arena/front.h), hands out what the core has of that size.
+ *  2. An instant fit, in one hold.  Most requests end here.
+ *  3. A search (arena/search.c), one step: it looks at 64 segments, or goes through the index if
+ *     there is one.  In most arenas that settles whether anything held serves.
+ *  4. An import.  Tags are set aside for it under the hold that found nothing.  The source is asked
+ *     once, with MEM_ATOMIC; its span is put in, the request carved out of it, in one hold: no other
+ *     request can take it in between, so nothing is tried again.
+ *  5. A search that goes on, step by step, until it is settled.  A MEM_ATOMIC request ends before:
+ *     it pokes, so that reclaim builds an index, and fails.
+ *  6. Sleep (arena/wait.c), by flag.
  *
- * HOW A CONSTRAINED REQUEST IS SERVED
+ * A request that is promised a certain place (the smallest segment, the next or highest place, or
+ * the lowest in a window) takes step 5 before step 4.
  *
- * arena_xalloc() may ask that the result be equal to `phase` modulo `align`, lie in a window [min,
- * max), and cross no multiple of `nocross`.  Align, phase and the quantum make one arithmetic
- * progression of possible starts.  That and nocross, all but size and window, is called a triple
- * (btag_triple.c).  What the largest request is that one free segment can serve under a triple is a
- * formula, and it serves everything up to that.  So an index of the segments can keep a triple:
- * each node of its tree by address then holds the largest request that its subtree can serve under
- * it.  It keeps the BTAG_TRIPLES last used.
+ * Constraints (arena_xalloc) are: start equal to `phase` modulo `align`; within a window; crossing
+ * no multiple of `nocross`.  An arena whose source's integers are its own passes them down: the
+ * source looks for a place in its own segments and cuts out the whole quanta around it, and that is
+ * the span (arena/xalloc.c).  So a request goes down the tree once, and comes back once:
  *
- * In this arena, then:
- *
- *  1. If the index stands and keeps the triple: down one path of the tree, guided by those maxima,
- *     to the lowest segment that serves.  A window cuts at most two segments in part, those at its
- *     ends, and these are looked at by themselves.  That nothing serves shows on the same path.
- *  2. Else, without a window: an instant fit for the size and the most that a start can have to
- *     move within a segment.  What it finds can't fail.
- *  3. Else, if the index stands: the triple is added to it, a few segments for each hold, and then
- *     1 applies.
- *  4. Else BTAG_LOOKS segments at most are looked at, which settles it in a small arena.
- *  5. Else the index is built, a few segments a hold, and then 1 or 3 applies.  A MEM_ATOMIC
- *     request doesn't do that: it pokes and fails, though something may serve.  If there is no
- *     memory for an index, the segments are walked over, a few a hold (arena_steps.c).
- *
- * Between two holds others may change the arena; changes go into an index as it is built, and every
- * search is made anew in the hold that carves, that is, cuts the segment.
- *
- * For example, 16 at phase 48 of 64, in an arena of quantum 1 with free segments [64, 95), [128,
- * 159) and so on, a million of them, and at the end [64000064, 64000128).  The progression is 48,
- * 112, 176 ...; under it each of the million serves 0, and the last serves 16.  So every node of
- * the index has 0 but the last one and those on the path to it: twenty steps down.  A request for
- * 17 fails at the root.
- *
- * If nothing held serves, and the arena imports by arena_alloc(), the same request, triple and
- * window and all, goes to the source, which does as above with its own segments, under the caller's
- * memory flag as far as building goes, and cuts out the whole quanta of its own around the place it
- * found.  What was cut is the span; it is put in, and the request carved out of it, in one hold
- * (arena_xalloc.c).  It remembers that it came by arena_xalloc() and goes back by arena_xfree().
- *
- *	yours    quantum 12 KiB   wants 24 KiB at a multiple of 8 KiB below 4 GiB, holds nothing
- *	  |                       passes that down: starts at 0, 24 KiB, 48 KiB ...
- *	kpages   quantum 4 KiB    holds nothing that serves
- *	  |                       passes down the same
- *	base     quantum 4 KiB    finds it in its index, cuts out 24 KiB
- *
- * On the way back each arena puts the span in and carves what the one above asked for.  An arena in
- * the middle whose quantum isn't a divisor of its source's adds it to the request as a clip
- * quantum: the source then counts a free segment only from its first multiple of that to its last,
- * so that what is cut is whole quanta for everybody on the way.  (Here none is needed: base's
- * segments are whole pages.)
- *
- * No step is linear.  Going down is one search for each arena, coming back one place in a tree of
- * spans for each.  What is linear is never done in one hold: building an index, when an arena is
- * first asked or has lost it, adding a triple, and the walk where memory has run out.  The request
- * that needs it pays.
- *
- * Another afunc than arena_alloc() is asked for so much that the result must lie in it; if a window
- * makes that unknowable, the request fails.
- *
- * Best fit and next fit are the same search without constraints: best fit in a tree by size that
- * the index has from the first one on, next fit in constant time while the segment behind the last
- * one serves.  So is an instant fit that finds nothing: before it imports or fails, it is a best
- * fit.
+ *	dma      quantum 1 KiB     wants 8 KiB at a multiple of 64 KiB below 16 MiB, holds nothing
+ *	  |                        passes that down
+ *	kpages   quantum 4 KiB     holds nothing that serves
+ *	  |                        passes down the same
+ *	base     quantum 4 KiB     finds the lowest such place, cuts out 8 KiB
  *
  * INVARIANTS (arena_check names the one that fails)
  *
@@ -127,65 +87,48 @@
  *  7. total, used and the counts are the sums over the list.
  *  8. The imported spans without a used segment amount to `retained` (as the source counts), at
  *     most retain_max.
- *  9. A base arena has at least tag_reserve tags in its hand whenever its supply's lock is free.
- * 10. In a tag supply, a page is in the list for its number of idle tags, in none if it has none,
+ *  9. In a tag supply, a page is in the list for its number of idle tags, in none if it has none,
  *     and the counts are the sums.
- * 11. The index is what btag_index.c says.
+ * 10. The index is what btag/index.c says.
  *
- * THE TAG RESERVE
+ * TAGS
  *
  * Freeing takes no tag: a segment that was used becomes free under the tag it has, and joining only
  * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a
- * span.  They are in the arena's hand before its lock is taken, or the lock is dropped to fetch
- * some.  Fetching may need a new tag page, which must be cut out of the base arena, which may take
- * a tag: one, as the cut is made at the front of a free segment.  The deepest stack is
+ * span.  They are in the arena's hand before its lock is taken, or the lock is released to fetch
+ * some.  Fetching may need a new tag page, which is cut out of the base arena; that takes a tag,
+ * too, which is the first tag of the page itself.  So the deepest stack is
  *
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
- * and the supply's lock lets one core at a time into its last step.  So a base arena needs one tag
- * that nobody else may take: tag_reserve is 1 there.  tag_page_fetch takes it and puts back one of
- * the tags it gained, in the same hold of the base's lock.  Elsewhere tag_reserve is what imports
- * under way have set aside: TAGS_PER_IMPORT each, between the hold that found that nothing serves
- * and the one that puts the span in.
- *
- * Nodes of an index are reserved by a bound instead of one by one: of n segments in a row at most
- * (n + 1) / 2 can be free, so freeing never needs more than (segments + spans) / 2, and that many
- * are held.  Making segments takes from a margin beyond that, which is filled up after the fact,
- * with the lock dropped (arena_care), from a second supply whose pages the base gives as it gives
- * any page; its own index pays for that cut out of its own margin.  When the margin ends because
- * memory has, so does the index.
+ * and its last step needs nothing but the page: there is no tag to hold in reserve.  `tag_reserve`
+ * is what imports under way have set aside: ARENA_IMPORT_TAGS each, between the hold that found
+ * nothing and the one that puts the span in.
  *
  * When tags can't be had, because the base has no page left, a request is still served by what can
- * be cut with those in hand, and by a segment of exactly its size, which takes none.  A page for
- * tags or nodes is fetched without care for the base's own index, which would fetch one in its turn.
+ * be cut with those in hand, and by a segment of exactly its size, which takes none.
  *
  * LOCKING
  *
  *	arenas_and_slabs_lock (sleeps) -> tag supply -> arena
  *	arenas_and_slabs_lock (sleeps) -> node supply
  *
- * Each arena has its own lock; no arena's lock is held while another's is taken (but see below),
- * nor while afunc, ffunc or anybody else's code runs.  A page of nodes is cut out of the base
- * before the node supply's lock is taken.  An imported span is put in and carved for the request
- * that asked for it in one hold of the lock, so nobody can take it in between and there is nothing
- * to retry.  A caller's bug is found under the lock and reported after it was released.
- *
- * Only the outermost call may sleep, so a source is always asked with MEM_ATOMIC.  How it sleeps,
- * and who wakes it, is in arena_wait.c, which alone takes one arena's lock under another's, an
- * importer's under its source's.
+ * Each arena has its own lock; no arena's lock is held while another's is taken (but for waiting,
+ * arena/wait.c, which takes an importer's under its source's), nor while afunc, ffunc or other
+ * callers' code runs.  A caller's bug is found under the lock and reported after it was released.
+ * Only the outermost call may sleep: so a source is always asked with MEM_ATOMIC.
  *
  * COST
  *
  * Instant fit takes the head of the first bin in which every segment serves: two bitmap words,
  * constant.  What it cuts off gets a tag of its own, so that the rest keeps its place in its bin
- * while its size does; a free that joins keeps the neighbour's (btag_quick.h).  So either touches
- * one hash chain and a few tags, and calls nothing.  Whatever else may be the matter, an index to
- * keep, a cursor, somebody who waits, is one word to test (`detour`), and then the general way is
- * taken.  A front's rounds don't even take the lock.  Freeing finds its tag in the hash, whose load
- * is bounded, and looks at two neighbours: constant.  The hash grows and shrinks by at most two
- * buckets an operation and its pages come one at a time.  Spans are found in logarithmic time,
- * which imports and additions pay.  Every other search is logarithmic in free segments once the
- * index stands and keeps the triple.
+ * while its size does; a free that joins keeps the larger neighbour's.  A front's rounds don't even
+ * take the lock.  Freeing finds its tag in the hash, whose load is at most one, and looks at two
+ * neighbours: constant.  The hash grows and shrinks by at most two buckets an operation, and its
+ * pages come one at a time.  Spans are found in logarithmic time, which imports and additions pay.
+ * A search costs 64 segments; what is beyond that adds up, and when it comes to a quarter of the
+ * segments the index is built, with which searches are logarithmic.  No hold is longer than a
+ * bounded step, whatever the arena's size.
  *
  * QUESTIONS
  *
@@ -199,8 +142,8 @@
  * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling,
  * where vmem has one.  An instant fit that fails searches on before it imports or fails.
  * Constraints are searched for in an index, and go down to the source.  Tags belong to a base arena
- * rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't retried.
- * Spans are kept in order.
+ * rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't tried
+ * again.  Spans are kept in order.
  */
 #include "arena/arena_impl.h"
 
@@ -565,6 +508,8 @@ static inline void front_free(struct arena *a, void *addr, size_t size, void *ca
 	size_t class = class_of(a, size);
 	struct arena_rounds *r = rounds_of(a, class);
 
+	if (SPANDREL_DEBUG && port_in_nmi())
+		arena_bug(a, caller, "free of %p in an NMI", addr);
 	r->frees++;
 	if (unlikely(!port_stack_push(&r->stack, addr)))
 		a->front->free(a->front, addr, class, caller);

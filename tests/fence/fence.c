@@ -11,7 +11,6 @@
 #include "port.h"
 #include "sink.h"
 #include "slab.h"
-#include "slab/frames.h"
 #include "vmap.h"
 
 /* How many arenas and caches are compared one by one.  Of those beyond only the number is. */

@@ -36,7 +36,7 @@ struct arena_queue {
 	struct tree waiters;
 	struct list by_age;	    /* the oldest first */
 	struct arena_waiter *baton; /* the one that is awake and tries, or NULL */
-	bool slow;		    /* somebody waits here, or in short_above; also read without the lock */
+	bool slow;		    /* a request waits here, or in short_above; also read without the lock */
 	struct list short_above;    /* arenas above with waiters, by short_link */
 	struct list short_link;
 	size_t short_count;
@@ -255,7 +255,7 @@ void arena_queue_init(struct arena_queue *q);
 bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
 	enum arena_failure why, void *caller);
 
-/* Whether a request that may sleep stands behind others who do, and doesn't take what it finds. */
+/* Whether a request that may sleep stands behind others that do, and doesn't take what it finds. */
 static inline bool arena_queues(const struct arena *a, bool may_sleep)
 {
 	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) && may_sleep;

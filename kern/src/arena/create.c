@@ -55,7 +55,8 @@ static void arena_enter(struct arena *a)
 
 #define TAGS_PER_SPAN 2
 
-/* Tags for one more span: 0 or -ENOMEM.  Who may wait does so for a page, which tags are made of. */
+/* Tags for one more span: 0 or -ENOMEM.  A caller that may wait waits for a page, of which tags are
+ * made. */
 static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags)
 {
 	while (!arena_tags_take(a, tags, TAGS_PER_SPAN)) {
@@ -309,7 +310,7 @@ struct in_use {
 	bool tags;     /* those of other arenas lie in it */
 };
 
-/* What the front holds but hasn't handed out is nobody's.  Nobody else uses the arena, so its parts
+/* What the front holds but hasn't handed out doesn't count.  Nothing else uses the arena, so its parts
  * may be counted one after the other. */
 static void count_live(struct arena *a, struct in_use *u)
 {
@@ -340,8 +341,8 @@ static void count_importers(struct arena *a, struct in_use *u)
 	u->tags = arena_is_base(a) && a->supply->users > 0;
 }
 
-/* Whether nothing keeps the arena; with `leave` it is then taken out of all lists.  One that nobody
- * finds and nobody holds anything of is the caller's alone. */
+/* Whether nothing keeps the arena; with `leave` it is then taken out of all lists, and is the
+ * caller's alone. */
 static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 {
 	bool idle;
