@@ -7,8 +7,8 @@
  * request, each by a little; the hole that serves is the last one the search would come to.  A
  * second request fails: it asks for a little more than that hole can serve.
  *
- * In the layout for `xalloc_many` holes are of all sizes and at all places, and each of its requests
- * can be served by one hole in eight or so, by none in constant time.
+ * In the layout for `xalloc_many` holes are of all sizes and at all places, and each of its
+ * requests can be served by one hole in eight or so, by none in constant time.
  *
  * A row is an arena with n used segments of one quantum, and no hole.
  *
@@ -43,7 +43,8 @@ struct hard_rows {
 	void (*set_window)(struct hard *serves, struct hard *fails, size_t n);
 };
 
-extern const struct hard_rows hard_bestfit, hard_nextfit, hard_align, hard_nocross, hard_window, hard_many;
+extern const struct hard_rows hard_bestfit, hard_nextfit, hard_align, hard_nocross, hard_window;
+extern const struct hard_rows hard_many;
 
 struct layout {
 	const struct hard_rows *rows;
@@ -56,7 +57,7 @@ void layout_make(struct layout *l, const struct hard_rows *rows, size_t holes);
 void layout_end(struct layout *l);
 
 /* Ticks of a pair, the mean of some hundred, of the request that the layout serves, or of the one
- * that fails.  A first pair, which may build an index, isn't counted. */
+ * that fails.  The first few pairs, which build an index, aren't counted. */
 uint64_t layout_pair(struct layout *l, bool serves);
 
 /* The same of the requests of hard_many's layout, in turn: MANY_KINDS alignments. */
