@@ -10,6 +10,7 @@
 #include "lib/test.h"
 
 #define FEW BTAG_LOOKS /* free segments */
+#define MANY 20000 /* segments */
 #define PIECES 300
 #define PAGES 64
 
@@ -174,8 +175,30 @@ static void stepped(size_t quantum)
 	base_free(NULL, memory, PAGES * PORT_PAGE_SIZE);
 }
 
+/* Next fit's place lies high, in what was freed and coalesced, and is handed out again from below. */
+static void next_fit_again(void)
+{
+	struct arena *a = arena_create("again", (void *)1, MANY, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	for (uintptr_t i = 1; i <= MANY; i++)
+		CHECK(arena_alloc(a, 1, MEM_ATOMIC | ARENA_NEXTFIT));
+	for (uintptr_t i = 1; i <= MANY; i++)
+		arena_free(a, (void *)i, 1);
+	for (uintptr_t i = 1; i <= MANY; i++)
+		CHECK(arena_alloc(a, 1, MEM_ATOMIC));
+	for (uintptr_t i = 1; i <= 4 * FEW; i += 2)
+		arena_free(a, (void *)i, 1);
+	CHECK(arena_alloc(a, 1, MEM_ERROR | ARENA_NEXTFIT) == (void *)1);
+	for (uintptr_t i = 3; i <= 4 * FEW; i += 2)
+		CHECK(arena_alloc(a, 1, MEM_ATOMIC));
+	for (uintptr_t i = 1; i <= MANY; i++)
+		arena_free(a, (void *)i, 1);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
 void drive_unindexed(void)
 {
+	next_fit_again();
 	constrained();
 	odd();
 	clipped(1024, 2);
