@@ -7,8 +7,8 @@
  */
 #include "arena.h"
 
-#include "arena/arena_impl.h"
 #include "arena_layout.h"
+#include "btag/btag.h"
 #include "lib/bench.h"
 #include "lib/panic.h"
 #include "vmap.h"
@@ -65,7 +65,7 @@ static void build_at(size_t n, const struct hard_rows *kind)
 
 	layout_make(&l, kind, n);
 	start = port_ticks();
-	if (!arena_index_build(l.arena))
+	if (!arena_index(l.arena))
 		panic("bench: no memory for an index");
 	bench_row("index_build", n, port_ticks() - start, "instr");
 	layout_end(&l);
@@ -74,6 +74,24 @@ static void build_at(size_t n, const struct hard_rows *kind)
 BENCH("index_build")
 {
 	at_each_size(build_at, &hard_bestfit);
+}
+
+/* Constrained requests in turn, in a layout that isn't adversarial; `.early`: before the arena is
+ * told to have an index */
+
+#define MANY_HOLES 100000
+
+BENCH("xalloc_many")
+{
+	struct layout l;
+
+	layout_make(&l, &hard_many, MANY_HOLES);
+	bench_row("xalloc_many.early", MANY_HOLES, layout_many(&l, MEM_WAIT), "instr");
+	if (!arena_index(l.arena))
+		panic("bench: no memory for an index");
+	bench_row("xalloc_many", MANY_HOLES, layout_many(&l, MEM_WAIT), "instr");
+	bench_row("xalloc_many.atomic", MANY_HOLES, layout_many(&l, MEM_ATOMIC), "instr");
+	layout_end(&l);
 }
 
 /* Pairs without an index */
@@ -95,9 +113,60 @@ BENCH("arena_pair")
 	at_each_size(cycles_at, NULL);
 }
 
+#define DEEP 4096
+
+BENCH("arena_deep")
+{
+	struct row r;
+
+	row_make(&r, DEEP);
+	bench_row("arena_deep_4096", DEEP, row_deep(&r, MEM_WAIT), "instr");
+	bench_row("arena_deep_4096.atomic", DEEP, row_deep(&r, MEM_ATOMIC), "instr");
+	row_end(&r);
+}
+
+/* Pairs after an index has gone again */
+
+static uint64_t after_arena_pair(void)
+{
+	uint64_t before;
+	struct row r;
+
+	row_make(&r, AFTER_SEGMENTS);
+	before = bench_pair(r.arena, 1, MEM_WAIT);
+	row_index(&r);
+	before = bench_per(1000 * bench_pair(r.arena, 1, MEM_WAIT), before);
+	row_end(&r);
+	return before;
+}
+
+static uint64_t after_import_pair(void)
+{
+	uint64_t before;
+	struct importer i;
+
+	importer_make(&i);
+	before = bench_pair(i.arena, IMPORTER_PAIR, MEM_WAIT);
+	importer_index(&i);
+	before = bench_per(1000 * bench_pair(i.arena, IMPORTER_PAIR, MEM_WAIT), before);
+	importer_end(&i);
+	return before;
+}
+
+/* What a pair costs then, by what it cost before there was one. */
+BENCH("after_index")
+{
+	uint64_t pair = after_arena_pair(), import = after_import_pair();
+
+	bench_row("after_index", AFTER_SEGMENTS, pair > import ? pair : import, "permille");
+	bench_row("after_index.arena_pair", AFTER_SEGMENTS, pair, "permille");
+	bench_row("after_index.import_pair", AFTER_SEGMENTS, import, "permille");
+}
+
 /* Imports and mappings */
 
 #define IMPORT_SIZE (16 * PORT_PAGE_SIZE)
+#define FORCED_SIZE (33 * PORT_PAGE_SIZE) /* an arena retains no more than 32 */
 #define MAPPINGS 65536
 
 /* The span of the first import is retained. */
@@ -107,15 +176,14 @@ BENCH("import_pair")
 	bench_row("import_pair.atomic", 1, bench_pair(kpages_arena, IMPORT_SIZE, MEM_ATOMIC), "instr");
 }
 
-/* An arena like kpages_arena that retains nothing. */
+/* The span is larger than what an arena retains, so each pair moves it. */
 BENCH("import_forced")
 {
 	struct arena *a = bench_must(arena_create("bench", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
 		base_arena, 0, MEM_ERROR));
 
-	a->retain_max = 0;
-	bench_row("import_forced", 1, bench_pair(a, IMPORT_SIZE, MEM_WAIT), "instr");
-	bench_row("import_forced.atomic", 1, bench_pair(a, IMPORT_SIZE, MEM_ATOMIC), "instr");
+	bench_row("import_forced", 1, bench_pair(a, FORCED_SIZE, MEM_WAIT), "instr");
+	bench_row("import_forced.atomic", 1, bench_pair(a, FORCED_SIZE, MEM_ATOMIC), "instr");
 	arena_destroy(a);
 }
 

@@ -58,7 +58,8 @@ void layout_end(struct layout *l)
 {
 	uintptr_t at = START;
 
-	arena_reap(l->arena, SIZE_MAX); /* its index, which each free would have to change */
+	/* An index that isn't for good goes, since each free would have to change it. */
+	arena_reap(l->arena, SIZE_MAX);
 	for (size_t i = 0; i < l->holes; i++) {
 		at += l->rows->size_of(i, l->holes);
 		arena_free(l->arena, (void *)at, l->rows->wall);
@@ -92,6 +93,7 @@ static void give_back(struct arena *a, const struct hard *h, void *p)
 }
 
 #define HARD_PAIRS 256
+#define WARM_PAIRS 4 /* the index comes, the triple is kept, its numbers become exact */
 
 static void hard_pair(struct arena *a, const struct hard *h, bool serves, unsigned mem)
 {
@@ -108,8 +110,7 @@ uint64_t layout_pair(struct layout *l, bool serves)
 	const struct hard *h = serves ? &l->serves : &l->fails;
 	uint64_t start;
 
-	/* The first build the index, and make its numbers exact for the constraints. */
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < WARM_PAIRS; i++)
 		hard_pair(l->arena, h, serves, MEM_ERROR);
 	start = port_ticks();
 	for (int i = 0; i < HARD_PAIRS; i++)
@@ -176,6 +177,54 @@ const struct hard_rows hard_nocross = {"xalloc_nocross", "xalloc_nocross_fail", 
 const struct hard_rows hard_window = {"xalloc_window", "xalloc_window_fail", window_holes, 1,
 	{.size = 64}, {.size = 64}, set_window};
 
+/* Requests in turn, where holes are of all sizes and at all places */
+
+#define MANY_PAIRS 4096
+#define MANY_SIZES 64
+
+/* The finaliser of MurmurHash3 (A. Appleby), whose results look like chance. */
+static uint64_t scatter(uint64_t x)
+{
+	x = (x ^ x >> 33) * 0xff51afd7ed558ccd;
+	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53;
+	return x ^ x >> 33;
+}
+
+static size_t scattered_holes(size_t i, size_t n)
+{
+	return 1 + scatter(i + 1) % MANY_SIZES;
+}
+
+const struct hard_rows hard_many = {"xalloc_many", NULL, scattered_holes, 1, {0}, {0}, NULL};
+
+/* Of holes of 1 to 64, these serve one in eight: (65 - size)^2 = 16 * align.  No hole is as large
+ * as size + align - 1, which would serve in any case. */
+static const struct hard many_kinds[MANY_KINDS / 4] = {
+	{.size = 42, .align = 32}, {.size = 33, .align = 64}, {.size = 20, .align = 128},
+	{.size = 1, .align = 256},
+};
+
+/* Each alignment comes at four phases. */
+static void many_pair(struct layout *l, unsigned i, unsigned mem)
+{
+	struct hard h = many_kinds[i % (MANY_KINDS / 4)];
+
+	h.phase = i / (MANY_KINDS / 4) * (h.align / 4);
+	hard_pair(l->arena, &h, true, mem);
+}
+
+uint64_t layout_many(struct layout *l, unsigned mem)
+{
+	uint64_t start;
+
+	for (unsigned i = 0; i < MANY_PAIRS; i++)
+		many_pair(l, i % MANY_KINDS, mem);
+	start = port_ticks();
+	for (unsigned i = 0; i < MANY_PAIRS; i++)
+		many_pair(l, i % MANY_KINDS, mem);
+	return bench_per(port_ticks() - start, MANY_PAIRS);
+}
+
 /* Rows of used segments */
 
 #define PAIRS 65536
@@ -208,6 +257,13 @@ uint64_t bench_pair(struct arena *a, size_t size, unsigned flags)
 	return bench_per(port_ticks() - start, PAIRS);
 }
 
+/* Knuth's MMIX generator; its high bits are the random ones.  Returns a number below n. */
+static inline size_t chance(uint64_t *seed, size_t n)
+{
+	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
+	return (*seed >> 32) * n >> 32;
+}
+
 /* The row keeps the seed: each call takes other segments, which aren't in the CPU's cache yet. */
 uint64_t row_random(struct row *r, unsigned flags)
 {
@@ -215,14 +271,151 @@ uint64_t row_random(struct row *r, unsigned flags)
 	uint64_t start = port_ticks(), seed = r->seed;
 
 	for (int i = 0; i < PAIRS; i++) {
-		size_t k;
+		size_t k = chance(&seed, r->n);
 
-		/* Knuth's MMIX generator; its high bits are the random ones. */
-		seed = seed * 6364136223846793005u + 1442695040888963407u;
-		k = (seed >> 32) * r->n >> 32;
 		arena_free(r->arena, (void *)at[k], 1);
 		at[k] = (uintptr_t)arena_alloc(r->arena, 1, flags);
 	}
 	r->seed = seed;
 	return bench_per(port_ticks() - start, PAIRS);
+}
+
+#define DEEP_ROUNDS 16
+
+static void shuffle(struct row *r)
+{
+	for (size_t i = r->n - 1; i > 0; i--) {
+		size_t j = chance(&r->seed, i + 1);
+		uintptr_t other = r->at[j];
+
+		r->at[j] = r->at[i];
+		r->at[i] = other;
+	}
+}
+
+static void refill(struct row *r, unsigned flags)
+{
+	for (size_t i = 0; i < r->n; i++)
+		arena_free(r->arena, (void *)r->at[i], 1);
+	for (size_t i = 0; i < r->n; i++)
+		r->at[i] = (uintptr_t)arena_alloc(r->arena, 1, flags);
+}
+
+uint64_t row_deep(struct row *r, unsigned flags)
+{
+	uint64_t ticks = 0;
+
+	for (int i = -1; i < DEEP_ROUNDS; i++) {
+		uint64_t start;
+
+		shuffle(r);
+		start = port_ticks();
+		refill(r, flags);
+		ticks += i < 0 ? 0 : port_ticks() - start;
+	}
+	return bench_per(ticks, r->n * DEEP_ROUNDS);
+}
+
+/* An index that comes and goes */
+
+#define HARD_MAX 1000	 /* hard requests, until an index must have come */
+#define HARD_MORE 64	 /* and then, under four constraints in turn */
+#define OPERATIONS 10000 /* after the last of them */
+
+static bool has_index(struct arena *a)
+{
+	struct arena_stats stats;
+
+	arena_get_stats(a, &stats);
+	return stats.index_bytes > 0;
+}
+
+/* A request for two quanta within [min, max), where no two are free side by side. */
+static void hard_request(struct arena *a, size_t quantum, unsigned i, uintptr_t min, uintptr_t max)
+{
+	size_t align = quantum << i % 4;
+
+	if (arena_xalloc(a, 2 * quantum, align, 0, 0, min, max, MEM_ERROR))
+		panic("bench: a request was served");
+}
+
+static void index_come(struct arena *a, size_t quantum, uintptr_t min, uintptr_t max)
+{
+	unsigned i = 0;
+
+	while (!has_index(a) && i < HARD_MAX)
+		hard_request(a, quantum, i++, min, max);
+	if (!has_index(a))
+		panic("bench: no index came");
+	for (i = 0; i < HARD_MORE; i++)
+		hard_request(a, quantum, i, min, max);
+}
+
+/* `done` operations have been since. */
+static void index_go(struct arena *a, size_t size, unsigned done)
+{
+	for (; done < OPERATIONS; done += 2)
+		arena_free(a, bench_must(arena_alloc(a, size, MEM_WAIT)), size);
+	if (has_index(a))
+		panic("bench: the index has not gone");
+}
+
+void row_index(struct row *r)
+{
+	for (size_t i = 0; i < r->n; i += 2)
+		arena_free(r->arena, (void *)r->at[i], 1);
+	index_come(r->arena, 1, START, START + r->n);
+	for (size_t i = 0; i < r->n; i += 2)
+		r->at[i] = (uintptr_t)bench_must(arena_alloc(r->arena, 1, MEM_WAIT));
+	index_go(r->arena, 1, r->n / 2);
+}
+
+#define IMPORTER_BASE ((size_t)16 << 20)
+#define SPAN_PAGES 8
+
+/* Each span of SPAN_PAGES is freed, retained, and then handed out page by page. */
+void importer_make(struct importer *i)
+{
+	void *apart[AFTER_SEGMENTS / SPAN_PAGES];
+
+	i->memory = bench_must(base_alloc(NULL, IMPORTER_BASE, MEM_ERROR));
+	i->base = bench_must(arena_create_base("bench", i->memory, IMPORTER_BASE));
+	i->arena = bench_must(arena_create("bench", NULL, 0, PORT_PAGE_SIZE, arena_alloc,
+		arena_free, i->base, 0, MEM_ERROR));
+	for (size_t n = 0; n < AFTER_SEGMENTS; n++) {
+		size_t span = SPAN_PAGES * PORT_PAGE_SIZE;
+
+		if (n % SPAN_PAGES == 0) {
+			arena_free(i->arena, bench_must(arena_alloc(i->arena, span, MEM_ERROR)), span);
+			apart[n / SPAN_PAGES] = bench_must(arena_alloc(i->base, PORT_PAGE_SIZE, MEM_ERROR));
+		}
+		i->at[n] = bench_must(arena_alloc(i->arena, PORT_PAGE_SIZE, MEM_ERROR));
+	}
+	for (size_t n = 0; n < AFTER_SEGMENTS / SPAN_PAGES; n++)
+		arena_free(i->base, apart[n], PORT_PAGE_SIZE);
+}
+
+void importer_end(struct importer *i)
+{
+	for (size_t n = 0; n < AFTER_SEGMENTS; n++)
+		arena_free(i->arena, i->at[n], PORT_PAGE_SIZE);
+	arena_destroy(i->arena);
+	arena_destroy(i->base);
+	base_free(NULL, i->memory, IMPORTER_BASE);
+}
+
+/* Hard requests end where the retained span begins, which lies behind the others. */
+void importer_index(struct importer *i)
+{
+	void *end = bench_must(arena_alloc(i->arena, IMPORTER_PAIR, MEM_ERROR));
+
+	arena_free(i->arena, end, IMPORTER_PAIR);
+	for (size_t n = 0; n < AFTER_SEGMENTS; n += 2)
+		arena_free(i->arena, i->at[n], PORT_PAGE_SIZE);
+	index_come(i->arena, PORT_PAGE_SIZE, (uintptr_t)i->at[0], (uintptr_t)end);
+	if (!has_index(i->base))
+		panic("bench: no index came to the base");
+	for (size_t n = 0; n < AFTER_SEGMENTS; n += 2)
+		i->at[n] = bench_must(arena_alloc(i->arena, PORT_PAGE_SIZE, MEM_WAIT));
+	index_go(i->arena, IMPORTER_PAIR, AFTER_SEGMENTS / 2);
 }

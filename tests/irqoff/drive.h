@@ -17,7 +17,7 @@ extern struct sink null_sink;
 #define DRIVE_BUDGET 5000
 uint64_t drive_print(void);
 
-/* An arena from empty to a million segments and back, with its hash and index; requests with more
+/* An arena from empty to two million segments and back, with its hash and index; requests with more
  * triples than an index keeps. */
 void drive_segments(void);
 /* Constrained requests without an index, and without memory for one. */

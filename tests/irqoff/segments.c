@@ -1,53 +1,65 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * An arena from empty to a million segments and back.
+ * An arena from empty to some million segments and back, with its index.
  */
 #include "arena.h"
-#include "arena/arena_impl.h"
 #include "drive.h"
 #include "lib/test.h"
 
-#define SEGMENTS 1000000
-#define QUANTUM 12 /* odd: it meets powers of two at its own multiples only */
+#define SEGMENTS 2000000 /* every other of them free: a million */
+#define QUANTUM 16
 #define START ((uintptr_t)QUANTUM << 20)
-#define ODD 4096 /* quanta */
 #define SOME 2000 /* requests of each kind */
 #define WALK_MAX 100000
 
-/* More triples than an index keeps. */
+/* More triples than an index keeps and counts. */
 static const struct {
 	size_t align, phase, nocross;
 } triples[] = {
-	{16, 0, 0}, {64, 32, 0}, {0, 0, 64}, {256, 4, 1024}, {4096, 0, 0}, {32, 8, 32},
+	{64, 0, 0}, {64, 32, 0}, {0, 0, 64}, {256, 16, 1024}, {4096, 0, 0}, {32, 16, 32}, {128, 48, 0},
+	{1024, 512, 0}, {0, 0, 256}, {512, 16, 512}, {2048, 0, 4096}, {8192, 4096, 0}, {256, 128, 0},
+	{64, 48, 128},
 };
+#define TRIPLES (sizeof(triples) / sizeof(triples[0]))
 
 static void *at(size_t i)
 {
 	return (void *)(START + i * QUANTUM);
 }
 
-/* Hands out every other segment again by constrained requests of every kind, and takes them back. */
+/* Hands out free segments by constrained requests of every kind, and takes them back: many in turn
+ * under few triples, so that these are kept, and under all. */
+static void constrained_by(struct arena *a, size_t k, size_t i)
+{
+	size_t size = (1 + i % 2) * QUANTUM;
+	uintptr_t low = START + i * 97 * QUANTUM;
+	unsigned fit = i % 5 == 1 ? ARENA_HIGHFIT : i % 5 == 2 ? ARENA_NEXTFIT : ARENA_INSTANTFIT;
+	void *p;
+
+	size = triples[k].nocross && size > triples[k].nocross ? QUANTUM : size;
+	p = arena_xalloc(a, size, triples[k].align, triples[k].phase, triples[k].nocross,
+		i % 3 ? low : 0, i % 4 == 3 ? low + 4096 * QUANTUM : 0, fit | (i & 1 ? MEM_ERROR : MEM_ATOMIC));
+	if (p)
+		arena_xfree(a, p, size);
+}
+
 static void constrained(struct arena *a)
 {
-	for (size_t k = 0; k < sizeof(triples) / sizeof(triples[0]); k++) {
-		for (size_t i = 0; i < SOME; i++) {
-			uintptr_t low = START + i * 97 * QUANTUM;
-			void *p = arena_xalloc(a, QUANTUM, triples[k].align, triples[k].phase,
-				triples[k].nocross, i & 1 ? low : 0, 0, i & 2 ? MEM_ERROR : MEM_ATOMIC);
-
-			if (p)
-				arena_xfree(a, p, QUANTUM);
-		}
-	}
+	for (size_t i = 0; i < SOME; i++)
+		for (size_t k = 0; k < 4; k++)
+			constrained_by(a, k, i);
+	for (size_t i = 0; i < SOME; i++)
+		constrained_by(a, i % TRIPLES, i);
 }
 
 static void fits(struct arena *a)
 {
-	static const unsigned flags[] = {ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT};
+	static const unsigned flags[] = {
+		ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT, ARENA_HIGHFIT};
 
 	for (size_t i = 0; i < SOME; i++) {
 		size_t size = (1 + i % 3) * QUANTUM;
-		void *p = arena_alloc(a, size, flags[i % 3] | MEM_ATOMIC);
+		void *p = arena_alloc(a, size, flags[i % 4] | (i % 7 ? MEM_ATOMIC : MEM_ERROR));
 
 		if (p)
 			arena_free(a, p, size);
@@ -92,32 +104,26 @@ static void free_every(struct arena *a, size_t first, size_t step)
 		arena_free(a, at(i), QUANTUM);
 }
 
-/* Few segments, of a quantum that wraps around most slowly in blocks of nocross. */
-static void odd(void)
+static bool has_index(struct arena *a)
 {
-	static const size_t quanta[] = {3, 12, 0xfffff1, 0x9e3779b1, 0xc97ba3d5};
+	struct arena_stats stats;
 
-	for (size_t i = 0; i < sizeof(quanta) / sizeof(quanta[0]); i++) {
-		size_t q = quanta[i];
-		struct arena *a = arena_create("odd", (void *)q, ODD * q, q, NULL, NULL, NULL, 0, MEM_WAIT);
+	arena_get_stats(a, &stats);
+	return stats.index_bytes > 0;
+}
 
-		for (size_t n = 0; n < ODD / 8; n++)
-			CHECK(arena_alloc(a, q, MEM_WAIT));
-		arena_index_build(a);
-		for (size_t k = 0; k < 2 * BTAG_TRIPLES; k++) {
-			void *p = arena_xalloc(a, q, 0, 0, (size_t)1 << (36 + 3 * k), 0, 0, MEM_ERROR);
-
-			for (size_t n = 1; n < ODD / 8; n += 2)
-				arena_free(a, (void *)(q * n), q);
-			for (size_t n = 1; n < ODD / 8; n += 2)
-				CHECK(arena_alloc(a, q, MEM_WAIT));
-			if (p)
-				arena_xfree(a, p, q);
-		}
-		for (size_t n = 1; n <= ODD / 8; n++)
-			arena_free(a, (void *)(q * n), q);
-		CHECK_EQ(arena_destroy(a), 0);
-	}
+/* A young arena's index grows with it. */
+static void grow_indexed(struct arena *a)
+{
+	CHECK(arena_index(a));
+	fill(a);
+	free_every(a, 0, 2);
+	CHECK(has_index(a));
+	constrained(a);
+	fits(a);
+	CHECK(arena_index(a)); /* makes exact what it keeps */
+	look(a);
+	free_every(a, 1, 2);
 }
 
 void drive_segments(void)
@@ -125,7 +131,6 @@ void drive_segments(void)
 	struct arena *a = arena_create("driven", (void *)START, (size_t)SEGMENTS * QUANTUM, QUANTUM, NULL,
 		NULL, NULL, 0, MEM_WAIT);
 
-	odd();
 	CHECK(a);
 	fill(a);
 	look(a);
@@ -134,19 +139,17 @@ void drive_segments(void)
 	fits(a);
 	constrained(a);
 	look(a);
+	/* It comes by itself, and by itself it goes. */
+	CHECK(has_index(a));
 	free_every(a, 1, 4);
+	CHECK(!has_index(a));
 	constrained(a);
+	fits(a);
 	arena_reap(a, SIZE_MAX);
 	look(a);
 	free_every(a, 3, 4);
 	arena_reap(a, SIZE_MAX);
 	look(a);
-	/* And with the index standing all the way. */
-	arena_index_build(a);
-	fill(a);
-	constrained(a);
-	free_every(a, 0, 2);
-	constrained(a);
-	free_every(a, 1, 2);
+	grow_indexed(a);
 	CHECK_EQ(arena_destroy(a), 0);
 }
