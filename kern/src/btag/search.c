@@ -221,7 +221,8 @@ static void walk_begin(struct btag_store *s, struct btag_search *c, uintptr_t fr
 		btag_cursor_open(s, &c->walk);
 	c->is_walking = true;
 	c->from = from;
-	if (c->rq->fit == BTAG_FIT_NEXT && s->next_fit.begun && from == s->next_fit.last + 1) {
+	if (c->rq->fit == BTAG_FIT_NEXT && s->next_fit.begun && from > s->next_fit.last &&
+		from - 1 == s->next_fit.last) {
 		c->walk.at = s->next_fit.at;
 		c->walk.last = s->next_fit.last;
 		c->walk.begun = true;
