@@ -67,7 +67,7 @@ static struct rig {
 	bool is_building, withholds;
 	uintptr_t refined;
 	/* What the run has met. */
-	size_t by_index, by_kept, in_steps, lacking, dropped;
+	size_t searches, by_index, by_kept, in_steps, lacking, dropped;
 } rig;
 
 /* Memory */
@@ -106,10 +106,8 @@ static void nodes_give(void)
 /* The nodes that an index lacks, unless they are withheld: then it ends sooner or later. */
 static void nodes_fill(void)
 {
-	if (test_random_below(600) == 0)
+	if (test_random_below(rig.withholds ? 100 : 3000) == 0)
 		rig.withholds = !rig.withholds;
-	if (rig.withholds && test_random_below(60) == 0)
-		rig.withholds = false;
 	if (!rig.store.index.needs_care || rig.withholds)
 		return;
 	btag_index_take(&rig.store, &rig.nodes);
@@ -354,7 +352,7 @@ static void random_index(void)
 {
 	struct btag_index *x = &rig.store.index;
 
-	if (test_random_below(300) == 0) {
+	if (test_random_below(1000) == 0) {
 		btag_index_drop(&rig.store);
 		rig.dropped++;
 	}
@@ -522,9 +520,34 @@ static void check_exact(const struct btag_request *rq, const struct btag_search 
 	rig.lacking += expected;
 }
 
+/* The index comes whole, or goes, so that a search goes on without it, or in it. */
+static void index_turn(void)
+{
+	if (rig.store.index.stands) {
+		btag_index_drop(&rig.store);
+		return;
+	}
+	while (rig.store.index.dead.root)
+		btag_index_take(&rig.store, &rig.nodes);
+	index_gathers(true);
+	nodes_give();
+	while (!btag_index_build(&rig.store))
+		;
+}
+
+/* What may happen between two steps. */
+static void between_steps(bool changes, bool turns)
+{
+	if (turns && test_random_below(3) == 0)
+		index_turn();
+	for (size_t n = test_random_below(4); n > 0; n--)
+		changes ? change(test_random_below(2)) : random_index();
+}
+
 /* To its end; `changes`: the store changes meanwhile, else only the index comes and goes. */
 static void search(const struct btag_request *rq, unsigned tags_max, bool changes)
 {
+	bool turns = test_random_below(128) == 0;
 	struct btag_place place;
 	struct btag_search c;
 	enum btag_verdict v;
@@ -538,11 +561,11 @@ static void search(const struct btag_request *rq, unsigned tags_max, bool change
 		if (v != BTAG_MORE)
 			break;
 		CHECK_LT(c.steps, STEPS_MAX);
-		for (size_t n = test_random_below(4); n > 0; n--)
-			changes ? change(test_random_below(2)) : random_index();
+		between_steps(changes, turns);
 	}
 	btag_search_end(&rig.store, &c);
 	CHECK(!c.is_walking);
+	rig.searches++;
 	rig.in_steps += c.steps > 1;
 	rig.by_index += c.by_index;
 	for (unsigned i = 0; c.by_index && i < rig.store.index.triples; i++)
@@ -574,7 +597,9 @@ static struct range random_window(size_t size)
 
 static void random_request(struct btag_request *rq)
 {
-	const struct constraint *c = &rig.constraints[test_random_below(rig.constraint_count)];
+	/* A few are frequent, and others after them. */
+	size_t k = test_random_below(3) ? rig.searches / 512 + test_random_below(3) : test_random();
+	const struct constraint *c = &rig.constraints[k % rig.constraint_count];
 	struct range all = {0, UINTPTR_MAX}, window;
 	bool is_plain;
 
@@ -817,7 +842,7 @@ static void rig_end(void)
 
 static void random_test(size_t quantum)
 {
-	size_t ops = test_ops(6000);
+	size_t ops = test_ops(20000);
 
 	rig_make(quantum);
 	for (size_t n = 0; n < ops; n++) {
@@ -826,7 +851,7 @@ static void random_test(size_t quantum)
 			compare();
 	}
 	/* The run has met what it is for. */
-	if (ops >= 3000) {
+	if (ops >= 10000) {
 		CHECK_LT(ops / 10, rig.by_index);
 		CHECK_LT(ops / 100, rig.in_steps);
 		CHECK_LT(0, rig.lacking);
