@@ -899,7 +899,22 @@ static void rig_make(size_t quantum)
 	}
 }
 
-/* Everything comes back: each tag, each node. */
+/* The store is empty: each tag and each node comes back. */
+static void rig_memory_end(void)
+{
+	CHECK(rig.store.anchor.next == &rig.store.anchor);
+	index_gathers(false);
+	btag_index_drop(&rig.store);
+	while (rig.store.index.nodes_held > 0)
+		btag_index_take(&rig.store, &rig.nodes);
+	CHECK(!rig.store.index.needs_care);
+	btag_take(&rig.store, &rig.idle, TAGS);
+	CHECK_EQ(rig.idle.count, TAGS);
+	CHECK_EQ(rig.nodes.count, TAGS);
+	base_free(NULL, rig.tags, TAGS * sizeof(*rig.tags));
+	base_free(NULL, rig.node_memory, TAGS * BTAG_NODE_SIZE);
+}
+
 static void rig_end(void)
 {
 	while (rig.used_count > 0)
@@ -911,21 +926,11 @@ static void rig_end(void)
 			if (is_all(r, first, count, FREE))
 				span_out(span_of(r, first), (struct piece){r, first, count});
 	}
-	CHECK(rig.store.anchor.next == &rig.store.anchor);
 	CHECK_EQ(rig.store.total, 0);
 	CHECK_EQ(rig.store.used, 0);
 	btag_cursor_close(&rig.store, &rig.cursor);
-	index_gathers(false);
-	btag_index_drop(&rig.store);
-	while (rig.store.index.nodes_held > 0)
-		btag_index_take(&rig.store, &rig.nodes);
-	CHECK(!rig.store.index.needs_care);
 	CHECK(rig.store.cursors == (rig.has_next ? &rig.store.next_fit : NULL));
-	btag_take(&rig.store, &rig.idle, TAGS);
-	CHECK_EQ(rig.idle.count, TAGS);
-	CHECK_EQ(rig.nodes.count, TAGS);
-	base_free(NULL, rig.tags, TAGS * sizeof(*rig.tags));
-	base_free(NULL, rig.node_memory, TAGS * BTAG_NODE_SIZE);
+	rig_memory_end();
 }
 
 static void random_test(size_t quantum)
@@ -973,4 +978,88 @@ TEST("btag: a search finds what a look at every segment finds, quantum 16")
 TEST("btag: a search finds what a look at every segment finds, quantum 4096")
 {
 	random_test(4096);
+}
+
+/* A span in which every second unit is used; places are free at 5, 261 and 517. */
+#define COMB_FIRST 2
+#define COMB_END 760
+
+static const struct btag_request comb_high = {
+	.size = 1,
+	.fit = BTAG_FIT_HIGH,
+	.triple = {.step = 256, .phase = 5, .grain = 1},
+	.hi = UINTPTR_MAX,
+};
+
+static void comb_make(void)
+{
+	struct btag_extent e;
+	struct btag *f;
+
+	memset(&rig, 0, sizeof(rig));
+	rig.quantum = 1;
+	rig_memory();
+	btag_store_init(&rig.store, 1);
+	tags_fill();
+	CHECK(btag_extent_find(&rig.store, COMB_FIRST, COMB_END - COMB_FIRST, &e));
+	f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
+	for (uintptr_t at = COMB_FIRST; at < COMB_END; at += 2) {
+		tags_fill();
+		f = btag_carve(&rig.store, f, at, 1, BTAG_USED)->next;
+	}
+}
+
+static void comb_end(void)
+{
+	for (uintptr_t at = COMB_FIRST; at < COMB_END; at += 2)
+		btag_release(&rig.store, btag_unuse(&rig.store, btag_seek(&rig.store, at)));
+	btag_span_out(&rig.store, rig.store.anchor.next);
+	CHECK(rig.store.cursors == NULL);
+	rig_memory_end();
+}
+
+static void comb_finish(struct btag_search *c)
+{
+	struct btag_place place;
+	enum btag_verdict v;
+
+	while ((v = btag_search_step(&rig.store, c, &place)) == BTAG_MORE)
+		CHECK_LT(c->steps, STEPS_MAX);
+	btag_search_end(&rig.store, c);
+	CHECK_EQ(v, BTAG_FOUND);
+	CHECK_EQ(place.at, 517);
+}
+
+TEST("btag: a walk goes on rightly after an index that came and went in its midst")
+{
+	struct btag_place place;
+	struct btag_search c;
+
+	comb_make();
+	btag_search_begin(&c, &comb_high);
+	while (!c.learned) {
+		CHECK_LT(c.steps, STEPS_MAX);
+		CHECK_EQ(btag_search_step(&rig.store, &c, &place), BTAG_MORE);
+	}
+	index_turn();
+	CHECK_EQ(btag_search_step(&rig.store, &c, &place), BTAG_MORE);
+	index_turn();
+	comb_finish(&c);
+	comb_end();
+}
+
+TEST("btag: a search in the index goes on rightly after a walk in its midst")
+{
+	struct btag_place place;
+	struct btag_search c;
+
+	comb_make();
+	btag_search_begin(&c, &comb_high);
+	index_turn();
+	CHECK_EQ(btag_search_step(&rig.store, &c, &place), BTAG_MORE);
+	index_turn();
+	CHECK_EQ(btag_search_step(&rig.store, &c, &place), BTAG_MORE);
+	index_turn();
+	comb_finish(&c);
+	comb_end();
 }
