@@ -115,7 +115,7 @@ static inline void span_enter(
 struct btag *btag_span_in(struct btag_store *s, const struct btag_extent *e, bool by_xalloc,
 	uintptr_t start, size_t size, enum btag_kind kind)
 {
-	struct btag *next = e->above ? e->above : &s->anchor, *t;
+	struct btag *next = e->above ? e->above : &s->anchor, *t = NULL;
 	uintptr_t end = start + size;
 	size_t above = e->inside - size - (start - e->first);
 
@@ -131,7 +131,7 @@ struct btag *btag_span_in(struct btag_store *s, const struct btag_extent *e, boo
 	}
 	next = btag_tag_insert(s, next, BTAG_FREE, end, above);
 	btag_free_enter(s, next);
-	return size > 0 ? t : next;
+	return t ? t : next;
 }
 
 void btag_span_join(struct btag_store *s, struct btag *below, struct btag *above)

@@ -221,7 +221,8 @@ static void walk_begin(struct btag_store *s, struct btag_search *c, uintptr_t fr
 		btag_cursor_open(s, &c->walk);
 	c->is_walking = true;
 	c->from = from;
-	if (c->rq->fit == BTAG_FIT_NEXT && s->next_fit.begun && from == s->next_fit.last + 1) {
+	if (c->rq->fit == BTAG_FIT_NEXT && s->next_fit.begun && from > s->next_fit.last &&
+		from - 1 == s->next_fit.last) {
 		c->walk.at = s->next_fit.at;
 		c->walk.last = s->next_fit.last;
 		c->walk.begun = true;
@@ -290,6 +291,9 @@ static void walk_start(struct btag_store *s, struct btag_search *c)
 	const struct btag_cursor *next = &s->next_fit;
 	bool behind = rq->fit == BTAG_FIT_NEXT && next->begun && next->last >= rq->lo && next->last < rq->hi;
 
+	/* An index between two walks has moved `from`: the second one learns anew. */
+	c->learned = c->rounds == ROUNDS;
+	c->best_size = c->best_at = 0;
 	c->is_around = !behind;
 	walk_begin(s, c, behind ? next->last + 1 : rq->lo);
 }
@@ -343,8 +347,12 @@ enum btag_verdict btag_search_step(
 	size_t looks = s->looks;
 	bool first = c->steps++ == 0, may_lack = c->tags_max < BTAG_CARVE_TAGS;
 
-	if (s->index.stands && !may_lack)
+	if (s->index.stands && !may_lack) {
+		/* A walk has moved what a step in the index goes on from: begin there anew. */
+		c->by_index = c->by_index && !c->is_walking;
+		btag_search_end(s, c);
 		return btag_index_step(s, c, place);
+	}
 	if (first && !may_lack && !begins_with_walk(s, c->rq)) {
 		v = look_in_bins(s, c->rq, place);
 	} else {

@@ -86,8 +86,8 @@ static inline bool grains_inside(const struct btag_triple *t, uintptr_t *start, 
 	if (!is_power_of_two(t->grain))
 		return true;
 	first = (*start + mask) & ~mask;
-	end = (*last + 1) & ~mask; /* 0: 2^64 */
-	if (first < *start || end - 1 < first)
+	end = (*last + 1) & ~mask; /* 0: 2^64, or the segment ends within the lowest grain */
+	if (first < *start || end - 1 < first || end - 1 > *last)
 		return false;
 	*start = first;
 	*last = end - 1;
