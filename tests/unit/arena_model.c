@@ -220,15 +220,12 @@ static size_t random_size(size_t quantum)
 }
 
 /* Whether an atomic request may be refused though something serves, since it has no index: among
- * more free segments than it looks at.  It looks at fewer where one look is expensive: if it must
- * not cross multiples, or is passed down and must not be clipped. */
-#define LOOKS 32
-#define LOOKS_EXPENSIVE 12
+ * more free segments than it looks at. */
+#define LOOKS 64
 
-static bool may_miss(size_t i, bool expensive)
+static bool may_miss(size_t i)
 {
-	return model_gaps(chain[i].model) > (expensive ? LOOKS_EXPENSIVE : LOOKS) ||
-	       (i > 0 && may_miss(i - 1, true));
+	return model_gaps(chain[i].model) > LOOKS || (i > 0 && may_miss(i - 1));
 }
 
 static void note(size_t i, uintptr_t r, size_t units, unsigned flags, bool xallocated)
@@ -294,7 +291,7 @@ static void random_alloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	bool held = model_can_serve(l->model, units), possible = can_serve(i, units);
-	bool misses = (flags & MEM_ATOMIC) && may_miss(i, false);
+	bool misses = (flags & MEM_ATOMIC) && may_miss(i);
 	uintptr_t best = model_best(l->model, units), next = model_next(l->model, units);
 	uintptr_t r = (uintptr_t)arena_alloc(l->arena, size, flags);
 
@@ -379,7 +376,7 @@ static void random_xalloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	struct model_request rq = random_constraints(l->model, units, size);
-	bool held, misses = (flags & MEM_ATOMIC) && may_miss(i, rq.nocross > 0);
+	bool held, misses = (flags & MEM_ATOMIC) && may_miss(i);
 	uintptr_t expected = oracle(i, &rq, flags, &held);
 	uintptr_t r = (uintptr_t)arena_xalloc(l->arena, size, rq.align, rq.phase, rq.nocross, rq.min,
 		rq.max, flags);

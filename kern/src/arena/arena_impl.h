@@ -31,7 +31,7 @@ struct arena_waiter {
 	bool looks;  /* it is up and hasn't begun to try */
 };
 
-/* Those who wait for an arena (arena_wait.c).  Guarded by the arena's lock. */
+/* The requests that wait for an arena (wait.c).  Guarded by the arena's lock. */
 struct arena_queue {
 	struct tree waiters;
 	struct list by_age;	    /* the oldest first */
