@@ -3,10 +3,10 @@
  * The segment store alone: random changes, and after every few of them searches of every kind, each
  * held against a look at all free segments.
  *
- * What is free is noted apart, a byte for each quantum of a few regions; the index comes and goes in
- * steps, and nodes for it are withheld now and then.  A search takes as many steps as it needs.  In
- * some searches the store changes between two steps; then what is found has to serve at that moment,
- * and nothing else is promised.  In the others the answer has to be exact.
+ * What is free is noted apart, a byte for each quantum of a few regions; the index comes and goes
+ * in steps, and nodes for it are withheld now and then.  A search takes as many steps as it needs.
+ * In some searches the store changes between two steps; then what is found has to serve at that
+ * moment, and nothing else is promised.  In the others the answer has to be exact.
  */
 #include "arena.h"
 #include "btag/btag.h"
@@ -146,7 +146,8 @@ static bool next_free(struct piece *p)
 		if (p->first == QUANTA)
 			continue;
 		p->count = 1;
-		while (!is_edge(p->region, p->first + p->count) && state[p->first + p->count] == FREE)
+		while (!is_edge(p->region, p->first + p->count) &&
+			state[p->first + p->count] == FREE)
 			p->count++;
 		return true;
 	}
@@ -168,7 +169,7 @@ static void note_free(void)
 		return;
 	rig.free_count = 0;
 	FOR_EACH_FREE(p)
-		rig.free[rig.free_count++] = range_of(p);
+	rig.free[rig.free_count++] = range_of(p);
 	rig.is_noted = true;
 }
 
@@ -232,7 +233,8 @@ static void random_carve(void)
 
 	note_free();
 	k = rig.free_count ? test_random_below(rig.free_count) : 0;
-	FOR_EACH_FREE(p) {
+	FOR_EACH_FREE(p)
+	{
 		if (k-- > 0)
 			continue;
 		carve_in(p);
@@ -298,7 +300,8 @@ static void change_at_cursor(void)
 			return;
 		}
 	}
-	FOR_EACH_FREE(p) {
+	FOR_EACH_FREE(p)
+	{
 		if (range_of(p).first <= c->last && range_of(p).last >= c->last) {
 			carve_in(p);
 			return;
@@ -312,7 +315,8 @@ static void span_in(struct piece p)
 	size_t q = rig.quantum, above = p.first + p.count == QUANTA && p.region < REGIONS - 1;
 	uintptr_t start = address(p.region, p.first), size = p.count * q;
 	size_t ragged = p.first == 0 ? test_random_below(q) : 0;
-	struct piece taken = {p.region, p.first, test_random_below(2) ? 1 + test_random_below(p.count) : 0};
+	struct piece taken = {
+		p.region, p.first, test_random_below(2) ? 1 + test_random_below(p.count) : 0};
 	struct btag_extent e;
 	struct btag *t;
 
@@ -422,7 +426,8 @@ static void change(bool fills)
 static bool serves_at(const struct btag_triple *t, struct range segment, struct range window,
 	size_t size, uintptr_t at)
 {
-	uintptr_t last = at + (size - 1), over = at % t->grain, under = t->grain - 1 - last % t->grain;
+	uintptr_t last = at + (size - 1), over = at % t->grain,
+		  under = t->grain - 1 - last % t->grain;
 
 	return last >= at && window.first <= at && last <= window.last && segment.first <= at &&
 	       last <= segment.last && at % t->step == t->phase &&
@@ -523,7 +528,8 @@ static void check_place(const struct btag_request *rq, const struct btag_place *
 /* The whole quanta around a place become used. */
 static void take(const struct btag_request *rq, const struct btag_place *place)
 {
-	FOR_EACH_FREE(p) {
+	FOR_EACH_FREE(p)
+	{
 		if (range_of(p).first != place->f->start)
 			continue;
 		p.first += (place->start - place->f->start) / rig.quantum;
@@ -684,8 +690,9 @@ static void search_constant(const struct btag_request *rq)
 
 	note_free();
 	if (rq->lo == 0 && rq->hi == UINTPTR_MAX) {
-		size_t covers = rq->is_plain ? least :
-					       btag_triple_covers(&rq->triple, rig.quantum, rq->size);
+		size_t covers = rq->is_plain
+					? least
+					: btag_triple_covers(&rq->triple, rig.quantum, rq->size);
 
 		surely = btag_fit_surely(&rig.store, rq, &place);
 		if (surely)
@@ -726,7 +733,8 @@ static void search_within(const struct btag_request *rq)
 		return;
 	p.first = test_random_below(QUANTA - count + 1);
 	segment = range_of(p);
-	found = look_in_segment(&rq->triple, segment, window, rq->size, rq->fit == BTAG_FIT_HIGH, &at);
+	found = look_in_segment(
+		&rq->triple, segment, window, rq->size, rq->fit == BTAG_FIT_HIGH, &at);
 	CHECK_EQ(btag_place_within(&rig.store, rq, segment.first, count * q, &place), found);
 	if (!found)
 		return;
@@ -762,7 +770,8 @@ static void compare_store(void)
 			n_free++;
 			free += t->size;
 		} else {
-			CHECK_EQ((uintptr_t)btag_of_link(*btag_seek(&rig.store, t->start)), (uintptr_t)t);
+			CHECK_EQ((uintptr_t)btag_of_link(*btag_seek(&rig.store, t->start)),
+				(uintptr_t)t);
 			n_used++;
 			used += t->size;
 		}
@@ -832,7 +841,8 @@ static void compare(void)
 
 	for (int i = 0; i < 4; i++) {
 		bool lacks_tags = test_random_below(6) == 0;
-		unsigned tags = lacks_tags ? (unsigned)test_random_below(BTAG_CARVE_TAGS) : BTAG_CARVE_TAGS;
+		unsigned tags =
+			lacks_tags ? (unsigned)test_random_below(BTAG_CARVE_TAGS) : BTAG_CARVE_TAGS;
 
 		random_request(&rq);
 		search(&rq, tags, test_random_below(3) == 0);
@@ -851,7 +861,8 @@ static bool is_power(size_t n)
 	return (n & (n - 1)) == 0;
 }
 
-/* As the store's own arena makes them, and as they come from arenas with smaller and larger quanta. */
+/* As the store's own arena makes them, and as they come from arenas with smaller and larger quanta.
+ */
 static void random_constraint(struct constraint *c)
 {
 	size_t q = rig.quantum, unit = q << test_random_below(3) >> test_random_below(3);

@@ -2,8 +2,9 @@
 /*
  * Triples: each formula held against a look at every number of a short line.
  *
- * The line begins at a base that every step, nocross and grain divides: 0, a place in the middle, and
- * so that it ends with 2^64.  What the look computes are distances from the base, which wrap nowhere.
+ * The line begins at a base that every step, nocross and grain divides: 0, a place in the middle,
+ * and so that it ends with 2^64.  What the look computes are distances from the base, which wrap
+ * nowhere.
  */
 #include "btag/btag.h"
 #include "lib/test.h"
@@ -20,7 +21,8 @@ struct where {
 
 static bool serves_at(const struct btag_triple *t, const struct where *w, size_t size, size_t at)
 {
-	size_t last = at + size - 1, first = at - at % t->grain, end = last + t->grain - last % t->grain;
+	size_t last = at + size - 1, first = at - at % t->grain,
+	       end = last + t->grain - last % t->grain;
 
 	return first >= w->start && end - 1 <= w->last && at >= w->lo && last <= w->hi &&
 	       at % t->step == t->phase && (!t->nocross || at / t->nocross == last / t->nocross);
@@ -34,7 +36,8 @@ static bool look_lowest(const struct btag_triple *t, const struct where *w, size
 	return false;
 }
 
-static bool look_highest(const struct btag_triple *t, const struct where *w, size_t size, size_t *at)
+static bool look_highest(
+	const struct btag_triple *t, const struct where *w, size_t size, size_t *at)
 {
 	for (*at = w->last + 1; (*at)-- > w->start;)
 		if (serves_at(t, w, size, *at))
@@ -74,10 +77,12 @@ static void check_places(const struct btag_triple *t, const struct where *w, siz
 	size_t at;
 	bool found = look_lowest(t, w, size, &at);
 
-	CHECK_EQ(btag_triple_lowest(t, w->base + w->start, w->base + w->last, lo, hi, size, &r), found);
+	CHECK_EQ(btag_triple_lowest(t, w->base + w->start, w->base + w->last, lo, hi, size, &r),
+		found);
 	if (found)
 		CHECK_EQ(r, w->base + at);
-	CHECK_EQ(btag_triple_highest(t, w->base + w->start, w->base + w->last, lo, hi, size, &r), found);
+	CHECK_EQ(btag_triple_highest(t, w->base + w->start, w->base + w->last, lo, hi, size, &r),
+		found);
 	if (found && look_highest(t, w, size, &at))
 		CHECK_EQ(r, w->base + at);
 }
@@ -145,7 +150,8 @@ TEST("btag: what covers a request holds a place for it wherever it begins")
 		}
 		length = (covers + unit - 1) / unit * unit;
 		CHECK(look_covers(&t, unit, size, length));
-		/* Where starts lie on the grid of the unit and grains don't matter, it is the least. */
+		/* Where starts lie on the grid of the unit and grains don't matter, it is the
+		 * least. */
 		if (t.phase % unit == 0 && unit <= t.step && size % unit == 0 && t.grain <= unit)
 			CHECK(!look_covers(&t, unit, size, length - unit));
 	}
@@ -170,10 +176,13 @@ TEST("btag: with a quantum that is no power of two, places are multiples of it")
 
 	for (size_t n = test_ops(20000); n > 0; n--) {
 		size_t q = quanta[test_random_below(2)], count = 1 + test_random_below(40);
-		size_t first = test_random_below(2) ? test_random_below(100) : UINTPTR_MAX / q - count;
+		size_t first =
+			test_random_below(2) ? test_random_below(100) : UINTPTR_MAX / q - count;
 		struct btag_triple t = {.step = q, .grain = q};
-		uintptr_t start = first * q, last = start + (count * q - 1), lowest, highest, r, high;
-		uintptr_t lo = start + test_random_below(count * q), hi = lo + test_random_below(last - lo + 1);
+		uintptr_t start = first * q, last = start + (count * q - 1), lowest, highest, r,
+			  high;
+		uintptr_t lo = start + test_random_below(count * q),
+			  hi = lo + test_random_below(last - lo + 1);
 		size_t size = (1 + test_random_below(8)) * q;
 		bool found;
 
