@@ -1074,3 +1074,48 @@ TEST("btag: a search in the index goes on rightly after a walk in its midst")
 	comb_finish(&c);
 	comb_end();
 }
+
+/* Holes of three units, one after each used unit */
+#define HOLES 12
+
+TEST("btag: an index that is being built misses no part of a segment that is cut meanwhile")
+{
+	for (uintptr_t hole = COMB_FIRST + 1; hole < COMB_FIRST + 4 * HOLES; hole += 4) {
+		struct btag_extent e;
+		struct btag *f, *cut;
+		const char *wrong = NULL;
+
+		memset(&rig, 0, sizeof(rig));
+		rig.quantum = 1;
+		rig_memory();
+		btag_store_init(&rig.store, 1);
+		tags_fill();
+		CHECK(btag_extent_find(&rig.store, COMB_FIRST, 4 * HOLES, &e));
+		f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
+		for (uintptr_t at = COMB_FIRST; at < COMB_FIRST + 4 * HOLES; at += 4) {
+			tags_fill();
+			f = btag_carve(&rig.store, f, at, 1, BTAG_USED)->next;
+		}
+		tags_fill();
+		index_gathers(true);
+		nodes_give();
+		CHECK(!btag_index_build(&rig.store));
+		cut = btag_of_link(*btag_seek(&rig.store, hole - 1))->next;
+		btag_carve(&rig.store, cut, hole + 1, 1, BTAG_USED);
+		while (!btag_index_build(&rig.store))
+			CHECK(rig.store.index.live);
+		CHECK(rig.store.index.stands);
+		for (f = rig.store.anchor.next; f != &rig.store.anchor; f = f->next)
+			if (f->kind == BTAG_FREE && !wrong)
+				wrong = btag_index_check_one(&rig.store, f);
+		CHECK_STR(wrong ? wrong : "", "");
+		btag_index_drop(&rig.store);
+		while (rig.store.index.dead.root)
+			btag_index_take(&rig.store, &rig.nodes);
+		btag_release(&rig.store, btag_unuse(&rig.store, btag_seek(&rig.store, hole + 1)));
+		for (uintptr_t at = COMB_FIRST; at < COMB_FIRST + 4 * HOLES; at += 4)
+			btag_release(&rig.store, btag_unuse(&rig.store, btag_seek(&rig.store, at)));
+		btag_span_out(&rig.store, rig.store.anchor.next);
+		rig_memory_end();
+	}
+}

@@ -168,9 +168,10 @@ struct btag *btag_carve_above(
 	size_t below = start - f->start, above = f->size - below - size;
 	struct btag *next = f->next, *t = btag_tag_insert(s, next, kind, start, size);
 
-	btag_free_resize(s, f, f->start, below);
+	/* While f is whole in the index, what enters beside it changes no maximum above both. */
 	if (above > 0)
 		btag_free_enter(s, btag_tag_insert(s, next, BTAG_FREE, start + size, above));
+	btag_free_resize(s, f, f->start, below);
 	return t;
 }
 
@@ -214,7 +215,7 @@ void btag_cursors_leave(struct btag_store *s, struct btag *t)
 void btag_cursors_split(struct btag_store *s, struct btag *t, struct btag *front)
 {
 	for (struct btag_cursor *c = s->cursors; c; c = c->next_open)
-		if (c->at == t)
+		if (c->at == t && !(c->begun && c->last >= btag_last(front)))
 			c->at = front;
 }
 

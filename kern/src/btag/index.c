@@ -45,8 +45,8 @@
  * depends on it, and freeing never needs memory.
  *
  * COMING INTO BEING.  btag_index_build() walks the segments in address order, a bounded step at a
- * time, and enters the free ones.  Where it stands is `passed`; changes at or below it go into the
- * trees at once, those above will be met.  Where a segment at the frontier loses its front, the
+ * time, and enters the free ones.  `passed` is the last unit it has passed; changes at or below it go
+ * into the trees at once, those above will be met.  Where a segment at the frontier loses its front, the
  * frontier moves to what remains: there is nothing free between.  Until the walk is through nothing
  * searches in it.  The tree by size is filled in the same way, by a walk over the tree by address,
  * in steps of the searches that need it; `sized` is where that stands.
@@ -87,7 +87,7 @@ _Static_assert(sizeof(struct btag_node) == BTAG_NODE_SIZE, "what the supply hand
 
 #define IDLE_MIN 2000  /* changes that an index always outlives */
 #define INTERVAL 1024  /* searches under triples, until their counts are halved */
-#define SIZE_STEP 6    /* segments that enter the tree by size in one step of a search */
+#define SIZE_STEP 3    /* segments that enter the tree by size in one step of a search */
 #define STEP_NODES 256 /* nodes that one step of a search passes, */
 #define REFINE_NODES 48 /* and what making one exact counts for: a path to the root and a formula */
 
@@ -482,7 +482,7 @@ bool btag_index_build(struct btag_store *s)
 		}
 		if (t->kind == BTAG_SPAN || is_indexed(x, t->start))
 			continue;
-		x->passed = t->start;
+		x->passed = btag_last(t);
 		if (t->kind == BTAG_FREE) {
 			enter(s, t);
 			entered++;
@@ -777,8 +777,8 @@ bool btag_index_refine(struct btag_store *s, uintptr_t *from)
 
 	if (!n || x->triples == 0)
 		return false;
-	for (unsigned slot = 1; slot <= x->triples; slot++)
-		refine(s, addressed(n), slot);
+	compute_own(x, addressed(n));
+	update_upward(x, addressed(n));
 	*from = addressed(n)->tag->start + 1;
 	return *from != 0;
 }

@@ -180,14 +180,17 @@ static enum btag_verdict look_in_bins(
 {
 	size_t least = btag_round_up(s, rq->size), left = BTAG_LOOKS;
 	struct btag_place place;
-	bool found = false;
+	bool found = false, seen_all = true;
 
 	if (least == 0)
 		return BTAG_NOTHING;
 	for (size_t b = btag_bin_from(s, btag_bin_of(btag_scaled(s, least)));
 		b != BTAG_NO_BIN && !(found && is_by_size(rq)); b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
-			if (left == 0 || (found && rq->fit == BTAG_FIT_ANY))
+			if (found && rq->fit == BTAG_FIT_ANY)
+				goto out;
+			seen_all = left > 0;
+			if (!seen_all)
 				goto out;
 			left--;
 			place.f = f;
@@ -200,9 +203,8 @@ static enum btag_verdict look_in_bins(
 	}
 out:
 	s->looks += BTAG_LOOKS - left;
-	/* Not seen all: what was found may not be the best. */
-	if (left == 0 && !(found && rq->fit == BTAG_FIT_ANY))
-		return BTAG_MORE;
+	if (!seen_all)
+		return BTAG_MORE; /* what was found may not be the best */
 	if (found)
 		place_fill(s, rq, best);
 	return found ? BTAG_FOUND : BTAG_NOTHING;
