@@ -53,15 +53,17 @@
  *  2. An instant fit, in one hold.  Most requests end here.
  *  3. A search (arena/search.c), one step: it looks at 64 segments, or goes through the index if
  *     there is one.  In most arenas that settles whether anything held serves.
- *  4. An import.  Tags are set aside for it under the hold that found nothing.  The source is asked
- *     once, with MEM_ATOMIC; its span is put in, the request carved out of it, in one hold: no other
- *     request can take it in between, so nothing is tried again.
+ *  4. An import.  Tags are set aside for it, under the hold that found nothing if there are enough.
+ *     The source's alloc function is called with MEM_ATOMIC, and again only if it was an index that
+ *     the source lacked, which is then built.  The span is put in, with the request's segment in it,
+ *     in one hold: no other request can take that in between.
  *  5. A search that goes on, step by step, until it is settled.  A MEM_ATOMIC request ends before:
  *     it pokes, so that reclaim builds an index, and fails.
  *  6. Sleep (arena/wait.c), by flag.
  *
- * A request that is promised a certain place (the smallest segment, the next or highest place, or
- * the lowest in a window) takes step 5 before step 4.
+ * arena_xalloc begins with step 3, and so do requests that wait behind others.  A request that is
+ * promised a certain place (the smallest segment, the next or highest place) takes step 5 before
+ * step 4, and so does one with a window, which is promised the lowest place in it.
  *
  * Constraints (arena_xalloc) are: start equal to `phase` modulo `align`; within a window; crossing
  * no multiple of `nocross`.  An arena whose source's integers are its own passes them down: the
@@ -102,8 +104,8 @@
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
  * and its last step needs nothing but the page: there is no tag to hold in reserve.  `tag_reserve`
- * is what imports under way have set aside: ARENA_IMPORT_TAGS each, between the hold that found
- * nothing and the one that puts the span in.
+ * is what imports under way have set aside: ARENA_IMPORT_TAGS each, until the hold that puts the span
+ * in.
  *
  * When tags can't be had, because the base has no page left, a request is still served by what can
  * be cut with those in hand, and by a segment of exactly its size, which takes none.
@@ -116,7 +118,8 @@
  * Each arena has its own lock; no arena's lock is held while another's is taken (but for waiting,
  * arena/wait.c, which takes an importer's under its source's), nor while afunc, ffunc or other
  * callers' code runs.  A caller's bug is found under the lock and reported after it was released.
- * Only the outermost call may sleep: so a source is always asked with MEM_ATOMIC.
+ * Only the outermost call may sleep: so a source's function is called with MEM_ATOMIC, and what is
+ * passed down never comes to step 6.
  *
  * COST
  *
@@ -142,8 +145,8 @@
  * Where does this differ from vmem (Bonwick and Adams, 2001)?  Bins are finer: eight to a doubling,
  * where vmem has one.  An instant fit that fails searches on before it imports or fails.
  * Constraints are searched for in an index, and go down to the source.  Tags belong to a base arena
- * rather than to a system-wide pool.  The hash grows a bucket at a time.  The import isn't tried
- * again.  Spans are kept in order.
+ * rather than to a system-wide pool.  The hash grows a bucket at a time.  An import keeps
+ * its span.  Spans are kept in order.
  */
 #include "arena/arena_impl.h"
 
@@ -151,7 +154,7 @@
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* The story of a request: each function stands above those it calls. */
+/* The story of a request: in the order of its steps. */
 static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller);
 static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller);
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller);
@@ -263,9 +266,9 @@ void arena_request_init(struct arena_request *r, struct arena *a, size_t units, 
 	request_init(r, a, units, flags);
 }
 
-/* Past the front, with flags that are plain: an instant fit, and what it can't serve in the general
- * way, at once with an import if nothing held is large enough.  Apart, so that the row `page_pair`
- * needs no frame. */
+/* Past the front, with flags that are plain: an instant fit.  What that can't serve becomes a request,
+ * which begins with its import if nothing held is large enough.  Apart, so that the benchmark's row
+ * `page_pair` needs no frame. */
 static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	struct arena_request r;
@@ -355,9 +358,9 @@ void arena_take(struct arena *a, struct btag *f, uintptr_t start, size_t size, e
 	take(a, f, start, size, fit, kind);
 }
 
-/* What most requests come to, and the first lines of all others: an instant fit, and a tag in hand to
- * cut it.  NULL: there is none, or the size can't be rounded; *imports: since nothing held is large
- * enough, and tags are set aside for an import.  Inline for the row `arena_pair`. */
+/* What most requests come to: an instant fit, and a tag in hand to cut it.  NULL: there is none, or
+ * the size can't be rounded; *imports: nothing held is large enough, and tags are set aside for an
+ * import already.  Inline for the benchmark's row `arena_pair`. */
 static inline __attribute__((always_inline)) void *take_instant(
 	struct arena *a, size_t size, bool *imports)
 {
@@ -388,6 +391,7 @@ bool arena_serve(struct arena_request *r)
 	enum btag_verdict v = BTAG_NOTHING;
 
 	r->why = ARENA_FAILURE_SHORTAGE;
+	/* With tags set aside, it is known that nothing held serves. */
 	if (!r->has_tags)
 		v = arena_search(r, far && !imports_first, a->afunc != NULL);
 	if (v != BTAG_FOUND && a->afunc && import(r))
@@ -403,7 +407,7 @@ bool arena_serve(struct arena_request *r)
 
 /* Imports */
 
-/* Takes a span from the source and carves the request out of it. */
+/* Takes a span from the source and puts it in, the request's segment in it. */
 static bool import(struct arena_request *r)
 {
 	struct arena *a = r->arena;

@@ -79,7 +79,7 @@ struct arena {
 	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t imports, returns;
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
-	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, THE TAG RESERVE */
+	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
 	bool tags_missed;   /* a request found too few tags while some were; also read without the lock */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct arena_queue queue;
@@ -104,7 +104,7 @@ struct arena_request {
 	unsigned flags;
 	enum btag_kind kind; /* what becomes of the segment */
 	struct btag_place place; /* what it got */
-	bool has_tags; /* tags are set aside for an import */
+	bool has_tags; /* tags are set aside for an import: nothing held serves */
 	enum arena_failure why;	 /* it wasn't served */
 };
 
@@ -146,7 +146,8 @@ size_t arena_spans_reap(struct arena *a, size_t wanted);
 
 /* How much to ask the source for, in its quanta, so that `units` fit wherever it lands; 0: that wraps. */
 size_t arena_import_size(struct arena *a, size_t units);
-/* Whether a request asks its source for more than an amount; and asks for the same there, with the
+/* Whether a request asks its source for more than an amount, if only that the span starts at a
+ * multiple of its arena's larger quantum; and asks for the same there, with the
  * constraints: false, and why, if the source has no place for it.  No lock held. */
 bool arena_is_constrained(const struct arena_request *r);
 bool arena_pass_down(struct arena_request *r, struct arena_span *span);
@@ -206,8 +207,9 @@ void arena_tags_give_up(struct arena *a, struct btag_chain *chain);
 /* Gives back some of the tags in hand, if there are many. */
 #define ARENA_TAGS_MAX 64
 void arena_tags_shed(struct arena *a);
-/* The same, fetching if need be; false without memory for them.  No lock held.  The import lowers tag_reserve again under the hold that takes them, or lets go of them, and then, without
- * the lock, says that it has ended. */
+/* As arena_tags_hold(), fetching if need be; false without memory for them.  No lock held.  The
+ * import lowers tag_reserve again under the hold that takes them, or lets go of them, and then,
+ * without the lock, says that it has ended. */
 bool arena_tags_set_aside(struct arena *a);
 void arena_tags_let_go(struct arena *a);
 void arena_import_ended(struct arena *a);

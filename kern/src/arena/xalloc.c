@@ -24,7 +24,7 @@ bool arena_is_constrained(const struct arena_request *r)
 	       !btag_triple_is_plain(&r->arena->source->store, &rq->triple);
 }
 
-/* The source's place for it is the span.  A refusal counts as one of the source's. */
+/* What the source cuts out for the request is the span.  A refusal counts as one of the source's. */
 bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 {
 	struct arena_request down = *r;
@@ -80,7 +80,7 @@ static void check_call(struct arena *a, size_t size, size_t units, const struct 
 		arena_bug(a, caller, "size %#zx in one piece crosses every multiple of nocross %#zx", size,
 			c->nocross);
 	if (c->max && c->min > c->max)
-		arena_bug(a, caller, "the window [%#lx, %#lx) wraps around", c->min, c->max);
+		arena_bug(a, caller, "the window [%#lx, %#lx) ends before it begins", c->min, c->max);
 }
 
 /* Whether any address at all could serve; then *r says how.  Without any constraint, fits are those

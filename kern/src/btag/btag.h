@@ -120,7 +120,7 @@ struct btag_cursor {
 
 /*
  * Where a request may start: at numbers r with r % step == phase, such that [r, r + size) crosses no
- * multiple of nocross.  All are powers of two (nocross 0: none), but for a store whose quantum isn't
+ * multiple of nocross.  step and nocross are powers of two (nocross 0: none), but for a store whose quantum isn't
  * one: there the step is the quantum, phase and nocross are 0.  A segment counts only as far as it
  * is whole multiples of `grain`, the largest quantum of the arenas that the request has come
  * through.  btag/triple.c has the formulas.
@@ -204,7 +204,7 @@ struct btag_store {
 	size_t total, used; /* units in segments, and in used ones */
 	size_t used_peak; /* the most there were used before the last release; since then maybe `used` */
 	size_t spans, segments_free;
-	size_t looks; /* free segments and nodes that searches looked at; the caller sets it to 0 */
+	size_t looks; /* nodes, and without an index tags, that searches met; the caller sets it to 0 */
 
 	struct btag_chain spare;
 	struct btag anchor; /* its next is the first span, its prev the last segment */
@@ -339,7 +339,8 @@ struct btag_search {
 	const struct btag_request *rq;
 	unsigned steps;
 	bool by_index;	  /* a step was in the index */
-	uintptr_t from;	  /* what lies below has been looked at (high fit: above) */
+	uintptr_t from;	  /* in the index: what lies below has been looked at (high fit: above); in a
+			   * walk: what lies below doesn't count */
 	size_t looks;	  /* segments looked at in the index */
 	bool is_around;	  /* next fit: it goes on from the bottom of the window */
 	bool is_walking;  /* `walk` is open */

@@ -4,8 +4,9 @@
  *
  * With an index each step goes through that (btag/index.c).  Without one, the first step looks at
  * BTAG_LOOKS segments: at those that are large enough, bin by bin, or, for the lowest in a window and
- * for next fit, along the list from there.  In most arenas that settles it.  If it doesn't, further
- * steps walk along the list, from the place where the order of the request begins.  A walk that is
+ * for next fit where segments are many, along the list.  In most arenas that settles it.  If it
+ * doesn't, further steps walk along the list, from the span where the order of the request begins
+ * (next fit: from the last place).  A walk that is
  * after the lowest place ends where something serves; one that is after the smallest segment or the
  * highest place sees all first, and a second walk goes to what it learned.  If that has gone
  * meanwhile, the search begins anew.
