@@ -200,7 +200,7 @@ static const struct {
 	MADE(xalloc_crooked_nocross, "arena bugs: ", "0x30", "not a power of two"),
 	MADE(xalloc_phase_beyond_align, "arena bugs: ", "0x40", "not below align 0x20"),
 	MADE(xalloc_larger_than_nocross, "arena bugs: ", "0x50", "nocross 0x40"),
-	MADE(xalloc_wrapping_window, "arena bugs: ", "[0x200, 0x180)", "wraps"),
+	MADE(xalloc_wrapping_window, "arena bugs: ", "[0x200, 0x180)", "ends before it begins"),
 	MADE(xalloc_waiting_for_what_cant_be, "arena bugs: ", "0x20", "[0x180, 0x190)"),
 	MADE(free_nothing, "arena bugs: ", "0xa0", "size 0"),
 	MADE(free_too_little, "arena bugs: ", "0xa0", "wrong size: 0x20, allocated were 0x30"),
