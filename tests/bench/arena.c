@@ -76,8 +76,8 @@ BENCH("index_build")
 	at_each_size(build_at, &hard_bestfit);
 }
 
-/* Constrained requests in turn, in a layout that isn't adversarial; `.indexed`: once the
- * arena is told to have an index */
+/* Constrained requests in turn, in a layout that isn't adversarial; `.indexed`, and
+ * `.atomic`, which could be refused without one: once the arena is told to have an index */
 
 #define MANY_HOLES 100000
 
@@ -87,10 +87,10 @@ BENCH("xalloc_many")
 
 	layout_make(&l, &hard_many, MANY_HOLES);
 	bench_row("xalloc_many", MANY_HOLES, layout_many(&l, MEM_WAIT), "instr");
-	bench_row("xalloc_many.atomic", MANY_HOLES, layout_many(&l, MEM_ATOMIC), "instr");
 	if (!arena_index(l.arena))
 		panic("bench: no memory for an index");
 	bench_row("xalloc_many.indexed", MANY_HOLES, layout_many(&l, MEM_WAIT), "instr");
+	bench_row("xalloc_many.atomic", MANY_HOLES, layout_many(&l, MEM_ATOMIC), "instr");
 	layout_end(&l);
 }
 
