@@ -158,7 +158,8 @@ void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint
  * imported span that is wholly free goes back to its source, but for a few that are retained (32 of
  * the source's quanta at most) until arena_reap() wants them.
  *
- * Context: any but an NMI (if ffunc may run there).  Cost: constant; giving a span back costs what the source does.  Never needs memory.
+ * Context: any but an NMI (if ffunc may run there).  Cost: constant; giving a span back is
+ * logarithmic in the arena's spans, and costs what the source does.  Never needs memory.
  * Panics, naming arena, address, size and caller, on what isn't allocated, was freed before, or has
  * another size: at once, or, for sizes up to qcache_max, when the caches give it back.
  */

@@ -20,7 +20,8 @@
  *
  * Not every span that becomes free goes back at once: an arena retains a few, 32 quanta of its
  * source's together, so that one that is emptied and filled again and again doesn't ask its source
- * each time.  arena_reap() takes those, and all else an arena has and doesn't need.
+ * each time.  Allocations are served from those; arena_reap() gives them back, with all else an arena
+ * has and doesn't need, and so does a request before it sleeps, in its own arena and that one's sources.
  *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
  * that an arena can hand out what isn't memory, or memory that must not be touched.
@@ -128,7 +129,8 @@
  * while its size does; a free that joins keeps the larger neighbour's.  A front's rounds don't even
  * take the lock.  Freeing finds its tag in the hash, whose load is at most one, and looks at two
  * neighbours: constant.  The hash grows and shrinks by at most two buckets an operation, and its
- * pages come one at a time.  Spans are found in logarithmic time, which imports and additions pay.
+ * pages come one at a time.  Spans are found in logarithmic time, which imports, additions and
+ * returns pay.
  * A search costs 64 segments; what is beyond that adds up, and when it comes to a quarter of the
  * segments the index is built, with which searches are logarithmic.  No hold is longer than a
  * bounded step, whatever the arena's size.
@@ -165,8 +167,8 @@ static bool ask_source(struct arena_request *r, struct arena_span *span);
 static void install(struct arena_request *r, const struct arena_span *span);
 static inline bool span_stays(const struct arena *a, const struct btag *span);
 static void after_free(struct arena *a);
-static void bad_free(struct arena *a, struct btag *t, enum btag_kind kind, uintptr_t addr, size_t size,
-	void *caller) __attribute__((noreturn, cold));
+static void bad_free(struct arena *a, enum btag_kind found, enum btag_kind kind, uintptr_t addr,
+	size_t size, void *caller) __attribute__((noreturn, cold));
 
 /* The hot way through a front */
 
@@ -539,16 +541,21 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 	struct hash_link **link = btag_seek(&a->store, addr);
 	struct btag *t = btag_of_link(*link), *span;
 	struct arena_span left = {0, 0, false};
-	bool more = false;
+	bool more = false, stays;
 
 	if (__builtin_expect(t && t->kind == kind && t->size - size < a->store.quantum, 1)) {
 		btag_unuse(&a->store, link);
 		span = a->afunc ? btag_span_whole(t) : NULL;
-		if (!span || span_stays(a, span)) {
+		/* Asked once for a span: its source may become slow, or cease to be, at any time. */
+		stays = !span || span_stays(a, span);
+		/* What goes with its span needn't become free first. */
+		if (stays)
 			t = btag_release(&a->store, t);
-			span = a->afunc ? btag_span_whole(t) : NULL;
+		if (!span && a->afunc) {
+			span = btag_span_whole(t);
+			stays = span && span_stays(a, span);
 		}
-		if (span && span_stays(a, span)) {
+		if (span && stays) {
 			a->retained += span->size;
 		} else if (span) {
 			left = (struct arena_span){span->start, span->size, span->by_xalloc};
@@ -558,8 +565,10 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 		more = a->queue.slow || arena_tags(a) > ARENA_TAGS_MAX || btag_needs_care(&a->store);
 		spin_unlock(&a->lock, irq);
 	} else {
+		enum btag_kind found = t ? t->kind : BTAG_FREE;
+
 		spin_unlock(&a->lock, irq);
-		bad_free(a, t, kind, addr, size, caller);
+		bad_free(a, found, kind, addr, size, caller);
 	}
 	if (left.size)
 		arena_span_return(a, &left);
@@ -593,9 +602,9 @@ static void after_free(struct arena *a)
 		arena_care(a);
 }
 
-/* t is the used segment that starts there, or NULL. */
-static void bad_free(
-	struct arena *a, struct btag *t, enum btag_kind kind, uintptr_t addr, size_t size, void *caller)
+/* `found` is the kind of the used segment that starts there; BTAG_FREE: none does. */
+static void bad_free(struct arena *a, enum btag_kind found, enum btag_kind kind, uintptr_t addr,
+	size_t size, void *caller)
 {
 	struct arena_segment s;
 
@@ -606,10 +615,10 @@ static void bad_free(
 	if (s.kind != ARENA_SEGMENT_USED)
 		arena_bug(a, caller, "free of %#lx, size %#zx, which is not allocated (freed twice?)", addr,
 			size);
-	if (!t)
+	if (found == BTAG_FREE)
 		arena_bug(a, caller, "free of %#lx, size %#zx, which lies inside [%#lx, +%#zx)", addr, size,
 			s.start, s.size);
-	if (t->kind != kind)
+	if (found != kind)
 		arena_bug(a, caller,
 			"free of %#lx, size %#zx, by the wrong one of arena_free and arena_xfree", addr, size);
 	arena_bug(a, caller, "free of %#lx with the wrong size: %#zx, allocated were %#zx", addr, size,
