@@ -288,7 +288,7 @@ struct arena_stats {
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at under one hold of
-	 * the lock: 64 at most without an index, else a small multiple of their logarithm, and 256
+	 * the lock: 16 at most without an index, else a small multiple of their logarithm, and 160
 	 * nodes more while a constraint is new to the index. */
 	uint64_t search_looks_max;
 	uint64_t tags_spare;	     /* boundary tags in hand */

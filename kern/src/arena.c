@@ -52,7 +52,7 @@
  *
  *  1. The front, a cache for small sizes (arena/front.h), hands out what the core has of that size.
  *  2. An instant fit, in one hold.  Most requests end here.
- *  3. A search (arena/search.c), one step: it looks at 64 segments, or goes through the index if
+ *  3. A search (arena/search.c): it looks at 64 segments, in steps, or goes through the index if
  *     there is one.  In most arenas that settles whether anything held serves.
  *  4. An import.  Tags are set aside for it, under the hold that found nothing if there are enough.
  *     The source's alloc function is called with MEM_ATOMIC, and again only if it was an index that

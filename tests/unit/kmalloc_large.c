@@ -87,10 +87,19 @@ TEST("kmalloc: a size or an alignment beyond all memory is NULL even with MEM_WA
 TEST("kmalloc: what is allocated is known through a reap, though its leaf of the frame table stood empty")
 {
 	const size_t size = 2 * LEAF_BYTES;
-	char *p = kmalloc(size, MEM_WAIT), *q;
+	void *p = kmalloc(size, MEM_WAIT), **others = NULL, **q;
 
 	kfree(p);
-	q = kmalloc(size, MEM_WAIT);
+	while ((q = kmalloc(size, MEM_ATOMIC)) && q != p) {
+		*q = others;
+		others = q;
+	}
+	while (others) {
+		void **next = *others;
+
+		kfree(others);
+		others = next;
+	}
 	CHECK_EQ((uintptr_t)q, (uintptr_t)p);
 	kmem_reap_all(KMEM_REAP_IDLE);
 	CHECK_EQ(ksize(q), size);

@@ -158,9 +158,9 @@ void arena_set_front(struct arena *a, struct arena_front *front);
 /* Searches (search.c) */
 
 /* Looks for a place in what the arena holds, and takes it.  `far`: goes on until that is settled,
- * with the lock dropped between steps; else it takes one step.  If it finds none and the
- * caller `imports` then, the last hold sets tags aside for that, where enough are in hand.  No lock
- * held. */
+ * else until it has looked at BTAG_LOOKS segments; the lock is dropped between steps.  If it finds
+ * none and the caller `imports` then, the last hold sets tags aside for that, where enough are in
+ * hand.  No lock held. */
 enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports);
 /* An atomic request could not be settled: asks reclaim for the index.  No lock held. */
 void arena_index_miss(struct arena_request *r);

@@ -3,8 +3,7 @@
  * Arenas: searches that may take several holds of the lock, and the index that comes of them.
  *
  * A search goes from step to step with the lock dropped between.  Before each it sees to tags, while
- * there is memory for them; after
- * each, if it isn't settled and searches in this arena have cost enough (btag/index.c, *Earning its
+ * there is memory for them; after each, if it isn't settled and searches in this arena have cost enough (btag/index.c, *Earning its
  * keep*), it builds the index and goes on there.  Where no memory can be had for nodes it walks on
  * without; where none can be had for tags, it walks to a place that can be cut with those in hand.
  * So what an arena holds can always be handed out to a caller who may take long, to the last page.
@@ -173,6 +172,12 @@ static enum btag_verdict look_once(struct arena_request *r)
 	return BTAG_MORE;
 }
 
+/* Whether the search may take another step, if it isn't settled. */
+static inline bool may_go_on(const struct btag_search *c, bool far)
+{
+	return far || c->looks < BTAG_LOOKS;
+}
+
 /* A step of the search, with the tags in hand. */
 static enum btag_verdict search_step(struct arena_request *r, struct btag_search *c)
 {
@@ -184,7 +189,7 @@ static enum btag_verdict search_step(struct arena_request *r, struct btag_search
 	s->looks = 0;
 	v = btag_search_step(s, c, &r->place);
 	/* An atomic request by any fit is never refused where an instant fit serves. */
-	if (v == BTAG_MORE && !arena_may_search(r->flags) && !has_window(&r->rq) &&
+	if (v == BTAG_MORE && !may_go_on(c, arena_may_search(r->flags)) && !has_window(&r->rq) &&
 		btag_fit_surely(s, &r->rq, &r->place))
 		v = BTAG_FOUND;
 	if (__builtin_expect(s->looks > a->search_looks_max, 0))
@@ -221,8 +226,8 @@ enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports)
 			has_begun = true;
 			v = search_step(r, &c);
 		}
-		done = v != BTAG_MORE || !far;
-		index = !done && has_memory && wants_index(a, &c);
+		done = v != BTAG_MORE || !may_go_on(&c, far);
+		index = !done && far && has_memory && wants_index(a, &c);
 		if (done && has_begun)
 			btag_search_end(&a->store, &c);
 		if (done && v != BTAG_FOUND && imports)

@@ -91,16 +91,19 @@ static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
 	};
 }
 
-static size_t walk_step(struct arena *a, struct btag_cursor *c, struct arena_segment *step)
+/* *more: the list goes on. */
+static size_t walk_step(struct arena *a, struct btag_cursor *c, struct arena_segment *step, bool *more)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	size_t n = 0;
 	uintptr_t start;
-	struct btag *t;
+	struct btag *t = NULL;
 
-	while (n < ARENA_WALK_STEP && (t = btag_cursor_next(&a->store, c, &start)))
-		step[n++] = segment_of(t, start);
+	for (int i = 0; i < ARENA_WALK_STEP && (t = btag_cursor_next(&a->store, c, &start)); i++)
+		if (start > 0)
+			step[n++] = segment_of(t, start);
 	spin_unlock(&a->lock, irq);
+	*more = t != NULL;
 	return n;
 }
 
@@ -125,12 +128,16 @@ void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void 
 	struct arena_segment step[ARENA_WALK_STEP];
 	struct btag_cursor c;
 	bool more = true;
-	size_t n;
 
 	walk_open(a, &c);
-	while (more && (n = walk_step(a, &c, step)))
-		for (size_t i = 0; more && i < n; i++)
-			more = fn(&step[i], arg);
+	while (more) {
+		size_t n = walk_step(a, &c, step, &more);
+		bool wants_more = true;
+
+		for (size_t i = 0; wants_more && i < n; i++)
+			wants_more = fn(&step[i], arg);
+		more = more && wants_more;
+	}
 	walk_close(a, &c);
 }
 

@@ -119,6 +119,7 @@ struct btag *btag_span_in(struct btag_store *s, const struct btag_extent *e, boo
 	uintptr_t end = start + size;
 	size_t above = e->inside - size - (start - e->first);
 
+	s->changes++;
 	span_enter(s, e, by_xalloc, next);
 	if (start != e->first)
 		btag_free_enter(s, btag_tag_insert(s, next, BTAG_FREE, e->first, start - e->first));
@@ -138,6 +139,7 @@ void btag_span_join(struct btag_store *s, struct btag *below, struct btag *above
 {
 	struct btag *end = above->prev, *begin = above->next;
 
+	s->changes++;
 	below->size += above->size;
 	tree_remove(&s->span_tree, &above->span, &btag_span_order);
 	s->spans--;
@@ -155,6 +157,7 @@ void btag_span_out(struct btag_store *s, struct btag *span)
 
 	if (t->kind == BTAG_FREE)
 		btag_free_leave(s, t);
+	s->changes++;
 	tree_remove(&s->span_tree, &span->span, &btag_span_order);
 	s->spans--;
 	s->total -= t->size;
@@ -226,14 +229,12 @@ static void move_behind(struct btag_cursor *c, struct btag *t)
 	c->begun = true;
 }
 
-/* Where the part of segment or span t begins that isn't behind the cursor; false if all of it is. */
-static bool ahead_of(const struct btag_cursor *c, const struct btag *t, uintptr_t *start)
+/* Where the part of segment or span t begins that isn't behind the cursor; 0 if all of it is. */
+static uintptr_t ahead_of(const struct btag_cursor *c, const struct btag *t)
 {
-	*start = t->start;
 	if (!c->begun || t->start > c->last)
-		return true;
-	*start = c->last + 1;
-	return btag_last(t) > c->last;
+		return t->start;
+	return btag_last(t) > c->last ? c->last + 1 : 0;
 }
 
 /* The tag it stands at has been passed, unless it is a segment that has grown since. */
@@ -241,14 +242,12 @@ struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintp
 {
 	struct btag *t = c->at;
 
-	if (t->kind == BTAG_SPAN || !ahead_of(c, t, start)) {
-		do
-			t = t->next;
-		while (t != &s->anchor && !ahead_of(c, t, start));
-	}
+	if (t->kind == BTAG_SPAN || !ahead_of(c, t))
+		t = t->next;
 	if (t == &s->anchor)
 		return NULL;
-	if (t->kind == BTAG_SPAN)
+	*start = ahead_of(c, t);
+	if (t->kind == BTAG_SPAN || *start == 0)
 		c->at = t;
 	else
 		move_behind(c, t);

@@ -154,9 +154,9 @@ struct btag_place {
 };
 
 /* The index of free segments; btag/index.c explains it. */
-#define BTAG_TRIPLES 4 /* constraints it keeps */
+#define BTAG_TRIPLES 3 /* constraints it keeps */
 #define BTAG_RIVALS 8  /* others that it counts */
-#define BTAG_NODE_SIZE 144
+#define BTAG_NODE_SIZE 128
 
 struct btag_rival {
 	struct btag_triple triple;
@@ -201,6 +201,7 @@ struct btag_store {
 	/* A cursor is open, or the index is live: changes are told to them. */
 	bool is_watched;
 
+	uint64_t changes; /* as often segments or spans changed */
 	size_t total, used; /* units in segments, and in used ones */
 	size_t used_peak; /* the most there were used before the last release; since then maybe `used` */
 	size_t spans, segments_free;
@@ -312,8 +313,8 @@ static inline struct btag *btag_span_whole(const struct btag *t)
 
 void btag_cursor_open(struct btag_store *s, struct btag_cursor *c);
 void btag_cursor_close(struct btag_store *s, struct btag_cursor *c);
-/* The next tag (span or segment) not wholly behind the cursor, or NULL; *start is where the part
- * that isn't behind begins.  The cursor moves behind it. */
+/* The next tag (span or segment), or NULL at the end; *start is where the part begins that isn't
+ * behind the cursor, 0 if all of it is: it has come since.  The cursor moves behind it. */
 struct btag *btag_cursor_next(struct btag_store *s, struct btag_cursor *c, uintptr_t *start);
 /* Puts next fit's place behind segment t. */
 void btag_next_fit_move(struct btag_store *s, struct btag *t);
@@ -326,7 +327,10 @@ void btag_watch_update(struct btag_store *s);
 
 /* Searches (btag/search.c) */
 
-#define BTAG_LOOKS 64 /* segments that one step of a search looks at, without an index */
+/* Segments that one step of a search looks at, without an index; and that a search looks at where
+ * it may not take long. */
+#define BTAG_STEP 16
+#define BTAG_LOOKS 64
 
 enum btag_verdict {
 	BTAG_FOUND,
@@ -341,7 +345,11 @@ struct btag_search {
 	bool by_index;	  /* a step was in the index */
 	uintptr_t from;	  /* in the index: what lies below has been looked at (high fit: above); in a
 			   * walk: what lies below doesn't count */
-	size_t looks;	  /* segments looked at in the index */
+	size_t looks;	  /* segments looked at */
+	uint64_t changes; /* of the store, when the search began in the bins */
+	size_t passed;	  /* so many there have been looked at since */
+	struct btag_place best; /* the best of them, if there is one that serves */
+	bool is_past_bins;
 	bool is_around;	  /* next fit: it goes on from the bottom of the window */
 	bool is_walking;  /* `walk` is open */
 	struct btag_cursor walk;
@@ -640,6 +648,7 @@ static inline __attribute__((always_inline)) struct btag *btag_carve(
 		f->kind = kind;
 	}
 	s->used += size;
+	s->changes++;
 	linear_hash_insert(&s->hash, &t->link);
 	return t;
 }
@@ -665,6 +674,7 @@ static inline struct btag *btag_unuse(struct btag_store *s, struct hash_link **l
 	if (__builtin_expect(s->used > s->used_peak, 0))
 		s->used_peak = s->used;
 	s->used -= t->size;
+	s->changes++;
 	return t;
 }
 

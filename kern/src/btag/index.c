@@ -88,7 +88,8 @@ _Static_assert(sizeof(struct btag_node) == BTAG_NODE_SIZE, "what the supply hand
 #define IDLE_MIN 2000  /* changes that an index always outlives */
 #define INTERVAL 1024  /* searches under triples, until their counts are halved */
 #define SIZE_STEP 3    /* segments that enter the tree by size in one step of a search */
-#define STEP_NODES 256 /* nodes that one step of a search passes, */
+#define STEP_LOOKS 16  /* segments that one step of a search looks at, */
+#define STEP_NODES 160 /* nodes that it passes, */
 #define REFINE_NODES 48 /* and what making one exact counts for: a path to the root and a formula */
 
 static inline struct btag_node *addressed(const struct tree_node *n)
@@ -480,7 +481,7 @@ bool btag_index_build(struct btag_store *s)
 			x->stands = true;
 			break;
 		}
-		if (t->kind == BTAG_SPAN || is_indexed(x, t->start))
+		if (t->kind == BTAG_SPAN || start == 0 || is_indexed(x, t->start))
 			continue;
 		x->passed = btag_last(t);
 		if (t->kind == BTAG_FREE) {
@@ -688,7 +689,7 @@ static enum btag_verdict step_by_address(struct btag_store *s, struct btag_searc
 			refine(s, n, slot);
 			end -= REFINE_NODES;
 		}
-		if (*looks >= BTAG_LOOKS || s->looks + REFINE_NODES >= end)
+		if (*looks >= STEP_LOOKS || s->looks + REFINE_NODES >= end)
 			return BTAG_MORE;
 		n = first_behind(s, &n->by_address, slot, rq->size, down);
 	}
@@ -723,7 +724,7 @@ static enum btag_verdict search_by_address(
 	if (v == BTAG_NOTHING && c->rq->fit == BTAG_FIT_NEXT && !c->is_around) {
 		c->is_around = true;
 		c->from = c->rq->lo;
-		v = looks < BTAG_LOOKS / 2 ? step_by_address(s, c, slot, &looks, place) : BTAG_MORE;
+		v = looks < STEP_LOOKS / 2 ? step_by_address(s, c, slot, &looks, place) : BTAG_MORE;
 	}
 	c->looks += looks;
 	if (slot > 0)
@@ -735,8 +736,9 @@ static enum btag_verdict search_by_address(
 
 /* The smallest segment that serves, the lowest among equals: once all are in the tree by size. */
 static enum btag_verdict search_by_size(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
 {
+	const struct btag_request *rq = c->rq;
 	struct btag_index *x = &s->index;
 	struct tree_node *n, *best = NULL;
 
@@ -744,6 +746,7 @@ static enum btag_verdict search_by_size(
 		struct btag_node *at = node_at(s, x->sized);
 		struct tree_node *next = at ? tree_next(&at->by_address) : tree_first(&x->by_address);
 
+		c->looks++;
 		x->sized = next ? addressed(next)->tag->start : UINTPTR_MAX;
 		if (next)
 			enter_by_size(x, addressed(next));
@@ -762,10 +765,8 @@ static enum btag_verdict search_by_size(
 enum btag_verdict btag_index_step(
 	struct btag_store *s, struct btag_search *c, struct btag_place *place)
 {
-	const struct btag_request *rq = c->rq;
-
 	s->index.idle = 0;
-	return rq->fit == BTAG_FIT_BEST ? search_by_size(s, rq, place) : search_by_address(s, c, place);
+	return c->rq->fit == BTAG_FIT_BEST ? search_by_size(s, c, place) : search_by_address(s, c, place);
 }
 
 bool btag_index_refine(struct btag_store *s, uintptr_t *from)

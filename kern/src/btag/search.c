@@ -2,14 +2,13 @@
 /*
  * Searches for requests that an instant fit can't serve, in bounded steps.
  *
- * With an index each step goes through that (btag/index.c).  Without one, the first step looks at
- * BTAG_LOOKS segments: at those that are large enough, bin by bin, or, for the lowest in a window and
- * for next fit where segments are many, along the list.  In most arenas that settles it.  If it
- * doesn't, further steps walk along the list, from the span where the order of the request begins
- * (next fit: from the last place).  A walk that is
- * after the lowest place ends where something serves; one that is after the smallest segment or the
- * highest place sees all first, and a second walk goes to what it learned.  If that has gone
- * meanwhile, the search begins anew.
+ * With an index each step goes through that (btag/index.c).  Without one, a step looks at BTAG_STEP
+ * segments.  The first steps, up to BTAG_LOOKS segments, look at those that are large enough, bin by
+ * bin.  In most arenas that settles it.  If it doesn't, and from the beginning for the lowest in a
+ * window and for next fit where segments are many, steps walk along the list, from the span where the
+ * order of the request begins (next fit: from the last place).  A walk that is after the lowest place
+ * ends where something serves; one that is after the smallest segment or the highest place sees all
+ * first, and a second walk goes to what it learned.  If that has gone meanwhile, the walk begins anew.
  *
  * What a walk costs is counted (`spent`), and soon the caller builds an index instead.
  */
@@ -174,41 +173,60 @@ static bool is_better(const struct btag_store *s, const struct btag_request *rq,
 	}
 }
 
-/* Looks at all that are large enough, smaller bins first.  By size, the bin that has one settles it;
- * for any fit, so does one. */
-static enum btag_verdict look_in_bins(
-	struct btag_store *s, const struct btag_request *rq, struct btag_place *best)
+/* Looks at segment f, the next in its bin. */
+static void bin_look(struct btag_store *s, struct btag_search *c, struct btag *f)
 {
-	size_t least = btag_round_up(s, rq->size), left = BTAG_LOOKS;
-	struct btag_place place;
-	bool found = false, seen_all = true;
+	struct btag_place place = {.f = f};
+
+	s->looks++;
+	c->looks++;
+	c->passed++;
+	if (place_first(s, c->rq, f, &place.at) && (!c->best.f || is_better(s, c->rq, &place, &c->best)))
+		c->best = place;
+}
+
+/* By size, the bin that has one that serves is the last that counts; `seen` so many in those before
+ * and in this one. */
+static bool is_settled(const struct btag_search *c, size_t seen)
+{
+	return c->best.f && is_by_size(c->rq) && seen >= c->passed;
+}
+
+/* Looks at all that are large enough, smaller bins first, BTAG_STEP in a step.  The next step goes
+ * on behind those that were passed; if the store has changed meanwhile, it begins anew.  For any fit,
+ * one that serves settles it. */
+static enum btag_verdict look_in_bins(
+	struct btag_store *s, struct btag_search *c, struct btag_place *place)
+{
+	const struct btag_request *rq = c->rq;
+	size_t least = btag_round_up(s, rq->size), seen = 0;
+	int left = BTAG_STEP;
 
 	if (least == 0)
 		return BTAG_NOTHING;
+	if (c->changes != s->changes) {
+		c->changes = s->changes;
+		c->passed = 0;
+		c->best.f = NULL;
+	}
 	for (size_t b = btag_bin_from(s, btag_bin_of(btag_scaled(s, least)));
-		b != BTAG_NO_BIN && !(found && is_by_size(rq)); b = btag_bin_from(s, b + 1)) {
+		b != BTAG_NO_BIN && !is_settled(c, seen); b = btag_bin_from(s, b + 1)) {
 		for (struct btag *f = s->bins[b]; f; f = f->bin_next) {
-			if (found && rq->fit == BTAG_FIT_ANY)
-				goto out;
-			seen_all = left > 0;
-			if (!seen_all)
-				goto out;
-			left--;
-			place.f = f;
-			if (!place_first(s, rq, f, &place.at))
+			if (c->best.f && rq->fit == BTAG_FIT_ANY)
+				break;
+			if (seen++ < c->passed)
 				continue;
-			if (!found || is_better(s, rq, &place, best))
-				*best = place;
-			found = true;
+			c->is_past_bins = c->looks == BTAG_LOOKS;
+			if (c->is_past_bins || left-- == 0)
+				return BTAG_MORE;
+			bin_look(s, c, f);
 		}
 	}
-out:
-	s->looks += BTAG_LOOKS - left;
-	if (!seen_all)
-		return BTAG_MORE; /* what was found may not be the best */
-	if (found)
-		place_fill(s, rq, best);
-	return found ? BTAG_FOUND : BTAG_NOTHING;
+	if (!c->best.f)
+		return BTAG_NOTHING;
+	*place = c->best;
+	place_fill(s, rq, place);
+	return BTAG_FOUND;
 }
 
 /* Walks */
@@ -304,11 +322,12 @@ static void walk_start(struct btag_store *s, struct btag_search *c)
 static enum btag_verdict walk_step(
 	struct btag_store *s, struct btag_search *c, struct btag_place *place)
 {
-	for (int left = BTAG_LOOKS; left > 0; left--) {
+	for (int left = BTAG_STEP; left > 0; left--) {
 		uintptr_t start;
 		struct btag *t = btag_cursor_next(s, &c->walk, &start);
 
 		s->looks++;
+		s->index.spent += c->looks++ >= BTAG_LOOKS;
 		if (!t || t->start > c->rq->hi) {
 			enum btag_verdict v = walk_end(s, c);
 
@@ -346,24 +365,21 @@ static bool begins_with_walk(const struct btag_store *s, const struct btag_reque
 enum btag_verdict btag_search_step(
 	struct btag_store *s, struct btag_search *c, struct btag_place *place)
 {
-	enum btag_verdict v;
-	size_t looks = s->looks;
-	bool first = c->steps++ == 0, may_lack = c->tags_max < BTAG_CARVE_TAGS;
+	bool may_lack = c->tags_max < BTAG_CARVE_TAGS;
 
+	if (c->steps++ == 0)
+		c->is_past_bins = begins_with_walk(s, c->rq);
 	if (s->index.stands && !may_lack) {
+		c->is_past_bins = true;
 		/* A walk has moved what a step in the index goes on from: begin there anew. */
 		c->by_index = c->by_index && !c->is_walking;
 		btag_search_end(s, c);
 		return btag_index_step(s, c, place);
 	}
-	if (first && !may_lack && !begins_with_walk(s, c->rq)) {
-		v = look_in_bins(s, c->rq, place);
-	} else {
-		if (!c->is_walking)
-			walk_start(s, c);
-		v = walk_step(s, c, place);
-	}
-	if (!first)
-		s->index.spent += s->looks - looks;
-	return v;
+	c->is_past_bins = c->is_past_bins || may_lack;
+	if (!c->is_past_bins)
+		return look_in_bins(s, c, place);
+	if (!c->is_walking)
+		walk_start(s, c);
+	return walk_step(s, c, place);
 }
