@@ -3,9 +3,10 @@
  * Arenas: searches that may take several holds of the lock, and the index that comes of them.
  *
  * A search goes from step to step with the lock dropped between.  Before each it sees to tags, while
- * there is memory for them; after each, if it isn't settled and searches in this arena have cost enough (btag/index.c, *Earning its
- * keep*), it builds the index and goes on there.  Where no memory can be had for nodes it walks on
- * without; where none can be had for tags, it walks to a place that can be cut with those in hand.
+ * there is memory for them; after each, if it isn't settled and searches in this arena have cost
+ * enough (btag/index.c, *Earning its keep*), it builds the index and goes on there.  Where no memory
+ * can be had for nodes it walks on without; where none can be had for tags, it walks to a place that
+ * can be cut with those in hand.
  * So what an arena holds can always be handed out to a caller who may take long, to the last page.
  */
 #include "arena_impl.h"
