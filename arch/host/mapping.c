@@ -117,6 +117,12 @@ void *machine_unmap(uintptr_t va)
 	return page;
 }
 
+/* The page tables are Linux's own. */
+size_t machine_tables_trim(size_t amount)
+{
+	return 0;
+}
+
 size_t machine_table_pages(void)
 {
 	return 0;

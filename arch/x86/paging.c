@@ -14,7 +14,8 @@
  *
  * Invariants.
  *  1. A page of the block is reachable from the PML4 only after its entries were written.
- *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.
+ *  2. An entry of a PD or PML4 only ever holds one value other than 0; so does one of a PDPT.  The
+ *     links to tables that window.c allocates, and the counts in them, are that file's.
  *  3. The GiBs the block lies in are mapped before paging_init() ends: filling never faults itself.
  *  4. What is mapped once stays mapped: a core's segments and stacks may lie in the direct map.
  *
@@ -365,17 +366,25 @@ static bool is_canonical(uintptr_t address)
 	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
 }
 
+/* Whether tables map `address`.  Interrupts are off, so that no table is given back meanwhile. */
+static bool is_mapped(uintptr_t address)
+{
+	port_irq_t irq = port_irq_save();
+	const uint64_t *link = paging_find_link(address);
+	uint64_t value = link ? __atomic_load_n(link, __ATOMIC_ACQUIRE) : 0;
+	bool yes = (value & (PTE_PRESENT | PTE_LARGE)) == PTE_PRESENT &&
+		   is_present(paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT));
+
+	port_irq_restore(irq);
+	return yes;
+}
+
 bool paging_is_readable(uintptr_t address)
 {
-	const uint64_t *entry;
-
 	if (is_direct_ram(address))
 		return true;
 	if (!paging_top)
 		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
 	/* Reading a device's registers could have an effect. */
-	if (!is_canonical(address) || address - DEVICE_BASE < DEVICE_SIZE)
-		return false;
-	entry = paging_find_entry(address);
-	return entry && is_present(entry);
+	return is_canonical(address) && address - DEVICE_BASE >= DEVICE_SIZE && is_mapped(address);
 }

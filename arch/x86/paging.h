@@ -47,6 +47,7 @@ void paging_keep_firmware(void);
 #define LEVEL_BITS 9
 #define TABLE_ENTRIES (1u << LEVEL_BITS)
 #define TOP_SHIFT 39
+#define LINK_SHIFT (PORT_PAGE_SHIFT + LEVEL_BITS) /* of the entries that lead to the lowest tables */
 #define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE)
 
 /* The top table, one for all cores; NULL before paging_init(). */
@@ -58,21 +59,29 @@ static inline uint64_t *paging_entry_in(uint64_t *table, uintptr_t address, unsi
 	return &table[address >> shift & (TABLE_ENTRIES - 1)];
 }
 
-/* The entry of the 4 KiB page at `address`, or NULL if no table has one. */
-static inline uint64_t *paging_find_entry(uintptr_t address)
+/* The table that an entry leads to, given the entry's value. */
+static inline uint64_t *paging_table_of(uint64_t value)
+{
+	return direct_at(value & PTE_ADDRESS);
+}
+
+/* The entry that leads, or can lead, to the table of 4 KiB pages around `address`; NULL if a table
+ * above it is missing.  Context: interrupts off until the caller is done with the entry, since
+ * tables of the window are given back (window.c). */
+static inline uint64_t *paging_find_link(uintptr_t address)
 {
 	uint64_t *table = paging_top;
 
-	for (unsigned shift = TOP_SHIFT; shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS) {
+	for (unsigned shift = TOP_SHIFT; shift > LINK_SHIFT; shift -= LEVEL_BITS) {
 		/* Acquire: pairs with the release of the code that put the table in place. */
 		uint64_t entry = __atomic_load_n(
 			paging_entry_in(table, address, shift), __ATOMIC_ACQUIRE);
 
 		if ((entry & (PTE_PRESENT | PTE_LARGE)) != PTE_PRESENT)
 			return NULL;
-		table = direct_at(entry & PTE_ADDRESS);
+		table = paging_table_of(entry);
 	}
-	return paging_entry_in(table, address, PORT_PAGE_SHIFT);
+	return paging_entry_in(table, address, LINK_SHIFT);
 }
 
 /* Whether 8 bytes can be loaded from `address`, a multiple of 8, without an exception. */

@@ -2,22 +2,45 @@
 /*
  * The window of kernel addresses that is mapped page by page.
  *
- * Representation.  Tables come from the base arena when an address first needs them, and stay.  An
- * entry that isn't present is 0 if no TLB can hold its last mapping.  Else it is the number of the
- * first flush of all TLBs that begins after its page was unmapped (ipi.h), shifted past the present
- * bit.
+ * Concepts.  A *link* is an entry that leads, or can lead, to a table of the next lower level.
+ *
+ * Representation.  Tables come from the base arena when an address first needs them.  A link counts
+ * the entries in use of the table it leads to, in bits that the processor ignores, so a table and
+ * its count come and go in one store, and a look at the link tells whether the table stands empty.
+ * An entry of any level that isn't present is 0 if no TLB can hold what it last led to.  Else it is
+ * the number of the first flush of all TLBs that begins after it was cleared (ipi.h), shifted past
+ * the present bit.
  *
  * Invariants.
- *  1. Once the flush with an entry's number has ended, no TLB holds what was mapped there.
+ *  1. Once the flush with an entry's number has ended, no core's TLB or paging-structure cache
+ *     holds what the entry led to.
  *  2. Nothing here is global, so a flush is one write to CR3.
+ *  3. A link's count is at least the number of present entries in its table, and more only by those
+ *     that machine_map() and machine_unmap() are about to set or have just cleared.
+ *  4. A table is taken out of its link only when the link counts 0.  Its page goes back after a
+ *     flush that began later.
+ *  5. A new table's entries all hold the number that its link held, so that what TLBs keep of the
+ *     table before is waited for when an entry is set.
  *
- * Locking.  None: an address belongs to the caller that allocated it from the arena of addresses,
- * and tables are put in place by compare and exchange.
+ * Locking.  An address belongs to the caller that allocated it from the arena of addresses, and so
+ * does its entry.  Tables are put in place and taken out under tables_lock.  The counts of the
+ * lowest tables change without it, by compare and exchange, which fails once the table is out.
+ * A walk without the lock has interrupts off from the first link it reads until it has counted its
+ * entry, or is done.  A core takes part in a flush by an interrupt, so no flush ends during the
+ * walk, and by (4) no table that the walk meets becomes other memory meanwhile.
  *
  * Cost.  Unmapping writes an entry and flushes its page from the own core's TLB.  Mapping writes an
  * entry; it flushes all TLBs first, but only if the address was unmapped after the last such flush
  * began.  One flush serves all addresses unmapped before it, so flushes are rare if addresses rest
- * before they are used again.
+ * before they are used again.  A count costs either of them one locked instruction.  Giving tables
+ * back looks once at each table that stands empty or is of the lowest level, and once at each that
+ * is missing, some 80 instructions a look; one flush serves all tables.  Interrupts are off for 32
+ * looks at most, and while the entries of a new table are filled.
+ *
+ * Questions.
+ *  Why is there no list of empty tables?  A table that is used by one address at a time would enter
+ *  and leave the list with each mapping, and all cores would share the list.
+ *  What if a table is taken out just after machine_map() made it?  Then it makes another one.
  */
 #include "window.h"
 
@@ -25,52 +48,247 @@
 #include "ipi.h"
 #include "layout.h"
 #include "errors.h"
-#include "lib/string.h"
 #include "physical.h"
 #include "lib/panic.h"
 #include "machine.h"
 #include "paging.h"
+#include "spinlock.h"
 #include "x86.h"
 
 #define PAGE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_NX)
 
 #define STAMP_SHIFT 1
 
+/* A link's count.  The processor ignores these bits in an entry that leads to a table. */
+#define COUNT_SHIFT 52
+#define COUNT_ONE (1ull << COUNT_SHIFT)
+#define COUNT_MASK (0x3ffull << COUNT_SHIFT)
+_Static_assert(TABLE_ENTRIES <= COUNT_MASK >> COUNT_SHIFT, "a count can be that of a full table");
+_Static_assert(
+	(COUNT_MASK & (PTE_ADDRESS | PTE_NX | TABLE_FLAGS)) == 0, "a count has its own bits");
+
+#define LOOKS_PER_HOLD 32 /* of tables_lock, each of some 80 instructions */
+
+static struct spinlock tables_lock = SPINLOCK_INIT(SPIN_LEAF);
 static size_t table_pages;
+static uintptr_t trim_next = WINDOW_BASE; /* where the next search for empty tables begins */
 
 static uint64_t direct_phys(const void *p)
 {
 	return (uintptr_t)p - DIRECT_BASE;
 }
 
-/* The table that *entry leads to, allocated if there is none; NULL: no memory. */
-static uint64_t *next_table(uint64_t *entry)
+static uint64_t read_link(const uint64_t *link)
 {
-	uint64_t value = __atomic_load_n(entry, __ATOMIC_ACQUIRE), table;
-
-	if (value & PTE_PRESENT)
-		return direct_at(value & PTE_ADDRESS);
-	table = (uintptr_t)arena_alloc(phys_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
-	if (!table)
-		return NULL;
-	memset(direct_at(table), 0, PORT_PAGE_SIZE);
-	/* Release: the table is zero before it can be walked. */
-	if (__atomic_compare_exchange_n(entry, &value, table | TABLE_FLAGS, false,
-		    __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) {
-		__atomic_fetch_add(&table_pages, 1, __ATOMIC_RELAXED);
-		return direct_at(table);
-	}
-	arena_free(phys_arena, (void *)table, PORT_PAGE_SIZE);
-	return direct_at(value & PTE_ADDRESS);
+	/* Acquire: pairs with the release in table_link(). */
+	return __atomic_load_n(link, __ATOMIC_ACQUIRE);
 }
 
-static __attribute__((noinline)) uint64_t *make_entry(uintptr_t address)
-{
-	uint64_t *table = paging_top;
+/* Entries in use */
 
-	for (unsigned shift = TOP_SHIFT; table && shift > PORT_PAGE_SHIFT; shift -= LEVEL_BITS)
-		table = next_table(paging_entry_in(table, address, shift));
-	return table ? paging_entry_in(table, address, PORT_PAGE_SHIFT) : NULL;
+/* Counts the entry of the page at `address` in its table, which then stays, and returns the entry;
+ * NULL if a table is missing. */
+static inline uint64_t *entry_hold(uintptr_t address)
+{
+	port_irq_t irq = port_irq_save();
+	uint64_t *link = paging_find_link(address), value = link ? read_link(link) : 0;
+
+	/* Acquire: pairs with the release in table_link(). */
+	while ((value & PTE_PRESENT) &&
+		!__atomic_compare_exchange_n(
+			link, &value, value + COUNT_ONE, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE))
+		;
+	port_irq_restore(irq);
+	if (!(value & PTE_PRESENT))
+		return NULL;
+	return paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT);
+}
+
+/* Release: pairs with the compare and exchange in table_unlink(); nothing is written to the table
+ * after it. */
+static void entry_uncount(uint64_t *link)
+{
+	__atomic_fetch_sub(link, COUNT_ONE, __ATOMIC_RELEASE);
+}
+
+/* Clears the entry of the page at `address` and returns what it was; 0 if it isn't present.  The
+ * flush's number is read after the entry is cleared: a flush that began earlier won't do.
+ * Context: interrupts off. */
+static uint64_t entry_clear(uintptr_t address)
+{
+	uint64_t *link = paging_find_link(address), value = link ? read_link(link) : 0, *entry, was;
+
+	if (!(value & PTE_PRESENT))
+		return 0;
+	entry = paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT);
+	if (!(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
+		return 0;
+	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
+	flush_page(address);
+	/* With one core, flush_page() has flushed the only TLB. */
+	if (port_core_count() > 1)
+		__atomic_store_n(entry, ipi_next_flush() << STAMP_SHIFT, __ATOMIC_RELAXED);
+	entry_uncount(link);
+	return was;
+}
+
+/* Tables come and go */
+
+/* A link on the way to an address, and the link to the table that it is in; NULL: the top table. */
+struct place {
+	uint64_t *parent, *link;
+	unsigned shift; /* the link is for 1 << shift bytes of addresses */
+};
+
+static struct place place_top(uintptr_t address)
+{
+	return (struct place){NULL, paging_entry_in(paging_top, address, TOP_SHIFT), TOP_SHIFT};
+}
+
+/* To the next link, in the table at `value`. */
+static void place_descend(struct place *p, uint64_t value, uintptr_t address)
+{
+	p->parent = p->link;
+	p->shift -= LEVEL_BITS;
+	p->link = paging_entry_in(paging_table_of(value), address, p->shift);
+}
+
+/* Puts `page` in place as the first table that is missing on the way to `address`; false if none
+ * is. */
+static bool table_link(uintptr_t address, uint64_t page)
+{
+	port_irq_t irq = spin_lock(&tables_lock);
+	struct place p = place_top(address);
+	uint64_t value, *entries = direct_at(page);
+
+	while (((value = read_link(p.link)) & PTE_PRESENT) && p.shift > LINK_SHIFT)
+		place_descend(&p, value, address);
+	if (!(value & PTE_PRESENT)) {
+		for (size_t i = 0; i < TABLE_ENTRIES; i++)
+			entries[i] = value;
+		if (p.parent)
+			__atomic_fetch_add(p.parent, COUNT_ONE, __ATOMIC_RELAXED);
+		/* Release: the table is filled before it can be walked. */
+		__atomic_store_n(p.link, page | TABLE_FLAGS, __ATOMIC_RELEASE);
+	}
+	spin_unlock(&tables_lock, irq);
+	return !(value & PTE_PRESENT);
+}
+
+/* Allocates the first table that is missing on the way to `address`; false: no memory. */
+static bool table_add(uintptr_t address)
+{
+	void *page = arena_alloc(phys_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+
+	if (!page)
+		return false;
+	/* Another core may have been faster. */
+	if (table_link(address, (uintptr_t)page))
+		__atomic_fetch_add(&table_pages, 1, __ATOMIC_RELAXED);
+	else
+		arena_free(phys_arena, page, PORT_PAGE_SIZE);
+	return true;
+}
+
+/* As entry_hold(), but makes the tables that are missing; NULL: no memory. */
+static __attribute__((noinline)) uint64_t *entry_make(uintptr_t address)
+{
+	uint64_t *entry;
+
+	while (!(entry = entry_hold(address))) {
+		if (!table_add(address))
+			return NULL;
+	}
+	return entry;
+}
+
+static bool is_empty(uint64_t link)
+{
+	return (link & (PTE_PRESENT | COUNT_MASK)) == PTE_PRESENT;
+}
+
+/* Takes the table out of its link and returns its address; 0 if it has entries.  The link may
+ * change meanwhile: the table gets an entry, or the processor notes that it used the link.
+ * Context: tables_lock is held. */
+static uint64_t table_unlink(const struct place *p)
+{
+	uint64_t value = read_link(p->link);
+
+	while (is_empty(value)) {
+		/* Acquire: pairs with the release in entry_uncount(). */
+		if (!__atomic_compare_exchange_n(
+			    p->link, &value, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+			continue;
+		__atomic_store_n(p->link, ipi_next_flush() << STAMP_SHIFT, __ATOMIC_RELAXED);
+		if (p->parent)
+			__atomic_fetch_sub(p->parent, COUNT_ONE, __ATOMIC_RELAXED);
+		return value & PTE_ADDRESS;
+	}
+	return 0;
+}
+
+/* A search for tables that stand empty, once round the window. */
+struct trim {
+	size_t wanted;	/* tables */
+	size_t left;	/* bytes of addresses to look at */
+	uintptr_t at;	/* the next look is on the way to this address */
+	uint64_t taken; /* the last table taken out, whose first entry leads to the one before; or 0 */
+};
+
+/* Goes on behind the 1 << shift bytes around t->at. */
+static void trim_skip(struct trim *t, unsigned shift)
+{
+	size_t passed = (1ull << shift) - (t->at & ((1ull << shift) - 1));
+
+	t->left -= passed < t->left ? passed : t->left;
+	t->at += passed;
+	if (t->at - WINDOW_BASE >= WINDOW_SIZE)
+		t->at = WINDOW_BASE;
+}
+
+/* Takes out the highest table on the way to t->at that stands empty, and stays there, since the
+ * table above it may stand empty now; or goes on.  The first entry of a table that was taken out
+ * is the address of a page, and so isn't present for a core that still walks it.
+ * Context: tables_lock is held. */
+static void trim_look(struct trim *t)
+{
+	struct place p = place_top(t->at);
+	uint64_t value, page;
+
+	while (((value = read_link(p.link)) & PTE_PRESENT) && !is_empty(value) &&
+		p.shift > LINK_SHIFT)
+		place_descend(&p, value, t->at);
+	page = table_unlink(&p);
+	if (!page) {
+		trim_skip(t, p.shift);
+		return;
+	}
+	__atomic_store_n((uint64_t *)direct_at(page), t->taken, __ATOMIC_RELAXED);
+	t->taken = page;
+	t->wanted--;
+}
+
+static void trim_step(struct trim *t)
+{
+	port_irq_t irq = spin_lock(&tables_lock);
+
+	for (unsigned i = 0; i < LOOKS_PER_HOLD && t->wanted > 0 && t->left > 0; i++)
+		trim_look(t);
+	spin_unlock(&tables_lock, irq);
+}
+
+/* Gives back the tables that were taken out, and returns their number. */
+static size_t trim_free(uint64_t page)
+{
+	size_t n = 0;
+
+	for (uint64_t before; page; page = before) {
+		before = *(const uint64_t *)direct_at(page);
+		arena_free(phys_arena, (void *)page, PORT_PAGE_SIZE);
+		n++;
+	}
+	__atomic_fetch_sub(&table_pages, n, __ATOMIC_RELAXED);
+	return n;
 }
 
 static bool is_in_window(uintptr_t address)
@@ -94,8 +312,8 @@ int machine_map(uintptr_t va, void *page)
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
-	entry = paging_find_entry(va);
-	if (__builtin_expect(!entry, 0) && !(entry = make_entry(va)))
+	entry = entry_hold(va);
+	if (__builtin_expect(!entry, 0) && !(entry = entry_make(va)))
 		return -ENOMEM;
 	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
 	if (was) {
@@ -106,21 +324,33 @@ int machine_map(uintptr_t va, void *page)
 	return 0;
 }
 
-/* The flush's number is read after the entry is cleared: a flush that began earlier won't do. */
 void *machine_unmap(uintptr_t va)
 {
-	uint64_t *entry, was;
+	port_irq_t irq;
+	uint64_t was;
 
 	ASSERT(is_in_window(va));
-	entry = paging_find_entry(va);
-	if (!entry || !(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
-		return NULL;
-	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
-	flush_page(va);
-	/* With one core, flush_page() has flushed the only TLB. */
-	if (port_core_count() > 1)
-		__atomic_store_n(entry, ipi_next_flush() << STAMP_SHIFT, __ATOMIC_RELAXED);
-	return direct_at(was & PTE_ADDRESS);
+	irq = port_irq_save();
+	was = entry_clear(va);
+	port_irq_restore(irq);
+	return was ? direct_at(was & PTE_ADDRESS) : NULL;
+}
+
+size_t machine_tables_trim(size_t amount)
+{
+	struct trim t = {
+		.wanted = amount / PORT_PAGE_SIZE + (amount % PORT_PAGE_SIZE > 0),
+		.left = WINDOW_SIZE,
+		.at = __atomic_load_n(&trim_next, __ATOMIC_RELAXED),
+	};
+
+	ASSERT(port_irq_enabled());
+	while (t.wanted > 0 && t.left > 0)
+		trim_step(&t);
+	__atomic_store_n(&trim_next, t.at, __ATOMIC_RELAXED);
+	if (t.taken)
+		ipi_flush_until(ipi_next_flush());
+	return trim_free(t.taken) * PORT_PAGE_SIZE;
 }
 
 size_t machine_table_pages(void)
@@ -128,10 +358,12 @@ size_t machine_table_pages(void)
 	return __atomic_load_n(&table_pages, __ATOMIC_RELAXED);
 }
 
+/* Outside the window nothing is unmapped, so it doesn't matter that an entry which was mapped earlier
+ * counts twice. */
 bool window_map_fresh(uintptr_t address, size_t size)
 {
 	for (uintptr_t at = address; at < address + size; at += PORT_PAGE_SIZE) {
-		uint64_t *entry = make_entry(at);
+		uint64_t *entry = entry_make(at);
 		void *page;
 
 		if (!entry)

@@ -107,8 +107,8 @@ void machine_va_range(uintptr_t *start, size_t *size);
 /* Maps `page`, a page of RAM given by its direct-map address, at `va`, readable and writable, for
  * all cores.  When it returns, no core's TLB holds an earlier mapping of `va`: shootdowns wait
  * until an address is mapped again, and one shootdown serves every unmap before it.  Takes page
- * tables from the base arena.  Returns 0, or -ENOMEM with nothing mapped.
- * Context: interrupts on. */
+ * tables from the base arena by MEM_ATOMIC.  Returns 0, or -ENOMEM with nothing mapped; tables that
+ * it had taken by then stand empty.  Context: interrupts on. */
 int machine_map(uintptr_t va, void *page);
 
 /* Unmaps `va` and returns the page that was mapped there, NULL if none.  Until the next
@@ -116,8 +116,25 @@ int machine_map(uintptr_t va, void *page);
  * NMI. */
 void *machine_unmap(uintptr_t va);
 
-/* Pages of the base arena that hold page tables.  They are allocated when a mapping needs them and
- * never freed. */
+/*
+ * Gives back page tables that stand empty, of every level below the top one, until that comes to
+ * `amount` bytes: whole pages, so it may be a part of a page more.  SIZE_MAX: all that stood empty
+ * when the call began, and perhaps some that came to since.  machine_map() and machine_unmap() may
+ * run on any core meanwhile.  They allocate a table anew where they miss one.
+ * A table's page goes to phys_arena, which may retain it: arena_reap(phys_arena, ...) afterwards.
+ *
+ * Context: a thread or boot, interrupts on, no spinlock held; legal in a callback, and in a ktask
+ * that may not sleep: it allocates nothing and never sleeps, but waits until every core has taken
+ * an interrupt.
+ * Cost: at most one look at each table, of which there is one for 2 MiB of addresses that were
+ * mapped, and one at each GiB that has none; a search begins where the one before ended, and holds
+ * its spinlock for 32 looks at a time.  One shootdown for all tables, none if no table is empty.
+ * Returns the bytes given back, 0 on a machine without tables of its own.
+ */
+size_t machine_tables_trim(size_t amount);
+
+/* Pages of the base arena that hold page tables.  They are allocated when a mapping needs them, and
+ * freed by machine_tables_trim(). */
 size_t machine_table_pages(void);
 
 /* How many times a core has had the other cores flush their TLBs. */
