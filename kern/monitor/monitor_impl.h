@@ -51,7 +51,7 @@ void command_complete(
 
 /* Families of commands (cmd_*.c) */
 
-extern struct command_table arena_commands, irq_commands, ktask_commands, slab_commands,
+extern struct command_table arena_commands, disk_commands, irq_commands, ktask_commands, slab_commands,
 	system_commands, whatis_commands;
 
 /* `arena map` (arena_map.c) */
