@@ -115,17 +115,16 @@ bool virtqueue_add(struct virtqueue *q, struct disk_request *r)
 	q->requests[slot] = r;
 	describe(q, slot, r);
 	q->available->ring[index & (q->size - 1)] = (uint16_t)(slot * VIRTQUEUE_SLOT);
-	/* Release: the device reads the rest once it sees the index. */
-	__atomic_store_n(&q->available->index, (uint16_t)(index + 1), __ATOMIC_RELEASE);
+	/* The device reads the rest once it sees the index.  Seq_cst: either the device sees it in
+	 * time, or virtqueue_wants_notice() sees that the device wants to be told. */
+	__atomic_store_n(&q->available->index, (uint16_t)(index + 1), __ATOMIC_SEQ_CST);
 	return true;
 }
 
-/* The fence pairs with the device's: either it sees the new index, or its wish to be told is seen
- * here. */
+/* Seq_cst: after the store of the index in virtqueue_add(). */
 bool virtqueue_wants_notice(const struct virtqueue *q)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return !(__atomic_load_n(&q->used->flags, __ATOMIC_RELAXED) & VIRTQUEUE_NO_NOTICE);
+	return !(__atomic_load_n(&q->used->flags, __ATOMIC_SEQ_CST) & VIRTQUEUE_NO_NOTICE);
 }
 
 static struct disk_request *slot_free(struct virtqueue *q, unsigned slot)

@@ -3,6 +3,7 @@
  * The kernel's entry: the order in which the parts of the kernel start.
  */
 #include "arena.h"
+#include "block_cache.h"
 #include "boot.h"
 #include "cmdline.h"
 #include "disk.h"
@@ -113,6 +114,7 @@ static bool is_scripted(void)
 static void run_first(void *arg)
 {
 	disk_init();
+	block_cache_init();
 	if (runs_tests)
 		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
 	monitor_run_line(autorun);
