@@ -516,6 +516,37 @@ def _():
                     "virtio-blk-pci,drive=two,disable-modern=on")
 
 
+def second_disk(drive, *commands):
+    """Runs commands on a disk that QEMU makes of the words `drive`."""
+    status, text = run(qemu("--autorun", "; ".join([*commands, "disk -k", "poweroff"]), "--",
+                            "-drive", f"if=none,id=two,format=raw,{drive}",
+                            "-device", "virtio-blk-pci,drive=two,disable-legacy=on"))
+    equal(status, 0)
+    return text, next(row for word, row in keys(text) if word == "disk")
+
+
+@test("disk: one without a cache of its own has nothing to flush")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        text, disk = second_disk(f"cache=writethrough,file={path}", "cache fill all 5", "cache sync")
+        equal((disk["writes"], disk["errors"]), ("16", "0"))
+        assert "lost" not in text, text
+        equal(generations(path, 16), [5] * 16)
+
+
+@test("disk: a sector that can't be read is one block's error")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        with open(f"{folder}/faults", "w", encoding="utf-8") as faults:
+            faults.write('[inject-error]\nevent = "read_aio"\nsector = "58"\n')
+        text, disk = second_disk(f"file=blkdebug:{folder}/faults:{path}", "cache verify all")
+        equal(disk["errors"], "1")
+        assert "block 7: the disk can't read it" in text, text
+        assert "verify: 16 blocks, 1 bad" in text, text
+
+
 @test("disk: one behind a bridge is found")
 def _():
     with tempfile.TemporaryDirectory() as folder:
