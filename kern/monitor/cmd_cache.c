@@ -198,13 +198,13 @@ static const struct command commands[] = {
 		"cache read all", read_command, 0, NULL},
 	{"cache verify", "[-k] RANGE", "the same, and checks that they are as they were filled",
 		"cache verify 0-99", verify_command, 0, NULL},
-	{"cache fill", "[-k] RANGE [GENERATION]",
-		"fills blocks with their numbers and a generation: what they held is lost",
+	{"cache fill", "[-k] RANGE [COUNT]",
+		"overwrites blocks with a pattern that has COUNT in it",
 		"cache fill 0-99 1", fill_command, 0, NULL},
 	{"cache sync", "", "writes what is dirty to the disks, and waits for it", "cache sync",
 		sync_command, 0, NULL},
 	/* Last: the names above begin with its name. */
-	{"cache", "[-k]", "the caches of disk blocks: blocks, dirty ones, hits, misses, given up",
+	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses, given up",
 		"cache", cache_command, 0, NULL},
 };
 
