@@ -34,7 +34,7 @@ void paging_init(uint64_t block);
 bool paging_fill(uintptr_t address);
 
 /* Maps [phys, phys + size) as device registers, uncached, for good.  Returns where, or NULL if no
- * room is left or the processor has no such address.  Context: boot. */
+ * room is left or the processor has no such address.  Context: boot, or machine_map_device(). */
 void *paging_map_device(uint64_t phys, size_t size);
 
 /* Maps [phys, phys + size), RAM or not, so that what firmware left there can be read.  The next

@@ -10,6 +10,9 @@
 #ifndef SPANDREL_ERRORS_H
 #define SPANDREL_ERRORS_H
 
+#ifndef EIO
+#define EIO 5
+#endif
 #ifndef ENOMEM
 #define ENOMEM 12
 #endif

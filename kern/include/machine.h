@@ -140,6 +140,28 @@ size_t machine_table_pages(void);
 /* How many times a core has had the other cores flush their TLBs. */
 uint64_t machine_shootdowns(void);
 
+/* Devices on PCI */
+
+/* The 32 bits at `offset`, a multiple of 4 below 256, of the configuration space of a function: bus
+ * << 8 | device << 3 | its number in the device.  Where there is no function, and on a machine
+ * without PCI, all bits read as one and writes do nothing.  Context: any but an NMI.  Cost: the
+ * device's. */
+uint32_t machine_pci_read(unsigned function, unsigned offset);
+void machine_pci_write(unsigned function, unsigned offset, uint32_t value);
+
+/* Maps the registers at [phys, phys + size) uncached, for good.  Returns where; or NULL if no room
+ * is left or the processor has no such address.  Context: a thread, interrupts on; one call at a
+ * time.  Cost: linear in pages, and one flush of every core's TLB. */
+volatile void *machine_map_device(uint64_t phys, size_t size);
+
+/* Fills in where a device must write, and what, to raise `vector` on core `core`.  Returns false if
+ * devices can't do so.  Context: any.  Cost: constant. */
+struct machine_message {
+	uint64_t address; /* physical */
+	uint32_t data;
+};
+bool machine_message(unsigned vector, unsigned core, struct machine_message *message);
+
 /* Reports */
 
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's

@@ -64,6 +64,8 @@ void monitor_init(void)
 	monitor_add_commands(&whatis_commands);
 	monitor_add_commands(&ktask_commands);
 	monitor_add_commands(&irq_commands);
+	monitor_add_commands(&disk_commands);
+	monitor_add_commands(&cache_commands);
 	panic_add_hook(&panic_hook);
 }
 

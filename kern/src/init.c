@@ -3,8 +3,10 @@
  * The kernel's entry: the order in which the parts of the kernel start.
  */
 #include "arena.h"
+#include "block_cache.h"
 #include "boot.h"
 #include "cmdline.h"
+#include "disk.h"
 #include "irq.h"
 #include "kmalloc.h"
 #include "kthread.h"
@@ -111,6 +113,8 @@ static bool is_scripted(void)
 /* The first ktask: tests, or the monitor. */
 static void run_first(void *arg)
 {
+	disk_init();
+	block_cache_init();
 	if (runs_tests)
 		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
 	monitor_run_line(autorun);

@@ -11,6 +11,7 @@ counted one by one.
 import argparse
 import re
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -428,6 +429,163 @@ def _():
         console.expect(r"panic> $")
         console.type("poweroff 8\n")
         equal(console.status(), 8)
+
+
+# Disks
+
+BLOCK_LINES = 64
+
+
+def block_of(number, generation):
+    """A block as disk_pattern.h has it."""
+    flip = (1 << 64) - 1
+    words = [(number, generation, line, int.from_bytes(b"SPANDREL", "little"))
+             for line in range(BLOCK_LINES)]
+    return b"".join(struct.pack("<8Q", *line, *(word ^ flip for word in line)) for line in words)
+
+
+def make_image(folder, blocks):
+    path = f"{folder}/disk"
+    with open(path, "wb") as image:
+        for number in range(blocks):
+            image.write(block_of(number, 0))
+    return path
+
+
+def generations(path, count):
+    """The generations of an image's first blocks, which must be whole."""
+    found = []
+    with open(path, "rb") as image:
+        for data in (image.read(PAGE) for _ in range(count)):
+            generation = int.from_bytes(data[8:16], "little")
+            assert data == block_of(len(found), generation), f"block {len(found)} is torn"
+            found.append(generation)
+    return found
+
+
+def disk_runs_with(cores, *arguments):
+    """The kernel's tests read all blocks and write a fifth of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, DISK_BLOCKS)
+        status, text = run(qemu("--cores", str(cores), "--disk", path, "--autorun",
+                                "test disk; disk -k; irq -k; poweroff", *arguments))
+        equal(status, 0)
+        assert " 0 failed" in text, text
+        disk = next(row for word, row in keys(text) if word == "disk")
+        equal(disk["blocks"], str(DISK_BLOCKS))
+        equal(disk["errors"], "0")
+        assert int(disk["reads"]) > DISK_BLOCKS and int(disk["writes"]) > DISK_BLOCKS / 6, disk
+        found = generations(path, DISK_BLOCKS)
+        assert sum(g > 0 for g in found) > DISK_BLOCKS / 6, found
+        return disk, sum(row["name"] == "disk" for word, row in keys(text) if word == "irq")
+
+
+DISK_BLOCKS = 2048
+
+
+@test("disk: 8 MiB read and written block by block, with 1 and 4 cores")
+def _():
+    for cores in (1, 4):
+        disk, vectors = disk_runs_with(cores)
+        equal(disk["queues"], str(cores))
+        equal(vectors, cores)
+
+
+@test("disk: 4 queues share 2 messages of the device")
+def _():
+    disk, vectors = disk_runs_with(4, "--", "-global", "virtio-blk-pci.vectors=2")
+    equal(disk["queues"], "4")
+    equal(vectors, 2)
+
+
+def is_left_out(why, *arguments):
+    status, text = run(qemu("--autorun", "disk -k; poweroff", *arguments))
+    equal(status, 0)
+    assert re.search(rf"(?m)^disk at PCI .* is left out: {why}$", text), text
+
+
+@test("disk: one that can't be used is left out, with one line that says why")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        second = ["--", "-drive", f"if=none,id=two,format=raw,read-only=on,file={path}", "-device"]
+        is_left_out("it can't send messages as interrupts", "--disk", path, "--",
+                    "-global", "virtio-blk-pci.vectors=0")
+        is_left_out("it can't be written", *second, "virtio-blk-pci,drive=two")
+        is_left_out("it has only the older interface", *second,
+                    "virtio-blk-pci,drive=two,disable-modern=on")
+
+
+def second_disk(drive, *commands):
+    """Runs commands on a disk that QEMU makes of the words `drive`."""
+    status, text = run(qemu("--autorun", "; ".join([*commands, "disk -k", "poweroff"]), "--",
+                            "-drive", f"if=none,id=two,format=raw,{drive}",
+                            "-device", "virtio-blk-pci,drive=two,disable-legacy=on"))
+    equal(status, 0)
+    return text, next(row for word, row in keys(text) if word == "disk")
+
+
+@test("disk: one without a cache of its own has nothing to flush")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        text, disk = second_disk(f"cache=writethrough,file={path}", "cache fill all 5", "cache sync")
+        equal((disk["writes"], disk["errors"]), ("16", "0"))
+        assert "lost" not in text, text
+        equal(generations(path, 16), [5] * 16)
+
+
+@test("disk: a sector that can't be read is one block's error")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        with open(f"{folder}/faults", "w", encoding="utf-8") as faults:
+            faults.write('[inject-error]\nevent = "read_aio"\nsector = "58"\n')
+        text, disk = second_disk(f"file=blkdebug:{folder}/faults:{path}", "cache verify all")
+        equal(disk["errors"], "1")
+        assert "block 7: the disk can't read it" in text, text
+        assert "verify: 16 blocks, 1 bad" in text, text
+
+
+@test("disk: one behind a bridge is found")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        status, text = run(qemu("--autorun", "disk -k; poweroff", "--",
+                                "-device", "pci-bridge,id=b,chassis_nr=1",
+                                "-drive", f"if=none,id=two,format=raw,file={path}",
+                                "-device", "virtio-blk-pci,drive=two,bus=b,addr=3"))
+        equal(status, 0)
+        assert "disk name=disk0" in text, text
+
+
+@test("cache: blocks are verified, filled, written back, and given up in a full memory")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        # Twice the machine's memory, in a file that is mostly a hole.
+        path = f"{folder}/disk"
+        with open(path, "wb") as image:
+            image.truncate(64 * MIB)
+        blocks = 64 * MIB // PAGE
+        status, text = run(qemu(
+            "--cores", "4", "--mem", "32M", "--disk", path, "--autorun",
+            f"cache verify 1-20; cache fill -k 0-3999 7; cache verify -k 0-3999; cache sync; "
+            f"cache read -k 4000-{blocks - 1}; cache verify -k 0-3999; cache -k; poweroff"))
+        equal(status, 0)
+        rows = dict(keys(text))
+        assert "verify: 20 blocks, 20 bad" in text, text
+        equal(text.count("verify blocks=4000 bad=0 oldest=7 newest=7"), 2)
+        equal(rows["read"], {"blocks": str(blocks - 4000), "bad": "0"})
+        equal(rows["block_cache"]["dirty"], "0")
+        equal(generations(path, 4000), [7] * 4000)
+
+
+@test("disk: --disk with a file that isn't there is one plain line and status 127")
+def _():
+    done = subprocess.run(["scripts/qemu", "--kernel", options.kernel, "--disk", "/nonexistent"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    equal(done.returncode, 127)
+    equal(done.stderr, "qemu: can't read /nonexistent\n")
 
 
 # Makefile

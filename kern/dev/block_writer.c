@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Block caches: the ktask that writes dirty blocks to the disk.
+ *
+ * The writer takes dirty blocks in the order in which they became dirty and begins to write each at
+ * once, with at most WRITES_MAX writes under way.  A write ends in an interrupt.  A block that is
+ * changed while it is being written is dirty again when that write ends; so two writes of a block
+ * are never under way at once, and no more is one of its reads.
+ *
+ * The writer must go on when no memory is left.  It allocates only requests, from a cache of its own
+ * that has twice WRITES_MAX of them reserved.  At most WRITES_MAX are out, but others may lie in
+ * magazines of cores on which writes ended.  If so many do that none is left, the writer has those
+ * returned: then at least WRITES_MAX are in the slab layer, where it finds one.
+ */
+#include "block_cache_impl.h"
+
+#include "errors.h"
+#include "lib/panic.h"
+
+#define RETRY_NS 1000000 /* between tries to destroy a cache that is being listed */
+
+struct write {
+	struct disk_request request; /* first */
+	struct cached *block;
+};
+
+/* Writes */
+
+/* What the block held is lost, unless its callers still know.  Lock held. */
+static void note_failure(struct cached *b)
+{
+	struct block_cache *c = b->cache;
+
+	c->write_errors++;
+	c->has_lost = true;
+	b->is_dirty = false;
+	block_unhash(b);
+}
+
+/* Lock held.  Returns whether the caller must free the block. */
+static bool end_write(struct cached *b, int error)
+{
+	struct block_cache *c = b->cache;
+
+	list_del(&b->place);
+	b->is_writing = false;
+	if (error)
+		note_failure(b);
+	else
+		c->written_count++;
+	if (b->is_dirty)
+		block_enter_dirty(b);
+	else if (--c->dirty_count == 0)
+		c->owed = c->owed > 0; /* nothing but this block is left to be given up */
+	return block_settle(b);
+}
+
+static void print_first_failure(struct block_cache *c, uint64_t number, bool is_first)
+{
+	if (is_first)
+		kprintf("cache of %s: block %llu couldn't be written and is lost; more may follow\n",
+			disk_name(c->disk), (unsigned long long)number);
+}
+
+/* Raising the semaphore is the last thing it does to the cache (block_writer_stop). */
+static void write_ended(struct disk_request *r)
+{
+	struct write *w = (struct write *)r;
+	struct cached *b = w->block;
+	struct block_cache *c = b->cache;
+	uint64_t number = b->link.key;
+	port_irq_t irq = spin_lock(&c->lock);
+	bool must_free = end_write(b, r->error), is_dirty = b->is_dirty;
+	bool is_first = r->error && c->write_errors == 1;
+
+	spin_unlock(&c->lock, irq);
+	print_first_failure(c, number, is_first);
+	if (must_free)
+		block_free(b);
+	kmem_cache_free(c->writes, w);
+	rendez_wakeup(&c->written);
+	if (is_dirty)
+		rendez_wakeup(&c->work);
+	sem_up(&c->slots, 1);
+}
+
+static struct write *write_alloc(struct block_cache *c)
+{
+	struct write *w = kmem_cache_alloc(c->writes, MEM_ATOMIC);
+
+	if (!w) {
+		kmem_cache_reap(c->writes, KMEM_REAP_ALL);
+		w = kmem_cache_alloc(c->writes, MEM_ATOMIC);
+	}
+	ASSERT(w);
+	return w;
+}
+
+/* The next block to write, being written from now on.  Only the writer takes dirty blocks. */
+static struct cached *take_dirty(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct cached *b = list_first_entry(&c->dirty, struct cached, place);
+
+	list_del(&b->place);
+	list_add_tail(&c->writing, &b->place);
+	b->is_dirty = false;
+	b->is_writing = true;
+	spin_unlock(&c->lock, irq);
+	return b;
+}
+
+static void write_one(struct block_cache *c)
+{
+	struct write *w = write_alloc(c);
+
+	w->block = take_dirty(c);
+	w->request = (struct disk_request){
+		.operation = DISK_WRITE,
+		.block = w->block->link.key,
+		.count = 1,
+		.data = w->block->block.data,
+		.done = write_ended,
+	};
+	disk_submit(c->disk, &w->request);
+}
+
+/* The writer */
+
+static bool has_work(void *arg)
+{
+	struct block_cache *c = arg;
+	port_irq_t irq = spin_lock(&c->lock);
+	bool has = c->ends || !list_empty(&c->dirty);
+
+	spin_unlock(&c->lock, irq);
+	return has;
+}
+
+static bool ends(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	bool does = c->ends;
+
+	spin_unlock(&c->lock, irq);
+	return does;
+}
+
+static void writer_main(void *arg)
+{
+	struct block_cache *c = arg;
+
+	rendez_sleep(&c->work, has_work, c);
+	while (!ends(c)) {
+		sem_down(&c->slots, 1);
+		write_one(c);
+		rendez_sleep(&c->work, has_work, c);
+	}
+	sem_up(&c->ended, 1);
+}
+
+bool block_writer_start(struct block_cache *c)
+{
+	char name[KMEM_NAME_MAX];
+
+	ksnprintf(name, sizeof(name), "%s-writes", disk_name(c->disk));
+	c->writes = kmem_cache_create(name, sizeof(struct write), 0, 0, NULL, NULL, NULL, NULL);
+	if (!c->writes)
+		return false;
+	ksnprintf(name, sizeof(name), "%s-writer", disk_name(c->disk));
+	if (kmem_cache_reserve(c->writes, 2 * WRITES_MAX, MEM_ERROR) == 0 &&
+		port_thread_spawn(name, writer_main, c))
+		return true;
+	kmem_cache_destroy(c->writes);
+	return false;
+}
+
+/* The last writes may still be in write_ended(); the semaphore has all slots when they have left
+ * it.  A cache that is being listed can't be destroyed for that moment. */
+void block_writer_stop(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+
+	c->ends = true;
+	spin_unlock(&c->lock, irq);
+	rendez_wakeup(&c->work);
+	sem_down(&c->ended, 1);
+	sem_down(&c->slots, WRITES_MAX);
+	kmem_cache_reserve(c->writes, 0, MEM_ATOMIC);
+	while (kmem_cache_destroy(c->writes) != 0)
+		port_thread_block(port_ns() + RETRY_NS);
+}
+
+/* Sync */
+
+/* Whether all writes up to an order have ended. */
+struct goal {
+	struct block_cache *cache;
+	uint64_t order;
+};
+
+static bool is_beyond(struct list *list, uint64_t order)
+{
+	return list_empty(list) || list_first_entry(list, struct cached, place)->order > order;
+}
+
+static bool is_reached(void *arg)
+{
+	struct goal *g = arg;
+	port_irq_t irq = spin_lock(&g->cache->lock);
+	bool is = is_beyond(&g->cache->dirty, g->order) && is_beyond(&g->cache->writing, g->order);
+
+	spin_unlock(&g->cache->lock, irq);
+	return is;
+}
+
+/* Waits for all blocks that are in `dirty` or `writing` now. */
+static void await_all(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct goal g = {c, c->orders};
+
+	spin_unlock(&c->lock, irq);
+	rendez_sleep(&c->written, is_reached, &g);
+}
+
+/* A block that was changed while it was being written enters `dirty` when that write ends, at the
+ * latest in the first wait; the second one is for those. */
+int block_cache_sync(struct block_cache *c)
+{
+	port_irq_t irq;
+	bool has_lost;
+	int error;
+
+	await_all(c);
+	await_all(c);
+	error = disk_flush(c->disk);
+	irq = spin_lock(&c->lock);
+	has_lost = c->has_lost;
+	c->has_lost = false;
+	spin_unlock(&c->lock, irq);
+	return has_lost ? -EIO : error;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands: block caches.
+ */
+#include "monitor_impl.h"
+
+#include "block_cache.h"
+#include "disk_pattern.h"
+#include "lib/array.h"
+#include "lib/string.h"
+#include "table.h"
+
+/* cache */
+
+#define COLUMN(member, title, width, flags)                                                        \
+	TABLE_COLUMN(struct block_cache_stats, member, title, #member, width, TABLE_COUNT, flags)
+
+static const struct table_column columns[] = {
+	TABLE_COLUMN(struct block_cache_stats, disk, "disk", "disk", -8, TABLE_STRING, 0),
+	COLUMN(blocks, "blocks", 10, 0),
+	COLUMN(in_use, "in use", 8, 0),
+	COLUMN(dirty, "dirty", 8, 0),
+	COLUMN(hits, "hits", 11, 0),
+	COLUMN(misses, "misses", 11, 0),
+	COLUMN(written, "written", 11, 0),
+	COLUMN(given_up, "given up", 11, 0),
+	COLUMN(read_errors, "read errors", 0, TABLE_KEY_ONLY),
+	COLUMN(write_errors, "write errors", 0, TABLE_KEY_ONLY),
+};
+static const struct table table = {"block_cache", columns, ARRAY_SIZE(columns)};
+
+static const char *cache_command(const struct command_call *call)
+{
+	struct block_cache_stats stats;
+	struct table_printer printer;
+
+	table_begin(&printer, &table, call->sink, call->keys);
+	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c)) {
+		block_cache_get_stats(c, &stats);
+		table_row(&printer, &stats);
+	}
+	table_end(&printer);
+	return NULL;
+}
+
+/* cache read, verify, fill: a walk along blocks of the first disk's cache */
+
+#define BAD_LINES_MAX 8 /* bad blocks that get a line each */
+
+struct walk {
+	const struct command_call *call;
+	struct block_cache *cache;
+	uint64_t first, last; /* blocks, both included */
+	uint64_t generation;  /* to fill with */
+	uint64_t oldest, newest; /* generations found */
+	uint64_t bad;
+};
+
+/* Reads "7", "0-99" or "all".  Returns NULL, or what is wrong. */
+static const char *parse_range(struct walk *w, const char *text)
+{
+	uint64_t blocks = disk_blocks(block_cache_disk(w->cache));
+	char first[24]; /* an uint64_t has at most 20 digits */
+	const char *dash = strchr(text, '-');
+
+	w->first = 0;
+	w->last = blocks - 1;
+	if (blocks > 0 && strcmp(text, "all") == 0)
+		return NULL;
+	str_copy(first, text, sizeof(first));
+	if (dash && (size_t)(dash - text) < sizeof(first))
+		first[dash - text] = '\0';
+	if (!str_to_u64(first, &w->first) || !str_to_u64(dash ? dash + 1 : first, &w->last))
+		return command_error("no range of blocks: %s (as 7, 0-99 or all)", text);
+	if (w->first > w->last || w->last >= blocks)
+		return command_error("no such blocks: the disk has %llu", (unsigned long long)blocks);
+	return NULL;
+}
+
+static void note_bad(struct walk *w, uint64_t number, const char *why)
+{
+	if (w->bad++ < BAD_LINES_MAX)
+		sink_printf(w->call->sink, "block %llu: %s\n", (unsigned long long)number, why);
+}
+
+/* Calls each() for every block of the range.  A block whose flags have BLOCK_NEW isn't read. */
+static void walk_blocks(struct walk *w, unsigned flags,
+	void (*each)(struct walk *w, uint64_t number, struct block *block))
+{
+	for (uint64_t number = w->first; number <= w->last; number++) {
+		struct block *block;
+
+		if (block_get(w->cache, number, MEM_WAIT | flags, &block) != 0) {
+			note_bad(w, number, "the disk can't read it");
+			continue;
+		}
+		each(w, number, block);
+		block_put(block);
+	}
+}
+
+static void print_walk(const struct walk *w, const char *what)
+{
+	uint64_t blocks = w->last - w->first + 1;
+
+	sink_printf(w->call->sink,
+		w->call->keys ? "%s blocks=%llu bad=%llu" : "%s: %llu blocks, %llu bad", what,
+		(unsigned long long)blocks, (unsigned long long)w->bad);
+}
+
+/* Begins a walk along the range that the call names, as its first argument. */
+static const char *walk_begin(struct walk *w, const struct command_call *call)
+{
+	*w = (struct walk){.call = call, .cache = block_cache_next(NULL), .oldest = UINT64_MAX};
+	return w->cache ? parse_range(w, call->argv[2]) : "there is no disk";
+}
+
+static void read_block(struct walk *w, uint64_t number, struct block *block)
+{
+}
+
+static const char *read_command(const struct command_call *call)
+{
+	struct walk w;
+	const char *wrong = walk_begin(&w, call);
+
+	if (wrong)
+		return wrong;
+	walk_blocks(&w, 0, read_block);
+	print_walk(&w, "read");
+	sink_puts(call->sink, "\n");
+	return NULL;
+}
+
+static void verify_block(struct walk *w, uint64_t number, struct block *block)
+{
+	uint64_t generation;
+
+	if (!disk_pattern_check(block->data, number, &generation)) {
+		note_bad(w, number, "not as it was filled");
+		return;
+	}
+	if (generation < w->oldest)
+		w->oldest = generation;
+	if (generation > w->newest)
+		w->newest = generation;
+}
+
+static const char *verify_command(const struct command_call *call)
+{
+	struct walk w;
+	const char *wrong = walk_begin(&w, call);
+
+	if (wrong)
+		return wrong;
+	walk_blocks(&w, 0, verify_block);
+	print_walk(&w, "verify");
+	if (w.oldest <= w.newest)
+		sink_printf(call->sink,
+			call->keys ? " oldest=%llu newest=%llu" : ", generations %llu to %llu",
+			(unsigned long long)w.oldest, (unsigned long long)w.newest);
+	sink_puts(call->sink, "\n");
+	return NULL;
+}
+
+static void fill_block(struct walk *w, uint64_t number, struct block *block)
+{
+	disk_pattern_fill(block->data, number, w->generation);
+	block_dirty(block);
+}
+
+static const char *fill_command(const struct command_call *call)
+{
+	struct walk w;
+	const char *wrong = walk_begin(&w, call);
+
+	if (wrong)
+		return wrong;
+	if (call->argc > 3 && !str_to_u64(call->argv[3], &w.generation))
+		return command_error("no number: %s", call->argv[3]);
+	walk_blocks(&w, BLOCK_NEW, fill_block);
+	print_walk(&w, "fill");
+	sink_puts(call->sink, "\n");
+	return NULL;
+}
+
+static const char *sync_command(const struct command_call *call)
+{
+	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c))
+		if (block_cache_sync(c) != 0)
+			return command_error("%s: blocks couldn't be written, and are lost",
+				disk_name(block_cache_disk(c)));
+	return NULL;
+}
+
+static const struct command commands[] = {
+	{"cache read", "[-k] RANGE", "gets blocks of the first disk: 7, 0-99 or all",
+		"cache read all", read_command, 0, NULL},
+	{"cache verify", "[-k] RANGE", "the same, and checks that they are as they were filled",
+		"cache verify 0-99", verify_command, 0, NULL},
+	{"cache fill", "[-k] RANGE [COUNT]",
+		"overwrites blocks with a pattern that has COUNT in it",
+		"cache fill 0-99 1", fill_command, 0, NULL},
+	{"cache sync", "", "writes what is dirty to the disks, and waits for it", "cache sync",
+		sync_command, 0, NULL},
+	/* Last: the names above begin with its name. */
+	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses, given up",
+		"cache", cache_command, 0, NULL},
+};
+
+struct command_table cache_commands = COMMAND_TABLE("block caches", commands);
