@@ -437,7 +437,7 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 
 	if (from == a->store.quantum && rq->is_plain)
 		return rq->size;
-	if (rq->lo > 0 || rq->hi < UINTPTR_MAX)
+	if (btag_has_window(rq))
 		return 0;
 	size = btag_triple_covers(&rq->triple, from, rq->size);
 	return size ? btag_round_up(&a->source->store, size) : 0;

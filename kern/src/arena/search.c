@@ -142,11 +142,6 @@ bool arena_sources_build(struct arena *a)
 
 /* Searches */
 
-static inline bool has_window(const struct btag_request *rq)
-{
-	return rq->lo > 0 || rq->hi < UINTPTR_MAX;
-}
-
 /* What a step found is taken, if the tags for it are in hand. */
 static inline enum btag_verdict take_found(struct arena_request *r)
 {
@@ -163,7 +158,7 @@ static inline enum btag_verdict take_found(struct arena_request *r)
 static enum btag_verdict look_once(struct arena_request *r)
 {
 	struct btag_store *s = &r->arena->store;
-	bool any = !has_window(&r->rq) && r->rq.fit == BTAG_FIT_ANY;
+	bool any = !btag_has_window(&r->rq) && r->rq.fit == BTAG_FIT_ANY;
 
 	if (!btag_holds_enough(s, btag_round_up(s, r->rq.size)))
 		return BTAG_NOTHING;
@@ -190,7 +185,7 @@ static enum btag_verdict search_step(struct arena_request *r, struct btag_search
 	s->looks = 0;
 	v = btag_search_step(s, c, &r->place);
 	/* An atomic request by any fit is never refused where an instant fit serves. */
-	if (v == BTAG_MORE && !may_go_on(c, arena_may_search(r->flags)) && !has_window(&r->rq) &&
+	if (v == BTAG_MORE && !may_go_on(c, arena_may_search(r->flags)) && !btag_has_window(&r->rq) &&
 		btag_fit_surely(s, &r->rq, &r->place))
 		v = BTAG_FOUND;
 	if (__builtin_expect(s->looks > a->search_looks_max, 0))

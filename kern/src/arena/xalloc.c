@@ -20,7 +20,7 @@ bool arena_is_constrained(const struct arena_request *r)
 
 	if (rq->is_plain && rq->fit != BTAG_FIT_HIGH)
 		return r->arena->store.quantum > r->arena->source->store.quantum;
-	return rq->fit == BTAG_FIT_HIGH || rq->lo > 0 || rq->hi < UINTPTR_MAX ||
+	return rq->fit == BTAG_FIT_HIGH || btag_has_window(rq) ||
 	       !btag_triple_is_plain(&r->arena->source->store, &rq->triple);
 }
 
@@ -28,14 +28,14 @@ bool arena_is_constrained(const struct arena_request *r)
 bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 {
 	struct arena_request down = *r;
-	bool has_window = r->rq.lo > 0 || r->rq.hi < UINTPTR_MAX;
 
 	down.arena = r->arena->source;
 	if (down.rq.triple.grain < r->arena->store.quantum)
 		down.rq.triple.grain = r->arena->store.quantum;
 	down.kind = BTAG_XALLOCATED;
 	down.has_tags = false;
-	down.rq.is_plain = !has_window && btag_triple_is_plain(&down.arena->store, &down.rq.triple);
+	down.rq.is_plain = !btag_has_window(&r->rq) &&
+			   btag_triple_is_plain(&down.arena->store, &down.rq.triple);
 	down.why = ARENA_FAILURE_SHORTAGE;
 	if (r->rq.fit != BTAG_FIT_HIGH && r->rq.fit != BTAG_FIT_ANY)
 		down.rq.fit = BTAG_FIT_LOWEST;
@@ -104,7 +104,7 @@ static bool request_make(struct arena_request *r, const struct constraint *c)
 	       btag_triple_lowest(&rq->triple, a->store.quantum, UINTPTR_MAX, rq->lo, rq->hi, rq->size, &at);
 }
 
-static bool request_serve(void *request)
+static bool serve(void *request)
 {
 	return arena_serve(request);
 }
@@ -131,7 +131,7 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 	}
 	if (!arena_queues(a, deadline > 0) && arena_serve(&r))
 		return (void *)r.place.at;
-	if (!arena_shortage(a, units, request_serve, &r, deadline, r.why, caller))
+	if (!arena_shortage(a, units, serve, &r, deadline, r.why, caller))
 		return NULL;
 	return (void *)r.place.at;
 }

@@ -145,6 +145,11 @@ struct btag_request {
 	uintptr_t lo, hi; /* its first and last unit lie at or between these */
 };
 
+static inline bool btag_has_window(const struct btag_request *rq)
+{
+	return rq->lo > 0 || rq->hi < UINTPTR_MAX;
+}
+
 /* What was found: [at, at + rq->size) lies in [start, start + size), whole quanta, within f. */
 struct btag_place {
 	struct btag *f;
@@ -327,8 +332,8 @@ void btag_watch_update(struct btag_store *s);
 
 /* Searches (btag/search.c) */
 
-/* Segments that one step of a search looks at, without an index; and that a search looks at where
- * it may not take long. */
+/* Segments that one step of a search looks at; and that a search without an index looks at where it
+ * may not take long. */
 #define BTAG_STEP 16
 #define BTAG_LOOKS 64
 
@@ -349,7 +354,7 @@ struct btag_search {
 	uint64_t changes; /* of the store, when the search began in the bins */
 	size_t passed;	  /* so many there have been looked at since */
 	struct btag_place best; /* the best of them, if there is one that serves */
-	bool is_past_bins;
+	bool is_past_bins; /* it walks, or was in the index: it looks there no more */
 	bool is_around;	  /* next fit: it goes on from the bottom of the window */
 	bool is_walking;  /* `walk` is open */
 	struct btag_cursor walk;

@@ -88,8 +88,7 @@ _Static_assert(sizeof(struct btag_node) == BTAG_NODE_SIZE, "what the supply hand
 #define IDLE_MIN 2000  /* changes that an index always outlives */
 #define INTERVAL 1024  /* searches under triples, until their counts are halved */
 #define SIZE_STEP 3    /* segments that enter the tree by size in one step of a search */
-#define STEP_LOOKS 16  /* segments that one step of a search looks at, */
-#define STEP_NODES 160 /* nodes that it passes, */
+#define STEP_NODES 160 /* nodes that one step of a search passes, */
 #define REFINE_NODES 48 /* and what making one exact counts for: a path to the root and a formula */
 
 static inline struct btag_node *addressed(const struct tree_node *n)
@@ -689,7 +688,7 @@ static enum btag_verdict step_by_address(struct btag_store *s, struct btag_searc
 			refine(s, n, slot);
 			end -= REFINE_NODES;
 		}
-		if (*looks >= STEP_LOOKS || s->looks + REFINE_NODES >= end)
+		if (*looks >= BTAG_STEP || s->looks + REFINE_NODES >= end)
 			return BTAG_MORE;
 		n = first_behind(s, &n->by_address, slot, rq->size, down);
 	}
@@ -724,7 +723,7 @@ static enum btag_verdict search_by_address(
 	if (v == BTAG_NOTHING && c->rq->fit == BTAG_FIT_NEXT && !c->is_around) {
 		c->is_around = true;
 		c->from = c->rq->lo;
-		v = looks < STEP_LOOKS / 2 ? step_by_address(s, c, slot, &looks, place) : BTAG_MORE;
+		v = looks < BTAG_STEP / 2 ? step_by_address(s, c, slot, &looks, place) : BTAG_MORE;
 	}
 	c->looks += looks;
 	if (slot > 0)

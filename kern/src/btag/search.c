@@ -21,11 +21,6 @@ static inline bool is_by_size(const struct btag_request *rq)
 	return rq->fit == BTAG_FIT_ANY || rq->fit == BTAG_FIT_BEST;
 }
 
-static inline bool has_window(const struct btag_request *rq)
-{
-	return rq->lo > 0 || rq->hi < UINTPTR_MAX;
-}
-
 /* Fills in the whole quanta and grains around place->at.  The segment is whole quanta, and what was
  * found lies in its whole grains: rounding outward stays within. */
 static void place_fill(
@@ -359,7 +354,7 @@ void btag_search_end(struct btag_store *s, struct btag_search *c)
 static bool begins_with_walk(const struct btag_store *s, const struct btag_request *rq)
 {
 	return s->segments_free > BTAG_LOOKS &&
-	       (rq->fit == BTAG_FIT_NEXT || (rq->fit == BTAG_FIT_LOWEST && has_window(rq)));
+	       (rq->fit == BTAG_FIT_NEXT || (rq->fit == BTAG_FIT_LOWEST && btag_has_window(rq)));
 }
 
 enum btag_verdict btag_search_step(
