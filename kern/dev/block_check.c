@@ -57,7 +57,7 @@ static void tally_list(struct list *list, bool is_dirty, bool is_writing, struct
 	}
 }
 
-/* With nobody else about, the lock is only for the writer's sake. */
+/* No other caller uses the cache; the lock keeps out the writer and the ends of its writes. */
 int block_cache_check(struct block_cache *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);

@@ -209,8 +209,9 @@ size_t arena_amt_total(struct arena *arena);
  * it): what its front holds idle and the spans it retains go to its source, in units; pages of its
  * hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what it came to.
  *
- * Context: may sleep.  Cost: linear in what goes back; locks are held for a few dozen steps at a
- * time.  An index that arena_index() built stays.
+ * Context: may sleep.  Cost: linear in what goes back, and, while spans are retained, a logarithmic
+ * step for each span there is; locks are held for a few dozen steps at a time.  An index that
+ * arena_index() built stays.
  */
 size_t arena_reap(struct arena *arena, size_t amount);
 

@@ -38,9 +38,9 @@ struct disk_request {
 	uint64_t block; /* the first */
 	size_t count;	/* of blocks: 1 to blocks_max of the disk */
 	void *data;	/* count * DISK_BLOCK_SIZE bytes, by their address in the direct map */
-	/* Called once when the request has ended: `error` is 0 or -EIO, and the request is the
-	 * caller's again, who may free it or submit it anew.  Context: interrupts off, no spinlock
-	 * held; perhaps in an interrupt, perhaps before disk_submit() returns. */
+	/* Called once when the request has ended: `error` is 0 or -EIO.  From then on the request
+	 * belongs to the caller again and may be freed or submitted anew.  Context: interrupts off,
+	 * no spinlock held; perhaps in an interrupt, perhaps before disk_submit() returns. */
 	void (*done)(struct disk_request *r);
 	int error;
 	struct disk_request *next; /* the disk's, until done() is called */

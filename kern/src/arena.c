@@ -259,7 +259,7 @@ static inline void request_init(struct arena_request *r, struct arena *a, size_t
 	r->rq = (struct btag_request){units, fit_of(flags), true, {q, 0, 0, q}, 0, UINTPTR_MAX};
 	r->flags = flags;
 	r->kind = BTAG_USED;
-	r->has_tags = false;
+	r->must_import = false;
 	r->why = ARENA_FAILURE_SHORTAGE;
 }
 
@@ -285,7 +285,7 @@ static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size,
 	if (!imports)
 		return alloc(a, size, flags, deadline_of(flags), caller);
 	request_init(&r, a, btag_round_up(&a->store, size), flags);
-	r.has_tags = true;
+	r.must_import = true;
 	return finish(&r, arena_serve(&r), deadline_of(flags), caller);
 }
 
@@ -394,7 +394,7 @@ bool arena_serve(struct arena_request *r)
 
 	r->why = ARENA_FAILURE_SHORTAGE;
 	/* With tags set aside, it is known that nothing held serves. */
-	if (!r->has_tags)
+	if (!r->must_import)
 		v = arena_search(r, far && !imports_first, a->afunc != NULL);
 	if (v != BTAG_FOUND && a->afunc && import(r))
 		v = BTAG_FOUND;
@@ -415,11 +415,11 @@ static bool import(struct arena_request *r)
 	struct arena *a = r->arena;
 	struct arena_span span;
 
-	if (!r->has_tags && !arena_tags_set_aside(a)) {
+	if (!r->must_import && !arena_tags_set_aside(a)) {
 		r->why = ARENA_FAILURE_TAGS;
 		return false;
 	}
-	r->has_tags = false;
+	r->must_import = false;
 	spin_assert_none_held();
 	if (!ask_source(r, &span)) {
 		arena_tags_let_go(a);
@@ -503,7 +503,7 @@ void *arena_segment_alloc(struct arena *a, size_t size)
 	if (at)
 		return at;
 	request_init(&r, a, btag_round_up(&a->store, size), MEM_ATOMIC);
-	r.has_tags = imports;
+	r.must_import = imports;
 	return arena_serve(&r) ? (void *)r.place.at : NULL;
 }
 

@@ -49,7 +49,7 @@ static void begin(void)
 	CHECK(headers);
 }
 
-/* The writer has no one who joins it: its memory is freed soon after it has ended. */
+/* No thread joins the writer, whose memory is freed soon after it has ended. */
 static void end(void)
 {
 	CHECK_EQ(block_cache_check(cache), 0);

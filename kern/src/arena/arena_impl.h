@@ -104,7 +104,7 @@ struct arena_request {
 	unsigned flags;
 	enum btag_kind kind; /* what becomes of the segment */
 	struct btag_place place; /* what it got */
-	bool has_tags; /* tags are set aside for an import: nothing held serves */
+	bool must_import; /* nothing held serves, and tags are set aside for an import */
 	enum arena_failure why;	 /* it wasn't served */
 };
 

@@ -16,7 +16,7 @@
 
 /* Spans */
 
-/* One span after the other is looked at, until none is left that could be it. */
+/* Looks at one span after the other, until one is found or none is left. */
 bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 {
 	struct btag *span;

@@ -227,7 +227,7 @@ enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports)
 		if (done && has_begun)
 			btag_search_end(&a->store, &c);
 		if (done && v != BTAG_FOUND && imports)
-			r->has_tags = arena_tags_hold(a);
+			r->must_import = arena_tags_hold(a);
 		spin_unlock(&a->lock, irq);
 		if (index)
 			has_memory = arena_index_build(a);

@@ -33,7 +33,7 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 	if (down.rq.triple.grain < r->arena->store.quantum)
 		down.rq.triple.grain = r->arena->store.quantum;
 	down.kind = BTAG_XALLOCATED;
-	down.has_tags = false;
+	down.must_import = false;
 	down.rq.is_plain = !btag_has_window(&r->rq) &&
 			   btag_triple_is_plain(&down.arena->store, &down.rq.triple);
 	down.why = ARENA_FAILURE_SHORTAGE;

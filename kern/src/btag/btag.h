@@ -9,7 +9,8 @@
  * how many tags it may take.
  *
  * Four operations change it, one for each thing that can happen to a segment or a span: btag_carve,
- * btag_release, btag_span_in and btag_span_out.  The first two run once for each allocation and
+ * btag_release (of what btag_unuse has taken out of the hash), btag_span_in and btag_span_out.
+ * Added spans that touch are joined by btag_span_join.  The first two run once for each allocation and
  * free, so they are inline, at the end of this file.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
