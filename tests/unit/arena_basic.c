@@ -352,3 +352,37 @@ TEST("arena: a walk shows every integer once while segments vanish under it")
 	}
 	arenas_end(a);
 }
+
+/* Takes an integer out of the middle of a free segment that it is shown. */
+static bool cut_shown(const struct arena_segment *s, void *arg)
+{
+	struct seen *seen = arg;
+
+	note_segment(s, arg);
+	if (s->kind == ARENA_SEGMENT_FREE)
+		CHECK(arena_xalloc(seen->arena, 1, 0, 0, 0, s->start + 1, s->start + 2, MEM_ATOMIC));
+	return true;
+}
+
+/* The free segment ends a step of the walk: its parts stand where the next step begins. */
+TEST("arena: a walk shows every integer once while a segment that was shown is cut")
+{
+	struct arena *a = arenas_ids(1, 100);
+	struct seen seen = {.arena = a};
+	const uintptr_t before = ARENA_WALK_STEP - 2;
+
+	for (uintptr_t id = 1; id <= before; id++)
+		CHECK_EQ(take(a, 1, ARENA_BESTFIT), id);
+	CHECK_EQ(take(a, 3, ARENA_BESTFIT), before + 1);
+	CHECK_EQ(take(a, 97 - before, ARENA_BESTFIT), before + 4);
+	give(a, before + 1, 3);
+	arena_walk(a, cut_shown, &seen);
+	CHECK_EQ(seen.calls, 1 + before + 2);
+	CHECK_EQ(seen.used, 97);
+	CHECK_EQ(seen.free, 3);
+	arena_xfree(a, (void *)(before + 2), 1);
+	give(a, before + 4, 97 - before);
+	for (uintptr_t id = 1; id <= before; id++)
+		give(a, id, 1);
+	arenas_end(a);
+}

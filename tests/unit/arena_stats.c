@@ -458,13 +458,13 @@ static size_t log2_up(size_t n)
 /* A search goes down the tree by address, up and down again, and next fit does so twice; its height
  * is at most 1.44 log2(n + 2) (tree.c).  While a constraint is new to the index, a step goes on to
  * more segments, and passes a bounded number of nodes. */
-#define STEP_NODES 256
+#define STEP_NODES 160
 static size_t looks_bound(size_t n)
 {
 	return 6 * (log2_up(n + 2) * 144 / 100 + 1) + STEP_NODES;
 }
 
-#define LOOKS_MAX 64 /* without an index */
+#define LOOKS_MAX 16 /* without an index */
 
 static void check_looks(const struct layout *l, size_t n)
 {
@@ -486,7 +486,7 @@ static void check_looks(const struct layout *l, size_t n)
 	layout_end(l, a, n);
 }
 
-TEST("statistics: one hold looks at 64 segments at most, or at a bounded number of nodes of the index")
+TEST("statistics: one hold looks at 16 segments at most, or at a bounded number of nodes of the index")
 {
 	static const size_t sizes[] = {100, 1000, 10000, 100000};
 	size_t max = test_ops(sizes[3]);

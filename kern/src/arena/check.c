@@ -130,8 +130,7 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 		t = btag_cursor_next(&c->arena->store, cursor, &start);
 		if (!t)
 			break;
-		if (start > 0)
-			check_tag(c, t);
+		check_tag(c, t);
 	}
 	spin_unlock(&c->arena->lock, irq);
 	return t && !c->failed;

@@ -480,7 +480,7 @@ bool btag_index_build(struct btag_store *s)
 			x->stands = true;
 			break;
 		}
-		if (t->kind == BTAG_SPAN || start == 0 || is_indexed(x, t->start))
+		if (t->kind == BTAG_SPAN || is_indexed(x, t->start))
 			continue;
 		x->passed = btag_last(t);
 		if (t->kind == BTAG_FREE) {
