@@ -38,7 +38,7 @@ struct qlock;
  *               panic
  *   MEM_ERROR   may sleep while that can help; NULL when it can't
  * or'd with at most one fit:
- *   ARENA_INSTANTFIT  any segment that surely serves, in constant time; failing that, best fit
+ *   ARENA_INSTANTFIT  any segment that surely serves, in constant time; failing that, any that serves
  *   ARENA_BESTFIT     the smallest segment that serves, the lowest address among equals
  *   ARENA_NEXTFIT     the lowest address that serves above what the last next fit handed out, then
  *                     around from the bottom: what was freed stays unused longest
@@ -171,19 +171,20 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  *   [r, r + size) crosses no multiple of nocross   a power of two, at least size; 0: it may
  *   minaddr <= r, and r + size <= maxaddr       0: no bound
  * is the caller's until arena_xfree(arena, r, size).  Starting on a multiple of nocross is no
- * crossing, nor is ending on one.  size counts as rounded up to the quantum.
+ * crossing, nor is ending on one.  size counts as rounded up to the quantum: if that makes it larger
+ * than nocross, no r satisfies the constraints.
  *
  * align above 1 and nocross need a quantum that is a power of two; windows don't.
  *
- * Within a window the lowest r that can serve is taken; with ARENA_NEXTFIT the lowest above what the
- * last next fit handed out, then the lowest; with ARENA_HIGHFIT the highest; with ARENA_BESTFIT the
- * lowest, if there is any constraint.  By instant fit without a window any r that serves may be
+ * Of what the arena holds within a window the lowest r that can serve is taken; with ARENA_NEXTFIT the
+ * lowest above what the last next fit handed out, then the lowest; with ARENA_HIGHFIT the highest;
+ * with ARENA_BESTFIT the lowest, if there is any constraint.  A MEM_ATOMIC call that 64 looks don't
+ * settle imports, if it can, and takes that place.  By instant fit without a window any r that serves may be
  * taken.  Without any constraint the fits are those of arena_alloc().
  *
  * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, where
  * both quanta are powers of two; the span goes back by arena_xfree().  Any other source is asked for
- * so much that r must exist in it, and within a window, where that can't be known, the answer is
- * NULL.  By instant fit without a window an arena imports before it searches far.
+ * so much that r must exist in it; within a window, where that can't be known, it isn't asked.  By instant fit without a window an arena imports before it searches far.
  *
  * Context: by flag.  Cost: as arena_alloc(); with the index, logarithmic in free segments for
  * constraints that it keeps.  It keeps those that save most looks; under others a search looks at
@@ -250,8 +251,8 @@ enum arena_style {
 enum arena_failure {
 	ARENA_FAILURE_SHORTAGE,	  /* nothing held is large enough, where it would have to be; the source, if any, refused */
 	ARENA_FAILURE_IMPOSSIBLE, /* no address satisfies the constraints */
-	ARENA_FAILURE_INDEX,	  /* MEM_ATOMIC, and not to be told without an index, here or in the source */
-	ARENA_FAILURE_TAGS,	  /* no memory for boundary tags, or for the index */
+	ARENA_FAILURE_INDEX,	  /* MEM_ATOMIC, and not to be told without an index */
+	ARENA_FAILURE_TAGS,	  /* no memory for boundary tags */
 	ARENA_FAILURE_DEADLINE,	  /* it slept until its deadline */
 	ARENA_FAILURES
 };

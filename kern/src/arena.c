@@ -51,27 +51,34 @@
  * ONE REQUEST
  *
  *  1. The front, a cache for small sizes (arena/front.h), hands out what the core has of that size.
- *  2. An instant fit, in one hold.  Most requests end here.
- *  3. A search (arena/search.c): it looks at 64 segments, in steps, or goes through the index if
- *     there is one.  In most arenas that settles whether anything held serves.
+ *  2. An instant fit, in one hold (take_instant).  Most requests end here.
+ *  3. A search (arena_search in arena/search.c): it looks at 64 segments, in steps, or goes through
+ *     the index if there is one.  In most arenas that settles whether anything held serves.
  *  4. An import.  Tags are set aside for it, under the hold that found nothing if there are enough.
  *     The source's alloc function is called with MEM_ATOMIC, and again only if it was an index that
- *     the source lacked, which is then built.  The span is put in, with the request's segment in it,
- *     in one hold: no other request can take that in between.
- *  5. A search that goes on, step by step, until it is settled.  A MEM_ATOMIC request ends before:
- *     it pokes, so that reclaim builds an index, and fails.
+ *     the source lacked, which is then built (ask_source).  Where the place of the span matters,
+ *     if only that it must start at a multiple of the arena's larger quantum, the request becomes
+ *     one of the source's instead, with the same flags: it goes through steps 3 to 5 there
+ *     (arena_pass_down in arena/xalloc.c).  The span is put in, with the request's segment in it,
+ *     in one hold: no other request can take that in between (install).
+ *  5. A second search, step by step, until it is settled.  A MEM_ATOMIC request ends before:
+ *     it pokes, so that reclaim builds an index, and fails (arena_index_miss).
  *  6. Sleep (arena/wait.c), by flag.
  *
- * arena_xalloc begins with step 3, and so do requests that wait behind others.  A request that is
+ * Where an instant fit sees that nothing held is large enough, step 4 follows step 2 at once.  A front
+ * that has no round makes a slab of them, in steps 2 to 4 for the slab (arena_segment_alloc); if it
+ * can't, the request itself goes on to step 3.  arena_xalloc begins with step 3.  A request that is
  * promised a certain place (the smallest segment, the next or highest place) takes step 5 before
- * step 4, and so does one with a window, which is promised the lowest place in it.
+ * step 4, and so does one with a window, which is promised the lowest place in it that is held.  A
+ * MEM_ATOMIC request keeps the order: if 64 looks don't settle it, it imports, or fails.
  *
  * Constraints (arena_xalloc) are: start equal to `phase` modulo `align`; within a window; crossing
- * no multiple of `nocross`.  An arena whose source's integers are its own passes them down: the
- * source looks for a place in its own segments and cuts out the whole quanta around it, and that is
- * the span (arena/xalloc.c).  So a request goes down the tree once, and comes back once:
+ * no multiple of `nocross`.  An arena that imports by arena_alloc() and gives back by arena_free()
+ * passes them down, where both quanta are powers of two: the source looks for a place in its own
+ * segments and cuts out the whole quanta around it, and that is the span.  So a request goes down
+ * the tree once, and comes back once:
  *
- *	dma      quantum 1 KiB     wants 8 KiB at a multiple of 64 KiB below 16 MiB, holds nothing
+ *	dma      quantum 1 KiB     wants 8 KiB at a multiple of 64 KiB in a window, holds nothing
  *	  |                        passes that down
  *	kpages   quantum 4 KiB     holds nothing that serves
  *	  |                        passes down the same
@@ -161,7 +168,8 @@ static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *cal
 static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller);
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller);
 static bool request_serve(void *request);
-static inline void *take_instant(struct arena *a, size_t size, bool *imports);
+static inline void *take_instant(struct arena *a, size_t size, bool *has_tags_aside);
+/* arena_serve() stands here (arena_impl.h). */
 static bool import(struct arena_request *r);
 static bool ask_source(struct arena_request *r, struct arena_span *span);
 static void install(struct arena_request *r, const struct arena_span *span);
@@ -259,7 +267,7 @@ static inline void request_init(struct arena_request *r, struct arena *a, size_t
 	r->rq = (struct btag_request){units, fit_of(flags), true, {q, 0, 0, q}, 0, UINTPTR_MAX};
 	r->flags = flags;
 	r->kind = BTAG_USED;
-	r->must_import = false;
+	r->has_tags_aside = false;
 	r->why = ARENA_FAILURE_SHORTAGE;
 }
 
@@ -274,18 +282,18 @@ void arena_request_init(struct arena_request *r, struct arena *a, size_t units, 
 static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller)
 {
 	struct arena_request r;
-	bool imports = false;
+	bool has_tags_aside = false;
 	void *at;
 
 	if (unlikely(arena_queues(a, flags & MEM_WAIT)))
 		return alloc(a, size, flags, deadline_of(flags), caller);
-	at = take_instant(a, size, &imports);
+	at = take_instant(a, size, &has_tags_aside);
 	if (at)
 		return at;
-	if (!imports)
+	if (!has_tags_aside)
 		return alloc(a, size, flags, deadline_of(flags), caller);
 	request_init(&r, a, btag_round_up(&a->store, size), flags);
-	r.must_import = true;
+	r.has_tags_aside = true;
 	return finish(&r, arena_serve(&r), deadline_of(flags), caller);
 }
 
@@ -322,7 +330,7 @@ static bool request_serve(void *request)
 	if (r->rq.fit == BTAG_FIT_ANY && is_fronted(a, r->rq.size)) {
 		size_t class = class_of(a, r->rq.size);
 
-		r->place.at = (uintptr_t)a->front->alloc(a->front, class, MEM_ATOMIC);
+		r->place.at = (uintptr_t)a->front->alloc(a->front, class);
 		/* An NMI may have landed where this core holds the lock. */
 		if (r->place.at || port_in_nmi())
 			return r->place.at != 0;
@@ -361,10 +369,10 @@ void arena_take(struct arena *a, struct btag *f, uintptr_t start, size_t size, e
 }
 
 /* What most requests come to: an instant fit, and a tag in hand to cut it.  NULL: there is none, or
- * the size can't be rounded; *imports: nothing held is large enough, and tags are set aside for an
- * import already.  Inline for the benchmark's row `arena_pair`. */
+ * the size can't be rounded; *has_tags_aside: nothing held is large enough, and tags are set aside for
+ * an import.  Inline for the benchmark's row `arena_pair`. */
 static inline __attribute__((always_inline)) void *take_instant(
-	struct arena *a, size_t size, bool *imports)
+	struct arena *a, size_t size, bool *has_tags_aside)
 {
 	struct btag_store *s = &a->store;
 	port_irq_t irq = spin_lock(&a->lock);
@@ -376,7 +384,7 @@ static inline __attribute__((always_inline)) void *take_instant(
 		at = f->start;
 		take(a, f, at, units, BTAG_FIT_ANY, BTAG_USED);
 	} else if (!f && a->afunc && units > 0 && !btag_holds_enough(s, units)) {
-		*imports = arena_tags_hold(a);
+		*has_tags_aside = arena_tags_hold(a);
 	}
 	spin_unlock(&a->lock, irq);
 	if (unlikely(btag_needs_care(s)))
@@ -384,8 +392,8 @@ static inline __attribute__((always_inline)) void *take_instant(
 	return (void *)at;
 }
 
-/* A request that any place serves imports before it searches far; the others, which are promised a
- * certain place, search all that is held before they import. */
+/* Steps 3 to 5.  A request that any place serves imports before it searches far; the others, which are promised a
+ * certain place, search all that is held before they import, unless they are atomic. */
 bool arena_serve(struct arena_request *r)
 {
 	struct arena *a = r->arena;
@@ -393,8 +401,8 @@ bool arena_serve(struct arena_request *r)
 	enum btag_verdict v = BTAG_NOTHING;
 
 	r->why = ARENA_FAILURE_SHORTAGE;
-	/* With tags set aside, it is known that nothing held serves. */
-	if (!r->must_import)
+	/* A caller that has set tags aside has searched. */
+	if (!r->has_tags_aside)
 		v = arena_search(r, far && !imports_first, a->afunc != NULL);
 	if (v != BTAG_FOUND && a->afunc && import(r))
 		v = BTAG_FOUND;
@@ -415,11 +423,11 @@ static bool import(struct arena_request *r)
 	struct arena *a = r->arena;
 	struct arena_span span;
 
-	if (!r->must_import && !arena_tags_set_aside(a)) {
+	if (!r->has_tags_aside && !arena_tags_set_aside(a)) {
 		r->why = ARENA_FAILURE_TAGS;
 		return false;
 	}
-	r->must_import = false;
+	r->has_tags_aside = false;
 	spin_assert_none_held();
 	if (!ask_source(r, &span)) {
 		arena_tags_let_go(a);
@@ -436,7 +444,7 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 	size_t from = a->source->store.quantum, size;
 
 	if (from == a->store.quantum && rq->is_plain)
-		return rq->size;
+		return btag_round_up(&a->source->store, rq->size);
 	if (btag_has_window(rq))
 		return 0;
 	size = btag_triple_covers(&rq->triple, from, rq->size);
@@ -451,18 +459,20 @@ size_t arena_import_size(struct arena *a, size_t units)
 	return covering_size(a, &r.rq);
 }
 
-/* Asks once, and again only if it was for an index that the source had to say no. */
+/* Asks once, and again only after an index that was missed in a source has been built. */
 static bool ask_source(struct arena_request *r, struct arena_span *span)
 {
 	struct arena *a = r->arena;
 	size_t size;
 
-	if (a->passes_down && arena_is_constrained(r))
+	if (a->passes_down && arena_source_must_place(r))
 		return arena_pass_down(r, span);
 	size = covering_size(a, &r->rq);
+	if (size == 0)
+		return false;
 	*span = (struct arena_span){0, size, false};
 	do
-		span->start = size ? (uintptr_t)a->afunc(a->source, size, MEM_ATOMIC) : 0;
+		span->start = (uintptr_t)a->afunc(a->source, size, MEM_ATOMIC);
 	while (!span->start && arena_may_search(r->flags) && arena_sources_build(a));
 	return span->start != 0;
 }
@@ -497,13 +507,13 @@ static void install(struct arena_request *r, const struct arena_span *span)
 void *arena_segment_alloc(struct arena *a, size_t size)
 {
 	struct arena_request r;
-	bool imports = false;
-	void *at = take_instant(a, size, &imports);
+	bool has_tags_aside = false;
+	void *at = take_instant(a, size, &has_tags_aside);
 
 	if (at)
 		return at;
 	request_init(&r, a, btag_round_up(&a->store, size), MEM_ATOMIC);
-	r.must_import = imports;
+	r.has_tags_aside = has_tags_aside;
 	return arena_serve(&r) ? (void *)r.place.at : NULL;
 }
 

@@ -161,6 +161,22 @@ TEST("xalloc: a translating source is asked for enough on behalf of an importer,
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+TEST("xalloc: a translating source is asked for whole quanta of its own, by any fit")
+{
+	struct arena *root = arenas_root(1024, 100);
+	struct arena *b = arena_create("b", NULL, 0, 1024, translate, translate_back, root, 0, MEM_WAIT);
+	struct arena *c = arenas_importer("c", b, 256);
+	void *high = arena_alloc(c, 256, ARENA_HIGHFIT | MEM_ATOMIC);
+	void *constrained = arena_xalloc(c, 256, 0, 0, 0, 0, 0, ARENA_HIGHFIT | MEM_ATOMIC);
+
+	CHECK(high && constrained && high != constrained);
+	arena_free(c, high, 256);
+	arena_xfree(c, constrained, 256);
+	arenas_end(c);
+	arenas_end(b);
+	arenas_end(root);
+}
+
 /* The one in the middle cuts whole quanta of its own out of what it gets. */
 TEST("xalloc: a translating source is asked for enough for all quanta above it")
 {

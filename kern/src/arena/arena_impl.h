@@ -55,7 +55,7 @@ struct arena {
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	bool passes_down; /* the source's integers are ours, and both quanta are powers of two */
+	bool passes_down; /* it imports by arena_alloc(), and both quanta are powers of two */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;
 	size_t retain_max; /* units in wholly free spans that stay for the next request */
@@ -80,7 +80,7 @@ struct arena {
 	uint64_t imports, returns;
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
 	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
-	bool tags_missed;   /* a request found too few tags while some were; also read without the lock */
+	bool tags_missed;   /* a request found too few tags while some were set aside; also read without the lock */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
 	struct arena_queue queue;
 	struct btag_store store;
@@ -104,7 +104,7 @@ struct arena_request {
 	unsigned flags;
 	enum btag_kind kind; /* what becomes of the segment */
 	struct btag_place place; /* what it got */
-	bool must_import; /* nothing held serves, and tags are set aside for an import */
+	bool has_tags_aside; /* for its import, by the search that found nothing just now */
 	enum arena_failure why;	 /* it wasn't served */
 };
 
@@ -144,12 +144,13 @@ void arena_span_return(struct arena *a, const struct arena_span *span);
 /* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
 size_t arena_spans_reap(struct arena *a, size_t wanted);
 
-/* How much to ask the source for, in its quanta, so that `units` fit wherever it lands; 0: that wraps. */
+/* How much to ask the source for, in its quanta, so that `units` fit wherever it lands; 0: there is no
+ * telling, or that wraps. */
 size_t arena_import_size(struct arena *a, size_t units);
-/* Whether a request asks its source for more than an amount, if only that the span starts at a
- * multiple of its arena's larger quantum; and asks for the same there, with the
- * constraints: false, and why, if the source has no place for it.  No lock held. */
-bool arena_is_constrained(const struct arena_request *r);
+/* Whether an amount of the source's isn't enough, since the place of the span matters: if only that it
+ * starts at a multiple of the arena's larger quantum. */
+bool arena_source_must_place(const struct arena_request *r);
+/* Makes the request one of the source's; false, and why, if that has no place for it.  No lock held. */
 bool arena_pass_down(struct arena_request *r, struct arena_span *span);
 
 /* Has `front` serve small sizes from now on.  Nothing else uses the arena meanwhile. */
@@ -159,9 +160,9 @@ void arena_set_front(struct arena *a, struct arena_front *front);
 
 /* Looks for a place in what the arena holds, and takes it.  `far`: goes on until that is settled,
  * else until it has looked at BTAG_LOOKS segments; the lock is dropped between steps.  If it finds
- * none and the caller `imports` then, the last hold sets tags aside for that, where enough are in
+ * none and the caller imports next, the last hold sets tags aside for that, where enough are in
  * hand.  No lock held. */
-enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports);
+enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports_next);
 /* An atomic request could not be settled: asks reclaim for the index.  No lock held. */
 void arena_index_miss(struct arena_request *r);
 /* Builds the index; false if there is no memory for it.  Ends it, and gives its memory back.  Both
@@ -240,7 +241,7 @@ size_t arena_base_own_pages(struct arena *base);
 /* Links `a` at the end of all_arenas, and unlinks it.  Lock held. */
 void arena_list_add(struct arena *a);
 void arena_list_del(struct arena *a);
-/* How many sources lie above it.  Lock held. */
+/* How many sources lie below it.  Lock held. */
 unsigned arena_tree_depth(const struct arena *a);
 /* Fills in depth and importers.  Lock held. */
 void arena_tree_place(const struct arena *a, struct arena_stats *row);

@@ -34,7 +34,7 @@ struct arena_front {
 	struct arena_rounds *const *rounds;
 	/* When this core has no round of it.  Never sleeps; NULL: nothing is cached and none could
 	 * be had, the arena looks itself. */
-	void *(*alloc)(struct arena_front *f, size_t class, unsigned flags);
+	void *(*alloc)(struct arena_front *f, size_t class);
 	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed
 	 * out.  `caller` is for reports, one of which is that this is an NMI. */
 	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
@@ -125,8 +125,7 @@ bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg,
 /* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
 void arena_clients_wake(struct arena *a, struct arena_clients *clients);
 
-/* Whether requests sleep in the arena's queue; and whether any sleep there or above it. */
-bool arena_has_waiters(const struct arena *a);
+/* Whether requests sleep in the arena's queue or above it. */
 bool arena_is_slow(const struct arena *a);
 
 /* To be called, without a lock, when something was freed in a slow arena, or in its front.

@@ -153,8 +153,8 @@ static inline enum btag_verdict take_found(struct arena_request *r)
 	return BTAG_FOUND;
 }
 
-/* What is constant: that nothing is large enough; a segment so large that it surely serves, if
- * any place will do; without tags, one that the place is the whole of. */
+/* What takes constant time.  Nothing held is large enough; or a segment is so large that it surely
+ * serves; or, while tags are short, one segment is just the place. */
 static enum btag_verdict look_once(struct arena_request *r)
 {
 	struct btag_store *s = &r->arena->store;
@@ -200,7 +200,7 @@ static bool wants_index(const struct arena *a, const struct btag_search *c)
 	       c->tags_max == BTAG_CARVE_TAGS;
 }
 
-enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports)
+enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports_next)
 {
 	struct arena *a = r->arena;
 	bool has_begun = false, lacks_tags = false, has_memory = true, index, done;
@@ -226,8 +226,8 @@ enum btag_verdict arena_search(struct arena_request *r, bool far, bool imports)
 		index = !done && far && has_memory && wants_index(a, &c);
 		if (done && has_begun)
 			btag_search_end(&a->store, &c);
-		if (done && v != BTAG_FOUND && imports)
-			r->must_import = arena_tags_hold(a);
+		if (done && v != BTAG_FOUND && imports_next)
+			r->has_tags_aside = arena_tags_hold(a);
 		spin_unlock(&a->lock, irq);
 		if (index)
 			has_memory = arena_index_build(a);

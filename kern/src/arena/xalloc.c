@@ -6,25 +6,29 @@
  * both quanta are powers of two, the request is passed down as it is: the source looks for a place
  * that satisfies the constraints in its own segments, cuts out the whole quanta around that place,
  * and those are the span.  So the arena that can meet a constraint is the one that sees it, however
- * many levels down.  What an arena on the way has to find in the span is whole quanta of its own:
- * so the request says how large the largest of those quanta is (`grain`).
+ * many levels down.  Each arena on the way has to find whole quanta of its own in the span.  So the
+ * request names the largest quantum of those arenas, its `grain`: a free segment counts as far as it
+ * is whole grains, and what is cut out are the whole grains around the place.
  *
  * Elsewhere nothing is known of where a span will lie but that it starts on a quantum of the
  * source's, so the source is asked for enough that there is a place wherever that is (arena.c).
  */
 #include "arena_impl.h"
 
-bool arena_is_constrained(const struct arena_request *r)
+bool arena_source_must_place(const struct arena_request *r)
 {
 	const struct btag_request *rq = &r->rq;
 
+	/* Any span serves, if it starts on a quantum of this arena's. */
 	if (rq->is_plain && rq->fit != BTAG_FIT_HIGH)
 		return r->arena->store.quantum > r->arena->source->store.quantum;
 	return rq->fit == BTAG_FIT_HIGH || btag_has_window(rq) ||
 	       !btag_triple_is_plain(&r->arena->source->store, &rq->triple);
 }
 
-/* What the source cuts out for the request is the span.  A refusal counts as one of the source's. */
+/* What the source cuts out for the request is the span.  A refusal counts as one of the source's.  What
+ * the last next fit took, and which segment is the smallest, are matters of the importer's own
+ * segments: the source is asked for its lowest place. */
 bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 {
 	struct arena_request down = *r;
@@ -33,7 +37,7 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 	if (down.rq.triple.grain < r->arena->store.quantum)
 		down.rq.triple.grain = r->arena->store.quantum;
 	down.kind = BTAG_XALLOCATED;
-	down.must_import = false;
+	down.has_tags_aside = false;
 	down.rq.is_plain = !btag_has_window(&r->rq) &&
 			   btag_triple_is_plain(&down.arena->store, &down.rq.triple);
 	down.why = ARENA_FAILURE_SHORTAGE;

@@ -37,7 +37,7 @@ enum btag_kind {
 	BTAG_IDLE, /* stands for nothing, waits in a spare list or a tag page */
 	BTAG_FREE,
 	BTAG_USED,
-	BTAG_XALLOCATED, /* used, and handed out by arena_xalloc() */
+	BTAG_XALLOCATED, /* used, and handed out at a place that was asked for: freed by arena_xfree() */
 	BTAG_SPAN,	 /* stands before the first segment of its span; also the list's anchor */
 };
 
@@ -61,7 +61,7 @@ struct btag {
 		};
 	};
 	enum btag_kind kind;
-	bool by_xalloc; /* SPAN: the source gave it by arena_xalloc() */
+	bool by_xalloc; /* SPAN: the source has it as XALLOCATED */
 	uint16_t bin;	/* FREE: the bin it is in */
 };
 
@@ -141,7 +141,7 @@ enum btag_fit {
 struct btag_request {
 	size_t size;
 	enum btag_fit fit;
-	bool is_plain; /* any place in a free segment of that size serves */
+	bool is_plain; /* any place in a free segment of that size serves, in this store */
 	struct btag_triple triple;
 	uintptr_t lo, hi; /* its first and last unit lie at or between these */
 };
@@ -275,7 +275,8 @@ bool btag_triple_highest(const struct btag_triple *t, uintptr_t start, uintptr_t
 	uintptr_t hi, size_t size, uintptr_t *r);
 /* The largest request that segment [start, last] serves: it serves all up to that and none above. */
 size_t btag_triple_largest(const struct btag_triple *t, uintptr_t start, uintptr_t last);
-/* So much holds a place for the request wherever it begins, on a multiple of `unit`; 0: no amount. */
+/* The smallest size that has a place for the request in it, whichever multiple of `unit` it starts at;
+ * 0: there is none. */
 size_t btag_triple_covers(const struct btag_triple *t, size_t unit, size_t size);
 
 /* Spans */

@@ -30,14 +30,9 @@ static struct qcaches *qcaches_of(struct arena_front *f)
 	return container_of(f, struct qcaches, front);
 }
 
-static void *front_alloc(struct arena_front *f, size_t class, unsigned flags)
+static void *front_alloc(struct arena_front *f, size_t class)
 {
-	struct qcaches *q = qcaches_of(f);
-
-	/* A request that may sleep stands behind those that sleep. */
-	if ((flags & MEM_WAIT) && arena_has_waiters(q->arena))
-		return NULL;
-	return kmem_alloc_slow(&q->cache[class], MEM_ATOMIC, __builtin_return_address(0));
+	return kmem_alloc_slow(&qcaches_of(f)->cache[class], MEM_ATOMIC, __builtin_return_address(0));
 }
 
 static void front_free(struct arena_front *f, void *addr, size_t class, void *caller)
