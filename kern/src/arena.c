@@ -18,8 +18,8 @@
  * free.  So arenas form a tree, and memory moves along its edges.  At the root of all memory stands
  * the base arena: its spans are RAM, and beneath it lies nothing.
  *
- * Not every span that becomes free goes back at once: an arena retains a few, 32 quanta of its
- * source's together, so that one that is emptied and filled again and again doesn't ask its source
+ * Not every span that becomes free goes back at once: an arena retains a few, of 32 of its
+ * source's quanta at most, so that one that is emptied and filled again and again doesn't ask its source
  * each time.  Allocations are served from those; arena_reap() gives them back, with all else an arena
  * has and doesn't need, and so does a request before it sleeps, in its own arena and that one's sources.
  *
@@ -72,6 +72,22 @@
  * step 4, and so does one with a window, which is promised the lowest place in it that is held.  A
  * MEM_ATOMIC request keeps the order: if 64 looks don't settle it, it imports, or fails.
  *
+ * ONE FREE
+ *
+ *  1. The front keeps a small size for the next request (arena/front.h); to the arena it stays used
+ *     until the front gives its slab back.
+ *  2. The tag is found by address and goes out of the hash (btag_unuse); what has no tag, or another
+ *     size, is a caller's bug.
+ *  3. The segment becomes free and one with its free neighbours (btag_release).  If that is all of
+ *     an imported span, the span is retained or goes (span_stays).  One segment that is a whole span
+ *     by itself, and goes, need not become free first.
+ *  4. A span that goes is taken out of the store in the same hold (btag_span_out), and given to the
+ *     source without a lock (arena_span_return): that is a free there.
+ *  5. What the free has left to do: tags beyond what is kept go back, waiters are told, hash and index
+ *     get or give back a page (after_free).
+ *
+ * CONSTRAINTS
+ *
  * Constraints (arena_xalloc) are: start equal to `phase` modulo `align`; within a window; crossing
  * no multiple of `nocross`.  An arena that imports by arena_alloc() and gives back by arena_free()
  * passes them down, where both quanta are powers of two: the source looks for a place in its own
@@ -107,7 +123,8 @@
  * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a
  * span.  They are in the arena's hand before its lock is taken, or the lock is released to fetch
  * some.  Fetching may need a new tag page, which is cut out of the base arena; that takes a tag,
- * too, which is the first tag of the page itself.  So the deepest stack is
+ * too, which is the first tag of the page itself.  So the deepest such
+ * stack is
  *
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
@@ -544,21 +561,22 @@ void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
 	arena_take_back(a, (uintptr_t)addr, size, caller, BTAG_USED);
 }
 
-/* A segment of whole quanta is that of `size` if it is larger by less than one. */
+/* Steps 2 to 5 of a free.  A segment of whole quanta is that of `size` if it is larger by less than a
+ * quantum. */
 void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct hash_link **link = btag_seek(&a->store, addr);
 	struct btag *t = btag_of_link(*link), *span;
-	struct arena_span left = {0, 0, false};
+	struct arena_span gone = {0, 0, false};
 	bool more = false, stays;
 
 	if (__builtin_expect(t && t->kind == kind && t->size - size < a->store.quantum, 1)) {
 		btag_unuse(&a->store, link);
 		span = a->afunc ? btag_span_whole(t) : NULL;
-		/* Asked once for a span: its source may become slow, or cease to be, at any time. */
+		/* A segment that is a span: whether that stays comes first.  Any other: the free does.
+		 * One of the two alone asks span_stays(), since its answer may change. */
 		stays = !span || span_stays(a, span);
-		/* What goes with its span needn't become free first. */
 		if (stays)
 			t = btag_release(&a->store, t);
 		if (!span && a->afunc) {
@@ -568,7 +586,7 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 		if (span && stays) {
 			a->retained += span->size;
 		} else if (span) {
-			left = (struct arena_span){span->start, span->size, span->by_xalloc};
+			gone = (struct arena_span){span->start, span->size, span->by_xalloc};
 			btag_span_out(&a->store, span);
 			a->returns++;
 		}
@@ -580,8 +598,8 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 		spin_unlock(&a->lock, irq);
 		bad_free(a, found, kind, addr, size, caller);
 	}
-	if (left.size)
-		arena_span_return(a, &left);
+	if (gone.size)
+		arena_span_return(a, &gone);
 	if (unlikely(more))
 		after_free(a);
 }
@@ -589,7 +607,8 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 /* Whether a span that is wholly free is retained. */
 static inline bool span_stays(const struct arena *a, const struct btag *span)
 {
-	/* Relaxed: a waiter that marks the source slow just now misses what a moment earlier it would. */
+	/* Relaxed: a waiter that marks the source slow just now finds the span as it finds those retained
+	 * before. */
 	return a->retained + span->size <= a->retain_max && !__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
 }
 

@@ -10,7 +10,7 @@
  *
  * Four operations change it, one for each thing that can happen to a segment or a span: btag_carve,
  * btag_release (of what btag_unuse has taken out of the hash), btag_span_in and btag_span_out.
- * Added spans that touch are joined by btag_span_join.  The first two run once for each allocation and
+ * Added spans that touch are joined by btag_span_join, and btag_retag changes which tag a segment has.  The first two run once for each allocation and
  * free, so they are inline, at the end of this file.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
@@ -209,7 +209,7 @@ struct btag_store {
 
 	uint64_t changes; /* as often segments or spans changed */
 	size_t total, used; /* units in segments, and in used ones */
-	size_t used_peak; /* the most there were used before the last release; since then maybe `used` */
+	size_t used_peak; /* the most there were used before the last free; since then maybe `used` */
 	size_t spans, segments_free;
 	size_t looks; /* nodes, and without an index tags, that searches met; the caller sets it to 0 */
 
@@ -637,7 +637,7 @@ struct btag *btag_carve_above(
 
 /* Makes [start, start + size) within free segment f a used one and returns its tag.  Takes a tag
  * for each end of f that stays free, of which there is mostly one, the upper: f keeps that.  Inline,
- * as its part releasing, for the row `arena_pair`. */
+ * like btag_release(), for the benchmark's row `arena_pair`. */
 static inline __attribute__((always_inline)) struct btag *btag_carve(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
 {
@@ -688,8 +688,8 @@ static inline struct btag *btag_unuse(struct btag_store *s, struct hash_link **l
 /* Has a tag in hand stand for the used segment at *link in place of its own, which is the caller's. */
 void btag_retag(struct btag_store *s, struct hash_link **link);
 
-/* It becomes free, joined with its free neighbours; returns what it became part of.  The larger
- * neighbour keeps its tag, and mostly its bin. */
+/* Segment t, which btag_unuse() has taken out of the hash, becomes free and one with its free
+ * neighbours; returns what it became part of.  The larger neighbour keeps its tag, and mostly its bin. */
 static inline struct btag *btag_release(struct btag_store *s, struct btag *t)
 {
 	struct btag *prev = t->prev, *next = t->next, *kept;
@@ -701,8 +701,8 @@ static inline struct btag *btag_release(struct btag_store *s, struct btag *t)
 		btag_free_enter(s, t);
 		return t;
 	}
-	btag_tag_remove(s, t);
 	start = t->start;
+	btag_tag_remove(s, t);
 	if (kept == prev) {
 		start = prev->start;
 		if (next->kind == BTAG_FREE) {
