@@ -346,3 +346,24 @@ TEST("import: the source's index is built for importers while atomic requests mi
 	CHECK_EQ(arena_destroy(arenas[1]), 0);
 	CHECK_EQ(arena_destroy(a), 0);
 }
+
+/* A high fit goes down from 2 to 4, both powers of two, and not from 4 to 3: there the span must hold whole
+ * quanta of 4 wherever it starts. */
+TEST("arena: a high fit that goes down to a larger quantum fits in what that imports from another one")
+{
+	struct arena *a = arenas_root(3, 1000), *b = arenas_importer("b", a, 4), *c = arenas_importer("c", b, 2);
+	void *p[60];
+
+	for (size_t i = 0; i < 60; i++) {
+		void *wall = arena_alloc(a, 3, MEM_ATOMIC);
+
+		p[i] = arena_alloc(c, 1 + i % 20, MEM_ATOMIC | ARENA_HIGHFIT);
+		CHECK_NE((uintptr_t)p[i], 0);
+		arena_free(a, wall, 3);
+	}
+	for (size_t i = 0; i < 60; i++)
+		arena_free(c, p[i], 1 + i % 20);
+	arenas_end(c);
+	arenas_end(b);
+	arenas_end(a);
+}
