@@ -459,17 +459,12 @@ static bool import(struct arena_request *r)
 static size_t covering_size(const struct arena *a, const struct btag_request *rq)
 {
 	size_t from = a->source->store.quantum, size;
-	struct btag_triple t;
 
 	if (from == a->store.quantum && rq->is_plain)
 		return btag_round_up(&a->source->store, rq->size);
 	if (btag_has_window(rq))
 		return 0;
-	/* One that an importer passed down may come in smaller grains. */
-	t = rq->triple;
-	if (t.grain < a->store.quantum)
-		t.grain = a->store.quantum;
-	size = btag_triple_covers(&t, from, rq->size);
+	size = btag_triple_covers(&rq->triple, from, rq->size);
 	return size ? btag_round_up(&a->source->store, size) : 0;
 }
 

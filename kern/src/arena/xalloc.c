@@ -34,8 +34,9 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 	struct arena_request down = *r;
 
 	down.arena = r->arena->source;
-	if (down.rq.triple.grain < r->arena->store.quantum)
-		down.rq.triple.grain = r->arena->store.quantum;
+	/* It is no smaller than the quantum of the arena that a request is in. */
+	if (down.rq.triple.grain < down.arena->store.quantum)
+		down.rq.triple.grain = down.arena->store.quantum;
 	down.kind = BTAG_XALLOCATED;
 	down.has_tags_aside = false;
 	down.rq.is_plain = !btag_has_window(&r->rq) &&
