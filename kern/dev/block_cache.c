@@ -29,7 +29,8 @@
  *
  * Shortage.  A cache that finds no memory for a block first gives up some of its own.  The callback
  * gives up idle blocks, the least recently used first.  If they don't suffice, it notes how many
- * blocks it owes and wakes the writer; dirty blocks are then given up as soon as they are written.  The writer takes memory from its reserve alone.
+ * blocks it owes and wakes the writer; dirty blocks are then given up as soon as they are written.
+ * The writer takes memory from its reserve alone.
  *
  * Cost.  A hit is a look-up and two list operations.
  */

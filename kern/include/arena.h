@@ -179,12 +179,13 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  * Of what the arena holds within a window the lowest r that can serve is taken; with ARENA_NEXTFIT the
  * lowest above what the last next fit handed out, then the lowest; with ARENA_HIGHFIT the highest;
  * with ARENA_BESTFIT the lowest, if there is any constraint.  A MEM_ATOMIC call that 64 looks don't
- * settle imports, if it can, and takes that place.  By instant fit without a window any r that serves may be
- * taken.  Without any constraint the fits are those of arena_alloc().
+ * settle imports, if it can, and takes that place.  By instant fit without a window any r that serves
+ * may be taken.  Without any constraint the fits are those of arena_alloc().
  *
  * An arena that imports by arena_alloc() passes the constraints down to its source, and so on, where
  * both quanta are powers of two; the span goes back by arena_xfree().  Any other source is asked for
- * so much that r must exist in it; within a window, where that can't be known, it isn't asked.  By instant fit without a window an arena imports before it searches far.
+ * so much that r must exist in it; within a window, where that can't be known, it isn't asked.  By
+ * instant fit without a window an arena imports before it searches far.
  *
  * Context: by flag.  Cost: as arena_alloc(); with the index, logarithmic in free segments for
  * constraints that it keeps.  It keeps those that save most looks; under others a search looks at

@@ -123,8 +123,7 @@
  * gives tags back.  Allocating takes at most one for each end that stays free, and two more for a
  * span.  They are in the arena's hand before its lock is taken, or the lock is released to fetch
  * some.  Fetching may need a new tag page, which is cut out of the base arena; that takes a tag,
- * too, which is the first tag of the page itself.  So the deepest such
- * stack is
+ * too, which is the first tag of the page itself.  So the deepest such stack is
  *
  *	arena_alloc -> arena_tags_fetch -> tag_page_fetch: carve a page of the base
  *
@@ -409,8 +408,8 @@ static inline __attribute__((always_inline)) void *take_instant(
 	return (void *)at;
 }
 
-/* Steps 3 to 5.  A request that any place serves imports before it searches far; the others, which are promised a
- * certain place, search all that is held before they import, unless they are atomic. */
+/* Steps 3 to 5.  A request that any place serves imports before it searches far; the others, which are
+ * promised a certain place, search all that is held before they import, unless they are atomic. */
 bool arena_serve(struct arena_request *r)
 {
 	struct arena *a = r->arena;

@@ -10,8 +10,9 @@
  *
  * Four operations change it, one for each thing that can happen to a segment or a span: btag_carve,
  * btag_release (of what btag_unuse has taken out of the hash), btag_span_in and btag_span_out.
- * Added spans that touch are joined by btag_span_join, and btag_retag changes which tag a segment has.  The first two run once for each allocation and
- * free, so they are inline, at the end of this file.
+ * Added spans that touch are joined by btag_span_join, and btag_retag changes which tag a segment
+ * has.  The first two run once for each allocation and free, so they are inline, at the end of this
+ * file.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
  * spans, which are what the source gave.  A segment may end at 2^64, so ends are not computed;
