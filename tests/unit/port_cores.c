@@ -48,41 +48,28 @@ TEST("cores: all run things on one another at once, and none waits for ever")
 
 /* One address and two pages of each thread's own, seen from whatever core. */
 
-struct place {
-	uintptr_t va;
-	uint64_t seen;
-};
-
-static void look(void *arg)
-{
-	struct place *p = arg;
-
-	p->seen = *(volatile uint64_t *)p->va;
-}
-
-static void remap(struct place *p, uint64_t *page, uint64_t stamp)
+static void remap(uintptr_t va, uint64_t *page, uint64_t stamp)
 {
 	*page = stamp;
-	CHECK_EQ(machine_map(p->va, page), 0);
-	port_core_run((unsigned)test_random_below(port_core_count()), look, p);
-	CHECK_EQ(p->seen, stamp);
-	CHECK(machine_unmap(p->va) == page);
+	CHECK_EQ(machine_map(va, page), 0);
+	CHECK_EQ(threads_read_on((unsigned)test_random_below(port_core_count()), va), stamp);
+	CHECK(machine_unmap(va) == page);
 }
 
 static void remap_often(unsigned i, void *arg)
 {
 	struct arena *vaddr = arena_find("vaddr");
-	struct place p = {(uintptr_t)arena_alloc(vaddr, PORT_PAGE_SIZE, MEM_ATOMIC), 0};
+	uintptr_t va = (uintptr_t)arena_alloc(vaddr, PORT_PAGE_SIZE, MEM_ATOMIC);
 	uint64_t *pages[2];
 
-	CHECK_NE(p.va, 0);
+	CHECK_NE(va, 0);
 	for (int k = 0; k < 2; k++)
 		CHECK((pages[k] = base_alloc(NULL, PORT_PAGE_SIZE, MEM_ATOMIC)) != NULL);
 	for (uint64_t n = test_ops(REMAPS); n > 0; n--)
-		remap(&p, pages[n % 2], n << 16 | i);
+		remap(va, pages[n % 2], n << 16 | i);
 	for (int k = 0; k < 2; k++)
 		base_free(NULL, pages[k], PORT_PAGE_SIZE);
-	arena_free(vaddr, (void *)p.va, PORT_PAGE_SIZE);
+	arena_free(vaddr, (void *)va, PORT_PAGE_SIZE);
 }
 
 TEST("map: all cores change mappings at once, and each sees the newest")

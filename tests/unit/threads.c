@@ -104,3 +104,23 @@ void threads_await_waiting(struct arena *a, size_t n)
 	} while (stats.waiting != n && port_ns() < end);
 	CHECK_EQ(stats.waiting, n);
 }
+
+struct look {
+	uintptr_t va;
+	uint64_t seen;
+};
+
+static void look(void *arg)
+{
+	struct look *l = arg;
+
+	l->seen = *(volatile uint64_t *)l->va;
+}
+
+uint64_t threads_read_on(unsigned core, uintptr_t va)
+{
+	struct look l = {va, 0};
+
+	port_core_run(core, look, &l);
+	return l.seen;
+}

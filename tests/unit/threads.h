@@ -40,4 +40,7 @@ bool threads_sleep_for(const bool *flag);
 struct arena;
 void threads_await_waiting(struct arena *a, size_t n);
 
+/* What core `core` reads at va, through its own TLB. */
+uint64_t threads_read_on(unsigned core, uintptr_t va);
+
 #endif

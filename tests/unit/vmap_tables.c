@@ -125,26 +125,6 @@ TEST("tables: one shootdown serves all that are given back, and none is needed f
 
 /* Every core */
 
-struct look {
-	uintptr_t va;
-	uint64_t seen;
-};
-
-static void look(void *arg)
-{
-	struct look *l = arg;
-
-	l->seen = *(volatile uint64_t *)l->va;
-}
-
-static void check_seen(unsigned core, uintptr_t va, uint64_t value)
-{
-	struct look l = {va, 0};
-
-	port_core_run(core, look, &l);
-	CHECK_EQ(l.seen, value);
-}
-
 TEST("tables: an address whose table went shows its new page on every core")
 {
 	uint64_t *pages[2];
@@ -158,7 +138,7 @@ TEST("tables: an address whose table went shows its new page on every core")
 		*page = round;
 		map(va, page);
 		for (unsigned core = 0; core < port_core_count(); core++)
-			check_seen(core, va, round);
+			CHECK_EQ(threads_read_on(core, va), round);
 		unmap(va, page);
 		CHECK_EQ(trim_all(), tables(2) * PORT_PAGE_SIZE);
 	}
@@ -190,7 +170,7 @@ static void remap_often(struct storm *s, unsigned i)
 
 		*page = n << 16 | i;
 		map(va, page);
-		check_seen((unsigned)test_random_below(port_core_count()), va, n << 16 | i);
+		CHECK_EQ(threads_read_on((unsigned)test_random_below(port_core_count()), va), n << 16 | i);
 		unmap(va, page);
 		kthread_yield();
 	}
