@@ -12,15 +12,15 @@
 static void row(const char *name, unsigned fit)
 {
 	struct range range;
-	struct replay r;
+	struct ranges r;
 	uint64_t start;
 
-	replay_begin(&r, fit, 0);
+	ranges_begin(&r, fit, 0);
 	start = port_ticks();
 	for (size_t i = 0; i < gcc_ranges_count; i++)
-		replay_step(&r, gcc_ranges_words[i], &range);
+		ranges_step(&r, gcc_ranges_words[i], &range);
 	bench_row(name, r.born, bench_per(port_ticks() - start, r.born), "instr");
-	if (replay_end(&r) != 0)
+	if (ranges_end(&r) != 0)
 		panic("bench: ranges are left");
 }
 

@@ -14,7 +14,7 @@ static size_t array_bytes(void)
 	return (gcc_ranges_count * sizeof(struct range) + PORT_PAGE_SIZE - 1) & -PORT_PAGE_SIZE;
 }
 
-void replay_begin(struct replay *r, unsigned fit, size_t qcache_max)
+void ranges_begin(struct ranges *r, unsigned fit, size_t qcache_max)
 {
 	memset(r, 0, sizeof(*r));
 	r->fit = fit;
@@ -24,14 +24,14 @@ void replay_begin(struct replay *r, unsigned fit, size_t qcache_max)
 		PORT_PAGE_SIZE, NULL, NULL, NULL, 0, MEM_WAIT);
 }
 
-static void process_end(struct replay *r, unsigned process)
+static void process_end(struct ranges *r, unsigned process)
 {
 	if (arena_destroy(r->arena[process]))
 		panic("ranges: a process without ranges has some");
 	r->arena[process] = NULL;
 }
 
-static void range_alloc(struct replay *r, struct range *range)
+static void range_alloc(struct ranges *r, struct range *range)
 {
 	struct arena **a = &r->arena[range->process];
 
@@ -42,7 +42,7 @@ static void range_alloc(struct replay *r, struct range *range)
 	r->live[range->process] += range->at != 0;
 }
 
-static void range_free(struct replay *r, struct range *range)
+static void range_free(struct ranges *r, struct range *range)
 {
 	if (range->at == 0)
 		return;
@@ -52,7 +52,7 @@ static void range_free(struct replay *r, struct range *range)
 		process_end(r, range->process);
 }
 
-bool replay_step(struct replay *r, uint32_t word, struct range *range)
+bool ranges_step(struct ranges *r, uint32_t word, struct range *range)
 {
 	struct range *this = &r->ranges[word & RANGES_FREED ? word - RANGES_FREED : r->born];
 
@@ -68,7 +68,7 @@ bool replay_step(struct replay *r, uint32_t word, struct range *range)
 	return true;
 }
 
-size_t replay_end(struct replay *r)
+size_t ranges_end(struct ranges *r)
 {
 	size_t used;
 

@@ -3,12 +3,12 @@
  * A recorded stream of address ranges that processes mapped and unmapped, played to arenas: one for
  * each process while it has ranges, which imports from one for all (README.md, scripts/ranges).
  *
- *	struct replay r;
+ *	struct ranges r;
  *
- *	replay_begin(&r, ARENA_BESTFIT, 0);
+ *	ranges_begin(&r, ARENA_BESTFIT, 0);
  *	for (size_t i = 0; i < gcc_ranges_count; i++)
- *		replay_step(&r, gcc_ranges_words[i], &range);
- *	replay_end(&r);
+ *		ranges_step(&r, gcc_ranges_words[i], &range);
+ *	ranges_end(&r);
  */
 #ifndef SPANDREL_TESTS_RANGES_H
 #define SPANDREL_TESTS_RANGES_H
@@ -36,7 +36,7 @@ struct range {
 	unsigned process;
 };
 
-struct replay {
+struct ranges {
 	struct arena *source;
 	unsigned fit;
 	size_t qcache_max;
@@ -47,13 +47,13 @@ struct replay {
 };
 
 /* By that fit, processes' arenas with that qcache_max. */
-void replay_begin(struct replay *r, unsigned fit, size_t qcache_max);
+void ranges_begin(struct ranges *r, unsigned fit, size_t qcache_max);
 
 /* Plays a record; returns whether it was an allocation, and fills in what was allocated or freed:
  * of an allocation that failed, at 0. */
-bool replay_step(struct replay *r, uint32_t word, struct range *range);
+bool ranges_step(struct ranges *r, uint32_t word, struct range *range);
 
 /* Frees what is live, ends the arenas; returns how much of the source isn't free. */
-size_t replay_end(struct replay *r);
+size_t ranges_end(struct ranges *r);
 
 #endif

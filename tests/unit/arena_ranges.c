@@ -27,11 +27,11 @@ static void pages_pass(struct pages *p, const struct range *range, unsigned from
 	}
 }
 
-static void step(struct replay *r, uint32_t word, struct pages *p)
+static void step(struct ranges *r, uint32_t word, struct pages *p)
 {
 	struct range range;
 
-	if (replay_step(r, word, &range)) {
+	if (ranges_step(r, word, &range)) {
 		pages_pass(p, &range, 0, range.process + 1);
 		p->live += range.pages;
 		p->peak = p->live > p->peak ? p->live : p->peak;
@@ -42,7 +42,7 @@ static void step(struct replay *r, uint32_t word, struct pages *p)
 }
 
 /* What the arenas say of themselves, against the stream. */
-static void check_counts(const struct replay *r, const struct pages *p)
+static void check_counts(const struct ranges *r, const struct pages *p)
 {
 	struct arena_stats s;
 	size_t used = 0;
@@ -68,16 +68,16 @@ static void play(unsigned fit, size_t qcache_max)
 {
 	size_t records = test_ops(gcc_ranges_count), half = records / 2;
 	struct pages p = {.owner = base_zalloc(NULL, RANGES_PAGES, MEM_WAIT)};
-	struct replay r;
+	struct ranges r;
 
-	replay_begin(&r, fit, qcache_max);
+	ranges_begin(&r, fit, qcache_max);
 	for (size_t i = 0; i < half; i++)
 		step(&r, gcc_ranges_words[i], &p);
 	check_counts(&r, &p);
 	for (size_t i = half; i < records; i++)
 		step(&r, gcc_ranges_words[i], &p);
 	check_counts(&r, &p);
-	CHECK_EQ(replay_end(&r), 0);
+	CHECK_EQ(ranges_end(&r), 0);
 	base_free(NULL, p.owner, RANGES_PAGES);
 }
 
