@@ -3,9 +3,14 @@
  * The kernel as a Linux process: options, memory, and the call of kernel_main().
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "boot.h"
 #include "host.h"
@@ -71,6 +76,34 @@ static const char *option_mem(const char *value)
 	return ram_size >= RAM_MIN ? NULL : "too little memory";
 }
 
+/* Maps [0, size) of a file for reading; returns NULL, or what is wrong. */
+static const char *initrd_map(int file, size_t size)
+{
+	void *at;
+
+	if (size == 0)
+		return NULL;
+	at = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+	if (at == MAP_FAILED)
+		return strerror(errno);
+	info.initrd = at;
+	info.initrd_size = size;
+	return NULL;
+}
+
+static const char *option_initrd(const char *value)
+{
+	int file = open(value, O_RDONLY | O_CLOEXEC);
+	const char *wrong;
+	struct stat status;
+
+	if (file < 0 || fstat(file, &status) != 0)
+		return strerror(errno);
+	wrong = S_ISREG(status.st_mode) ? initrd_map(file, (size_t)status.st_size) : "not a file";
+	close(file);
+	return wrong;
+}
+
 static const char *option_append(const char *value)
 {
 	return cmdline_add("", value);
@@ -103,6 +136,7 @@ static const struct option {
 } options[] = {
 	{"--cores", "N", "cores, each a thread; default 1", option_cores},
 	{"--mem", "SIZE", "memory as 64M or 4G, without a unit in MiB; default 256M", option_mem},
+	{"--initrd", "FILE", "a file for the kernel to read; default none", option_initrd},
 	{"--append", "WORDS", "words for the kernel's command line", option_append},
 	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
 	{"--test", "[FILTER]", "run the tests whose names contain FILTER, and exit", option_test},

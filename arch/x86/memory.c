@@ -59,7 +59,8 @@ static size_t reserved_count;
 static struct memmap_edge work[2 * (ENTRIES_MAX + RESERVED_MAX)];
 static struct memmap_range ranges[RANGES_MAX];
 static struct boot_ram ram[RANGES_MAX];
-static struct boot_account accounts[5];
+static struct boot_account accounts[6];
+static struct memmap_range initrd; /* the first module; size 0: none */
 
 static void reserve(uint64_t start, uint64_t size)
 {
@@ -130,6 +131,7 @@ static void read_modules(const struct start_info *start)
 	reserve(start->modules, size);
 	for (size_t i = 0; i < start->module_count; i++)
 		reserve(modules[i].start, modules[i].size);
+	initrd = (struct memmap_range){modules[0].start, modules[0].size};
 }
 
 /* Fills in ranges[]. */
@@ -172,6 +174,20 @@ static bool is_in_ranges(uint64_t start, uint64_t size, size_t count)
 			return true;
 	}
 	return false;
+}
+
+/* Refuses an initrd that the direct map won't have, whose RAM is ranges[0 .. count), and one that
+ * shares memory with the image. */
+static void check_initrd(uint64_t image, uint64_t image_size, size_t count)
+{
+	if (initrd.size == 0)
+		return;
+	if (initrd.size > DIRECT_MAX || initrd.start > DIRECT_MAX ||
+		!is_in_ranges(initrd.start, initrd.size, count))
+		refuse("the initrd is at %#llx, which the memory map doesn't list as RAM",
+			(unsigned long long)initrd.start);
+	if (initrd.start < image + image_size && image < range_end(&initrd))
+		refuse("the initrd lies in the kernel's image");
 }
 
 /* Finds room for the page tables: the lowest that is above the image and below EARLY_MAX. */
@@ -233,6 +249,14 @@ static void fill_ram(struct boot_info *info, size_t count)
 	info->ram_count = count;
 }
 
+static void fill_initrd(struct boot_info *info)
+{
+	if (initrd.size == 0)
+		return;
+	info->initrd = direct_at(initrd.start);
+	info->initrd_size = initrd.size;
+}
+
 struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 {
 	uint64_t image = image_phys(image_start), image_size = (uint64_t)(image_end - image_start);
@@ -249,6 +273,7 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	beyond = cut_ranges(&result.count);
 	if (!is_in_ranges(image, image_size, result.count))
 		refuse("the memory map doesn't list the kernel's image as RAM");
+	check_initrd(image, image_size, result.count);
 	block_size = paging_prepare(ranges, result.count);
 	top = range_end(&ranges[result.count - 1]);
 
@@ -261,6 +286,7 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	reserve(block, block_size);
 	result = normalize(reserved_count);
 	fill_ram(info, result.count);
+	fill_initrd(info);
 	paging_init(block);
 
 	info->cmdline = cmdline;
@@ -268,8 +294,9 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	info->account = accounts;
 	add_account(info, "kernel image", image_size, true);
 	add_account(info, "page tables", block_size, true);
+	add_account(info, "initrd", initrd.size, true);
 	add_account(info, "boot data and partial pages",
-		result.reserved + result.ragged - image_size - block_size - beyond, true);
+		result.reserved + result.ragged - image_size - block_size - initrd.size - beyond, true);
 	add_account(info, "beyond the direct map", beyond, true);
 	add_account(info, "firmware holes", count_holes(top), false);
 	return found;

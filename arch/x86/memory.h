@@ -16,7 +16,8 @@ struct memory_found {
 };
 
 /* Reads the start info at physical address `start_info`, reserves memory for the page tables,
- * switches to them, and fills in the command line and the members of `info` that describe memory.
+ * switches to them, and fills in the command line, the initrd (the first module) and the members of
+ * `info` that describe memory.
  * Refuses start info that it can't use (refuse.h).  Call once, on the early page tables. */
 struct memory_found memory_init(uint32_t start_info, struct boot_info *info);
 

@@ -29,7 +29,8 @@ struct boot_account {
 };
 
 /*
- * All of this stays valid while the kernel runs.  `ram` is in ascending order, without overlaps.
+ * All of this stays valid while the kernel runs.  `ram` is in ascending order, without overlaps, and
+ * holds no byte of the initrd.
  * ram_total is the sum of ram[].size and of the accounts with is_ram.
  */
 struct boot_info {
@@ -38,6 +39,8 @@ struct boot_info {
 	size_t ram_count;
 	const struct boot_account *account;
 	size_t account_count;
+	const void *initrd;   /* what the loader was given for the kernel to read, by --initrd; NULL: nothing */
+	size_t initrd_size;   /* bytes; 0: nothing */
 	uint64_t ram_total;   /* bytes of RAM in the memory map that the firmware gave */
 	uint64_t entry_ticks; /* port_ticks() when the kernel was entered */
 	const char *machine;  /* one word for the boot line: "x86-64", "host" */
