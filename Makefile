@@ -18,7 +18,7 @@ comma := ,
 # Sources ------------------------------------------------------------------------------------------
 
 KERN_C := $(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c kern/dev/*.c \
-	kern/monitor/*.c)
+	kern/work/*.c kern/monitor/*.c)
 RANGES_C := $(B)/data/gcc_ranges.c
 UNIT_C := $(wildcard tests/unit/*.c tests/fence/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)

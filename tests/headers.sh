@@ -4,7 +4,7 @@
 set -u
 passed=0 failed=0
 for arch in x86 host; do
-	for header in kern/include/*.h kern/lib/*.h kern/src/*/*.h kern/monitor/*.h kern/dev/*.h; do
+	for header in kern/include/*.h kern/lib/*.h kern/src/*/*.h kern/monitor/*.h kern/work/*.h kern/dev/*.h; do
 		if echo "#include \"$header\"" | gcc -std=gnu11 -Wall -Wextra -Werror \
 			-Wno-unused-parameter -fsyntax-only -I. -Ikern/include -Ikern \
 			-Ikern/src -Itests -Iarch/$arch/include -xc -; then
