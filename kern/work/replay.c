@@ -19,7 +19,8 @@
 #include "slab.h"
 #include "vmap.h"
 
-#define YIELD_EVERY 64	    /* records */
+#define YIELD_EVERY 64	   /* steps */
+#define LOOKS_MAX 64	   /* at objects, in a step */
 #define BUSY_SLEEP_US 1000 /* while someone looks at a cache that is to be destroyed */
 
 _Static_assert(STREAM_PAGE == PORT_PAGE_SIZE, "pages and ranges are replayed in pages of this kernel");
@@ -129,15 +130,53 @@ static void object_alloc(struct replay *r, uint32_t id, unsigned flags)
 
 static void object_free(struct replay *r, uint32_t id)
 {
-	const struct stream_object *o = &r->objects[id];
+	const struct stream_object *o;
 
 	if (!r->at[id])
 		return;
-	if (is_memory(o) && !is_stamped(r, id, r->at[id], o->bytes))
+	o = &r->objects[id];
+	if (is_memory(o) && !is_stamped(r, id, r->at[id], o->bytes)) {
+		r->wrong_id = id;
 		count(&r->progress.errors);
+	}
 	give(r, o, r->at[id]);
 	r->at[id] = NULL;
 	count(&r->progress.operations);
+}
+
+static void begin_round(struct replay *r)
+{
+	r->salt = __atomic_add_fetch(&salts, 1, __ATOMIC_RELAXED) * 0xd1342543de82ef95;
+	stream_begin(&r->cursor, &r->stream);
+	r->ended = 0;
+}
+
+/* Behind the last record: frees the next object that is live, after a few dozen looks at most; when
+ * none is, begins the next round. */
+static void end_some(struct replay *r)
+{
+	for (unsigned looks = 0; r->ended < r->object_count && looks < LOOKS_MAX; looks++) {
+		if (r->at[r->ended++]) {
+			object_free(r, r->ended - 1);
+			return;
+		}
+	}
+	if (r->ended == r->object_count) {
+		count(&r->progress.rounds);
+		begin_round(r);
+	}
+}
+
+void replay_step(struct replay *r, unsigned flags)
+{
+	struct stream_record record;
+
+	if (!stream_next(&r->cursor, &record))
+		end_some(r);
+	else if (stream_is_alloc(record.op))
+		object_alloc(r, record.id, flags);
+	else
+		object_free(r, record.id);
 }
 
 static bool is_stopped(const struct replay *r)
@@ -145,38 +184,14 @@ static bool is_stopped(const struct replay *r)
 	return __atomic_load_n(&r->stop, __ATOMIC_RELAXED);
 }
 
-static void play_records(struct replay *r, unsigned flags)
-{
-	struct stream_cursor c;
-	struct stream_record record;
-
-	for (stream_begin(&c, &r->stream); !is_stopped(r) && stream_next(&c, &record);) {
-		if (stream_is_alloc(record.op))
-			object_alloc(r, record.id, flags);
-		else
-			object_free(r, record.id);
-		if (c.at % YIELD_EVERY == 0)
-			kthread_yield();
-	}
-}
-
-static void free_rest(struct replay *r)
-{
-	for (uint32_t id = 0; id < r->object_count; id++) {
-		object_free(r, id);
-		if (id % YIELD_EVERY == 0)
-			kthread_yield();
-	}
-}
-
 void replay_run(struct replay *r, uint64_t rounds, unsigned flags)
 {
-	for (uint64_t n = 0; (rounds == 0 || n < rounds) && !is_stopped(r); n++) {
-		r->salt = __atomic_add_fetch(&salts, 1, __ATOMIC_RELAXED) * 0xd1342543de82ef95;
-		play_records(r, flags);
-		free_rest(r);
-		if (!is_stopped(r))
-			count(&r->progress.rounds);
+	uint64_t last = r->progress.rounds + rounds;
+
+	for (unsigned steps = 1; !is_stopped(r) && (rounds == 0 || r->progress.rounds < last); steps++) {
+		replay_step(r, flags);
+		if (steps % YIELD_EVERY == 0)
+			kthread_yield();
 	}
 }
 
@@ -287,8 +302,10 @@ const char *replay_open(struct replay *r, const void *bytes, size_t size, unsign
 		r->object_count = counts.objects;
 		wrong = make_all(r, &counts);
 	}
-	if (!wrong)
+	if (!wrong) {
+		begin_round(r);
 		return NULL;
+	}
 	stream_explain(&r->stream, wrong, r->wrong, sizeof(r->wrong));
 	replay_close(r);
 	return r->wrong;
@@ -301,8 +318,18 @@ static void cache_end(struct kmem_cache *c)
 		kthread_usleep(BUSY_SLEEP_US);
 }
 
+static void free_all(struct replay *r)
+{
+	for (uint32_t id = 0; r->at && id < r->object_count; id++) {
+		object_free(r, id);
+		if (id % YIELD_EVERY == 0)
+			kthread_yield();
+	}
+}
+
 void replay_close(struct replay *r)
 {
+	free_all(r);
 	for (uint32_t i = 0; r->caches && i < r->stream.cache_count; i++)
 		cache_end(r->caches[i]);
 	if (r->ranges && arena_destroy(r->ranges))

@@ -92,6 +92,24 @@ TEST("replay: a stream of all kinds leaves nothing behind, what it never frees i
 	streams_free(&s);
 }
 
+TEST("replay: one that is closed in the middle of a round frees what is live")
+{
+	struct streams s = streams_new(CAPACITY);
+	struct replay r;
+
+	add_mixed(&s, 200);
+	for (size_t steps = 0; steps < 500; steps += 23) {
+		CHECK(!replay_open(&r, s.bytes, s.size, 0));
+		for (size_t i = 0; i < steps; i++)
+			replay_step(&r, MEM_WAIT);
+		replay_close(&r);
+		CHECK_EQ(replay_progress(&r).errors, 0);
+		CHECK_EQ(replay_progress(&r).rounds, steps > 400);
+		CHECK_EQ(replay_progress(&r).operations % 2, 0);
+	}
+	streams_free(&s);
+}
+
 static void replay_mixed(unsigned i, void *arg)
 {
 	const struct streams *s = arg;

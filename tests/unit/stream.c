@@ -100,7 +100,7 @@ TEST("stream: one that is cut off anywhere is refused")
 
 	add_one_of_each(&s);
 	for (size_t size = 0; size < s.size; size++) {
-		/* At the end of its own memory, so that a byte read behind it is noticed. */
+		/* At the end of a mapping, so that what is read behind it is likely to fault. */
 		struct streams cut = streams_new(CAPACITY);
 		uint8_t *at = cut.bytes + CAPACITY - size;
 
