@@ -59,6 +59,7 @@ void monitor_init(void)
 
 	history_init(&history, arena);
 	monitor_add_commands(&system_commands);
+	monitor_add_commands(&initrd_commands);
 	monitor_add_commands(&arena_commands);
 	monitor_add_commands(&slab_commands);
 	monitor_add_commands(&whatis_commands);
@@ -66,7 +67,6 @@ void monitor_init(void)
 	monitor_add_commands(&irq_commands);
 	monitor_add_commands(&disk_commands);
 	monitor_add_commands(&cache_commands);
-	monitor_add_commands(&initrd_commands);
 	panic_add_hook(&panic_hook);
 }
 

@@ -51,8 +51,9 @@ void command_complete(
 
 /* Families of commands (cmd_*.c) */
 
-extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands,
-	irq_commands, ktask_commands, slab_commands, system_commands, whatis_commands;
+extern struct command_table initrd_commands;
+extern struct command_table arena_commands, cache_commands, disk_commands, irq_commands,
+	ktask_commands, slab_commands, system_commands, whatis_commands;
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);

@@ -257,8 +257,8 @@ static const char *make_caches(struct replay *r)
 
 static const char *make_ranges(struct replay *r)
 {
-	r->ranges = arena_create("replay", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free, vaddr_arena, 0,
-		MEM_ERROR);
+	r->ranges = arena_create("replay", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
+		vaddr_arena, 0, MEM_ERROR);
 	return r->ranges ? NULL : "no memory for its arena";
 }
 

@@ -42,18 +42,18 @@ struct replay_progress {
 
 struct replay {
 	struct stream stream;
-	struct stream_cursor cursor;	 /* of this round */
-	uint32_t ended;			 /* objects below it were looked at for this round's end */
+	struct stream_cursor cursor;   /* of this round */
+	uint32_t ended;		       /* behind the last record: objects that were looked at */
 	uint32_t object_count;
-	struct stream_object *objects;	 /* what each object is */
-	void **at;			 /* where it is: NULL while it isn't live */
-	struct kmem_cache **caches;	 /* one for each of the stream's table */
-	struct arena *ranges;		 /* NULL: the stream has none */
-	uint64_t salt;			 /* of this round's stamps */
-	uint32_t wrong_id;		 /* the last object whose stamp was wrong */
+	struct stream_object *objects; /* what each object is */
+	void **at;		       /* where it is: NULL while it isn't live */
+	struct kmem_cache **caches;    /* one for each of the stream's table */
+	struct arena *ranges;	       /* NULL: the stream has none */
+	uint64_t salt;		       /* of this round's stamps */
+	uint32_t wrong_id;	       /* the last object whose stamp was wrong */
 	struct replay_progress progress; /* each atomic */
-	bool stop;			 /* atomic */
-	char wrong[96];			 /* why it was refused */
+	bool stop;		       /* atomic */
+	char wrong[96];		       /* why it was refused */
 };
 
 /* Opens stream `number`, from 0 on, of bytes[0 .. size), which stay as they are until
@@ -65,7 +65,8 @@ const char *replay_open(struct replay *r, const void *bytes, size_t size, unsign
 
 /* Replays one record.  `flags`, one of the memory flags (arena.h), is what it asks with; what is NULL
  * is counted, and its free left out.  Behind the last record of the stream, what is live is freed, an
- * object a step; then the next round begins. */
+ * object a step; then the next round begins.  Cost: that of the allocation or free, and of the stamp:
+ * linear in the object's pages. */
 void replay_step(struct replay *r, unsigned flags);
 
 /* Replays the stream `rounds` times (0: for ever), or until replay_stop(), by replay_step(); yields
@@ -80,7 +81,8 @@ void replay_stop(struct replay *r);
 struct replay_progress replay_progress(const struct replay *r);
 
 /* Frees what is live, and what replay_open() made.  The replay doesn't run any more, but
- * replay_progress() still answers. */
+ * replay_progress() still answers.  Cost: linear in objects and caches.  Where a walk over all caches
+ * stands on one of them, it waits until the walk has left. */
 void replay_close(struct replay *r);
 
 #endif

@@ -115,6 +115,13 @@ bool stream_is_alloc(uint8_t op)
 	return op % 2 == 1;
 }
 
+static const char *check_kmalloc(const struct stream_record *r)
+{
+	if (r->class != 0)
+		return "a kmalloc with a class";
+	return r->bytes <= STREAM_MEMORY_MAX ? NULL : "a kmalloc above the largest memory";
+}
+
 static const char *check_cache_alloc(const struct stream *s, const struct stream_record *r)
 {
 	if (r->class >= s->cache_count)
@@ -141,9 +148,7 @@ static const char *check_alloc(const struct stream_cursor *c, const struct strea
 		return "an allocation of 0 bytes";
 	switch (r->op) {
 	case STREAM_KMALLOC:
-		return r->class != 0	  ? "a kmalloc with a class" :
-		       r->bytes > STREAM_MEMORY_MAX ? "a kmalloc above the largest memory" :
-					    NULL;
+		return check_kmalloc(r);
 	case STREAM_CACHE_ALLOC:
 		return check_cache_alloc(c->stream, r);
 	case STREAM_PAGE_ALLOC:

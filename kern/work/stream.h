@@ -47,7 +47,7 @@ enum stream_op {
 struct stream_record {
 	uint32_t id;	/* of the object: the number of allocations before its own */
 	uint32_t bytes; /* of an allocation */
-	uint16_t class; /* of an object from a cache: the cache's number; of pages: their order and marks */
+	uint16_t class; /* the number of the cache; or of pages the order, and marks; or marks */
 	uint8_t cpu;	/* that recorded it; of a range: its address space */
 	uint8_t op;	/* enum stream_op */
 };
@@ -103,10 +103,11 @@ struct stream_cursor {
 void stream_begin(struct stream_cursor *c, const struct stream *s);
 
 /* The next record.  What it says by itself is checked, that ids are given in order, and that no more
- * is freed than was allocated; not whether what it frees is live.  Returns false at the end, and at a record that is wrong: `wrong` says
- * why.  Cost: constant. */
+ * is freed than was allocated; not whether what it frees is live.  Returns false at the end, and at
+ * a record that is wrong: `wrong` says why.  Cost: constant. */
 bool stream_next(struct stream_cursor *c, struct stream_record *record);
 
+/* Whether a record with this op allocates; else it frees. */
 bool stream_is_alloc(uint8_t op);
 
 /* Checks every record as stream_next() does, and counts.  Cost: linear in records.  Returns NULL,
@@ -123,8 +124,8 @@ struct stream_peak {
  * records.  Returns as stream_count(). */
 const char *stream_check(struct stream *s, struct stream_object *objects, struct stream_peak *peak);
 
-/* Writes the line that refuses the stream, which is wrong as these functions said, into buf[0 .. size): "record 17: an
- * allocation of 0 bytes". */
+/* Writes the line that refuses the stream into buf[0 .. size), where `wrong` is what one of these
+ * functions returned: "record 17: an allocation of 0 bytes". */
 void stream_explain(const struct stream *s, const char *wrong, char *buf, size_t size);
 
 #endif

@@ -598,7 +598,8 @@ RECORDS = [(0, 96, 0, 0, 3), (1, 96, 0, 1, 3), (0, 0, 0, 1, 4)]
 
 def stream_of(records):
     """A stream as tests/data/README.md describes it."""
-    return (struct.pack("<4sIII", b"SPTR", 1, 1, len(records)) + struct.pack("<40sII", b"things", 96, 8) +
+    return (struct.pack("<4sIII", b"SPTR", 1, 1, len(records)) +
+            struct.pack("<40sII", b"things", 96, 8) +
             b"".join(struct.pack("<IIHBB", *record) for record in records))
 
 

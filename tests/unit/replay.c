@@ -231,7 +231,8 @@ TEST("replay: an allocation that is refused is counted, and its free left out")
 	for (uint32_t id = 0; id < 50; id++)
 		streams_record(&s, STREAM_PAGE_FREE, id, 0, 3);
 	CHECK(!replay_open(&r, s.bytes, s.size, 0));
-	taken = pieces_take_all(kpages_arena, (size_t)64 << 20, PORT_PAGE_SIZE, MEM_ERROR | ARENA_BESTFIT);
+	taken = pieces_take_all(
+		kpages_arena, (size_t)64 << 20, PORT_PAGE_SIZE, MEM_ERROR | ARENA_BESTFIT);
 	replay_run(&r, 1, MEM_ATOMIC);
 	pieces_give(kpages_arena, taken, SIZE_MAX);
 	CHECK_EQ(replay_progress(&r).refused, 100);

@@ -88,7 +88,8 @@ TEST("stream: several follow one another, and behind the last there is none")
 	CHECK(!stream_open_nth(&stream, s.bytes, s.size, 2));
 	CHECK_EQ(stream.record_count, 6);
 	CHECK_STR(stream_open_nth(&stream, s.bytes, s.size, 3), "there is no such stream");
-	CHECK_STR(stream_open_nth(&stream, s.bytes, s.size - 1, 2), "it is shorter than its header says");
+	CHECK_STR(stream_open_nth(&stream, s.bytes, s.size - 1, 2),
+		"it is shorter than its header says");
 	CHECK_STR(stream_open_nth(&stream, NULL, 0, 0), "there is no such stream");
 	streams_free(&s);
 }
