@@ -33,9 +33,11 @@ static const char *kind_of(const struct stream_counts *c)
 	bool slab = c->ops[STREAM_KMALLOC] + c->ops[STREAM_CACHE_ALLOC] > 0;
 	bool pages = c->ops[STREAM_PAGE_ALLOC] > 0, ranges = c->ops[STREAM_RANGE_ALLOC] > 0;
 
-	if (slab + pages + ranges != 1)
-		return slab + pages + ranges ? "several" : NULL;
-	return slab ? "objects" : pages ? "pages" : "ranges";
+	if (slab + pages + ranges > 1)
+		return "several";
+	if (slab || pages)
+		return slab ? "objects" : "pages";
+	return ranges ? "ranges" : NULL;
 }
 
 static void print_stream(struct table_printer *printer, const struct stream *s,
