@@ -119,7 +119,7 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host bench bench-irqoff quick test replay lint compdb clean
+.PHONY: FORCE help run kernel host bench bench-irqoff quick test soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -137,6 +137,10 @@ quick: ## run the tests that must pass at every commit: sanitizers, one boot
 test: ## install what is missing and run all tests
 	$(Q)scripts/deps test
 	$(Q)tests/run.py
+
+soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk
+	$(Q)scripts/deps test
+	$(Q)python3 tests/boot/soak.py
 
 bench: kernel host $(B)/irqoff/spandrel.elf ## run all benchmarks and check the budgets
 	$(Q)scripts/bench

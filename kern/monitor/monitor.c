@@ -67,6 +67,7 @@ void monitor_init(void)
 	monitor_add_commands(&irq_commands);
 	monitor_add_commands(&disk_commands);
 	monitor_add_commands(&cache_commands);
+	monitor_add_commands(&work_commands);
 	panic_add_hook(&panic_hook);
 }
 

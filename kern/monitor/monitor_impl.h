@@ -53,7 +53,7 @@ void command_complete(
 
 extern struct command_table initrd_commands;
 extern struct command_table arena_commands, cache_commands, disk_commands, irq_commands,
-	ktask_commands, slab_commands, system_commands, whatis_commands;
+	ktask_commands, slab_commands, system_commands, whatis_commands, work_commands;
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands: workloads.
+ */
+#include "monitor_impl.h"
+
+#include "lib/array.h"
+#include "lib/string.h"
+#include "table.h"
+#include "work.h"
+
+#define ROWS_AT_ONCE 8
+#define WHY_MAX 100 /* bytes of what is wrong with a call, its end included */
+
+/* work kinds */
+
+static const struct table_column kind_columns[] = {
+	TABLE_COLUMN(struct work_info, name, "name", "name", -7, TABLE_STRING, 0),
+	TABLE_COLUMN(struct work_info, args, "arguments", "args", -28, TABLE_STRING, 0),
+	TABLE_COLUMN(struct work_info, help, "what it does", "help", -1, TABLE_STRING, 0),
+};
+static const struct table kind_table = {"work_kind", kind_columns, ARRAY_SIZE(kind_columns)};
+
+static const char *kinds_command(const struct command_call *call)
+{
+	struct table_printer printer;
+	struct work_info info;
+
+	table_begin(&printer, &kind_table, call->sink, call->keys);
+	for (size_t i = 0; work_kinds(i, &info); i++)
+		table_row(&printer, &info);
+	table_end(&printer);
+	return NULL;
+}
+
+/* work list */
+
+struct work_row {
+	struct work_stats s;
+	const char *name, *args;
+};
+
+#define COUNT(member, title, width)                                                                \
+	TABLE_COLUMN(struct work_row, s.member, title, #member, width, TABLE_COUNT, TABLE_TOTAL)
+
+static const struct table_column columns[] = {
+	TABLE_COLUMN(struct work_row, s.id, "id", "id", 6, TABLE_NUMBER, 0),
+	TABLE_COLUMN(struct work_row, name, "name", "name", -7, TABLE_STRING, 0),
+	TABLE_COLUMN(struct work_row, args, "arguments", "args", -16, TABLE_STRING, 0),
+	TABLE_COLUMN(struct work_row, s.state, "state", "state", -8, TABLE_STRING, 0),
+	COUNT(ktasks, "ktasks", 6),
+	COUNT(ops, "operations", 12),
+	COUNT(wrong, "wrong", 7),
+	COUNT(refused, "refused", 7),
+	COUNT(failed, "failed", 7),
+};
+static const struct table table = {"work", columns, ARRAY_SIZE(columns)};
+
+static void print_row(struct table_printer *printer, const struct work_stats *s)
+{
+	struct work_row row = {*s, s->name, *s->args ? s->args : NULL};
+
+	table_row(printer, &row);
+}
+
+static const char *list_command(const struct command_call *call)
+{
+	struct work_stats stats[ROWS_AT_ONCE];
+	struct table_printer printer;
+	uint64_t from = 0;
+	size_t n;
+
+	table_begin(&printer, &table, call->sink, call->keys);
+	while ((n = work_list(from, stats, ARRAY_SIZE(stats)))) {
+		for (size_t i = 0; i < n; i++)
+			print_row(&printer, &stats[i]);
+		from = stats[n - 1].id + 1;
+	}
+	table_end(&printer);
+	return NULL;
+}
+
+/* work start, work stop */
+
+static const char *start_command(const struct command_call *call)
+{
+	const char **args = call->argv + 3;
+	struct buffer_sink why;
+	char text[WHY_MAX];
+	uint64_t id;
+
+	buffer_sink_init(&why, text, sizeof(text));
+	id = work_start(call->argv[2], (size_t)call->argc - 3, args, &why.sink);
+	if (!id)
+		return command_error("%s", text);
+	sink_printf(call->sink, call->keys ? "started id=%llu\n" : "workload %llu runs\n",
+		(unsigned long long)id);
+	return NULL;
+}
+
+static const char *stop_command(const struct command_call *call)
+{
+	size_t stopped = 1;
+	uint64_t id;
+
+	if (call->argc < 3) {
+		stopped = work_stop_all();
+	} else {
+		if (!str_to_u64(call->argv[2], &id))
+			return command_error("no number: %s", call->argv[2]);
+		if (!work_stop(id))
+			return command_error("no workload has the id %s", call->argv[2]);
+	}
+	sink_printf(call->sink, call->keys ? "stopped count=%zu\n" : "%zu stopped\n", stopped);
+	return NULL;
+}
+
+static void offer_kinds(void (*offer)(void *arg, const char *word), void *arg)
+{
+	struct work_info info;
+
+	for (size_t i = 0; work_kinds(i, &info); i++)
+		offer(arg, info.name);
+}
+
+static const struct command commands[] = {
+	{"work kinds", "[-k]", "the workloads there are: their arguments, what they do",
+		"work kinds", kinds_command, 0, NULL},
+	{"work start", "[-k] NAME [ARG] [ARG] [ARG]", "starts a workload, which runs until stopped",
+		"work start alloc 10", start_command, 0, offer_kinds},
+	{"work list", "[-k]", "those that run: ktasks, operations done, errors found", "work list",
+		list_command, 0, NULL},
+	{"work stop", "[-k] [ID]", "stops one, or all, and waits until all it held is freed",
+		"work stop", stop_command, 0, NULL},
+};
+
+struct command_table work_commands = COMMAND_TABLE("workloads", commands);
