@@ -39,7 +39,9 @@ struct command_call {
 
 struct command {
 	const char *name;    /* "mem", or two words: "arena tree" */
-	const char *usage;   /* the words after the name, those in brackets optional; "": none */
+	/* The words after the name, those in brackets optional, the last one with dots in it any number
+	 * of words; "": none. */
+	const char *usage;
 	const char *summary; /* one line */
 	const char *example; /* a whole line */
 	/* Runs it.  Returns NULL, or one plain line that says what was wrong with the call. */

@@ -43,7 +43,7 @@ bool work_kinds(size_t i, struct work_info *info);
 /* Starts a workload with the arguments args[0 .. n).  Cost: constant for each ktask, and the memory
  * that the kind needs.  Returns its id, above 0, smaller than those of later ones; or 0, and nothing
  * runs: then `why` has got one line, without its end, that says what is wrong with the call, or that
- * memory is short. */
+ * memory is short.  The cache of a disk that a workload uses must not be destroyed meanwhile. */
 uint64_t work_start(const char *name, size_t n, const char *const *args, struct sink *why);
 
 /* Tells a workload to stop, and waits until its ktasks have ended and all that they held is freed.

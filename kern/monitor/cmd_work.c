@@ -126,7 +126,7 @@ static void offer_kinds(void (*offer)(void *arg, const char *word), void *arg)
 static const struct command commands[] = {
 	{"work kinds", "[-k]", "the workloads there are: their arguments, what they do",
 		"work kinds", kinds_command, 0, NULL},
-	{"work start", "[-k] NAME [ARG] [ARG] [ARG]", "starts a workload, which runs until stopped",
+	{"work start", "[-k] NAME [ARG...]", "starts a workload, which runs until stopped",
 		"work start alloc 10", start_command, 0, offer_kinds},
 	{"work list", "[-k]", "those that run: ktasks, operations done, errors found", "work list",
 		list_command, 0, NULL},

@@ -153,7 +153,7 @@ const struct command *command_find(int argc, const char *const *argv)
 }
 
 /* Compares the number of arguments with the usage: each of its words stands for one argument, a
- * word in brackets for one that may be left out. */
+ * word in brackets for one that may be left out, a last word with dots for any number of them. */
 static const char *check_usage(const struct command *command, const struct command_words *words)
 {
 	int given = words->argc - count_name_words(command->name, words->argc, words->argv);
@@ -168,6 +168,8 @@ static const char *check_usage(const struct command *command, const struct comma
 		least += *word != '[';
 		most++;
 	}
+	if (strstr(command->usage, "..."))
+		most = MONITOR_ARGS_MAX;
 	if (given >= least && given <= most)
 		return NULL;
 	return command_error("too %s words, usage: %s%s%s", given < least ? "few" : "many",

@@ -2,10 +2,10 @@
 /*
  * Workload: allocators of memory of all sorts and sizes, with random lifetimes.
  *
- * A piece of memory is noted in a record, which lies in one of a ktask's drawers.  A new record goes
- * to either end of a random drawer, and what is freed comes from the front of a random one: so some
- * pieces go at once, and some stay for long.  A ktask allocates until what it holds comes to its
- * share, then frees one for each that it allocates; now and then it frees half of all.
+ * A piece of memory is noted in a record, which lies in one of a ktask's drawers.  A new record
+ * goes to either end of a random drawer, and what is freed comes from the front of a random one: so
+ * some pieces go at once, and some stay for long.  A ktask allocates until what it holds comes to
+ * its share, then frees one for each that it allocates; now and then it frees half of all.
  */
 #include "work_impl.h"
 
@@ -16,17 +16,17 @@
 #include "slab.h"
 #include "stamp.h"
 
-#define PERCENT_MAX 90 /* the rest of memory is for pages that aren't full, and the kernel's own */
+#define PERCENT_MAX 90 /* the rest is for pages that aren't full, and for the kernel */
 #define DRAWERS 32
 #define LULL 8192 /* one step in so many frees half of all */
 
 #define OBJECT_WORDS 25 /* an object: as many don't fill a slab evenly */
-#define CONSTRUCTED 3	/* words that a constructor fills and nothing else changes */
+#define CONSTRUCTED 3   /* words that a constructor fills and nothing else changes */
 #define CONSTRUCTED_WORD(i) (0x636f6e7374727563 + (i))
 
-#define SMALL_SIZE 8	/* kmalloc()ed memory, bytes: from this */
+#define SMALL_SIZE 8      /* kmalloc()ed memory, bytes: from this */
 #define SIZE_DOUBLINGS 12 /* to 32 KiB */
-#define PAGES_MAX 8	/* of one piece */
+#define PAGES_MAX 8       /* of one piece */
 
 struct alloc_work {
 	struct kmem_cache *records, *objects;
@@ -47,7 +47,7 @@ struct holder {
 	struct work_task *task;
 	struct alloc_work *work;
 	struct list drawers[DRAWERS];
-	uint64_t held, records;	/* bytes, records' included; and how many */
+	uint64_t held, records; /* bytes, records' included; and how many */
 };
 
 /* Objects */

@@ -8,9 +8,9 @@
 #include "kthread.h"
 #include "stamp.h"
 
-#define BURST_MAX 8  /* ktasks at once, of one that starts them */
-#define PIECES_MAX 16 /* of memory, of a ktask */
-#define PIECE_SIZE 16 /* bytes: from this */
+#define BURST_MAX 8       /* ktasks at once, of one that starts them */
+#define PIECES_MAX 16     /* of memory, of a ktask */
+#define PIECE_SIZE 16     /* bytes: from this */
 #define PIECE_DOUBLINGS 8 /* to 4 KiB */
 #define SHORTAGE_US 1000  /* until another burst, if memory for a ktask is short */
 

@@ -25,7 +25,7 @@
 
 struct disk_work {
 	struct block_cache *cache;
-	uint64_t blocks; /* the disk's first, BLOCKS_MAX at most */
+	uint64_t blocks;           /* the disk's first, BLOCKS_MAX at most */
 	struct qlock locks[LOCKS]; /* block i: locks[i % LOCKS] */
 	uint32_t *generations;
 };
@@ -53,11 +53,14 @@ static void check(struct work_task *t, const struct block *block, uint64_t numbe
 	whole = disk_pattern_check(block->data, number, &found);
 	if (!whole || found != wanted)
 		work_wrong(t, "block %llu: %s generation %llu, not %u", (unsigned long long)number,
-			whole ? "it is of" : "torn, it begins with", (unsigned long long)found, wanted);
+			whole ? "it is of" : "torn, it begins with", (unsigned long long)found,
+			wanted);
 }
 
-/* Gets a block and checks it; with BLOCK_NEW it may hold anything.  Fills it, if it is a writer's. */
-static void visit(struct work_task *t, struct disk_work *d, uint64_t number, unsigned new, bool writes)
+/* Gets a block and checks it, unless `new` is BLOCK_NEW: then it may hold anything.  A writer fills
+ * it. */
+static void visit(
+	struct work_task *t, struct disk_work *d, uint64_t number, unsigned new, bool writes)
 {
 	struct qlock *lock = &d->locks[number % LOCKS];
 	struct block *block;

@@ -20,8 +20,8 @@ struct hog_page {
 };
 _Static_assert(sizeof(struct hog_page) == PORT_PAGE_SIZE, "a page is a page");
 
-/* The longest times, in milliseconds, that it holds the pages, and that it pauses then: each is random
- * up to that. */
+/* The longest times, in milliseconds, that it holds the pages, and that it pauses then: each is
+ * random up to that. */
 struct pace {
 	uint64_t hold, pause;
 };

@@ -13,14 +13,14 @@
 #include "lib/string.h"
 #include "vmap.h"
 
-#define CACHED_MAX 8 /* IDs of a range that a quantum cache serves */
-#define RANGE_MAX 16 /* IDs of the longest range */
-#define HELD_MAX 128 /* ranges of a ktask */
+#define CACHED_MAX 8                     /* IDs of a range that a quantum cache serves */
+#define RANGE_MAX 16                     /* IDs of the longest range */
+#define HELD_MAX 128                     /* ranges of a ktask */
 #define SHARE (2 * HELD_MAX * RANGE_MAX) /* IDs in the arena for each ktask */
 
 struct ids_work {
 	struct arena *arena;
-	size_t count; /* of IDs: 1 .. count */
+	size_t count;   /* of IDs: 1 .. count */
 	uint8_t *taken; /* by ID, atomic; taken[0] is for none */
 };
 
@@ -89,8 +89,8 @@ static void end(struct work *w)
 
 static bool make_arena(struct ids_work *ids)
 {
-	ids->arena = arena_create("work-ids", (void *)1, ids->count, 1, NULL, NULL, NULL, CACHED_MAX,
-		MEM_ERROR);
+	ids->arena = arena_create(
+		"work-ids", (void *)1, ids->count, 1, NULL, NULL, NULL, CACHED_MAX, MEM_ERROR);
 	ids->taken = vmalloc(ids->count + 1, MEM_ERROR);
 	if (ids->taken)
 		memset(ids->taken, 0, ids->count + 1);

@@ -9,9 +9,10 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 
-#define STEPS_A_TURN 32 /* between two yields: a few dozen microseconds, since no timer takes the core */
-#define REPORTS_MAX 4	/* lines about wrong contents, for each workload */
-#define REPORT_MAX 120	/* bytes of one, its end included */
+/* Between two yields, since no timer takes the core away: a few dozen microseconds. */
+#define STEPS_A_TURN 32
+#define REPORTS_MAX 4  /* lines about wrong contents, for each workload */
+#define REPORT_MAX 120 /* bytes of one, its end included */
 
 /* For start functions */
 

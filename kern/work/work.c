@@ -3,22 +3,21 @@
  * The life of workloads: start, list, stop.
  *
  * Running workloads stand in a list, in order of id, from before their ktasks exist until their
- * ktasks have ended and what these shared is freed.  `works_lock` guards the list and each state; no
- * memory is allocated and no ktask is waited for under it.  Whoever moves a workload from "running"
- * to "stopping" joins and frees it; another thread that wants it stopped waits until it has left the
- * list.
+ * ktasks have ended and what these shared is freed.  `works_lock` guards the list and each state;
+ * no memory is allocated and no ktask is waited for under it.  The thread that moves a workload
+ * from "running" to "stopping" joins and frees it; any other that wants it stopped waits until it
+ * has left the list.
  */
 #include "kinds.h"
 #include "kmalloc.h"
 #include "kthread.h"
-#include "lib/panic.h"
+#include "lib/printf.h"
 #include "lib/string.h"
-#include "spinlock.h"
 
 static struct list works = LIST_INIT(works);
 static struct qlock works_lock = QLOCK_INIT(works_lock);
 static struct condvar work_left = CONDVAR_INIT(work_left); /* a workload has left the list */
-static uint64_t last_id;				   /* under works_lock */
+static uint64_t last_id;                                   /* under works_lock */
 
 /* Free */
 
@@ -64,8 +63,8 @@ static void leave_list(struct work *w)
 	qlock_unlock(&works_lock);
 }
 
-/* The end of a workload in the list that is starting or stopping.  While it is in the list, a look at
- * its row may count its ktasks' operations. */
+/* The end of a workload in the list that is starting or stopping.  While it is in the list, a look
+ * at its row may count its ktasks' operations. */
 static void finish(struct work *w)
 {
 	tell_to_stop(w);
@@ -82,8 +81,8 @@ static void keep_args(struct work *w, const struct work_args *args)
 	size_t length = 0;
 
 	for (size_t i = 0; i < args->n && length < sizeof(w->args); i++)
-		length += ksnprintf(w->args + length, sizeof(w->args) - length, "%s%s", i ? " " : "",
-			args->words[i]);
+		length += ksnprintf(w->args + length, sizeof(w->args) - length, "%s%s",
+			i ? " " : "", args->words[i]);
 }
 
 /* Whether n arguments are as many as a usage has words, those in brackets left out or not. */
@@ -159,10 +158,11 @@ static bool enter_list(struct work *w, struct sink *why)
 	return may;
 }
 
-static void set_state(struct work *w, int state)
+/* From now on it can be stopped. */
+static void set_running(struct work *w)
 {
 	qlock_lock(&works_lock);
-	w->state = state;
+	w->state = WORK_RUNNING;
 	qlock_unlock(&works_lock);
 }
 
@@ -210,7 +210,7 @@ uint64_t work_start(const char *name, size_t n, const char *const *words, struct
 		return 0;
 	}
 	id = w->id;
-	set_state(w, WORK_RUNNING);
+	set_running(w);
 	return id;
 }
 

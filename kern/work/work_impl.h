@@ -2,9 +2,9 @@
 /*
  * What the kinds of workloads share.
  *
- * A kind's start function reads the arguments, allocates what its ktasks share, and adds the ktasks,
- * which begin to run once it has returned.  A ktask's function does its work until work_goes_on() is
- * false, frees what it holds, and returns.
+ * A kind's start function reads the arguments, allocates what its ktasks share, and adds the
+ * ktasks, which begin to run once it has returned.  A ktask's function does its work until
+ * work_goes_on() is false, frees what it holds, and returns.
  */
 #ifndef SPANDREL_WORK_IMPL_H
 #define SPANDREL_WORK_IMPL_H
@@ -33,14 +33,15 @@ struct work {
 	struct list tasks; /* fixed once it is in the list */
 	unsigned task_count;
 	enum { WORK_STARTING, WORK_RUNNING, WORK_STOPPING } state; /* under the list's lock */
-	bool stops;	    /* atomic */
+	bool stops;                                                /* atomic */
 	struct rendez wake; /* of ktasks that sleep; woken when `stops` is set */
 	uint64_t reports;   /* atomic: contents found wrong, of which the first few get a line */
 
 	/* A start function may set these. */
 	const void *claim; /* what no other workload may use at the same time, or NULL */
-	void *data;	   /* what its ktasks share */
-	void (*end)(struct work *w); /* frees `data`, after the ktasks; NULL: there is nothing to free */
+	void *data;        /* what its ktasks share */
+	/* Frees `data`, after the ktasks have ended.  NULL: there is nothing to free. */
+	void (*end)(struct work *w);
 };
 
 enum work_count { WORK_OPS, WORK_WRONG, WORK_REFUSED, WORK_FAILED, WORK_COUNTS };
@@ -52,8 +53,8 @@ struct work_task {
 	unsigned number; /* among its work's ktasks, from 0 */
 	void (*run)(struct work_task *t);
 	struct ktask *ktask;
-	uint64_t random;	      /* state of its generator */
-	uint64_t steps;		      /* calls of work_step() */
+	uint64_t random;              /* state of its generator */
+	uint64_t steps;               /* calls of work_step() */
 	uint64_t counts[WORK_COUNTS]; /* atomic */
 };
 
@@ -81,8 +82,8 @@ bool work_number(
 /* Says that memory is short; returns false. */
 bool work_no_memory(const struct work_args *args);
 
-/* Adds n ktasks that run `run`, at most WORK_TASKS_MAX in all.  Returns false after saying that there
- * is no memory for them. */
+/* Adds n ktasks that run `run`, at most WORK_TASKS_MAX in all.  Returns false after saying that
+ * there is no memory for them. */
 bool work_add_tasks(
 	struct work *w, const struct work_args *args, size_t n, void (*run)(struct work_task *t));
 

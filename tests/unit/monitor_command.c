@@ -106,6 +106,10 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("poweroff 100", "poweroff: 100 is not a number from 0 to 99\n");
 	check_refused("poweroff two", "poweroff: two is not a number from 0 to 99\n");
 	check_refused("whatis here", "whatis: here is not an address\n");
+	check_refused("work start", "work start: too few words, usage: work start [-k] NAME [ARG...]\n");
+	check_refused("work start nothing 1 2 3", "work start: no such workload: nothing\n");
+	check_refused("work stop all", "work stop: no number: all\n");
+	check_refused("work stop 99999", "work stop: no workload has the id 99999\n");
 	check_refused("help nothing", "help: no command nothing\n");
 	check_refused(
 		"1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "more than 16 words in one command\n");
@@ -385,4 +389,20 @@ TEST("whatis: names functions, and says so when there is nothing")
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)arena_find);
 	check_says(line, "function arena_find+0x0\n");
 	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 is in no arena and no function of the kernel\n");
+}
+
+/* Workloads */
+
+TEST("work: what runs is listed until it is stopped, in a hundred columns")
+{
+	check_says("work kinds", "\nhog ");
+	CHECK(fits_in(100));
+	check_says("work start -k alloc 1 2", "started id=");
+	check_says("work list -k", " name=alloc args=1_2 state=running ktasks=2 ops=");
+	check_says("work list", " alloc   1 2 ");
+	CHECK(fits_in(100));
+	check_says("work stop -k", "stopped count=1\n");
+	CHECK(run("work list -k"));
+	CHECK_STR(said, "");
+	CHECK_STR(complete("work start a"), "alloc,bursts,disk,hog,ids,maps,");
 }
