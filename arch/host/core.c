@@ -185,6 +185,8 @@ static void calls_run(struct core *core)
 
 static void handle(struct core *core, uint32_t work)
 {
+	if (work & HOST_POKE)
+		kernel_poked();
 	if (work & HOST_CALL)
 		calls_run(core);
 	if (work & HOST_TIMER)

@@ -22,3 +22,7 @@ bool machine_message(unsigned vector, unsigned core, struct machine_message *mes
 {
 	return false;
 }
+
+void machine_raise(unsigned vector)
+{
+}

@@ -16,7 +16,7 @@ void host_port_init(char **argv);
 void host_cores_init(unsigned count);
 
 /* Interrupts that can be raised on a core. */
-#define HOST_POKE (1u << 0)  /* does nothing but end a wait */
+#define HOST_POKE (1u << 0)  /* ends a wait; kernel_poked() */
 #define HOST_CALL (1u << 1)  /* port_core_run() */
 #define HOST_TIMER (1u << 2) /* kernel_timer() */
 #define HOST_INPUT (1u << 3) /* kernel_input() */

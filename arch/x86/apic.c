@@ -44,6 +44,7 @@
 #define COMMAND_START 0x00600
 #define COMMAND_PENDING 0x01000
 #define COMMAND_ASSERT 0x04000
+#define COMMAND_SELF 0x40000
 #define COMMAND_OTHERS 0xc0000
 #define COMMAND_POLLS_MAX 1000000 /* a send takes microseconds */
 
@@ -160,6 +161,12 @@ void apic_send(unsigned apic, unsigned vector)
 void apic_send_others(unsigned vector)
 {
 	send(0, vector | COMMAND_OTHERS);
+}
+
+/* The target register stays as it is: an NMI may have landed between its write and the command's. */
+void apic_send_self(unsigned vector)
+{
+	apic_write(REG_COMMAND, vector | COMMAND_SELF | COMMAND_ASSERT);
 }
 
 void apic_send_nmi(unsigned apic)

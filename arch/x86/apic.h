@@ -28,6 +28,8 @@ void apic_timer_set(uint64_t ns);
 /* Interrupts the core with local APIC `apic`, or all cores but this one.  Interrupts off. */
 void apic_send(unsigned apic, unsigned vector);
 void apic_send_others(unsigned vector);
+/* Interrupts this core; legal in an NMI. */
+void apic_send_self(unsigned vector);
 void apic_send_nmi(unsigned apic);
 
 /* The two steps that start a core: INIT stops it; START has it begin in real mode at physical

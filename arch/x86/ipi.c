@@ -44,9 +44,10 @@ static uint64_t shootdowns;
 static unsigned freezer = NO_CORE; /* the core that freezes all others */
 static unsigned frozen;
 
-/* A poke's interrupt ends a halt; the handler has nothing to do. */
+/* A poke's interrupt ends a halt. */
 static void poke_interrupt(void *arg)
 {
+	kernel_poked();
 }
 
 void port_core_poke(unsigned core)
@@ -59,6 +60,16 @@ void port_core_poke(unsigned core)
 	irq = port_irq_save();
 	if (core != port_core_id())
 		apic_send(cores[core]->apic, poke_vector);
+	else if (port_in_nmi())
+		apic_send_self(poke_vector);
+	port_irq_restore(irq);
+}
+
+void machine_raise(unsigned vector)
+{
+	port_irq_t irq = port_irq_save();
+
+	apic_send_self(vector);
 	port_irq_restore(irq);
 }
 

@@ -3,7 +3,8 @@
  * Block caches.
  *
  * Concepts.  A block is *used* while callers have it.  It is *dirty* from the call of block_dirty()
- * until a write of it begins, and *being written* until that write ends; it may be both.  It is
+ * until a write of it begins, and *being written* until that write has ended and the writer knows; it may
+ * be both.  It is
  * *idle* if it is none of the three, nor being read.  Memory is given back by idle blocks alone.
  *
  *	block_get() -> used --block_put()--> idle -> given up
@@ -27,8 +28,7 @@
  * allocates, frees, sleeps, wakes or calls back is called under it.  So the reclaim callback, which
  * runs wherever memory is short, need not try for the lock: no context that could run it holds it.
  *
- * Shortage.  A cache that finds no memory for a block first gives up some of its own.  The callback
- * gives up idle blocks, the least recently used first.  If they don't suffice, it notes how many
+ * Shortage.  Reclaim asks the callback, which gives up idle blocks, the least recently used first.  If they don't suffice, it notes how many
  * blocks it owes and wakes the writer; dirty blocks are then given up as soon as they are written.
  * The writer takes memory from its reserve alone.
  *
@@ -40,7 +40,8 @@
 #include "kmalloc.h"
 #include "lib/panic.h"
 
-#define GIVE_UP_STEP 16 /* blocks given up under one hold of the lock */
+#define GIVE_UP_STEP 8  /* blocks given up under one hold of the lock */
+#define TRIM_STEP 8	/* buckets of the hash */
 
 static struct qlock caches_lock = QLOCK_INIT(caches_lock); /* guards the list */
 static struct block_cache *caches;
@@ -55,7 +56,7 @@ _Static_assert(!(MEM_FLAGS & BLOCK_NEW), "flags of two kinds");
 /* Blocks */
 
 /* Returns NULL, by flag, if there is no memory. */
-static struct cached *block_alloc_by(struct block_cache *c, uint64_t number, unsigned flags)
+static struct cached *block_alloc(struct block_cache *c, uint64_t number, unsigned flags)
 {
 	struct cached *b = kmem_cache_alloc(c->headers, flags);
 	void *data = b ? arena_alloc(kpages_arena, DISK_BLOCK_SIZE, flags) : NULL;
@@ -71,17 +72,6 @@ static struct cached *block_alloc_by(struct block_cache *c, uint64_t number, uns
 	return b;
 }
 
-/* When memory is short, the cache first gives up blocks of its own. */
-static struct cached *block_alloc(struct block_cache *c, uint64_t number, unsigned flags)
-{
-	struct cached *b = block_alloc_by(c, number, MEM_ATOMIC);
-
-	if (b)
-		return b;
-	block_cache_give_up(c, GIVE_UP_STEP * DISK_BLOCK_SIZE);
-	return block_alloc_by(c, number, flags);
-}
-
 void block_free(struct cached *b)
 {
 	arena_free(kpages_arena, b->block.data, DISK_BLOCK_SIZE);
@@ -92,18 +82,21 @@ void block_unhash(struct cached *b)
 {
 	linear_hash_remove(&b->cache->hash, linear_hash_seek(&b->cache->hash, b->link.key));
 	b->is_hashed = false;
+	b->cache->changes++;
 }
 
 void block_enter_dirty(struct cached *b)
 {
 	b->order = ++b->cache->orders;
 	list_add_tail(&b->cache->dirty, &b->place);
+	b->cache->changes++;
 }
 
 bool block_settle(struct cached *b)
 {
 	struct block_cache *c = b->cache;
 
+	c->changes++;
 	if (b->users > 0 || b->is_dirty || b->is_writing)
 		return false;
 	if (!b->is_hashed)
@@ -129,6 +122,25 @@ static void hash_take_surplus(struct block_cache *c)
 	spin_unlock(&c->lock, irq);
 	if (page)
 		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
+/* Makes the hash as small as its entries need. */
+static void hash_trim(struct block_cache *c)
+{
+	bool more = true;
+	void *page;
+
+	do {
+		port_irq_t irq = spin_lock(&c->lock);
+
+		for (int i = 0; i < TRIM_STEP && more; i++)
+			more = linear_hash_trim(&c->hash);
+		c->changes++;
+		page = linear_hash_take_page(&c->hash, 0);
+		spin_unlock(&c->lock, irq);
+		if (page)
+			arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	} while (more || page);
 }
 
 static bool hash_wants_page(struct block_cache *c)
@@ -359,8 +371,7 @@ size_t block_cache_give_up(struct block_cache *c, size_t bytes)
 	} while (n == GIVE_UP_STEP);
 	if (freed < wanted)
 		owe(c, wanted - freed);
-	if (linear_hash_needs_care(&c->hash))
-		hash_take_surplus(c);
+	hash_trim(c);
 	return freed * DISK_BLOCK_SIZE;
 }
 
@@ -442,6 +453,7 @@ static void init(struct block_cache *c, struct disk *d)
 	list_init(&c->idle);
 	list_init(&c->dirty);
 	list_init(&c->writing);
+	c->ended_last = &c->ended_writes;
 }
 
 struct block_cache *block_cache_create(struct disk *d)

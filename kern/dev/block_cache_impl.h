@@ -33,6 +33,8 @@ struct cached {
 	int error; /* of the read; fixed once is_reading is false */
 };
 
+struct write;
+
 struct block_cache {
 	/* Fixed once it is made. */
 	struct disk *disk;
@@ -49,6 +51,9 @@ struct block_cache {
 	struct linear_hash hash;
 	struct list idle; /* the least recently used first */
 	struct list dirty, writing; /* both in ascending order */
+	struct write *ended_writes; /* that the writer has yet to settle, in the order in which they ended */
+	struct write **ended_last;  /* the place of the pointer behind the last of them */
+	uint64_t changes; /* of hash and lists, but for those that a caller's call makes */
 	uint64_t orders;  /* blocks that have entered dirty */
 	size_t owed;	  /* blocks to give up as soon as they are clean */
 	size_t in_use, dirty_count;

@@ -18,60 +18,115 @@ static int block_check(struct cached *b)
 	return 0;
 }
 
-struct tally {
+#define CHECK_STEP 32 /* blocks, or buckets, under one hold of the lock */
+
+enum phase { HASH, IDLE, DIRTY, WRITING, DONE };
+
+/* How far a check is, and what it has counted.  It is good while the cache's changes are as many. */
+struct walk {
+	struct block_cache *cache;
+	uint64_t changes;
+	enum phase phase;
+	size_t bucket;		/* HASH: the next one, */
+	struct hash_link *link; /* and the next of the one before it */
+	struct list *place;	/* else: the next of the list; NULL: the list begins */
+	uint64_t order;		/* the last one's */
 	size_t blocks, in_use, dirty, lists;
 	int wrong;
 };
 
-static void tally_chain(struct block_cache *c, size_t bucket, struct tally *t)
+static void note_wrong(struct walk *w, int wrong)
 {
-	for (struct hash_link *l = linear_hash_bucket(&c->hash, bucket); l; l = l->next) {
-		struct cached *b = container_of(l, struct cached, link);
-		int wrong = block_check(b);
-
-		t->wrong = t->wrong ? t->wrong : wrong;
-		t->blocks++;
-		t->in_use += b->users > 0;
-		t->dirty += b->is_dirty || b->is_writing;
-		t->lists += !list_empty(&b->place);
-	}
+	w->wrong = w->wrong ? w->wrong : wrong;
 }
 
-/* Counts a list's blocks; `number` is the invariant that one that isn't as `is_dirty` or
- * `is_writing` say breaks. */
-static void tally_list(struct list *list, bool is_dirty, bool is_writing, struct tally *t)
+static void look_at_hash(struct walk *w)
 {
-	uint64_t order = 0;
+	struct block_cache *c = w->cache;
 	struct cached *b;
 
-	list_for_each_entry (b, list, place) {
-		bool belongs = b->is_writing == is_writing && (is_writing || b->is_dirty == is_dirty);
-		bool ascends = !(is_dirty || is_writing) || b->order > order;
-
-		if (!t->wrong && !belongs)
-			t->wrong = is_dirty || is_writing ? 3 : 2;
-		if (!t->wrong && !ascends)
-			t->wrong = 4;
-		order = b->order;
-		t->lists--;
-	}
+	if (!w->link && w->bucket == c->hash.buckets)
+		w->phase = IDLE;
+	else if (!w->link)
+		w->link = linear_hash_bucket(&c->hash, w->bucket++);
+	if (!w->link)
+		return;
+	b = container_of(w->link, struct cached, link);
+	note_wrong(w, block_check(b));
+	w->blocks++;
+	w->in_use += b->users > 0;
+	w->dirty += b->is_dirty || b->is_writing;
+	w->lists += !list_empty(&b->place);
+	w->link = w->link->next;
 }
 
-/* No other caller uses the cache; the lock keeps out the writer and the ends of its writes. */
+static void look_at_list(struct walk *w, struct list *list)
+{
+	bool dirties = w->phase == DIRTY, writes = w->phase == WRITING;
+	struct cached *b;
+
+	w->place = w->place ? w->place : list->next;
+	if (w->place == list) {
+		w->phase++;
+		w->place = NULL;
+		w->order = 0;
+		return;
+	}
+	b = list_entry(w->place, struct cached, place);
+	if (b->is_writing != writes || (!writes && b->is_dirty != dirties))
+		note_wrong(w, w->phase == IDLE ? 2 : 3);
+	if (w->phase != IDLE && b->order <= w->order)
+		note_wrong(w, 4);
+	w->order = b->order;
+	w->lists--;
+	w->place = w->place->next;
+}
+
+static void look_at_counts(struct walk *w)
+{
+	struct block_cache *c = w->cache;
+
+	if (w->blocks != c->hash.entries || w->lists != 0)
+		note_wrong(w, 1);
+	if (w->in_use != c->in_use || w->dirty != c->dirty_count)
+		note_wrong(w, 5);
+}
+
+static void look_at_one(struct walk *w)
+{
+	struct list *const lists[] = {
+		[IDLE] = &w->cache->idle, [DIRTY] = &w->cache->dirty, [WRITING] = &w->cache->writing};
+
+	if (w->phase == HASH)
+		look_at_hash(w);
+	else
+		look_at_list(w, lists[w->phase]);
+	if (w->phase == DONE)
+		look_at_counts(w);
+}
+
+/* One hold of the lock.  What the walk has seen is void if the cache has changed since. */
+static void walk_step(struct walk *w)
+{
+	struct block_cache *c = w->cache;
+	port_irq_t irq = spin_lock(&c->lock);
+
+	if (w->changes != c->changes)
+		*w = (struct walk){.cache = c, .changes = c->changes};
+	for (int i = 0; i < CHECK_STEP && w->phase != DONE; i++)
+		look_at_one(w);
+	spin_unlock(&c->lock, irq);
+}
+
+/* No other caller uses the cache; the writer and reclaim may. */
 int block_cache_check(struct block_cache *c)
 {
-	port_irq_t irq = spin_lock(&c->lock);
-	struct tally t = {0};
+	struct walk w = {.cache = c};
 
-	for (size_t i = 0; i < c->hash.buckets; i++)
-		tally_chain(c, i, &t);
-	tally_list(&c->idle, false, false, &t);
-	tally_list(&c->dirty, true, false, &t);
-	tally_list(&c->writing, false, true, &t);
-	if (!t.wrong && (t.blocks != c->hash.entries || t.lists != 0))
-		t.wrong = 1;
-	if (!t.wrong && (t.in_use != c->in_use || t.dirty != c->dirty_count))
-		t.wrong = 5;
-	spin_unlock(&c->lock, irq);
-	return t.wrong;
+	walk_step(&w);
+	while (w.phase != DONE && !w.wrong) {
+		port_thread_yield();
+		walk_step(&w);
+	}
+	return w.wrong;
 }

@@ -3,25 +3,28 @@
  * Block caches: the ktask that writes dirty blocks to the disk.
  *
  * The writer takes dirty blocks in the order in which they became dirty and begins to write each at
- * once, with at most WRITES_MAX writes under way.  A write ends in an interrupt.  A block that is
- * changed while it is being written is dirty again when that write ends; so two writes of a block
+ * once, with at most WRITES_MAX writes under way.  A write ends in an interrupt, which hands it to the
+ * writer; so what that takes, and what it frees, keeps no interrupt waiting.  A block that is
+ * changed while it is being written is dirty again when that write has ended; so two writes of a block
  * are never under way at once, and no more is one of its reads.
  *
  * The writer must go on when no memory is left.  It allocates only requests, from a cache of its own
  * that has twice WRITES_MAX of them reserved.  At most WRITES_MAX are out, but others may lie in
- * magazines of cores on which writes ended.  If so many do that none is left, the writer has those
+ * magazines of cores on which it has run.  If so many do that none is left, the writer has those
  * returned: then at least WRITES_MAX are in the slab layer, where it finds one.
  */
 #include "block_cache_impl.h"
 
 #include "errors.h"
 #include "lib/panic.h"
+#include "reclaim.h"
 
 #define RETRY_NS 1000000 /* between tries to destroy a cache that is being listed */
 
 struct write {
 	struct disk_request request; /* first */
 	struct cached *block;
+	struct write *next; /* once it has ended: the one that ended after it */
 };
 
 /* Writes */
@@ -66,22 +69,47 @@ static void print_first_failure(struct block_cache *c, uint64_t number, bool is_
 static void write_ended(struct disk_request *r)
 {
 	struct write *w = (struct write *)r;
-	struct cached *b = w->block;
-	struct block_cache *c = b->cache;
-	uint64_t number = b->link.key;
+	struct block_cache *c = w->block->cache;
 	port_irq_t irq = spin_lock(&c->lock);
-	bool must_free = end_write(b, r->error), is_dirty = b->is_dirty;
-	bool is_first = r->error && c->write_errors == 1;
+
+	w->next = NULL;
+	*c->ended_last = w;
+	c->ended_last = &w->next;
+	spin_unlock(&c->lock, irq);
+	rendez_wakeup(&c->work);
+	sem_up(&c->slots, 1);
+}
+
+static void settle(struct block_cache *c, struct write *w)
+{
+	struct cached *b = w->block;
+	uint64_t number = b->link.key;
+	int error = w->request.error;
+	port_irq_t irq = spin_lock(&c->lock);
+	bool must_free = end_write(b, error), is_first = error && c->write_errors == 1;
 
 	spin_unlock(&c->lock, irq);
 	print_first_failure(c, number, is_first);
 	if (must_free)
 		block_free(b);
 	kmem_cache_free(c->writes, w);
+	reclaim_progress();
 	rendez_wakeup(&c->written);
-	if (is_dirty)
-		rendez_wakeup(&c->work);
-	sem_up(&c->slots, 1);
+}
+
+/* Settles all writes that have ended. */
+static void settle_ended(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct write *w = c->ended_writes, *next;
+
+	c->ended_writes = NULL;
+	c->ended_last = &c->ended_writes;
+	spin_unlock(&c->lock, irq);
+	for (; w; w = next) {
+		next = w->next;
+		settle(c, w);
+	}
 }
 
 static struct write *write_alloc(struct block_cache *c)
@@ -106,6 +134,7 @@ static struct cached *take_dirty(struct block_cache *c)
 	list_add_tail(&c->writing, &b->place);
 	b->is_dirty = false;
 	b->is_writing = true;
+	c->changes++;
 	spin_unlock(&c->lock, irq);
 	return b;
 }
@@ -131,7 +160,16 @@ static bool has_work(void *arg)
 {
 	struct block_cache *c = arg;
 	port_irq_t irq = spin_lock(&c->lock);
-	bool has = c->ends || !list_empty(&c->dirty);
+	bool has = c->ends || c->ended_writes || !list_empty(&c->dirty);
+
+	spin_unlock(&c->lock, irq);
+	return has;
+}
+
+static bool has_dirty(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	bool has = !list_empty(&c->dirty);
 
 	spin_unlock(&c->lock, irq);
 	return has;
@@ -146,14 +184,20 @@ static bool ends(struct block_cache *c)
 	return does;
 }
 
+/* A write whose slot is free has ended, and is settled before the next one begins: so no more than
+ * WRITES_MAX are out. */
 static void writer_main(void *arg)
 {
 	struct block_cache *c = arg;
 
 	rendez_sleep(&c->work, has_work, c);
 	while (!ends(c)) {
-		sem_down(&c->slots, 1);
-		write_one(c);
+		settle_ended(c);
+		if (has_dirty(c)) {
+			sem_down(&c->slots, 1);
+			settle_ended(c);
+			write_one(c);
+		}
 		rendez_sleep(&c->work, has_work, c);
 	}
 	sem_up(&c->ended, 1);

@@ -54,6 +54,12 @@ static void phys_return(struct arena *source, void *addr, size_t size)
 	arena_free(source, physical_at((uintptr_t)addr), size);
 }
 
+/* Page tables that stand empty: their pages are of phys_arena. */
+static size_t give_tables(void *priv, size_t bytes)
+{
+	return machine_tables_trim(bytes);
+}
+
 static struct arena *create_over_base(
 	const char *name, size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc)
 {
@@ -67,5 +73,6 @@ void physical_init(void)
 	phys_arena = create_over_base("phys", PORT_PAGE_SIZE, phys_import, phys_return);
 	/* The direct map starts on a multiple of LARGE_PAGE_SIZE, so an address in it is aligned
 	 * iff the physical address is. */
+	arena_set_reclaim(phys_arena, give_tables, NULL);
 	large_arena = create_over_base("large", LARGE_PAGE_SIZE, arena_alloc, arena_free);
 }

@@ -7,14 +7,19 @@
  * device's configuration or state has changed.
  *
  * Locking.  Each queue has a lock, which guards its ring and the requests that wait for a slot.
- * Requests are ended with no lock held.  Once a queue is offline its ring isn't touched any more.
+ * Requests are ended with no lock held.  Once a queue is offline its ring isn't touched any more, but
+ * to take its requests out when the device is cut off.
  *
- * Cost.  A hold of a queue's lock is linear in its slots, at most VIRTQUEUE_SLOTS_MAX.
+ * Cost.  An interrupt ends SERVICE_STEP requests at most.  If there may be more it raises its vector
+ * once more, and so lets other interrupts in.  A hold of a queue's lock is linear in these, or, offline,
+ * in the queue's slots.
  */
 #include "virtio_disk_impl.h"
 
 #include "errors.h"
+#include "machine.h"
 
+#define SERVICE_STEP 4	/* requests that one interrupt ends */
 #define RESET_POLLS_MAX 1000000 /* a reset takes microseconds */
 
 bool virtio_disk_reset(struct virtio_disk *v)
@@ -31,33 +36,6 @@ bool virtio_disk_reset(struct virtio_disk *v)
 
 /* Offline */
 
-/* Takes every request out of a queue; returns them as a list. */
-static struct disk_request *queue_empty(struct queue *q)
-{
-	struct disk_request *all, *r;
-	port_irq_t irq = spin_lock(&q->lock);
-
-	all = q->waiting;
-	q->waiting = NULL;
-	q->waiting_end = &q->waiting;
-	while ((r = virtqueue_cancel(&q->ring))) {
-		r->next = all;
-		all = r;
-	}
-	spin_unlock(&q->lock, irq);
-	return all;
-}
-
-static void end_all(struct virtio_disk *v, struct disk_request *list)
-{
-	struct disk_request *next;
-
-	for (; list; list = next) {
-		next = list->next;
-		disk_end(&v->disk, list, list->error);
-	}
-}
-
 static void queue_set_offline(struct queue *q)
 {
 	port_irq_t irq = spin_lock(&q->lock);
@@ -66,7 +44,15 @@ static void queue_set_offline(struct queue *q)
 	spin_unlock(&q->lock, irq);
 }
 
-/* First no queue takes anything, then the device touches no memory, then the requests end. */
+static void queue_cut_off(struct queue *q)
+{
+	port_irq_t irq = spin_lock(&q->lock);
+
+	q->is_cut_off = true;
+	spin_unlock(&q->lock, irq);
+}
+
+/* First no queue takes anything, then the device touches no memory, then interrupts end the requests. */
 static void take_offline(struct virtio_disk *v, const char *why)
 {
 	if (!disk_set_offline(&v->disk, why))
@@ -74,13 +60,10 @@ static void take_offline(struct virtio_disk *v, const char *why)
 	for (unsigned i = 0; i < v->queue_count; i++)
 		queue_set_offline(&v->queue[i]);
 	virtio_disk_reset(v);
-	for (unsigned i = 0; i < v->queue_count; i++) {
-		struct disk_request *all = queue_empty(&v->queue[i]);
-
-		for (struct disk_request *r = all; r; r = r->next)
-			r->error = -EIO;
-		end_all(v, all);
-	}
+	for (unsigned i = 0; i < v->queue_count; i++)
+		queue_cut_off(&v->queue[i]);
+	for (unsigned i = 0; i < v->message_count; i++)
+		machine_raise(v->vector + i);
 }
 
 /* Requests */
@@ -127,20 +110,47 @@ void virtio_disk_submit(struct disk *disk, struct disk_request *r)
 		disk_end(disk, r, is_offline ? -EIO : 0);
 }
 
-/* Takes back what has ended.  A device that was found wrong is left to take_offline(). */
-static void queue_service(struct virtio_disk *v, struct queue *q)
+/* The next request of a queue that is offline, which has failed, or NULL.  Lock held. */
+static struct disk_request *queue_take_failed(struct queue *q)
+{
+	struct disk_request *r = q->is_cut_off ? virtqueue_cancel(&q->ring) : NULL;
+
+	if (!r && q->is_cut_off && q->waiting) {
+		r = q->waiting;
+		q->waiting = r->next;
+	}
+	if (r)
+		r->error = -EIO;
+	return r;
+}
+
+static void end_all(struct virtio_disk *v, struct disk_request *list)
+{
+	struct disk_request *next;
+
+	for (; list; list = next) {
+		next = list->next;
+		disk_end(&v->disk, list, list->error);
+	}
+}
+
+/* Takes back what has ended, `most` requests at most; returns how many.  A device that was found wrong is
+ * left to take_offline(). */
+static unsigned queue_service(struct virtio_disk *v, struct queue *q, unsigned most)
 {
 	struct disk_request *ended = NULL, **end = &ended, *r;
 	bool must_notify = false;
 	const char *wrong = NULL;
+	unsigned n = 0;
 	port_irq_t irq = spin_lock(&q->lock);
 
+	while (n < most && (r = q->is_offline ? queue_take_failed(q) : virtqueue_take(&q->ring))) {
+		*end = r;
+		end = &r->next;
+		n++;
+	}
+	*end = NULL;
 	if (!q->is_offline) {
-		while ((r = virtqueue_take(&q->ring))) {
-			*end = r;
-			end = &r->next;
-		}
-		*end = NULL;
 		wrong = q->ring.wrong;
 		must_notify = !wrong && queue_fill(q);
 	}
@@ -150,6 +160,7 @@ static void queue_service(struct virtio_disk *v, struct queue *q)
 	end_all(v, ended);
 	if (wrong)
 		take_offline(v, wrong);
+	return n;
 }
 
 static void check_status(struct virtio_disk *v)
@@ -158,13 +169,27 @@ static void check_status(struct virtio_disk *v)
 		take_offline(v, "the device says that it has failed");
 }
 
+/* The queue after `i` among those of the message. */
+static unsigned queue_after(const struct message *m, unsigned i)
+{
+	i += m->disk->message_count;
+	return i < m->disk->queue_count ? i : m->number;
+}
+
+/* It begins with the queue behind the one that the last interrupt came to, so that each has its turn. */
 void virtio_disk_interrupt(void *arg)
 {
 	struct message *m = arg;
 	struct virtio_disk *v = m->disk;
+	unsigned first = __atomic_load_n(&m->next_queue, __ATOMIC_RELAXED), i = first, left = SERVICE_STEP;
 
-	for (unsigned i = m->number; i < v->queue_count; i += v->message_count)
-		queue_service(v, &v->queue[i]);
+	do {
+		left -= queue_service(v, &v->queue[i], left);
+		i = queue_after(m, i);
+	} while (left > 0 && i != first);
+	__atomic_store_n(&m->next_queue, i, __ATOMIC_RELAXED);
+	if (left == 0)
+		machine_raise(v->vector + m->number);
 	if (m->number == 0)
 		check_status(v);
 }

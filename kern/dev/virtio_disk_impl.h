@@ -23,7 +23,8 @@ struct queue {
 	struct spinlock lock;
 	struct virtqueue ring;
 	struct disk_request *waiting, **waiting_end; /* for a slot, in their order */
-	bool is_offline;
+	bool is_offline; /* it takes no request */
+	bool is_cut_off; /* and the device no longer reaches memory: its requests may end */
 	/* Fixed once the disk is added. */
 	void *memory;
 	volatile uint16_t *notify;
@@ -34,6 +35,7 @@ struct queue {
 struct message {
 	struct virtio_disk *disk;
 	unsigned number;
+	unsigned next_queue; /* the first that its next interrupt looks at; atomic */
 };
 
 struct virtio_disk {

@@ -211,7 +211,7 @@ static const char *take_vectors(struct virtio_disk *v)
 	if (n > v->messages.count)
 		n = v->messages.count;
 	for (unsigned i = 0; i < n; i++) {
-		v->message[i] = (struct message){v, i};
+		v->message[i] = (struct message){v, i, i};
 		requests[i] = (struct irq_request){"disk", virtio_disk_interrupt, &v->message[i]};
 	}
 	while (n > 0 && !(v->vector = irq_alloc_block(requests, n)))

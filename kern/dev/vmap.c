@@ -12,10 +12,13 @@
  * flush in RING_SIZE mappings is due.  Larger ranges are allocated by next fit, which takes other
  * addresses first.
  *
- * A ring is touched only by its core, with interrupts off.  While a request waits for addresses, no
- * ring takes any: an unmapped range goes back to the arena at once.  A request that is about to
- * wait first adds itself to `waiting` and then empties every ring, on the ring's core.  A core
- * reads `waiting` before it puts a range into its ring, so no ring keeps one during the wait.
+ * A ring is touched only by its core, with interrupts off.  While addresses are short
+ * (shortage_is_short), no ring takes any: an unmapped range goes back to the arena at once.  What
+ * rings hold then, reclaim takes out through the arena's callback, on each ring's core.  A core reads
+ * whether they are short before it puts a range into its ring, so no ring keeps one during the wait.
+ *
+ * A request that sleeps is one record, which wants all it needs at once: addresses, pages and page
+ * tables.
  */
 #include "vmap.h"
 
@@ -23,6 +26,7 @@
 #include "lib/string.h"
 #include "machine.h"
 #include "port.h"
+#include "shortage.h"
 #include "sync.h"
 
 #define SMALL_PAGES 8 /* a small range has at most this many */
@@ -39,7 +43,6 @@ struct ring {
 struct arena *vaddr_arena;
 
 static struct ring *rings; /* one for each core */
-static unsigned waiting;   /* requests that found no addresses and haven't returned yet */
 
 /* How many pages hold `size` bytes; at most as many as fit into SIZE_MAX, which no arena has. */
 static size_t pages_of(size_t size)
@@ -49,33 +52,15 @@ static size_t pages_of(size_t size)
 	return whole < SIZE_MAX / PORT_PAGE_SIZE && size % PORT_PAGE_SIZE ? whole + 1 : whole;
 }
 
-void vmap_init(void)
-{
-	uintptr_t start;
-	size_t size;
-
-	machine_va_range(&start, &size);
-	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
-		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	rings = base_zalloc(
-		NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
-}
-
-/* Relaxed: a request counts itself before it has ring_empty() run on this core. */
-static inline bool is_waited_for(void)
-{
-	return __builtin_expect(__atomic_load_n(&waiting, __ATOMIC_RELAXED) > 0, 0);
-}
-
-/* Puts a range into this core's ring and returns the range whose slot it takes.  While a request
- * waits, returns `range` itself instead. */
+/* Puts a range into this core's ring and returns the range whose slot it takes.  While addresses
+ * are short, returns `range` itself instead. */
 static uintptr_t ring_put(uintptr_t range)
 {
 	port_irq_t irq = port_irq_save();
 	struct ring *r = &rings[port_core_id()];
 	uintptr_t oldest = range;
 
-	if (!is_waited_for()) {
+	if (!__builtin_expect(shortage_is_short(vaddr_arena), 0)) {
 		uintptr_t *slot = &r->range[r->next++ % RING_SIZE];
 
 		oldest = *slot;
@@ -113,6 +98,26 @@ void vmap_drain(void)
 	}
 }
 
+/* The arena's callback. */
+static size_t give_resting(void *priv, size_t units)
+{
+	vmap_drain();
+	return 0;
+}
+
+void vmap_init(void)
+{
+	uintptr_t start;
+	size_t size;
+
+	machine_va_range(&start, &size);
+	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
+		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
+	rings = base_zalloc(
+		NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
+	arena_set_reclaim(vaddr_arena, give_resting, NULL);
+}
+
 /* The arena wouldn't check them, since it is first asked with MEM_ATOMIC. */
 static void check_flags(unsigned flags, void *caller)
 {
@@ -123,22 +128,11 @@ static void check_flags(unsigned flags, void *caller)
 		sync_check_may_sleep("vmap by MEM_WAIT", caller);
 }
 
-static void *range_alloc(size_t n, unsigned flags, void *caller)
+static inline void *range_alloc(size_t n)
 {
 	unsigned fit = n > SMALL_PAGES ? ARENA_NEXTFIT : 0;
-	void *at = NULL;
 
-	check_flags(flags, caller);
-	/* A request by MEM_WAIT doesn't overtake those that wait: it goes to the arena's queue. */
-	if (!is_waited_for() || !(flags & MEM_WAIT))
-		at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
-	if (__builtin_expect(at != NULL, 1))
-		return at;
-	__atomic_fetch_add(&waiting, 1, __ATOMIC_SEQ_CST);
-	vmap_drain();
-	at = arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, flags | fit);
-	__atomic_fetch_sub(&waiting, 1, __ATOMIC_RELAXED);
-	return at;
+	return arena_alloc(vaddr_arena, n * PORT_PAGE_SIZE, MEM_ATOMIC | fit);
 }
 
 static void range_free(void *at, size_t n)
@@ -147,20 +141,6 @@ static void range_free(void *at, size_t n)
 		arena_free(vaddr_arena, at, n * PORT_PAGE_SIZE);
 	else
 		small_free(ring_put((uintptr_t)at | n));
-}
-
-/* machine_map() takes page tables from the base arena by MEM_ATOMIC.  If it finds none, a caller
- * that may wait gets a page by its own flags, gives it back and tries again. */
-static inline bool map_one(char *at, void *page, unsigned flags)
-{
-	while (__builtin_expect(machine_map((uintptr_t)at, page) != 0, 0)) {
-		void *table = flags & MEM_ATOMIC ? NULL : base_alloc(NULL, PORT_PAGE_SIZE, flags);
-
-		if (!table)
-			return false;
-		base_free(NULL, table, PORT_PAGE_SIZE);
-	}
-	return true;
 }
 
 static void *unmap_one(char *at, void *caller)
@@ -172,19 +152,98 @@ static void *unmap_one(char *at, void *caller)
 	return page;
 }
 
+/* A mapping that is wanted, all of it or nothing. */
+struct wanted {
+	struct shortage record; /* first */
+	void *const *pages; /* NULL: pages of kpages_arena */
+	size_t n;
+	char *at;
+};
+
+/* Unmaps pages [0, n); those of kpages_arena go back. */
+static void take_down(const struct wanted *w, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		void *page = machine_unmap((uintptr_t)w->at + i * PORT_PAGE_SIZE);
+
+		if (!w->pages)
+			arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	}
+}
+
+static inline bool map_next(const struct wanted *w, size_t i)
+{
+	void *page = w->pages ? w->pages[i] : arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+
+	if (page && machine_map((uintptr_t)w->at + i * PORT_PAGE_SIZE, page) == 0)
+		return true;
+	if (page && !w->pages)
+		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	return false;
+}
+
+/* Atomically. */
+static bool map_all(struct wanted *w)
+{
+	size_t i = 0;
+
+	w->at = range_alloc(w->n);
+	while (w->at && i < w->n && map_next(w, i))
+		i++;
+	if (w->at && i < w->n) {
+		take_down(w, i);
+		range_free(w->at, w->n);
+		w->at = NULL;
+	}
+	return w->at != NULL;
+}
+
+static bool try_mapping(struct shortage *record)
+{
+	struct wanted *w = (struct wanted *)record;
+
+	if (!w->pages && shortage_chain_free(kpages_arena) / PORT_PAGE_SIZE < w->n)
+		return false;
+	return map_all(w);
+}
+
+/* Pages that page tables for n pages take at most: of the lowest level, and one of each above. */
+static size_t tables_for(size_t n)
+{
+	return (n / (PORT_PAGE_SIZE / sizeof(uint64_t)) + 4) * PORT_PAGE_SIZE;
+}
+
+/* Sleeps, by flag, until all of it is there. */
+static __attribute__((noinline)) void *map_later(struct wanted *w, unsigned flags, void *caller)
+{
+	size_t bytes = w->n * PORT_PAGE_SIZE;
+	struct shortage_part parts[] = {
+		{vaddr_arena, bytes, bytes, NULL},
+		{base_arena, PORT_PAGE_SIZE, tables_for(w->n), NULL},
+		{kpages_arena, PORT_PAGE_SIZE, bytes, NULL},
+	};
+
+	if (flags == MEM_ATOMIC)
+		return NULL;
+	w->record.try = try_mapping;
+	w->record.parts = parts;
+	w->record.part_count = w->pages ? 2 : 3;
+	w->record.flags = flags;
+	w->record.caller = caller;
+	return shortage_wait(&w->record) ? w->at : NULL;
+}
+
 void *vmap(void *const *pages, size_t n, unsigned flags)
 {
-	char *at = range_alloc(n, flags, __builtin_return_address(0));
+	struct wanted w;
 
-	for (size_t i = 0; at && i < n; i++) {
-		if (map_one(at + i * PORT_PAGE_SIZE, pages[i], flags))
-			continue;
-		while (i-- > 0)
-			machine_unmap((uintptr_t)at + i * PORT_PAGE_SIZE);
-		range_free(at, n);
-		return NULL;
-	}
-	return at;
+	check_flags(flags, __builtin_return_address(0));
+	w.pages = pages;
+	w.n = n;
+	if (__builtin_expect(map_all(&w), 1))
+		return w.at;
+	w = (struct wanted){.pages = pages, .n = n};
+	return map_later(&w, flags, __builtin_return_address(0));
 }
 
 void vunmap(void *at, size_t n)
@@ -202,31 +261,14 @@ static void pages_free(char *at, size_t n, void *caller)
 			PORT_PAGE_SIZE);
 }
 
-/* Maps a page of kpages_arena at `at`; false, nothing mapped, if there is no memory. */
-static bool page_add(char *at, unsigned flags)
-{
-	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);
-
-	if (page && map_one(at, page, flags))
-		return true;
-	if (page)
-		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
-	return false;
-}
-
 void *vmalloc(size_t size, unsigned flags)
 {
-	size_t n = pages_of(size);
-	char *at = range_alloc(n, flags, __builtin_return_address(0));
+	struct wanted w = {.n = pages_of(size)};
 
-	for (size_t i = 0; at && i < n; i++) {
-		if (page_add(at + i * PORT_PAGE_SIZE, flags))
-			continue;
-		pages_free(at, i, __builtin_return_address(0));
-		range_free(at, n);
-		return NULL;
-	}
-	return at;
+	check_flags(flags, __builtin_return_address(0));
+	if (map_all(&w))
+		return w.at;
+	return map_later(&w, flags, __builtin_return_address(0));
 }
 
 void vfree(void *at, size_t size)

@@ -32,11 +32,14 @@ struct qlock;
 /*
  * Memory flags: exactly one of
  *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context
- *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts and under a
- *               spinlock, which is checked at entry.  While nothing else runs that could free
- *               (boot, the kernel before it has threads) no sleep could end, and the shortage is a
- *               panic
- *   MEM_ERROR   may sleep while that can help; NULL when it can't
+ *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts, under a
+ *               spinlock and in a callback, which is checked at entry.  While nothing else runs that
+ *               could free (boot, a kernel without the ktasks of reclaim.h) no sleep could end, and
+ *               the shortage is a panic
+ *   MEM_ERROR   sleeps like MEM_WAIT, and is NULL when a hardest pass of reclaim that began after the
+ *               call, and a try after that, have failed; at once if more is asked for than there is, or
+ *               if nothing could be given back.  Where sleeping is illegal it is MEM_ATOMIC; in a
+ *               kernel without threads it has given back what is idle, and tries once more
  * or'd with at most one fit:
  *   ARENA_INSTANTFIT  any segment that surely serves, in constant time; failing that, any that serves
  *   ARENA_BESTFIT     the smallest segment that serves, the lowest address among equals
@@ -60,6 +63,8 @@ struct qlock;
  * sleep.  Both are called with no lock held. */
 typedef void *(*arena_alloc_fn)(struct arena *source, size_t size, unsigned flags);
 typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
+
+/* In them nothing may sleep, which is a panic that names the arena. */
 
 /* As `source`: the arena makes its own spans; afunc and ffunc are called with the arena itself. */
 #define ARENA_SELF_SOURCE ((struct arena *)-1)
@@ -95,7 +100,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
  *
  * Returns `arena`, or NULL as arena_create() does; the storage is the caller's again then.
  */
-#define ARENA_STORAGE 5888
+#define ARENA_STORAGE 6336
 struct arena *__arena_create(struct arena *arena, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
 	size_t qcache_max, unsigned flags);
@@ -143,12 +148,13 @@ void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
  * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
- * port_ns(); then NULL.  Requests that sleep are served smallest first, but after 64 others were
- * served before it, the oldest is next.  A request that may sleep takes its place behind those that
- * do, even if something is free; a free in the arena, or in a source it imports from, wakes the
- * first that it can serve.
+ * port_ns(); then NULL.  Requests that sleep are tried for, the oldest first, whenever something was
+ * freed that they may depend on; one that can't be served is passed by.  One that was passed 64 times
+ * holds up later requests, which may sleep, of the same root for 30 ms at most, and then none is
+ * held up for nine times as long.  MEM_ATOMIC takes what is free in any case (shortage.h).
  *
- * Context: a thread, interrupts on.  Cost: as arena_alloc(); logarithmic in requests that sleep.
+ * Context: a thread, interrupts on.  Cost: as arena_alloc(); to sleep, a step for each source, and a
+ * call on each core where nothing was short before.
  * Panics as arena_alloc() does, on another memory flag, and where it may not sleep.
  */
 void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint64_t deadline);
@@ -224,6 +230,18 @@ size_t arena_reap(struct arena *arena, size_t amount);
  * young arena. */
 bool arena_index(struct arena *arena);
 
+/*
+ * Has fn called when reclaim wants something back that lies in the arena, or that it is made of: asked
+ * for units, fn frees what its owner can do without, by arena_free() or otherwise, and answers how
+ * many units that was.  NULL: no longer; a call that has begun goes on.
+ *
+ * Context of the call: any but an NMI, constant.  Context of fn: a thread, no lock held; it may not
+ * sleep, allocate but by MEM_ATOMIC, reap, or call reclaim, which is a panic that names the arena; it
+ * takes locks by trying, and none that is held by a thread that allocates by MEM_WAIT.  One that takes
+ * longer than 100 ms is reported, and left out for 10 s, but for what reclaim_run() and reaps ask.
+ */
+void arena_set_reclaim(struct arena *arena, size_t (*fn)(void *priv, size_t units), void *priv);
+
 /* Memory from the nearest base arena, found by walking the sources of `near` (NULL: base_arena):
  * size bytes, whole pages; zeroed by base_zalloc.  As arena_alloc() in all else. */
 void *base_alloc(struct arena *near, size_t size, unsigned flags);
@@ -254,7 +272,7 @@ enum arena_failure {
 	ARENA_FAILURE_IMPOSSIBLE, /* no address satisfies the constraints */
 	ARENA_FAILURE_INDEX,	  /* MEM_ATOMIC, and not to be told without an index */
 	ARENA_FAILURE_TAGS,	  /* no memory for boundary tags */
-	ARENA_FAILURE_DEADLINE,	  /* it slept until its deadline */
+	ARENA_FAILURE_DEADLINE,	  /* arena_alloc_timeout() slept until its deadline */
 	ARENA_FAILURES
 };
 
@@ -285,8 +303,8 @@ struct arena_stats {
 	uint64_t failures;	     /* allocations that returned NULL */
 	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t imports, returns;   /* spans moved from and to the source */
-	uint64_t waiting;	     /* allocations asleep now */
-	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken to try */
+	uint64_t waiting;	     /* requests asleep now: for it, or for a cache that draws on it */
+	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken, with an answer */
 	uint64_t waits_served;	     /* that were served after sleeping */
 	uint64_t importers;
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
@@ -370,9 +388,10 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
 
 /*
  * Ends an arena: its spans go back to the source, its tags and storage to the base arena.  An arena
- * with live allocations or importers is left exactly as it was, the console says which, and the
- * answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's
- * again.  Context: not in an interrupt; nothing else may use the arena any more.  Cost: linear in
+ * with live allocations, importers or requests that sleep is left exactly as it was, the console says
+ * which, and the answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's
+ * again.  Context: may sleep, until no pass of reclaim stands on it; nothing else may use the arena
+ * any more.  Cost: linear in
  * spans.  __arena_destroy is for what __arena_create made.
  */
 int arena_destroy(struct arena *arena);

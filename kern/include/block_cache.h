@@ -100,8 +100,9 @@ struct block_cache_stats {
 void block_cache_get_stats(struct block_cache *cache, struct block_cache_stats *stats);
 
 /* Checks that lists, hash and counts agree.  Returns 0, or the number of the first invariant of
- * block_cache.c that fails.  Context: a thread, while no other caller uses the cache.  Cost: linear
- * in blocks, under one hold of the cache's lock. */
+ * block_cache.c that fails.  Context: a thread, interrupts on, while no other caller uses the
+ * cache.  Cost: linear in blocks, a few of them under one hold of the cache's lock; it begins anew when
+ * the writer or reclaim has changed something meanwhile, and lets others run. */
 int block_cache_check(struct block_cache *cache);
 
 /* Destroy */

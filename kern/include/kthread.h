@@ -51,6 +51,7 @@ struct ktask_plan {
 	unsigned core;	   /* the one it is pinned to, or KTASK_ANY_CORE */
 	size_t stack_size; /* bytes, whole pages; 0: MACHINE_STACK_SIZE */
 	bool detached;
+	bool is_urgent; /* when it is ready, its core runs it before others */
 };
 struct ktask *ktask_create(const struct ktask_plan *plan);
 

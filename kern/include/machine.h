@@ -80,6 +80,9 @@ void kernel_core_main(void) __attribute__((noreturn));
  * called and on when it returns. */
 void machine_idle(const bool *idle);
 
+/* What the kernel supplies, called in each interrupt that port_core_poke() raised. */
+void kernel_poked(void);
+
 /* The timer */
 
 /* Has kernel_timer() called on this core, in an interrupt, at or soon after port_ns() == deadline;
@@ -161,6 +164,10 @@ struct machine_message {
 	uint32_t data;
 };
 bool machine_message(unsigned vector, unsigned core, struct machine_message *message);
+
+/* Has this core take an interrupt of `vector`, once interrupts are on; several calls before that may
+ * raise one.  Where devices can't raise vectors it does nothing.  Context: any. */
+void machine_raise(unsigned vector);
 
 /* Reports */
 

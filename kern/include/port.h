@@ -50,7 +50,8 @@ unsigned port_core_count(void);
 unsigned port_core_max(void);
 
 /* Has core `core` leave port_halt() and look for work; if it isn't in one, its next port_halt()
- * returns at once.  Doesn't wait for it.  `core` may be the caller's own. */
+ * returns at once.  Doesn't wait for it.  `core` may be the caller's own; in an NMI it then takes an
+ * interrupt, in which the port calls reclaim_poked(). */
 void port_core_poke(unsigned core);
 
 /* Runs fn(arg) on core `core`, less than port_core_count(), with interrupts off, at a safe point:
@@ -192,6 +193,9 @@ void port_thread_block(uint64_t deadline);
  * held. */
 void port_thread_unblock(port_thread_t *thread);
 
+/* Lets other threads that are ready run first.  Context: as port_thread_block(). */
+void port_thread_yield(void);
+
 /* Starts a thread that runs fn(arg) and ends when that returns.  The name is copied.  It allocates,
  * as the one exception here.  Context: a thread, interrupts on, no spinlock held.  Returns false,
  * with nothing changed, if there is no memory for it. */
@@ -203,6 +207,8 @@ enum {
 	PORT_THREAD_CATCH, /* the innermost panic_catch */
 	PORT_THREAD_TEST,  /* the part of a test it runs */
 	PORT_THREAD_SPIN,  /* debug builds: the spinlock it took last */
+	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
+	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
 	PORT_THREAD_WORDS
 };
 uintptr_t *port_thread_words(void);

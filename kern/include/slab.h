@@ -26,7 +26,7 @@ struct kmem_cache;
 
 /* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.
  * `flags` are the caller's, or MEM_ATOMIC for objects that go into a magazine.  Called with no
- * lock held. */
+ * lock held, on the caller's stack, also for a caller that slept. */
 typedef int (*kmem_ctor_fn)(void *object, void *priv, unsigned flags);
 /* Undoes it when the object goes back to the slab layer.  Must not sleep. */
 typedef void (*kmem_dtor_fn)(void *object, void *priv);
@@ -95,7 +95,8 @@ void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 
 /* Fills objects[0 .. n) and returns how many it could: all of them, or fewer only on shortage
- * (never under MEM_WAIT).  Cheaper for each than one by one.  As kmem_cache_alloc() in all else. */
+ * (never under MEM_WAIT).  A request that sleeps holds none meanwhile.  Cheaper for each than one by
+ * one.  As kmem_cache_alloc() in all else. */
 size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, void **objects, size_t n, unsigned flags);
 
 /* Takes back objects[0 .. n).  As kmem_cache_free() in all else. */
@@ -112,8 +113,9 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, void *const *objects, size_t
 int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 
 /* Has fn called first when the cache is to give back memory: asked for bytes, it frees what of the
- * cache's objects its owner can do without and returns how many bytes that was.  It may not sleep.
- * NULL: no longer; a call that has begun goes on. */
+ * cache's objects its owner can do without and returns how many bytes that was.  NULL: no longer; a
+ * call that has begun goes on.  What fn may do is as arena_set_reclaim() has it; it panics by the
+ * cache's name.  Context of this call: any but an NMI, constant. */
 void kmem_cache_set_reclaim(
 	struct kmem_cache *cache, size_t (*fn)(void *priv, size_t bytes), void *priv);
 
@@ -203,10 +205,10 @@ size_t kmem_table_pages_max(void);
 /* Destroy */
 
 /*
- * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live
- * objects, or while kmem_cache_next() stands on it, it is left as it was, the console says what is
- * live, and the answer is -EBUSY; otherwise 0.  Context: not in an interrupt, interrupts on; for 0,
- * no other caller may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
+ * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live objects or
+ * requests that sleep, or while kmem_cache_next() stands on it, it is left as it was, the console says
+ * why, and the answer is -EBUSY; otherwise 0.  Context: may sleep, until no pass of reclaim stands on
+ * it; for 0, no other caller may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
  * made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);

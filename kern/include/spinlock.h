@@ -51,6 +51,7 @@ enum spin_class {
 	SPIN_SLAB,	/* a cache's slab layer */
 	SPIN_SUPPLY,	/* a tag supply */
 	SPIN_ARENA,	/* an arena */
+	SPIN_SHORTAGE,	/* the queue of requests that sleep */
 	SPIN_SYNC,	/* the queue of a sleeping lock */
 	SPIN_KTASK,	/* a ktask's state */
 	SPIN_RUN_QUEUE, /* a core's ready ktasks */

@@ -40,6 +40,10 @@
 /* Spare pages beyond these should be taken.  Up to three levels, a bucket adds no more pages. */
 #define LINEAR_HASH_SPARE_MAX 3
 
+/* A hash with more entries than that per bucket can't wait for its page: a step of growth is linear in
+ * them. */
+#define LINEAR_HASH_LOAD_MAX 8
+
 struct hash_link {
 	uintptr_t key;
 	struct hash_link *next;
@@ -140,6 +144,12 @@ bool linear_hash_trim(struct linear_hash *h);
 static inline bool linear_hash_needs_care(const struct linear_hash *h)
 {
 	return __builtin_expect(__atomic_load_n(&h->needs_care, __ATOMIC_RELAXED), 0);
+}
+
+/* Whether it wants a page, and its chains are too long to go without.  Lock held. */
+static inline bool linear_hash_is_overfull(const struct linear_hash *h)
+{
+	return h->wants_page && h->entries > LINEAR_HASH_LOAD_MAX * h->buckets;
 }
 
 /* Adds a page of PORT_PAGE_SIZE bytes to the spare ones. */

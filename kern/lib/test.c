@@ -130,7 +130,8 @@ static uint64_t seed_of(unsigned number)
 void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 {
 	struct part part = {.random_state = seed_of(number), .outer = current_part()};
-	uintptr_t spin = port_thread_words()[PORT_THREAD_SPIN];
+	uintptr_t *words = port_thread_words();
+	uintptr_t spin = words[PORT_THREAD_SPIN], callback = words[PORT_THREAD_CALLBACK];
 	struct panic_catch catch;
 
 	set_part(&part);
@@ -144,8 +145,9 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 	panic_catch_pop(&catch);
 	set_part(part.outer);
 	/* A spinlock that a failed part left locked stays locked, but this thread no longer counts
-	 * as its holder. */
-	port_thread_words()[PORT_THREAD_SPIN] = spin;
+	 * as its holder; nor is it in a callback that the part was in. */
+	words[PORT_THREAD_SPIN] = spin;
+	words[PORT_THREAD_CALLBACK] = callback;
 }
 
 static void fence_begin(void *arg)

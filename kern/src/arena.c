@@ -20,8 +20,9 @@
  *
  * Not every span that becomes free goes back at once: an arena retains a few, of 32 of its
  * source's quanta at most, so that one that is emptied and filled again and again doesn't ask its source
- * each time.  Allocations are served from those; arena_reap() gives them back, with all else an arena
- * has and doesn't need, and so does a request before it sleeps, in its own arena and that one's sources.
+ * each time.  Allocations are served from those; reclaim and arena_reap() give them back, with all else
+ * an arena has and doesn't need, and so does a request before it sleeps, in its own arena and that one's
+ * sources.
  *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
  * that an arena can hand out what isn't memory, or memory that must not be touched.
@@ -63,7 +64,7 @@
  *     in one hold: no other request can take that in between (install).
  *  5. A second search, step by step, until it is settled.  A MEM_ATOMIC request ends before:
  *     it pokes, so that reclaim builds an index, and fails (arena_index_miss).
- *  6. Sleep (arena/wait.c), by flag.
+ *  6. Sleep (arena_sleep in arena/wait.c), by flag: a ktask tries steps 1 to 5 when something was freed.
  *
  * Where an instant fit sees that nothing held is large enough, step 4 follows step 2 at once.  A front
  * that has no round makes a slab of them, in steps 2 to 4 for the slab (arena_segment_alloc); if it
@@ -83,8 +84,8 @@
  *     by itself, and goes, need not become free first.
  *  4. A span that goes is taken out of the store in the same hold (btag_span_out), and given to the
  *     source without a lock (arena_span_return): that is a free there.
- *  5. What the free has left to do: tags beyond what is kept go back, waiters are told, hash and index
- *     get or give back a page (after_free).
+ *  5. What the free has left to do: tags beyond what is kept go back, the server is poked if something
+ *     is short, hash and index get or give back a page (after_free).
  *
  * CONSTRAINTS
  *
@@ -139,9 +140,8 @@
  *	arenas_and_slabs_lock (sleeps) -> tag supply -> arena
  *	arenas_and_slabs_lock (sleeps) -> node supply
  *
- * Each arena has its own lock; no arena's lock is held while another's is taken (but for waiting,
- * arena/wait.c, which takes an importer's under its source's), nor while afunc, ffunc or other
- * callers' code runs.  A caller's bug is found under the lock and reported after it was released.
+ * Each arena has its own lock; no arena's lock is held while another's is taken, nor while afunc, ffunc
+ * or other callers' code runs.  A caller's bug is found under the lock and reported after it was released.
  * Only the outermost call may sleep: so a source's function is called with MEM_ATOMIC, and what is
  * passed down never comes to step 6.
  *
@@ -179,16 +179,19 @@
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+#define WATCH_PERIOD 16 /* imports between looks at the base's watermark */
+
 /* The story of a request: in the order of its steps. */
 static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller);
 static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller);
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller);
-static bool request_serve(void *request);
+static bool request_serve(struct arena_request *r);
+static bool retry(struct shortage *s);
 static inline void *take_instant(struct arena *a, size_t size, bool *has_tags_aside);
 /* arena_serve() stands here (arena_impl.h). */
 static bool import(struct arena_request *r);
 static bool ask_source(struct arena_request *r, struct arena_span *span);
-static void install(struct arena_request *r, const struct arena_span *span);
+static bool install(struct arena_request *r, const struct arena_span *span);
 static inline bool span_stays(const struct arena *a, const struct btag *span);
 static void after_free(struct arena *a);
 static void bad_free(struct arena *a, enum btag_kind found, enum btag_kind kind, uintptr_t addr,
@@ -236,11 +239,6 @@ static inline bool flags_plain(unsigned flags)
 
 /* Allocation */
 
-static inline uint64_t deadline_of(unsigned flags)
-{
-	return flags & MEM_WAIT ? PORT_FOREVER : 0;
-}
-
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *round;
@@ -254,7 +252,7 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 		if (round)
 			return round;
 	}
-	return alloc(a, size, flags, deadline_of(flags), caller);
+	return alloc(a, size, flags, 0, caller);
 }
 
 void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t deadline)
@@ -264,7 +262,7 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 	sync_check_may_sleep("arena_alloc_timeout", caller);
 	if (!(flags & MEM_ERROR))
 		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
-	return alloc(a, size, flags, deadline, caller);
+	return alloc(a, size, flags, deadline ? deadline : 1, caller);
 }
 
 static inline enum btag_fit fit_of(unsigned flags)
@@ -301,19 +299,19 @@ static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size,
 	bool has_tags_aside = false;
 	void *at;
 
-	if (unlikely(arena_queues(a, flags & MEM_WAIT)))
-		return alloc(a, size, flags, deadline_of(flags), caller);
+	if (unlikely(shortage_any() && !(flags & MEM_ATOMIC)))
+		return alloc(a, size, flags, 0, caller);
 	at = take_instant(a, size, &has_tags_aside);
 	if (at)
 		return at;
 	if (!has_tags_aside)
-		return alloc(a, size, flags, deadline_of(flags), caller);
+		return alloc(a, size, flags, 0, caller);
 	request_init(&r, a, btag_round_up(&a->store, size), flags);
 	r.has_tags_aside = true;
-	return finish(&r, arena_serve(&r), deadline_of(flags), caller);
+	return finish(&r, arena_serve(&r), 0, caller);
 }
 
-/* Sleeps until `deadline`; 0: doesn't sleep. */
+/* Sleeps by its flags, or until `deadline` unless that is 0. */
 static __attribute__((noinline)) void *alloc(
 	struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller)
 {
@@ -326,21 +324,30 @@ static __attribute__((noinline)) void *alloc(
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
 	request_init(&r, a, units, flags);
-	return finish(&r, !arena_queues(a, deadline > 0) && request_serve(&r), deadline, caller);
+	return finish(&r, !arena_must_stand_back(a, flags) && request_serve(&r), deadline, caller);
 }
 
 /* The request has been served, or has to wait, or fails. */
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller)
 {
-	if (!served && !arena_shortage(r->arena, r->rq.size, request_serve, r, deadline, r->why, caller))
-		return NULL;
+	if (!served)
+		return arena_sleep(r, retry, deadline, caller) ? (void *)r->place.at : NULL;
+	if (shortage_any() && !(r->flags & MEM_ATOMIC))
+		arena_passed(r->arena);
 	return (void *)r->place.at;
 }
 
-/* One attempt: the front, and then all there is, which begins with an instant fit. */
-static bool request_serve(void *request)
+/* An attempt for a request that sleeps. */
+static bool retry(struct shortage *s)
 {
-	struct arena_request *r = request;
+	struct arena_sleep *sleep = container_of(s, struct arena_sleep, record);
+
+	return arena_sleep_note(sleep, request_serve(sleep->request));
+}
+
+/* One attempt: the front, and then all there is, which begins with an instant fit. */
+static bool request_serve(struct arena_request *r)
+{
 	struct arena *a = r->arena;
 
 	if (r->rq.fit == BTAG_FIT_ANY && is_fronted(a, r->rq.size)) {
@@ -447,10 +454,11 @@ static bool import(struct arena_request *r)
 	spin_assert_none_held();
 	if (!ask_source(r, &span)) {
 		arena_tags_let_go(a);
+		arena_watch_base(a);
 		return false;
 	}
-	install(r, &span);
-	arena_import_ended(a);
+	if (install(r, &span))
+		arena_watch_base(a);
 	return true;
 }
 
@@ -475,6 +483,22 @@ size_t arena_import_size(struct arena *a, size_t units)
 	return covering_size(a, &r.rq);
 }
 
+/* A function of the owner's runs as a callback does: nothing may sleep in it. */
+static void *call_afunc(struct arena *a, size_t size)
+{
+	uintptr_t *word, outer;
+	void *span;
+
+	if (a->afunc == arena_alloc)
+		return arena_alloc(a->source, size, MEM_ATOMIC);
+	word = &port_thread_words()[PORT_THREAD_CALLBACK];
+	outer = *word;
+	*word = (uintptr_t)a->name;
+	span = a->afunc(a->source, size, MEM_ATOMIC);
+	*word = outer;
+	return span;
+}
+
 /* Asks once, and again only after an index that was missed in a source has been built. */
 static bool ask_source(struct arena_request *r, struct arena_span *span)
 {
@@ -488,19 +512,21 @@ static bool ask_source(struct arena_request *r, struct arena_span *span)
 		return false;
 	*span = (struct arena_span){0, size, false};
 	do
-		span->start = (uintptr_t)a->afunc(a->source, size, MEM_ATOMIC);
+		span->start = (uintptr_t)call_afunc(a, size);
 	while (!span->start && arena_may_search(r->flags) && arena_sources_build(a));
 	return span->start != 0;
 }
 
-/* Puts the span in, the request carved out of it, in one hold, with the tags that were set aside. */
-static void install(struct arena_request *r, const struct arena_span *span)
+/* Puts the span in, the request carved out of it, in one hold, with the tags that were set aside.  Returns
+ * whether it is time to look at the base's watermark. */
+static bool install(struct arena_request *r, const struct arena_span *span)
 {
 	struct arena *a = r->arena;
 	port_irq_t irq = spin_lock(&a->lock);
 	const char *refused = NULL;
 	struct btag_extent e;
 	struct btag *t;
+	bool looks = false;
 
 	a->tag_reserve -= ARENA_IMPORT_TAGS;
 	if (span->start + (span->size - 1) < span->start) {
@@ -511,13 +537,14 @@ static void install(struct arena_request *r, const struct arena_span *span)
 		refused = "is misaligned: what was asked for doesn't fit in it";
 	} else {
 		t = btag_span_in(&a->store, &e, span->by_xalloc, r->place.start, r->place.size, r->kind);
-		a->imports++;
+		looks = ++a->imports % WATCH_PERIOD == 0;
 		count(a, t, r->rq.fit, r->kind);
 	}
 	spin_unlock(&a->lock, irq);
 	if (unlikely(refused != NULL))
 		panic("arena %s: the span [%#lx, +%#zx) that its source %s gave %s", a->name, span->start,
 			span->size, a->source->name, refused);
+	return looks;
 }
 
 void *arena_segment_alloc(struct arena *a, size_t size)
@@ -589,7 +616,7 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 			btag_span_out(&a->store, span);
 			a->returns++;
 		}
-		more = a->queue.slow || arena_tags(a) > ARENA_TAGS_MAX || btag_needs_care(&a->store);
+		more = shortage_any() || arena_tags(a) > ARENA_TAGS_MAX || btag_needs_care(&a->store);
 		spin_unlock(&a->lock, irq);
 	} else {
 		enum btag_kind found = t ? t->kind : BTAG_FREE;
@@ -606,9 +633,7 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 /* Whether a span that is wholly free is retained. */
 static inline bool span_stays(const struct arena *a, const struct btag *span)
 {
-	/* Relaxed: a waiter that marks the source slow just now finds the span as it finds those retained
-	 * before. */
-	return a->retained + span->size <= a->retain_max && !__atomic_load_n(&a->source->queue.slow, __ATOMIC_RELAXED);
+	return a->retained + span->size <= a->retain_max && !(shortage_any() && arena_is_pressed(a));
 }
 
 void arena_span_return(struct arena *a, const struct arena_span *span)
@@ -620,12 +645,14 @@ void arena_span_return(struct arena *a, const struct arena_span *span)
 		a->ffunc(a->source, (void *)span->start, span->size);
 }
 
-/* Tags beyond what is kept, waiters, and care for hash and index. */
+/* Tags beyond what is kept, requests that sleep, and care for hash and index. */
 static void after_free(struct arena *a)
 {
-	arena_tags_shed(a);
-	if (arena_is_slow(a))
-		arena_freed(a);
+	bool pressed = shortage_any() && arena_is_pressed(a);
+
+	arena_tags_shed(a, pressed && shortage_is_short(a->base) && !arena_is_base(a));
+	if (pressed)
+		shortage_poke();
 	if (arena_needs_care(a))
 		arena_care(a);
 }
@@ -662,14 +689,12 @@ static struct arena *nearest_base(struct arena *near)
 
 void *base_alloc(struct arena *near, size_t size, unsigned flags)
 {
-	return alloc(nearest_base(near), size, flags, deadline_of(flags),
-		__builtin_return_address(0));
+	return alloc(nearest_base(near), size, flags, 0, __builtin_return_address(0));
 }
 
 void *base_zalloc(struct arena *near, size_t size, unsigned flags)
 {
-	void *memory = alloc(nearest_base(near), size, flags, deadline_of(flags),
-		__builtin_return_address(0));
+	void *memory = alloc(nearest_base(near), size, flags, 0, __builtin_return_address(0));
 
 	return memory ? memset(memory, 0, size) : NULL;
 }
@@ -705,6 +730,8 @@ static inline bool is_one_at_most(unsigned flags)
 	return (flags & (flags - 1)) == 0;
 }
 
+static const char in_callback[] = "MEM_WAIT in a callback of ";
+
 const char *arena_flags_wrong(unsigned flags)
 {
 	unsigned mem = flags & MEM_FLAGS;
@@ -717,7 +744,16 @@ const char *arena_flags_wrong(unsigned flags)
 				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
 	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
 		return "MEM_WAIT under arenas_and_slabs_lock";
+	if ((flags & MEM_WAIT) && port_thread_words()[PORT_THREAD_RECLAIM])
+		return "MEM_WAIT in a ktask of reclaim";
+	if ((flags & MEM_WAIT) && port_thread_words()[PORT_THREAD_CALLBACK])
+		return in_callback;
 	return NULL;
+}
+
+const char *arena_flags_where(const char *wrong)
+{
+	return wrong == in_callback ? (const char *)port_thread_words()[PORT_THREAD_CALLBACK] : "";
 }
 
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
@@ -725,7 +761,7 @@ void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
 	const char *wrong = arena_flags_wrong(flags);
 
 	if (unlikely(wrong != NULL))
-		arena_bug(a, caller, "flags %#x: %s", flags, wrong);
+		arena_bug(a, caller, "flags %#x: %s%s", flags, wrong, arena_flags_where(wrong));
 }
 
 void arena_count_failure(struct arena *a, enum arena_failure why)

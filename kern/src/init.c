@@ -18,6 +18,7 @@
 #include "monitor.h"
 #include "physical.h"
 #include "port.h"
+#include "reclaim.h"
 #include "vmap.h"
 
 #define EXIT_TESTS_FAILED 1
@@ -110,9 +111,20 @@ static bool is_scripted(void)
 	return *autorun || runs_tests;
 }
 
+static void start(const char *name, void (*fn)(void *arg), bool is_urgent)
+{
+	struct ktask_plan plan = {
+		.name = name, .fn = fn, .core = KTASK_ANY_CORE, .detached = true, .is_urgent = is_urgent};
+
+	if (!ktask_create(&plan))
+		panic("no memory for ktask %s", name);
+}
+
 /* The first ktask: tests, or the monitor. */
 static void run_first(void *arg)
 {
+	start("serve", serve_main, true);
+	start("reclaim", reclaim_main, false);
 	disk_init();
 	block_cache_init();
 	if (runs_tests)
@@ -129,6 +141,11 @@ static const struct ktask_plan first_ktask = {
 	.stack_size = FIRST_STACK,
 	.detached = true,
 };
+
+void kernel_poked(void)
+{
+	reclaim_poked();
+}
 
 void kernel_input(void)
 {

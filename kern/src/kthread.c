@@ -161,6 +161,7 @@ static void init_from_plan(struct ktask *t, const struct ktask_plan *plan)
 	t->stack_size = plan->stack_size ? plan->stack_size : MACHINE_STACK_SIZE;
 	t->pinned = plan->core != KTASK_ANY_CORE;
 	t->detached = plan->detached;
+	t->is_urgent = plan->is_urgent;
 	spin_init(&t->lock, SPIN_KTASK);
 	list_init(&t->run_link);
 	sem_init(&t->ended, 0);
@@ -299,6 +300,11 @@ void kthread_usleep(uint64_t us)
 port_thread_t *port_thread_self(void)
 {
 	return machine_current();
+}
+
+void port_thread_yield(void)
+{
+	kthread_yield();
 }
 
 bool port_thread_spawn(const char *name, void (*fn)(void *arg), void *arg)

@@ -99,7 +99,7 @@
 #define SLAB_EMPTY_SHARE 8
 
 static size_t alloc_slow(
-	struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
+	struct kmem_cache *c, void **objects, size_t got, size_t n, unsigned flags, void *caller);
 static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
 static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller);
 static bool core_change(struct kmem_cache *c, bool wants_rounds);
@@ -144,14 +144,14 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 		if (likely(got == n))
 			return n;
 	}
-	return got + alloc_slow(c, objects + got, n - got, flags, __builtin_return_address(0));
+	return alloc_slow(c, objects, got, n, flags, __builtin_return_address(0));
 }
 
 void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *object;
 
-	return alloc_slow(c, &object, 1, flags, caller) ? object : NULL;
+	return alloc_slow(c, &object, 0, 1, flags, caller) ? object : NULL;
 }
 
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
@@ -161,38 +161,25 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 	if (kmem_flags_sound(flags))
 		return;
 	wrong = arena_flags_wrong(flags);
-	kmem_bug(c, caller, "flags %#x: %s", flags, wrong ? wrong : "not exactly one memory flag, and no fit");
+	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
+		arena_flags_where(wrong));
 }
 
-/* A request that waits: for one object. */
-struct request {
-	struct kmem_cache *cache;
-	void *object, *caller;
-};
-
-static bool request_serve(void *arg)
-{
-	struct request *r = arg;
-
-	return take(r->cache, &r->object, 1, MEM_WAIT, r->caller) == 1;
-}
-
-/* n objects beyond those that this core had loaded, or fewer on shortage.  A request that may sleep
- * stands behind those that sleep. */
+/* n objects, of which this core had `got` loaded, or fewer on shortage, by flag. */
 static size_t alloc_slow(
-	struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
+	struct kmem_cache *c, void **objects, size_t got, size_t n, unsigned flags, void *caller)
 {
-	size_t got = 0;
-
 	kmem_check_flags(c, flags, caller);
 	kmem_core_self(c)->alloc_misses++;
-	if (!port_in_nmi() && !(flags == MEM_WAIT && slab_is_waited(c)))
-		got = take(c, objects, n, flags, caller);
-	for (; got < n && flags == MEM_WAIT; got++) {
-		struct request r = {c, NULL, caller};
-
-		slab_wait(c, &c->clients, request_serve, &r, caller);
-		objects[got] = r.object;
+	if (!port_in_nmi() && !slab_must_stand_back(c, flags))
+		got += take(c, objects + got, n - got, flags, caller);
+	if (got < n && flags != MEM_ATOMIC && !port_in_nmi()) {
+		got = slab_sleep(c, objects, got, n, flags, caller);
+		/* Refused, MEM_ERROR takes what can be had all the same. */
+		if (got == 0 && n > 1)
+			got = take(c, objects, n, MEM_ATOMIC, caller);
+	} else if (shortage_any() && flags != MEM_ATOMIC) {
+		arena_passed(c->source);
 	}
 	kmem_core_self(c)->failures += n - got;
 	return got;
@@ -210,9 +197,7 @@ static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 	return got;
 }
 
-/* Constructs objects[0 .. n), of which the caller wants the first `wanted` and the others are for a
- * magazine.  Returns how many it could; the others have gone back. */
-static size_t construct(
+size_t slab_construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {
 	size_t done = 0;
@@ -243,7 +228,7 @@ static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 		step = MAGAZINE_ROUNDS(c->magazine_class);
 		step = step < wanted ? wanted : step < SLAB_STEP ? step : SLAB_STEP;
 	}
-	got = construct(c, taken, slab_take(c, taken, step, flags), wanted, flags, caller);
+	got = slab_construct(c, taken, slab_take(c, taken, step, flags), wanted, flags, caller);
 	if (got > wanted) {
 		kept = port_stack_push_many(
 			&kmem_core_self(c)->rounds.stack, taken + wanted, got - wanted);
@@ -413,12 +398,14 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 	return taken;
 }
 
-/* Reserves n objects, or as many as there are slabs for; whether that is all. */
-static bool reserve_have(struct kmem_cache *c, size_t n)
+/* Reserves n objects, or as many as there are slabs for; whether that is all.  *before: as many were
+ * reserved. */
+static bool reserve_have(struct kmem_cache *c, size_t n, size_t *before)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	size_t have = c->slabs * c->slab_objects;
 
+	*before = c->reserve;
 	c->reserve = have < n ? have : n;
 	spin_unlock(&c->lock, irq);
 	return have >= n;
@@ -426,12 +413,16 @@ static bool reserve_have(struct kmem_cache *c, size_t n)
 
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
-	size_t none = 0;
+	size_t none = 0, before, part;
+	bool has = reserve_have(c, n, &before);
 
-	while (!reserve_have(c, n))
-		if (!slab_grow(c, NULL, &none, flags))
-			return false;
-	return true;
+	while (!has && slab_grow(c, NULL, &none, flags))
+		has = reserve_have(c, n, &part);
+	if (!has) {
+		reserve_have(c, before, &part);
+		slab_shed(c, true);
+	}
+	return has;
 }
 
 /* The slab layer: growing */
@@ -498,6 +489,8 @@ static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 		header_init(c, s, base);
 		return s;
 	}
+	/* Relaxed: a hint for slab/wait.c. */
+	__atomic_store_n(&c->lacks_memory, base != 0, __ATOMIC_RELAXED);
 	if (s)
 		header_free(c, s);
 	if (base)
@@ -544,9 +537,8 @@ static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned 
 	if (*n > 0)
 		*n = take_from(c, s, objects, *n);
 	spin_unlock(&c->lock, irq);
-	/* A request that is served wakes the next waiter. */
-	if (arena_is_slow(c->source))
-		slab_grown(c);
+	if (c->is_memory)
+		arena_watch_base(c->source);
 	hash_care(c, LINEAR_HASH_SPARE_MAX);
 	return true;
 }
@@ -606,10 +598,14 @@ void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller)
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	size_t given = 0, step;
+	bool pressed;
 
 	kmem_check_not_nmi(c, objects[0], caller);
 	kmem_core_self(c)->free_misses++;
-	while (given < n && (core_change(c, false) || depot_stock(c)))
+	pressed = shortage_any() && c->cores && arena_is_pressed(c->source);
+	if (pressed)
+		magazine_drain_self(c);
+	while (given < n && !pressed && (core_change(c, false) || depot_stock(c)))
 		given += port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + given, n - given);
 	for (; given < n; given += step) {
 		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
@@ -695,16 +691,13 @@ static bool has_surplus(const struct kmem_cache *c)
 	return c->slabs_empty > 1 + c->slabs / SLAB_EMPTY_SHARE;
 }
 
-/* A request waits for an object, or for memory beneath: then no empty slab is kept. */
-static void give_to_waiters(struct kmem_cache *c, size_t n)
+/* The cache ends, or requests sleep for its objects or for memory beneath: then no empty slab is kept. */
+static void shed_for_others(struct kmem_cache *c)
 {
-	bool waited = slab_is_waited(c);
-
-	if (waited)
-		slab_waiters_wake(c, n);
-	if (c->flags & KMC_QCACHE)
-		arena_freed(c->source);
-	slab_shed(c, !waited);
+	if (!kmem_is_slow(c) && !arena_is_pressed(c->source))
+		return;
+	slab_shed(c, true);
+	shortage_poke();
 }
 
 /* What can't be put back is dealt with when all the others have been, and the lock released. */
@@ -742,8 +735,8 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		bad_free(c, mistake, bad_addr, bad_slab, caller);
 	while (foreigners > 0)
 		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
-	if (kmem_is_slow(c))
-		give_to_waiters(c, n);
+	if (unlikely(kmem_is_slow(c) || shortage_any()))
+		shed_for_others(c);
 	else if (surplus)
 		slab_shed(c, false);
 }
@@ -786,12 +779,12 @@ static struct slab *surplus_take(struct kmem_cache *c, bool all)
 	return s;
 }
 
-size_t slab_shed(struct kmem_cache *c, bool all)
+static size_t shed(struct kmem_cache *c, bool all, size_t amount)
 {
 	size_t units = 0;
 	struct slab *s;
 
-	while ((s = surplus_take(c, all))) {
+	while (units < amount && (s = surplus_take(c, all))) {
 		void *base = (void *)s->base;
 
 		if (c->is_frames)
@@ -804,6 +797,16 @@ size_t slab_shed(struct kmem_cache *c, bool all)
 	return units;
 }
 
+size_t slab_shed(struct kmem_cache *c, bool all)
+{
+	return shed(c, all, SIZE_MAX);
+}
+
+size_t slab_shed_some(struct kmem_cache *c, size_t amount)
+{
+	return shed(c, true, amount);
+}
+
 #define TRIM_STEP 16 /* buckets for each lock hold */
 
 /* The pages of the hash's directory come and go one at a time, with no lock held.  A page that the
@@ -811,7 +814,7 @@ size_t slab_shed(struct kmem_cache *c, bool all)
  * with 0, the hash becomes as small as its entries need first. */
 static void hash_care(struct kmem_cache *c, size_t keep)
 {
-	bool more = keep == 0, wants = false;
+	bool more = keep == 0, wants = false, is_overfull = false;
 	port_irq_t irq;
 	void *page;
 
@@ -823,12 +826,15 @@ static void hash_care(struct kmem_cache *c, size_t keep)
 			more = linear_hash_trim(&c->hash);
 		page = linear_hash_take_page(&c->hash, keep);
 		wants = c->hash.wants_page;
+		is_overfull = linear_hash_is_overfull(&c->hash);
 		spin_unlock(&c->lock, irq);
 		if (page)
 			base_free(c->source, page, PORT_PAGE_SIZE);
 	} while (more || page);
 
-	if (!wants || !(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
+	/* Requests come first, and chains get longer, within bounds. */
+	if (!wants || (shortage_any() && !is_overfull && arena_is_pressed(c->source)) ||
+		!(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
 		return;
 	irq = spin_lock(&c->lock);
 	linear_hash_give_page(&c->hash, page);

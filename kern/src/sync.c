@@ -79,6 +79,9 @@ void sync_check_may_sleep(const char *what, void *caller)
 		spin_assert_none_held();
 		panic("%s with interrupts off or a spinlock held (called from %pS)", what, caller);
 	}
+	if (port_thread_words()[PORT_THREAD_CALLBACK])
+		panic("%s in a callback of %s, which can't sleep (called from %pS)", what,
+			(const char *)port_thread_words()[PORT_THREAD_CALLBACK], caller);
 }
 
 /* Puts a record of the caller at the end of the queue.  Lock held. */

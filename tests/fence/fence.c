@@ -9,9 +9,10 @@
 #include "machine.h"
 #include "physical.h"
 #include "port.h"
+#include "reclaim.h"
 #include "sink.h"
+#include "shortage.h"
 #include "slab.h"
-#include "vmap.h"
 
 /* How many arenas and caches are compared one by one.  Of those beyond only the number is. */
 #define WATCHED_ARENAS_MAX 32
@@ -51,21 +52,6 @@ static uint64_t in_use(const struct arena_stats *s)
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
-/* Has caches and arenas give back what is idle.  Arenas in reverse order, importers before their
- * sources; twice, since what the first round gives back, caches of the source may keep. */
-static void reap(void)
-{
-	size_t arenas;
-
-	for (int round = 0; round < 2; round++) {
-		vmap_drain();
-		kmem_reap_all(KMEM_REAP_ALL);
-		arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
-		for (size_t i = watched(arenas); i > 0; i--)
-			arena_reap((struct arena *)rows[i - 1].arena, SIZE_MAX);
-	}
-}
-
 static void count_caches(void)
 {
 	struct kmem_cache_stats stats;
@@ -81,13 +67,21 @@ static void count_caches(void)
 	}
 }
 
+/* Arenas stay short for a moment after the last request of the test before. */
+static void await_plenty(const struct arena *a)
+{
+	while (shortage_is_short(a))
+		kthread_usleep(1000);
+}
+
 static void begin(void)
 {
-	reap();
+	reclaim_run(RECLAIM_LEVELS);
 	before.ktasks = ktask_count();
 	count_caches();
 	before.arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
 	for (size_t i = 0; i < watched(before.arenas); i++) {
+		await_plenty(rows[i].arena);
 		before.arena[i].arena = rows[i].arena;
 		before.arena[i].used = in_use(&rows[i]);
 	}
@@ -220,7 +214,7 @@ static const char *end(void)
 			before.ktasks);
 		return report;
 	}
-	reap();
+	reclaim_run(RECLAIM_LEVELS);
 	if (!found)
 		found = check_caches();
 	arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);

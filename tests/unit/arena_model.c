@@ -291,10 +291,15 @@ static void random_alloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	bool held = model_can_serve(l->model, units), possible = can_serve(i, units);
-	bool misses = (flags & MEM_ATOMIC) && may_miss(i);
 	uintptr_t best = model_best(l->model, units), next = model_next(l->model, units);
-	uintptr_t r = (uintptr_t)arena_alloc(l->arena, size, flags);
+	bool misses;
+	uintptr_t r;
 
+	/* A request by MEM_ERROR that is refused has spans given back, of which the model knows nothing. */
+	if (!possible)
+		flags ^= flags & MEM_ERROR ? MEM_ERROR | MEM_ATOMIC : 0;
+	misses = (flags & MEM_ATOMIC) && may_miss(i);
+	r = (uintptr_t)arena_alloc(l->arena, size, flags);
 	if (!misses)
 		CHECK_EQ(r != 0, possible);
 	if (r == 0)
@@ -376,10 +381,13 @@ static void random_xalloc(size_t i)
 	unsigned flags = random_flags();
 	size_t size = random_size(l->model->quantum), units = round_up(size, l->model->quantum);
 	struct model_request rq = random_constraints(l->model, units, size);
-	bool held, misses = (flags & MEM_ATOMIC) && may_miss(i);
-	uintptr_t expected = oracle(i, &rq, flags, &held);
-	uintptr_t r = (uintptr_t)arena_xalloc(l->arena, size, rq.align, rq.phase, rq.nocross, rq.min,
-		rq.max, flags);
+	bool held, misses;
+	uintptr_t expected = oracle(i, &rq, flags, &held), r;
+
+	if (!expected)
+		flags ^= flags & MEM_ERROR ? MEM_ERROR | MEM_ATOMIC : 0;
+	misses = (flags & MEM_ATOMIC) && may_miss(i);
+	r = (uintptr_t)arena_xalloc(l->arena, size, rq.align, rq.phase, rq.nocross, rq.min, rq.max, flags);
 
 	if (expected && !misses)
 		CHECK_NE(r, 0);

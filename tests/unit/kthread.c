@@ -183,7 +183,7 @@ TEST("ktask: storms of them are created and joined from all cores")
 TEST("ktask: one for whose stack there is no memory isn't made, and leaves nothing behind")
 {
 	const size_t left = 64 * PORT_PAGE_SIZE;
-	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false};
+	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false, false};
 	size_t before = arena_amt_total(vaddr_arena) - arena_amt_free(vaddr_arena);
 	/* All of kpages but what is in pieces smaller than that. */
 	struct piece *taken = pieces_take_all(kpages_arena, (size_t)1 << 30, left, MEM_ATOMIC);

@@ -178,25 +178,6 @@ TEST("vmap: a request that sleeps for addresses gets those that are unmapped, wh
 	CHECK_NE((uintptr_t)sleeper.got, 0);
 }
 
-static void come_later(unsigned i, void *arg)
-{
-	void *pages[PAGES];
-
-	take_pages(pages);
-	addresses_run_out(pages);
-	vunmap(mapped[--maps], 1);
-	mapped[maps++] = vmap(pages, 1, MEM_WAIT);
-	CHECK(sleeper_is_done(&sleeper));
-	sleeper_end(&sleeper);
-	addresses_return();
-	give_pages(pages);
-}
-
-TEST("vmap: a request that comes to wait for addresses takes none that were unmapped for another")
-{
-	threads_run(THREADS_PINNED, 1, come_later, NULL);
-}
-
 TEST("vmap: unsound flags are reported even if it takes little to serve")
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);

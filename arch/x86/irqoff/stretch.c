@@ -109,6 +109,7 @@ void __wrap_spin_wait(struct spinlock *l, port_irq_t irq)
 
 	__atomic_fetch_add(&irqoff_waits, 1, __ATOMIC_RELAXED);
 	last = core;
+	open[core].is_cut = cut; /* of what ends where interrupts come on in the wait */
 	__real_spin_wait(l, irq);
 	core = port_core_id();
 	last = core;

@@ -9,42 +9,13 @@
 #include "btag/btag.h"
 #include "front.h"
 #include "lib/panic.h"
+#include "queue.h"
 #include "spinlock.h"
 #include "supply.h"
 #include "sync.h"
 
 /* Makes a front for an arena with a qcache_max, or NULL (arena_front_install()). */
 extern struct arena_front *(*arena_front_create)(struct arena *a);
-
-/* A request that sleeps in an arena's queue; on its thread's stack. */
-struct arena_waiter {
-	struct tree_node by_size; /* then by arrival */
-	struct list by_age;
-	struct arena_clients *clients; /* or NULL */
-	struct list client_link;
-	size_t size;
-	uint64_t served_before; /* how many the queue had served when it came */
-	uint64_t tried, tried_least; /* what was freed when it last tried in vain; and the least of its subtree */
-	port_thread_t *thread;
-	bool is_up;  /* it may try: it has the baton, or an object was freed for it */
-	bool missed; /* another was, while it was up */
-	bool looks;  /* it is up and hasn't begun to try */
-};
-
-/* The requests that wait for an arena (wait.c).  Guarded by the arena's lock. */
-struct arena_queue {
-	struct tree waiters;
-	struct list by_age;	    /* the oldest first */
-	struct arena_waiter *baton; /* the one that is awake and tries, or NULL */
-	bool slow;		    /* a request waits here, or in short_above; also read without the lock */
-	struct list short_above;    /* arenas above with waiters, by short_link */
-	struct list short_link;
-	size_t short_count;
-	bool is_passing;	   /* is first there, and those above it are having their turn */
-	uint64_t passed, pass_end; /* of short_above: arenas that had theirs; up to which count this turn is */
-	size_t count; /* waiters; also read without the lock */
-	uint64_t sleeps, wakeups, served;
-};
 
 struct arena {
 	/* Fixed once created. */
@@ -72,6 +43,13 @@ struct arena {
 	struct list slabs;	   /* the caches that draw slabs from us; slab.c knows what they are */
 	struct arena *tree_source; /* the arena whose importers we are among, or NULL */
 
+	size_t (*reclaim)(void *priv, size_t units); /* the owner's; changed under it, called without */
+	void *reclaim_priv;
+
+	struct shortage_mark mark;
+	struct arena_account account; /* of a root */
+	struct reclaim_account asked;
+
 	/* Guarded by lock. */
 	struct spinlock lock;
 	uint64_t allocs; /* frees are what they exceed the used segments by */
@@ -80,9 +58,9 @@ struct arena {
 	uint64_t imports, returns;
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
 	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
-	bool tags_missed;   /* a request found too few tags while some were set aside; also read without the lock */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
-	struct arena_queue queue;
+	bool is_short; /* a record depends on it (wait.c); also read without the lock */
+	uint64_t waiting, sleeps, wakeups, waits_served; /* of records that name it; atomic, not under the lock */
 	struct btag_store store;
 };
 
@@ -171,10 +149,6 @@ bool arena_index_build(struct arena *a);
 void arena_index_drop(struct arena *a);
 /* arena_indexes_build() (front.h) for the sources of `a` alone. */
 bool arena_sources_build(struct arena *a);
-/* Asks reclaim to see to an arena: an atomic request missed its index, or a request waits.  Set by
- * reclaim, NULL before.  Context: any; no lock held. */
-extern void (*arena_poke)(struct arena *a);
-
 /* What a store has in hand (tags.c) */
 
 /* What an import takes: tags for the span and its segment, and for both ends that stay free. */
@@ -193,8 +167,6 @@ static inline bool arena_tags_hold(struct arena *a)
 
 	if (__builtin_expect(holds, 1))
 		a->tag_reserve += ARENA_IMPORT_TAGS;
-	else if (a->tag_reserve > 0)
-		__atomic_store_n(&a->tags_missed, true, __ATOMIC_RELAXED);
 	return holds;
 }
 
@@ -202,18 +174,16 @@ static inline bool arena_tags_hold(struct arena *a)
 bool arena_tags_fetch(struct arena *a);
 /* Takes `count` tags out of its hand, fetching if need be; false, and none, without memory for them. */
 bool arena_tags_take(struct arena *a, struct btag_chain *chain, size_t count);
-/* Gives a chain of tags back to the supply; and, if that is for good, wakes what waits for some. */
+/* Gives a chain of tags back to the supply.  No lock held. */
 void arena_tags_return(struct arena *a, struct btag_chain *chain);
-void arena_tags_give_up(struct arena *a, struct btag_chain *chain);
-/* Gives back some of the tags in hand, if there are many. */
+/* Gives back some of the tags in hand, if there are many; with `all`, every one, and pages of tags
+ * that this empties to the base. */
 #define ARENA_TAGS_MAX 64
-void arena_tags_shed(struct arena *a);
+void arena_tags_shed(struct arena *a, bool all);
 /* As arena_tags_hold(), fetching if need be; false without memory for them.  No lock held.  The
- * import lowers tag_reserve again under the hold that takes them, or lets go of them, and then,
- * without the lock, says that it has ended. */
+ * import lowers tag_reserve again under the hold that takes them, or lets go of them. */
 bool arena_tags_set_aside(struct arena *a);
 void arena_tags_let_go(struct arena *a);
-void arena_import_ended(struct arena *a);
 
 /* Cuts a page out of the base arena for the module's own use, or returns 0.  No lock held. */
 uintptr_t arena_page_take(struct arena *base);
@@ -241,8 +211,6 @@ size_t arena_base_own_pages(struct arena *base);
 /* Links `a` at the end of all_arenas, and unlinks it.  Lock held. */
 void arena_list_add(struct arena *a);
 void arena_list_del(struct arena *a);
-/* How many sources lie below it.  Lock held. */
-unsigned arena_tree_depth(const struct arena *a);
 /* Fills in depth and importers.  Lock held. */
 void arena_tree_place(const struct arena *a, struct arena_stats *row);
 /* Fills all of *stats but depth and importers.  Lock held, or nothing else runs. */
@@ -250,21 +218,37 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats);
 
 /* Waiting (wait.c) */
 
-void arena_queue_init(struct arena_queue *q);
+/*
+ * What is left of a request that couldn't be served: it sleeps, by flag, until try(record) succeeds;
+ * else the failure is counted, for the reason `why`.  `record` has try, flags, deadline and caller, and
+ * is_plain; `size`: units it needs in one piece.  Returns whether it was served.
+ */
+bool arena_shortage(struct arena *a, size_t size, struct shortage *record, enum arena_failure why);
+/* A request that sleeps, or may. */
+struct arena_sleep {
+	struct shortage record;
+	struct arena_request *request;
+};
+/* What remains of a request that wasn't served: sleeps by its flags, or to the deadline unless that is
+ * 0, while try(&sleep.record) fails. */
+bool arena_sleep(struct arena_request *r, shortage_try_fn try, uint64_t deadline, void *caller);
 
-/* What is left of an allocation that can't be served at once, for the reason `why`: counts the
- * failure and returns false if `deadline` is 0, else waits.  `size` and `try` as for
- * arena_wait(). */
-bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	enum arena_failure why, void *caller);
-
-/* Whether a request that may sleep stands behind others that do, and doesn't take what it finds. */
-static inline bool arena_queues(const struct arena *a, bool may_sleep)
+/* At the end of such a try: notes whether tags were all that it lacked. */
+static inline bool arena_sleep_note(struct arena_sleep *s, bool served)
 {
-	return __builtin_expect(__atomic_load_n(&a->queue.count, __ATOMIC_RELAXED) > 0, 0) && may_sleep;
+	struct arena *lacks = !served && s->request->why == ARENA_FAILURE_TAGS ? s->request->arena : NULL;
+
+	__atomic_store_n(&s->record.lacks_tags, lacks, __ATOMIC_RELAXED);
+	return served;
 }
 
-/* The same as arena_freed() for what serves with the segments of any arena in the chain: tags. */
-void arena_chain_freed(struct arena *a);
+/* Whether a request with these flags has to sleep at once, behind a record that holds up others. */
+static inline bool arena_must_stand_back(struct arena *a, unsigned flags)
+{
+	return shortage_any() && !(flags & MEM_ATOMIC) && arena_is_held(a) && shortage_may_sleep(flags);
+}
+
+/* Sets an arena's mark (struct shortage_mark). */
+void arena_mark_set(struct shortage_mark *m, bool is_set);
 
 #endif

@@ -21,7 +21,7 @@ static void arena_init(struct arena *a, const char *name, size_t quantum)
 	list_init(&a->importers);
 	list_init(&a->importer_link);
 	list_init(&a->slabs);
-	arena_queue_init(&a->queue);
+	shortage_mark_init(&a->mark, arena_mark_set);
 	spin_init(&a->lock, SPIN_ARENA);
 	btag_store_init(&a->store, quantum);
 }
@@ -55,18 +55,32 @@ static void arena_enter(struct arena *a)
 
 #define TAGS_PER_SPAN 2
 
-/* Tags for one more span: 0 or -ENOMEM.  A caller that may wait waits for a page, of which tags are
- * made. */
-static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags)
-{
-	while (!arena_tags_take(a, tags, TAGS_PER_SPAN)) {
-		void *room = flags & MEM_ATOMIC ? NULL : arena_alloc(a->base, PORT_PAGE_SIZE, flags);
+/* A request for the tags of one more span. */
+struct tags_wanted {
+	struct shortage record;
+	struct arena *arena;
+	struct btag_chain tags;
+};
 
-		if (!room)
-			return -ENOMEM;
-		arena_free(a->base, room, PORT_PAGE_SIZE);
-	}
-	return 0;
+static bool tags_try(struct shortage *s)
+{
+	struct tags_wanted *w = container_of(s, struct tags_wanted, record);
+
+	return arena_tags_take(w->arena, &w->tags, TAGS_PER_SPAN);
+}
+
+/* 0 or -ENOMEM.  A caller that may wait waits for a page, of which tags are made. */
+static int span_tags(struct arena *a, struct btag_chain *tags, unsigned flags, void *caller)
+{
+	struct shortage_part part = {a->base, PORT_PAGE_SIZE, PORT_PAGE_SIZE, NULL};
+	struct tags_wanted w = {
+		.record = {.try = tags_try, .parts = &part, .part_count = 1, .flags = flags, .caller = caller},
+		.arena = a,
+	};
+	bool has = tags_try(&w.record) || (!(flags & MEM_ATOMIC) && shortage_wait(&w.record));
+
+	*tags = w.tags;
+	return has ? 0 : -ENOMEM;
 }
 
 /* Puts it in, and makes it one with the spans it touches. */
@@ -86,7 +100,6 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag_extent e;
 	int error = 0;
-	bool slow;
 
 	if (!btag_extent_find(&a->store, start, size, &e))
 		error = -EEXIST;
@@ -98,10 +111,9 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 		e.size = e.inside;
 		span_put(&a->store, &e);
 	}
-	slow = a->queue.slow;
 	spin_unlock(&a->lock, irq);
-	if (slow && !error)
-		arena_freed(a);
+	if (!error)
+		shortage_poke();
 	if (arena_needs_care(a))
 		arena_care(a);
 	return error;
@@ -122,7 +134,7 @@ int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 		return -ERANGE;
 	if (start == 0)
 		return -EDOM;
-	error = span_tags(a, &tags, flags);
+	error = span_tags(a, &tags, flags, __builtin_return_address(0));
 	return error ? error : span_add(a, &tags, start, size);
 }
 
@@ -167,8 +179,8 @@ static void check_create(const char *name, size_t size, size_t quantum, arena_al
 		panic("arena %s: can't be created with %s (called from %pS)", name, wrong, caller);
 	wrong = arena_flags_wrong(flags);
 	if (wrong)
-		panic("arena %s: can't be created with flags %#x: %s (called from %pS)", name, flags, wrong,
-			caller);
+		panic("arena %s: can't be created with flags %#x: %s%s (called from %pS)", name, flags, wrong,
+			arena_flags_where(wrong), caller);
 }
 
 static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,
@@ -308,6 +320,7 @@ struct in_use {
 	size_t cached; /* of those, through its front */
 	size_t arenas, caches; /* that import from it; the front's own not counted */
 	bool tags;     /* those of other arenas lie in it */
+	unsigned waiters; /* requests that sleep for it, or for what imports from it */
 };
 
 /* What the front holds but hasn't handed out doesn't count.  Nothing else uses the arena, so its parts
@@ -347,10 +360,13 @@ static bool arena_is_idle(struct arena *a, struct in_use *u, bool leave)
 {
 	bool idle;
 
-	count_live(a, u);
+	u->waiters = shortage_mark_end(&a->mark);
 	qlock_lock(&arenas_and_slabs_lock);
+	/* First: what a pass has in its hands is in use. */
+	reclaim_await_refs(&a->asked);
+	count_live(a, u);
 	count_importers(a, u);
-	idle = !u->live && !u->arenas && !u->caches && !u->tags;
+	idle = !u->live && !u->arenas && !u->caches && !u->tags && !u->waiters;
 	if (idle && leave) {
 		arena_list_del(a);
 		list_del(&a->importer_link);
@@ -381,7 +397,7 @@ static void tags_return_all(struct arena *a)
 		struct btag_chain chain = {NULL, 0};
 
 		btag_take(&a->store, &chain, DESTROY_LOT);
-		arena_tags_give_up(a, &chain);
+		arena_tags_return(a, &chain);
 	}
 }
 
@@ -399,7 +415,7 @@ static bool front_end(struct arena *a, struct in_use *u)
 {
 	if (!a->front)
 		return true;
-	a->front->drain(a->front, true);
+	a->front->drain(a->front, 3);
 	if (!arena_is_idle(a, u, false) || a->front->destroy(a->front))
 		return false;
 	arena_set_front(a, NULL);
@@ -409,8 +425,9 @@ static bool front_end(struct arena *a, struct in_use *u)
 static int refuse(struct arena *a, const struct in_use *u)
 {
 	kprintf("arena %s: not destroyed: %zu of it allocated (%zu through its front), %zu importing "
-		"arenas, %zu caches%s\n",
-		a->name, u->live, u->cached, u->arenas, u->caches, u->tags ? ", its tags in use" : "");
+		"arenas, %zu caches, %u requests wait%s\n",
+		a->name, u->live, u->cached, u->arenas, u->caches, u->waiters,
+		u->tags ? ", its tags in use" : "");
 	return -EBUSY;
 }
 

@@ -52,8 +52,3 @@ struct list *arena_slabs(const struct arena *a)
 {
 	return (struct list *)&a->slabs;
 }
-
-bool arena_is_slow(const struct arena *a)
-{
-	return __atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED);
-}

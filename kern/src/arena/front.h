@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "lib/list.h"
 #include "port.h"
+#include "shortage.h"
 #include "sync.h"
 
 /* Fronts */
@@ -38,14 +39,12 @@ struct arena_front {
 	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed
 	 * out.  `caller` is for reports, one of which is that this is an NMI. */
 	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
-	/* Gives back to the arena what is idle in it, with `all` what cores hold too (not in an
-	 * interrupt then, interrupts on).  Returns the units that went back. */
-	size_t (*drain)(struct arena_front *f, bool all);
+	/* Gives back to the arena what is idle in it, by a level of reclaim (reclaim.h): 3 what cores
+	 * hold too (not in an interrupt then, interrupts on).  Returns the units that went back. */
+	size_t (*drain)(struct arena_front *f, unsigned level);
 	/* While slow, everything passes magazines by: what is freed on any core reaches the arena
-	 * at once.  In a thread, interrupts on. */
+	 * at once, and what they held has gone back.  In a thread, interrupts on. */
 	void (*set_slow)(struct arena_front *f, bool slow);
-	/* Whether what it holds idle may serve `size`.  The arena's lock is held. */
-	bool (*may_serve)(const struct arena_front *f, size_t size);
 	/* Units of the arena's that it holds now, and how many of them it has handed out. */
 	void (*usage)(struct arena_front *f, size_t *held, size_t *live);
 	/* Ends it: 0, or -EBUSY with all as it was if something it handed out is still out. */
@@ -87,49 +86,65 @@ struct arena *arena_tree_next(const struct arena *a);
 
 /* Requests */
 
-/* Why the flags aren't sound in this context, or NULL; panics if they aren't. */
+/* Why the flags aren't sound in this context, or NULL; whose callback it is that is at the end of that,
+ * else "".  And panics if they aren't. */
 const char *arena_flags_wrong(unsigned flags);
+const char *arena_flags_where(const char *wrong);
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Builds the indexes that atomic requests missed in a and its sources; returns whether there was
  * one.  Context: a thread that may sleep. */
 bool arena_indexes_build(struct arena *a);
 
-/* Waiting */
+/* Shortage (wait.c) */
+
+/* How many arenas and caches are short.  Set before, and read under, the lock under which something is
+ * freed there. */
+extern unsigned shortage_marks_set;
+
+static inline bool shortage_any(void)
+{
+	return __builtin_expect(__atomic_load_n(&shortage_marks_set, __ATOMIC_RELAXED) > 0, 0);
+}
 
 /*
- * Waiters in an arena's queue that may be served without the arena, too: those for an object of a
- * cache, by one that is freed, or those for a reserve of it, by a slab.  What serves them is marked
- * slow while there are any.
+ * An arena or a cache that records depend on.  While a record that isn't parked does, it is short:
+ * what is freed on any core reaches it at once.  It stays so a little longer than the record, since
+ * becoming short costs a call on each core.
  */
-struct arena_clients {
-	void (*set_slow)(struct arena_clients *c, bool slow);
-	void (*drain)(struct arena_clients *c); /* what magazines hold goes back; no lock is held */
-	size_t (*objects)(const struct arena_clients *c); /* that are free */
-	bool is_shared; /* what comes for one may be enough for all */
-	/* Guarded by the arena's lock. */
-	struct list asleep; /* those that sleep, by client_link: the first is next */
-	size_t count;	    /* of all; also read without the lock */
-	size_t looking;	    /* of those that are awake and haven't begun to try */
+struct shortage_mark {
+	void (*set)(struct shortage_mark *m, bool is_short); /* no spinlock held */
+	/* Guarded by shortage_marks_lock. */
+	unsigned count;		/* records that make it short */
+	unsigned waiters;	/* those that are parked, too */
+	bool is_set;		/* it is short */
+	struct list lingers;	/* in the list of those that no record makes short any more */
+	uint64_t until;		/* port_ns() when that ends */
+	/* The server's. */
+	uint64_t failed_round;	/* the last in which a plain request failed */
+	size_t failed_size;	/* the smallest that did */
 };
+void shortage_mark_init(struct shortage_mark *m, void (*set)(struct shortage_mark *m, bool is_short));
+/* How many records wait for it; 0: it isn't short any more either.  Context: may sleep. */
+unsigned shortage_mark_end(struct shortage_mark *m);
 
-/*
- * Sleeps in the arena's queue until try(arg) succeeds when it is this caller's turn, or until
- * `deadline` (a moment of port_ns(), or PORT_FOREVER).  `size`: units it needs in one piece at
- * least, from the arena or its source.  `clients`: NULL, or those it is one of.  Returns what try
- * did last.  Context: a thread, interrupts on, no lock held.
- */
-bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	struct arena_clients *clients);
+/* Whether the arena, or one that it imports from, or its base is short: then it keeps nothing idle.
+ * Any context. */
+bool arena_is_pressed(const struct arena *a);
 
-/* Something was freed that may serve one of the clients.  Context: any but an NMI; no lock held. */
-void arena_clients_wake(struct arena *a, struct arena_clients *clients);
+/* Whether a request that may sleep has to stand behind a record that holds up others.  Any context. */
+bool arena_is_held(struct arena *a);
+/* A request that may sleep was served although records wait.  Any context. */
+void arena_passed(struct arena *a);
 
-/* Whether requests sleep in the arena's queue or above it. */
-bool arena_is_slow(const struct arena *a);
+/* Whether a caller with these flags may sleep here for a shortage. */
+bool shortage_may_sleep(unsigned flags);
+/* Whether a request by MEM_ERROR is refused at once: more than the root has was asked for, or nothing
+ * hangs on the arena and its sources that could give something back.  Context: may sleep. */
+bool shortage_is_hopeless(struct arena *a, size_t size);
 
-/* To be called, without a lock, when something was freed in a slow arena, or in its front.
- * Context: any but an NMI. */
-void arena_freed(struct arena *a);
+/* Pokes reclaim if the base of `a` has come below its low watermark.  Any context but an NMI; no lock
+ * held. */
+void arena_watch_base(struct arena *a);
 
 #endif

@@ -14,6 +14,14 @@
 #define REAP_TAGS 32  /* tags handed to the supply */
 #define REAP_SHRINKS 8 /* buckets of the hash */
 
+#define INDEX_IDLE 256 /* changes of the arena without a search that used its index */
+#define RECLAIM_HARDEST 3 /* the level of reclaim (reclaim.h) that goes to all cores */
+
+/* A base arena's low watermark: this share of it, at most LOW_MAX; none if it is small. */
+#define LOW_SHARE 64
+#define LOW_MAX ((size_t)16 << 20)
+#define WATCHED_PAGES_MIN 1024
+
 /* Spans */
 
 /* Looks at one span after the other, until one is found or none is left. */
@@ -95,7 +103,7 @@ static void tags_reap(struct arena *a)
 		btag_take(&a->store, &chain, spare < REAP_TAGS ? spare : REAP_TAGS);
 		spin_unlock(&a->lock, irq);
 		taken = chain.count;
-		arena_tags_give_up(a, &chain);
+		arena_tags_return(a, &chain);
 	} while (taken == REAP_TAGS);
 }
 
@@ -142,12 +150,91 @@ static size_t tag_pages_reap(struct arena *a)
 	return pages;
 }
 
+/*
+ * Pages of tags may keep each other: each is a segment of the base, and the free segments between them
+ * have tags, in others of them.  So where most tags are idle, the base's own segments get tags of the
+ * fullest pages.  (home_permille: without it a base that has run out once keeps twice as many pages.)
+ */
+#define GATHER_STEP 8 /* segments under one hold of the lock */
+#define GATHER_PAGES 8 /* no fewer pages are worth it */
+
+/* Segment t gets a tag of the base's hand, unless that is of the same page; its own goes there.  A free
+ * segment is taken and freed again for it.  Lock held. */
+static void tag_replace(struct arena *base, struct btag *t)
+{
+	struct btag_store *s = &base->store;
+	struct hash_link **link;
+	uintptr_t start = t->start;
+	bool is_free = t->kind == BTAG_FREE;
+
+	if (t->kind == BTAG_SPAN || tag_page_of(t) == start || arena_tags(base) == 0 ||
+		tag_page_of(t) == tag_page_of(s->spare.head))
+		return;
+	if (is_free)
+		btag_carve(s, t, start, t->size, BTAG_USED);
+	link = btag_seek(s, start);
+	btag_retag(s, link);
+	t->kind = BTAG_IDLE;
+	btag_chain_push(&s->spare, t);
+	if (is_free) {
+		t = btag_of_link(*link);
+		btag_unuse(s, link);
+		btag_release(s, t);
+	}
+}
+
+static bool gather_step(struct arena *base, struct btag_cursor *c)
+{
+	port_irq_t irq = spin_lock(&base->lock);
+	struct btag *t = NULL;
+	uintptr_t start;
+
+	for (int i = 0; i < GATHER_STEP && (t = btag_cursor_next(&base->store, c, &start)); i++)
+		tag_replace(base, t);
+	spin_unlock(&base->lock, irq);
+	return t != NULL;
+}
+
+static bool tags_are_sparse(struct arena *base)
+{
+	port_irq_t irq = spin_lock(&base->supply->lock);
+	size_t tags = base->supply->pages * TAG_PAGE_TAGS;
+	bool sparse = base->supply->pages >= GATHER_PAGES && base->supply->idle * 2 > tags;
+
+	spin_unlock(&base->supply->lock, irq);
+	return sparse;
+}
+
+/* The hand holds tags of the fullest page, a few at a time. */
+static size_t tags_gather(struct arena *base)
+{
+	struct btag_cursor c;
+	bool more = tags_are_sparse(base);
+	port_irq_t irq;
+
+	if (!more)
+		return 0;
+	irq = spin_lock(&base->lock);
+	btag_cursor_open(&base->store, &c);
+	spin_unlock(&base->lock, irq);
+	while (more) {
+		tags_reap(base);
+		arena_tags_fetch(base);
+		more = gather_step(base, &c);
+	}
+	irq = spin_lock(&base->lock);
+	btag_cursor_close(&base->store, &c);
+	spin_unlock(&base->lock, irq);
+	return tag_pages_reap(base);
+}
+
 size_t arena_reap(struct arena *a, size_t amount)
 {
 	size_t given = 0;
 
+	arena_check_no_callback("arena_reap", __builtin_return_address(0));
 	if (a->front)
-		a->front->drain(a->front, true);
+		a->front->drain(a->front, RECLAIM_HARDEST);
 	if (a->afunc)
 		given += arena_spans_reap(a, amount);
 	if (given < amount)
@@ -157,4 +244,105 @@ size_t arena_reap(struct arena *a, size_t amount)
 	if (given < amount)
 		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
 	return given;
+}
+
+/* For reclaim */
+
+/* Whether searches have no use of the index lately, or, with `any`, no request that sleeps needs it. */
+static bool index_may_go(struct arena *a, bool any)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	const struct btag_index *x = &a->store.index;
+	bool may = x->stands && !x->is_pinned && (any ? !a->is_short : x->idle >= INDEX_IDLE);
+
+	spin_unlock(&a->lock, irq);
+	return may;
+}
+
+/* The index that an atomic request missed comes; one that isn't used goes.  What other roots' arenas
+ * give back of tags and hashes is their base's. */
+size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
+{
+	size_t given = 0;
+
+	if (__atomic_load_n(&a->store.index.wanted, __ATOMIC_RELAXED))
+		arena_indexes_build(a);
+	if (index_may_go(a, level > 1))
+		given += index_reap(a) * PORT_PAGE_SIZE;
+	if (level == 1)
+		return given;
+	if (a->afunc)
+		given += arena_spans_reap(a, amount);
+	if (given < amount)
+		given += hash_reap(a) * PORT_PAGE_SIZE;
+	if (given < amount)
+		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
+	if (given < amount && level == RECLAIM_HARDEST && arena_is_base(a))
+		given += tags_gather(a) * PORT_PAGE_SIZE;
+	return given;
+}
+
+void arena_set_reclaim(struct arena *a, size_t (*fn)(void *priv, size_t units), void *priv)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->reclaim = fn;
+	a->reclaim_priv = priv;
+	spin_unlock(&a->lock, irq);
+}
+
+size_t (*arena_owner(struct arena *a, void **priv))(void *priv, size_t units)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	size_t (*fn)(void *, size_t) = a->reclaim;
+
+	*priv = a->reclaim_priv;
+	spin_unlock(&a->lock, irq);
+	return fn;
+}
+
+struct reclaim_account *arena_reclaim_account(struct arena *a)
+{
+	return &a->asked;
+}
+
+size_t arena_call_owner(
+	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units)
+{
+	uintptr_t *word = &port_thread_words()[PORT_THREAD_CALLBACK], outer = *word;
+	size_t answer;
+
+	spin_assert_none_held();
+	*word = (uintptr_t)name;
+	answer = fn(priv, units);
+	*word = outer;
+	return answer;
+}
+
+void arena_check_no_callback(const char *what, void *caller)
+{
+	uintptr_t name = port_thread_words()[PORT_THREAD_CALLBACK];
+
+	if (name)
+		panic("%s in a callback of %s (called from %pS)", what, (const char *)name, caller);
+}
+
+/* Watermarks */
+
+void arena_watermarks(const struct arena *a, size_t *low, size_t *high)
+{
+	size_t total = __atomic_load_n(&((struct arena *)a)->store.total, __ATOMIC_RELAXED);
+
+	*low = arena_is_base(a) && total >= WATCHED_PAGES_MIN * PORT_PAGE_SIZE ? total / LOW_SHARE : 0;
+	*low = *low < LOW_MAX ? *low : LOW_MAX;
+	*high = *low * 2;
+}
+
+void arena_watch_base(struct arena *a)
+{
+	size_t low, high;
+
+	arena_watermarks(a->base, &low, &high);
+	if (low > 0 && arena_amt_free(a->base) < low)
+		arena_poke(a->base);
 }

@@ -13,8 +13,6 @@
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-void (*arena_poke)(struct arena *a);
-
 /* Coming and going of the index */
 
 enum build { BUILD_ON, BUILD_DONE, BUILD_LACKS };
@@ -241,6 +239,5 @@ void arena_index_miss(struct arena_request *r)
 {
 	r->why = ARENA_FAILURE_INDEX;
 	__atomic_store_n(&r->arena->store.index.wanted, true, __ATOMIC_RELAXED);
-	if (arena_poke)
-		arena_poke(r->arena);
+	arena_poke(r->arena);
 }

@@ -52,10 +52,10 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	read_reasons(a, stats);
 	stats->imports = a->imports;
 	stats->returns = a->returns;
-	stats->waiting = a->queue.count;
-	stats->sleeps = a->queue.sleeps;
-	stats->wakeups = a->queue.wakeups;
-	stats->waits_served = a->queue.served;
+	stats->waiting = __atomic_load_n(&a->waiting, __ATOMIC_RELAXED);
+	stats->sleeps = __atomic_load_n(&a->sleeps, __ATOMIC_RELAXED);
+	stats->wakeups = __atomic_load_n(&a->wakeups, __ATOMIC_RELAXED);
+	stats->waits_served = __atomic_load_n(&a->waits_served, __ATOMIC_RELAXED);
 	stats->retained = a->retained;
 	stats->search_looks_max = a->search_looks_max;
 	stats->tags_spare = s->spare.count;

@@ -20,7 +20,7 @@ static inline struct btag *tag_at(struct tag_page *page, size_t i)
 
 static inline struct tag_page *page_of(const struct btag *t)
 {
-	return (struct tag_page *)((uintptr_t)t & -(uintptr_t)PORT_PAGE_SIZE);
+	return (struct tag_page *)tag_page_of(t);
 }
 
 static inline size_t page_idle(const struct tag_page *page)

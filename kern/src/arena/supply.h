@@ -46,6 +46,12 @@ struct tag_supply {
 
 void tag_supply_init(struct tag_supply *s, size_t unit);
 
+/* The page that a tag or node lies in. */
+static inline uintptr_t tag_page_of(const struct btag *t)
+{
+	return (uintptr_t)t & -(uintptr_t)PORT_PAGE_SIZE;
+}
+
 /* Tags in one of its pages. */
 static inline size_t tag_page_tags(size_t unit)
 {

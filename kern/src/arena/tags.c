@@ -139,24 +139,18 @@ void arena_tags_return(struct arena *a, struct btag_chain *chain)
 	spin_unlock(&a->supply->lock, irq);
 }
 
-void arena_tags_give_up(struct arena *a, struct btag_chain *chain)
-{
-	bool some = chain->count > 0;
-
-	arena_tags_return(a, chain);
-	if (some && arena_is_slow(a->base))
-		arena_freed(a->base);
-}
-
-void arena_tags_shed(struct arena *a)
+void arena_tags_shed(struct arena *a, bool all)
 {
 	struct btag_chain chain = {NULL, 0};
 	port_irq_t irq = spin_lock(&a->lock);
+	size_t spare = arena_tags(a);
 
-	if (arena_tags(a) > ARENA_TAGS_MAX)
-		btag_take(&a->store, &chain, TAGS_SHED);
+	if (spare > ARENA_TAGS_MAX || all)
+		btag_take(&a->store, &chain, spare < TAGS_SHED ? spare : TAGS_SHED);
 	spin_unlock(&a->lock, irq);
-	arena_tags_give_up(a, &chain);
+	arena_tags_return(a, &chain);
+	if (all)
+		arena_tag_pages_return(a->base);
 }
 
 bool arena_tags_set_aside(struct arena *a)
@@ -178,17 +172,9 @@ void arena_tags_let_go(struct arena *a)
 
 	a->tag_reserve -= ARENA_IMPORT_TAGS;
 	spin_unlock(&a->lock, irq);
-	arena_import_ended(a);
-}
-
-/* An import never sets tags_missed for itself alone, so a waiter can't wake itself in a loop. */
-void arena_import_ended(struct arena *a)
-{
-	if (__builtin_expect(!__atomic_load_n(&a->tags_missed, __ATOMIC_RELAXED), 1))
-		return;
-	__atomic_store_n(&a->tags_missed, false, __ATOMIC_RELAXED);
-	if (arena_is_slow(a))
-		arena_chain_freed(a);
+	/* A request that found them set aside may have slept. */
+	if (shortage_any())
+		shortage_poke();
 }
 
 /* Nodes */
@@ -263,31 +249,35 @@ static void hash_page_fetch(struct arena *a)
 	spin_unlock(&a->lock, irq);
 }
 
-static void hash_care(struct arena *a)
+/* While the base is short, requests come first, and chains get longer, within bounds. */
+static void hash_care(struct arena *a, bool is_short)
 {
 	port_irq_t irq = spin_lock(&a->lock);
-	bool wants = a->store.hash.wants_page;
-	void *surplus = wants ? NULL : linear_hash_take_page(&a->store.hash, LINEAR_HASH_SPARE_MAX);
+	struct linear_hash *h = &a->store.hash;
+	bool wants = h->wants_page, may = !is_short || linear_hash_is_overfull(h);
+	void *surplus = wants ? NULL : linear_hash_take_page(h, LINEAR_HASH_SPARE_MAX);
 
 	spin_unlock(&a->lock, irq);
-	if (wants)
+	if (wants && may)
 		hash_page_fetch(a);
 	if (surplus)
 		arena_hash_page_return(a, surplus);
 }
 
-static void store_care(struct arena *a)
+static void store_care(struct arena *a, bool is_short)
 {
 	if (linear_hash_needs_care(&a->store.hash))
-		hash_care(a);
-	if (__atomic_load_n(&a->store.index.needs_care, __ATOMIC_RELAXED))
+		hash_care(a, is_short);
+	if (!is_short && __atomic_load_n(&a->store.index.needs_care, __ATOMIC_RELAXED))
 		index_care(a);
 }
 
 /* What the base needs comes last: the pages for the rest are segments of it. */
 void arena_care(struct arena *a)
 {
-	store_care(a);
+	bool is_short = shortage_any() && shortage_is_short(a->base);
+
+	store_care(a, is_short);
 	if (!arena_is_base(a))
-		store_care(a->base);
+		store_care(a->base, is_short);
 }

@@ -80,6 +80,44 @@ struct arena *arena_tree_next(const struct arena *a)
 	return root_from(a->all_next);
 }
 
+/* The deepest first arena of the tree at `a`. */
+static struct arena *deepest(struct arena *a)
+{
+	while (!list_empty(&a->importers))
+		a = list_first_entry(&a->importers, struct arena, importer_link);
+	return a;
+}
+
+struct arena *arena_walk_next(struct arena *root, struct arena *a)
+{
+	if (!a)
+		return deepest(root);
+	if (a == root)
+		return NULL;
+	if (a->importer_link.next != &a->tree_source->importers)
+		return deepest(list_entry(a->importer_link.next, struct arena, importer_link));
+	return a->tree_source;
+}
+
+struct arena *arena_root_next(struct arena *a)
+{
+	a = a ? a->all_next : all_arenas;
+	while (a && arena_source(a))
+		a = a->all_next;
+	return a;
+}
+
+#define AWAIT_NS 1000000 /* between two looks */
+
+void reclaim_await_refs(const struct reclaim_account *r)
+{
+	while (r->refs > 0) {
+		qlock_unlock(&arenas_and_slabs_lock);
+		port_thread_block(port_ns() + AWAIT_NS);
+		qlock_lock(&arenas_and_slabs_lock);
+	}
+}
+
 unsigned arena_tree_depth(const struct arena *a)
 {
 	unsigned depth = 0;

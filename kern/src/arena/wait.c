@@ -1,636 +1,856 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Waiting in an arena's queue for what it is short of.
+ * Shortage: the queue of requests that sleep.
  *
  * CONCEPTS
  *
- * Only the outermost call sleeps.  Whatever lies beneath it, front, cache or source, is asked
- * atomically; when all of that fails, the caller takes a place in the queue of the arena it called
- * and sleeps there.  The chain of an arena is the arena, its source, the source's source and so on,
- * and at last the base arena that its boundary tags come from.  A free anywhere in the chain may be
- * what a waiter needs, and counts as that: tags that another arena of the base gives up, and those
- * that an import had set aside if somebody lacked them meanwhile.
+ * Only the outermost call sleeps.  Beneath it, every layer is asked atomically: front, cache, source.
+ * When all of that has failed, the outermost call leaves a record in the one queue of all sleepers
+ * and sleeps until the record is answered.  Sleepers don't wake each other, and a free doesn't judge
+ * which request it could serve, since it can't know.  A free pokes the server, a ktask, which tries
+ * for the records, the oldest first, and hands each what it wanted (kern/src/reclaim/serve.c).
  *
- * At most one waiter of a queue is awake at a time: it has the baton.  It tries again, with its
- * place kept; served, it leaves and passes the baton on; not served, it puts the baton down and
- * sleeps.  Nobody is woken who can't be served as far as can be told, so wake-ups in vain come only
- * from atomic requests that were quicker, from requests whose constraints the amount free says
- * nothing about, and from an afunc of which nothing is known, as that of an arena which makes its
- * own spans.
+ * A record's parts name what it depends on: arenas with all that they import from, to the root, and
+ * caches.  A request that lacks boundary tags, too, depends on the base arena that tags are made of.
  *
- * A request may ask for more than an amount, and what was freed be enough and yet not serve it.  So
- * who tried in vain isn't woken again before something else is freed, and whoever comes next in the
- * queue, or waits beside it in another importer, has his turn.
+ * An arena or cache is *short* while a record depends on it, and SHORTAGE_LINGER_NS longer.  While it
+ * is, its fronts' and its own stacks are closed on all cores, so that what is freed reaches it, and
+ * such a free pokes.  An arena is *pressed* if it, one of its sources or its base is short: then it
+ * keeps no whole span and no idle tags, a cache that draws on it keeps no empty slab, and a free that
+ * leaves the hot path of a memory cache empties that core's magazines.
  *
- * Who waits for an object of a cache waits in the queue of the cache's source, and as one of the
- * cache's clients: a free of an object, or a new slab of them, wakes one of those who are asleep,
- * whoever has the baton.  A client who leaves wakes the next, and who tried in vain tries again, if
- * more objects are free than clients are up who have yet to look: whoever has begun to try may have
- * looked before an object came, or have one already, and be long about what is left to do.
+ * A record that a hardest pass of reclaim couldn't serve, and that is large, is *parked*: it makes
+ * nothing short, it counts in no target, and the server tries for it on its timer.
  *
  * REPRESENTATION
  *
- * A waiter lies on its thread's stack and is linked twice: in a tree by size, then arrival, and in
- * a list by arrival.  The first of the tree is next, unless the oldest has seen 64 others served
- * since it came.  An arena with waiters, in its own queue or above it, is linked in the list
- * `short_above` of the arena next in its chain, and `slow`.  So a free sees in one flag that
- * somebody waits, and finds him by going up such lists.  Everything is there before anyone sleeps:
- * sleeping and waking allocate nothing.
+ * A record lies on its sleeper's stack (shortage.h).  It enters the queue at the end, and leaves it by
+ * its sleeper alone, whatever ended the sleep.  The server's place in the queue is a node that is no
+ * record, so records may leave around it.  Each short thing has a mark, which counts the records that
+ * make it short.  A root has an account of what its records want.
  *
  * INVARIANTS
  *
- *  1. An arena is in its downstream arena's short_above iff it has waiters or a short_above of its
- *     own, and then, and only then, it is slow.
- *  2. A waiter without the baton that could be served has a free, an addition or a waiter that has
- *     the baton still to come, which will consider it: a free reads `slow` under the lock under
- *     which it frees, and a waiter tries once after it has entered.
- *  3. A waiter's `tried` is below `freed` iff something was freed since it began its last try in
- *     vain.
+ *  1. A mark counts, for each record that isn't parked, each part through which it depends on the
+ *     marked thing; it is set if that isn't 0, or while it lingers.
+ *  2. A record that could be served has a try to come: a free reads whether anything is short under
+ *     the lock under which it freed; a mark is set under that lock too, before the record's first try;
+ *     what cores held when it was set has gone back; and a poke that comes during a round leads to
+ *     another one.
+ *  3. A record changes from TRYING to another state, and its sleeper is unblocked, under the queue's
+ *     lock.  An answer is the sleeper's from then on, whatever its deadline.
  *
  * LOCKING
  *
- *	shortage_lock (sleeps) -> an arena's lock -> the lock of an arena above it
+ *	shortage_marks_lock (sleeps) -> a mark's set(): depot, slab layer, arena
+ *	shortage_marks_lock (sleeps) -> the queue's lock
  *
- * Links change under shortage_lock and the lock of the arena whose list it is.  A free goes up with
- * the locks of the arenas it passes held, so that none of them can leave; it lets go of all between
- * one importer and the next, wherever in the tree they are, so where it has come to is kept in the
- * arenas (is_passing).  No other path holds two arenas' locks.
+ * Records come and leave under both locks, so under either of them the queue stands still but for the
+ * server's place.  The server takes the queue's lock alone.
  *
  * COST
  *
- * Logarithmic in the waiters; a free without waiters pays one flag.  A free with waiters looks at
- * one request of each arena that is short and hangs on it, until one can be served.  Each waiter
- * tries in vain once for each free at most.
+ * A free where nothing is short pays one load.  To sleep costs a step for each source and, where
+ * nothing was short yet, a call on each core.
  */
+#include "shortage.h"
+
 #include "arena_impl.h"
+#include "lib/string.h"
 
-#include "sync.h"
+#define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* As often another may be served first. */
+/* How often others may be served before a record holds them up; and, once that has ended, for how many
+ * times as long nothing is held up: so that it is a tenth of the time. */
 #define PASSED_MAX 64
+#define HOLD_PAUSE 9
 
-static struct qlock shortage_lock = QLOCK_INIT(shortage_lock);
+#define COUNTED_MAX ((size_t)1 << 47) /* units of one part that count in what its root wants */
+#define SCAN_STEP 32 /* records that are passed under one hold of the queue's lock */
 
-/* How often something was freed that somebody may have waited for, in any arena. */
-static uint64_t freed = 1;
+unsigned shortage_ktasks;
+uint64_t shortage_hard_begun, shortage_hard_done;
+unsigned shortage_marks_set;
 
-/* Acquire: what was freed is there for whoever tries then. */
-static uint64_t freed_now(void)
+static void poke_nobody(struct arena *a)
 {
-	return __atomic_load_n(&freed, __ATOMIC_ACQUIRE);
 }
 
-/* The queue.  The arena's lock is held. */
+void (*arena_poke)(struct arena *a) = poke_nobody;
 
-static inline struct arena_waiter *waiter_of(const struct tree_node *n)
-{
-	return n ? container_of(n, struct arena_waiter, by_size) : NULL;
-}
+struct qlock shortage_marks_lock = QLOCK_INIT(shortage_marks_lock);
+static struct list lingering = LIST_INIT(lingering); /* marks, the first to end first */
 
-static bool waiter_before(const struct tree_node *a, const struct tree_node *b)
-{
-	return waiter_of(a)->size < waiter_of(b)->size;
-}
-
-static inline uint64_t least_of(const struct tree_node *n)
-{
-	return n ? waiter_of(n)->tried_least : UINT64_MAX;
-}
-
-static bool waiter_update(const struct tree_ops *ops, struct tree_node *n)
-{
-	struct arena_waiter *w = waiter_of(n);
-	uint64_t least = w->tried, was = w->tried_least;
-
-	least = least_of(n->left) < least ? least_of(n->left) : least;
-	least = least_of(n->right) < least ? least_of(n->right) : least;
-	w->tried_least = least;
-	return least != was;
-}
-
-static const struct tree_ops waiter_order = {
-	.before = waiter_before, .update = waiter_update, .shapeless = true};
-
-void arena_queue_init(struct arena_queue *q)
-{
-	*q = (struct arena_queue){.waiters = TREE_INIT};
-	list_init(&q->by_age);
-	list_init(&q->short_above);
-	list_init(&q->short_link);
-}
-
-/* The first that hasn't tried in vain since something was freed, or NULL. */
-static struct arena_waiter *first_untried(const struct arena_queue *q, uint64_t now)
-{
-	struct tree_node *n = q->waiters.root;
-
-	if (least_of(n) >= now)
-		return NULL;
-	for (;;) {
-		if (least_of(n->left) < now)
-			n = n->left;
-		else if (waiter_of(n)->tried < now)
-			return waiter_of(n);
-		else
-			n = n->right;
-	}
-}
-
-static struct arena_waiter *next_waiter(const struct arena_queue *q)
-{
-	uint64_t now = freed_now();
-	struct arena_waiter *oldest;
-
-	if (list_empty(&q->by_age))
-		return NULL;
-	oldest = list_first_entry(&q->by_age, struct arena_waiter, by_age);
-	if (q->served - oldest->served_before >= PASSED_MAX && oldest->tried < now)
-		return oldest;
-	return first_untried(q, now);
-}
-
-/* shortage_lock is held, so neither changes; the list of those above does, while a free moves one to its end. */
-static bool is_short(const struct arena_queue *q)
-{
-	return !list_empty(&q->by_age) || q->short_count > 0;
-}
-
-/* A cache counts those of its clients who will see what is free now. */
-static void set_looks(struct arena_waiter *w, bool looks)
-{
-	if (w->clients)
-		w->clients->looking += (size_t)looks - w->looks;
-	w->looks = looks;
-}
-
-/* Who lies down again is the first of those asleep, as he was before. */
-static void set_up(struct arena_waiter *w, bool up)
-{
-	if (up)
-		list_del(&w->client_link);
-	else if (w->clients && w->is_up)
-		list_add(&w->clients->asleep, &w->client_link);
-	w->is_up = up;
-	set_looks(w, up);
-}
-
-/* Whether a cache has objects for more of its clients than look for one. */
-static bool has_more(const struct arena_clients *clients)
-{
-	return clients && clients->objects(clients) > clients->looking;
-}
-
-static void wake(struct arena_queue *q, struct arena_waiter *w)
-{
-	w->missed = w->is_up;
-	if (w->is_up)
-		return;
-	q->wakeups++;
-	set_up(w, true);
-	port_thread_unblock(w->thread);
-}
-
-static void baton_give(struct arena_queue *q, struct arena_waiter *w)
-{
-	q->baton = w;
-	wake(q, w);
-}
-
-/* Who can be served */
-
-/* What serves a waiter in one arena of a chain: a segment of `segment` units at least, or an object
- * of the front for `object` units.  They differ beneath an importer whose quantum isn't its
- * source's: it asks for more than it needs, so that there are whole quanta in it, unless it asks
- * for those as they are, as it does for constraints, or for a larger power of two. */
-struct need {
-	size_t segment, object;
+static struct {
+	struct spinlock lock;
+	struct shortage head;	/* no record: the first is behind it, the last before it */
+	struct shortage cursor; /* no record: the server's place, in the queue during a round */
+	size_t count;		/* of all; atomic */
+	size_t unanswered;	/* of those: atomic */
+	uint64_t round;
+	unsigned holders;	/* roots with a record that holds up others; atomic */
+	uint64_t changes;	/* of accounts */
+	bool poked;
+	struct rendez server;
+	port_thread_t *server_thread;
+	struct shortage_counts counts;
+} q = {
+	.lock = SPINLOCK_INIT(SPIN_SHORTAGE),
+	.head = {.next = &q.head, .prev = &q.head},
+	.server = RENDEZ_INIT(server),
 };
 
-static struct need need_of(size_t size)
+/* Links; the queue's lock is held. */
+
+static void link_before(struct shortage *at, struct shortage *s)
 {
-	return (struct need){size, size};
+	s->next = at;
+	s->prev = at->prev;
+	at->prev->next = s;
+	at->prev = s;
 }
 
-/* The same in the source, or for what the arena makes itself; none if it does neither, or that is
- * more than there is. */
-static struct need need_below(struct arena *a, struct need n)
+static void unlink_record(struct shortage *s)
 {
-	if (!a->afunc || n.segment == 0)
-		return need_of(0);
-	return (struct need){btag_round_up(&a->source->store, n.segment), arena_import_size(a, n.object)};
+	s->prev->next = s->next;
+	s->next->prev = s->prev;
 }
 
-/* Whether what it or its front holds may serve.  Lock held. */
-static bool holds_for(struct arena *a, struct need n)
+/* Chains */
+
+struct arena *arena_source(const struct arena *a)
 {
-	return btag_may_serve(&a->store, n.segment) ||
-	       (n.object - 1 < a->front_max && a->front->may_serve(a->front, n.object));
+	return a->source != a ? a->source : NULL;
 }
 
-/* Whether its sources may give `size` more, as far as can be told from their free segments. */
-static bool sources_may_serve(struct arena *a, size_t size)
+struct arena *arena_root(struct arena *a)
 {
-	struct need n = need_below(a, need_of(size));
-	bool may = false;
-
-	for (; n.segment && !may; n = need_below(a, n)) {
-		port_irq_t irq;
-
-		if (a->afunc != arena_alloc)
-			return true;
-		a = a->source;
-		irq = spin_lock(&a->lock);
-		may = holds_for(a, n);
-		spin_unlock(&a->lock, irq);
-	}
-	return may;
+	while (arena_source(a))
+		a = arena_source(a);
+	return a;
 }
 
-/* Wakes the arena's next waiter if it may be served and nobody has the baton. */
-static void consider(struct arena *a)
+struct arena_account *arena_account(struct arena *a)
 {
-	struct arena_queue *q = &a->queue;
-	port_irq_t irq = spin_lock(&a->lock);
-	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
-	size_t size = w ? w->size : 0;
-
-	if (w && holds_for(a, need_of(size))) {
-		baton_give(q, w);
-		w = NULL;
-	}
-	spin_unlock(&a->lock, irq);
-
-	if (!w || !sources_may_serve(a, size))
-		return;
-	irq = spin_lock(&a->lock);
-	if (!q->baton && (w = next_waiter(q)))
-		baton_give(q, w);
-	spin_unlock(&a->lock, irq);
+	return &a->account;
 }
 
-/* Frees */
-
-/* The arenas from the one that was freed in up to one that is short; all their locks are held. */
-struct reach {
-	struct arena *arena;
-	const struct reach *below;
-};
-
-static bool reach_may_serve(const struct reach *r, struct need n)
+struct shortage_wants shortage_wants_of(struct arena *root)
 {
-	while (n.segment && !holds_for(r->arena, n)) {
-		/* A span that was unmade may be made again.  Else, below the first arena nothing
-		 * was freed; and what only tags come from gives no segments. */
-		if (r->arena->source == r->arena)
-			return true;
-		if (!r->below || r->arena->source != r->below->arena)
-			return false;
-		if (r->arena->afunc != arena_alloc)
-			return true;
-		n = need_below(r->arena, n);
-		r = r->below;
-	}
-	return n.segment != 0;
+	port_irq_t irq = spin_lock(&q.lock);
+	struct arena_account *a = &root->account;
+	struct shortage_wants w = {a->wanted, a->short_records, a->errors, q.changes};
+
+	spin_unlock(&q.lock, irq);
+	return w;
 }
 
-/* Wakes the arena's own next waiter, if the free may serve it. */
-static bool own_wake(const struct reach *r)
+static bool is_short(const struct arena *a)
 {
-	struct arena_queue *q = &r->arena->queue;
-	struct arena_waiter *w = q->baton ? NULL : next_waiter(q);
-	bool wakes = w && reach_may_serve(r, need_of(w->size));
-
-	if (wakes)
-		baton_give(q, w);
-	return wakes;
+	/* Relaxed: set under the arena's lock, before the first try of the record that needs it. */
+	return __atomic_load_n(&a->is_short, __ATOMIC_RELAXED);
 }
 
-/* Has one arena above the last of r take its turn: the first that is short there, and then, call by
- * call, those above that one.  After them it goes to the end of the list, and has been passed.
- * Says whether one was woken. */
-static bool above_wake(const struct reach *r)
+bool shortage_is_short(const struct arena *a)
 {
-	struct arena_queue *q = &r->arena->queue, *up_q;
-	struct reach up = {list_first_entry(&q->short_above, struct arena, queue.short_link), r};
-	port_irq_t irq = spin_lock_nested(&up.arena->lock);
-	bool woke = false;
-
-	up_q = &up.arena->queue;
-	if (!up_q->is_passing) {
-		woke = own_wake(&up);
-		up_q->pass_end = up_q->passed + up_q->short_count;
-	} else if (up_q->short_count > 0) {
-		woke = above_wake(&up);
-	}
-	up_q->is_passing = up_q->short_count > 0 && up_q->passed < up_q->pass_end;
-	spin_unlock(&up.arena->lock, irq);
-	if (!up_q->is_passing) {
-		list_del(&up_q->short_link);
-		list_add_tail(&q->short_above, &up_q->short_link);
-		q->passed++;
-	}
-	return woke;
+	return is_short(a);
 }
 
-/* All that are short when it begins have their turn, whoever else frees meanwhile and moves the
- * list on: one of them may already be at it, so it takes its turn twice. */
-static void wake_one(struct arena *a)
+bool arena_is_pressed(const struct arena *a)
 {
-	struct arena_queue *q = &a->queue;
-	struct reach r = {a, NULL};
-	port_irq_t irq = spin_lock(&a->lock);
-	bool woke = own_wake(&r);
-	uint64_t end = q->passed + q->short_count;
-
-	if (q->short_count > 0)
-		end += list_first_entry(&q->short_above, struct arena, queue.short_link)->queue.is_passing;
-	while (!woke && q->short_count > 0 && q->passed < end) {
-		woke = above_wake(&r);
-		spin_unlock(&a->lock, irq);
-		irq = spin_lock(&a->lock);
-	}
-	spin_unlock(&a->lock, irq);
-}
-
-void arena_freed(struct arena *a)
-{
-	/* Release: pairs with freed_now(). */
-	__atomic_fetch_add(&freed, 1, __ATOMIC_RELEASE);
-	wake_one(a);
-}
-
-void arena_clients_wake(struct arena *a, struct arena_clients *clients)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-
-	/* Who is up looks yet, or does when he has tried in vain. */
-	if (!list_empty(&clients->asleep))
-		wake(&a->queue, list_first_entry(&clients->asleep, struct arena_waiter, client_link));
-	spin_unlock(&a->lock, irq);
-}
-
-/* The chain */
-
-/* The arena next in a chain, NULL behind the last. */
-static struct arena *downstream(const struct arena *a)
-{
-	if (a->source && a->source != a)
-		return a->source;
-	return a->base == a ? NULL : a->base;
-}
-
-static void chain_wake(struct arena *a)
-{
-	for (; a; a = downstream(a))
-		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-			wake_one(a);
-}
-
-void arena_chain_freed(struct arena *a)
-{
-	arena_freed(a);
-	chain_wake(downstream(a));
-}
-
-static void set_slow(struct arena *a, bool slow)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-
-	__atomic_store_n(&a->queue.slow, slow, __ATOMIC_RELAXED);
-	spin_unlock(&a->lock, irq);
-	if (a->front)
-		a->front->set_slow(a->front, slow);
-}
-
-/* shortage_lock is held. */
-static void chain_mark(struct arena *a)
-{
-	struct arena *down;
-
-	for (; a && !a->queue.slow; a = down) {
-		set_slow(a, true);
-		down = downstream(a);
-		if (down) {
-			port_irq_t irq = spin_lock(&down->lock);
-
-			a->queue.is_passing = false;
-			list_add_tail(&down->queue.short_above, &a->queue.short_link);
-			down->queue.short_count++;
-			spin_unlock(&down->lock, irq);
-		}
-	}
-}
-
-/* shortage_lock is held. */
-static void chain_unmark(struct arena *a)
-{
-	struct arena *down;
-
-	for (; a && !is_short(&a->queue); a = down) {
-		set_slow(a, false);
-		down = downstream(a);
-		if (down) {
-			port_irq_t irq = spin_lock(&down->lock);
-
-			list_del(&a->queue.short_link);
-			down->queue.short_count--;
-			spin_unlock(&down->lock, irq);
-		}
-	}
-}
-
-/* What fronts hold idle, or spans that were retained before the chain was slow, may be all that is missing. */
-static void chain_drain(struct arena *a)
-{
-	for (; a; a = downstream(a)) {
-		if (a->front)
-			a->front->drain(a->front, true);
-		if (a->afunc)
-			arena_spans_reap(a, SIZE_MAX);
-	}
-}
-
-/* Coming and going */
-
-/* A client comes.  Returns whether it is up at once: the first, and all where one's luck is another's.
- * Lock held. */
-static bool client_enter(struct arena_clients *c, struct arena_waiter *w)
-{
-	bool up = c->count == 0 || c->is_shared;
-
-	__atomic_store_n(&c->count, c->count + 1, __ATOMIC_RELAXED);
-	list_add_tail(&c->asleep, &w->client_link);
-	if (up)
-		set_up(w, true);
-	return up;
-}
-
-/* Returns whether it was the last.  Lock held. */
-static bool client_leave(struct arena_clients *c, struct arena_waiter *w)
-{
-	list_del(&w->client_link);
-	__atomic_store_n(&c->count, c->count - 1, __ATOMIC_RELAXED);
-	return c->count == 0;
-}
-
-/* Returns whether it is a client, and up at once. */
-static bool enter(struct arena *a, struct arena_waiter *w, struct arena_clients *clients)
-{
-	struct arena_queue *q = &a->queue;
-	port_irq_t irq;
-	bool up;
-
-	qlock_lock(&shortage_lock);
-	irq = spin_lock(&a->lock);
-	w->served_before = q->served;
-	tree_insert(&q->waiters, &w->by_size, &waiter_order);
-	list_add_tail(&q->by_age, &w->by_age);
-	up = clients && client_enter(clients, w);
-	__atomic_store_n(&q->count, q->count + 1, __ATOMIC_RELAXED);
-	q->sleeps++;
-	spin_unlock(&a->lock, irq);
-	if (up)
-		clients->set_slow(clients, true);
-	chain_mark(a);
-	qlock_unlock(&shortage_lock);
-	return up;
-}
-
-static void leave(
-	struct arena *a, struct arena_waiter *w, bool served, struct arena_clients *clients)
-{
-	struct arena_queue *q = &a->queue;
-	port_irq_t irq;
-	bool last, more;
-
-	qlock_lock(&shortage_lock);
-	irq = spin_lock(&a->lock);
-	tree_remove(&q->waiters, &w->by_size, &waiter_order);
-	list_del(&w->by_age);
-	if (q->baton == w)
-		q->baton = NULL;
-	__atomic_store_n(&q->count, q->count - 1, __ATOMIC_RELAXED);
-	q->served += served;
-	set_up(w, false);
-	last = clients && client_leave(clients, w);
-	more = has_more(clients);
-	spin_unlock(&a->lock, irq);
-	if (last)
-		clients->set_slow(clients, false);
-	chain_unmark(a);
-	qlock_unlock(&shortage_lock);
-	/* The place behind is free, and what this one left may serve another: a client, if there are
-	 * more objects than clients look for, one here, or one above wherever in the chain it was
-	 * left, for a free wakes one alone. */
-	if (more)
-		arena_clients_wake(a, clients);
-	if (__atomic_load_n(&q->slow, __ATOMIC_RELAXED))
-		consider(a);
-	for (; a; a = downstream(a))
-		if (__atomic_load_n(&a->queue.slow, __ATOMIC_RELAXED))
-			arena_freed(a);
-}
-
-/* It tried in vain what there was when `tried` had been freed.  Stays up if something has come
- * meanwhile.  What woke it may serve another: the next here, or one beside it. */
-static void lie_down(struct arena *a, struct arena_waiter *w, uint64_t tried)
-{
-	struct arena_queue *q = &a->queue;
-	port_irq_t irq = spin_lock(&a->lock);
-
-	if (q->baton == w)
-		q->baton = NULL;
-	set_up(w, w->missed || has_more(w->clients));
-	w->missed = false;
-	w->tried = tried;
-	tree_update(&w->by_size, &waiter_order);
-	spin_unlock(&a->lock, irq);
-	consider(a);
-	chain_wake(a);
-}
-
-static bool is_up(struct arena *a, struct arena_waiter *w)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-	bool up = w->is_up;
-
-	spin_unlock(&a->lock, irq);
-	return up;
-}
-
-/* Tries once; whether it was served. */
-static bool attempt(struct arena *a, struct arena_waiter *w, bool (*try)(void *arg), void *arg)
-{
-	port_irq_t irq = spin_lock(&a->lock);
-	uint64_t tried;
-
-	set_looks(w, false);
-	spin_unlock(&a->lock, irq);
-	tried = freed_now();
-	if (try(arg))
+	if (is_short(a->base))
 		return true;
-	lie_down(a, w, tried);
+	for (; a; a = arena_source(a))
+		if (is_short(a))
+			return true;
 	return false;
 }
 
-/* Sleeps until it may try; false at the deadline. */
-static bool sleep_until_turn(struct arena *a, struct arena_waiter *w, uint64_t deadline)
+size_t shortage_chain_free(struct arena *a)
 {
-	while (!is_up(a, w)) {
-		if (deadline != PORT_FOREVER && port_ns() >= deadline)
-			return is_up(a, w);
-		port_thread_block(deadline);
+	size_t sum = 0;
+
+	for (; a; a = arena_source(a)) {
+		size_t held = 0, live = 0;
+
+		if (a->front)
+			a->front->usage(a->front, &held, &live);
+		sum += arena_amt_free(a) + held - live;
 	}
-	return true;
+	return sum;
 }
 
-bool arena_wait(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	struct arena_clients *clients)
-{
-	struct arena_waiter w = {.size = size, .clients = clients, .thread = port_thread_self()};
-	bool up, served;
+/* Pokes */
 
-	list_init(&w.client_link);
-	up = enter(a, &w, clients);
-	if (up)
-		clients->drain(clients);
-	chain_drain(a);
-	consider(a);
-	/* An object that was freed before the cache was slow has woken nobody.  Later ones have: who
-	 * isn't the first lets them be. */
-	served = up && attempt(a, &w, try, arg);
-	if (!served && arena_poke && !is_up(a, &w))
-		arena_poke(a);
-	while (!served && sleep_until_turn(a, &w, deadline))
-		served = attempt(a, &w, try, arg);
-	leave(a, &w, served, clients);
+void shortage_poke_always(void)
+{
+	if (!__atomic_exchange_n(&q.poked, true, __ATOMIC_SEQ_CST))
+		rendez_wakeup(&q.server);
+}
+
+/* What the server gives back doesn't poke it: it was there when the round's tries began.  An interrupt
+ * may come while it runs. */
+void shortage_poke(void)
+{
+	if (__atomic_load_n(&q.unanswered, __ATOMIC_RELAXED) == 0)
+		return;
+	if (port_thread_self() == __atomic_load_n(&q.server_thread, __ATOMIC_RELAXED) && !port_in_irq())
+		return;
+	shortage_poke_always();
+}
+
+static bool is_poked(void *arg)
+{
+	return __atomic_load_n(&q.poked, __ATOMIC_ACQUIRE);
+}
+
+void shortage_await_poke(uint64_t deadline)
+{
+	__atomic_store_n(&q.server_thread, port_thread_self(), __ATOMIC_RELAXED);
+	rendez_sleep_timeout(&q.server, is_poked, NULL, deadline);
+	/* Acquire: what was freed before the poke is there for the round. */
+	(void)__atomic_exchange_n(&q.poked, false, __ATOMIC_SEQ_CST);
+}
+
+/* Marks.  shortage_marks_lock is held. */
+
+void shortage_mark_init(struct shortage_mark *m, void (*set)(struct shortage_mark *m, bool is_short))
+{
+	*m = (struct shortage_mark){.set = set};
+	list_init(&m->lingers);
+}
+
+/* The count comes first: a free that sees the mark sees it too. */
+static void mark_set(struct shortage_mark *m, bool is_set)
+{
+	if (is_set)
+		__atomic_fetch_add(&shortage_marks_set, 1, __ATOMIC_RELAXED);
+	m->is_set = is_set;
+	m->set(m, is_set);
+	if (!is_set)
+		__atomic_fetch_sub(&shortage_marks_set, 1, __ATOMIC_RELAXED);
+}
+
+static void mark_add(struct shortage_mark *m)
+{
+	if (m->count++ > 0)
+		return;
+	list_del(&m->lingers);
+	if (!m->is_set)
+		mark_set(m, true);
+}
+
+/* The reclaim ktask is poked by the first that lingers, and comes back for the others. */
+static void mark_sub(struct shortage_mark *m)
+{
+	bool first = list_empty(&lingering);
+
+	if (--m->count > 0)
+		return;
+	m->until = port_ns() + SHORTAGE_LINGER_NS;
+	list_add_tail(&lingering, &m->lingers);
+	if (first)
+		arena_poke(NULL);
+}
+
+uint64_t shortage_expire(void)
+{
+	uint64_t next = PORT_FOREVER;
+
+	qlock_lock(&shortage_marks_lock);
+	while (!list_empty(&lingering)) {
+		struct shortage_mark *m = list_first_entry(&lingering, struct shortage_mark, lingers);
+
+		if (m->until > port_ns()) {
+			next = m->until;
+			break;
+		}
+		list_del(&m->lingers);
+		mark_set(m, false);
+	}
+	qlock_unlock(&shortage_marks_lock);
+	return next;
+}
+
+unsigned shortage_mark_end(struct shortage_mark *m)
+{
+	unsigned waiters;
+
+	qlock_lock(&shortage_marks_lock);
+	waiters = m->waiters;
+	if (waiters == 0 && m->is_set) {
+		list_del(&m->lingers);
+		mark_set(m, false);
+	}
+	qlock_unlock(&shortage_marks_lock);
+	return waiters;
+}
+
+/* An arena's mark.  What its front and its spans held idle goes back: for that, cores must be free to
+ * take an interrupt. */
+void arena_mark_set(struct shortage_mark *m, bool is_set)
+{
+	struct arena *a = container_of(m, struct arena, mark);
+	port_irq_t irq = spin_lock(&a->lock);
+
+	__atomic_store_n(&a->is_short, is_set, __ATOMIC_RELAXED);
+	spin_unlock(&a->lock, irq);
+	if (a->front)
+		a->front->set_slow(a->front, is_set);
+	if (is_set && a->afunc)
+		arena_spans_reap(a, SIZE_MAX);
+}
+
+/* Parts of records */
+
+static struct shortage_part *part_of(struct shortage *s, unsigned i)
+{
+	return i < s->part_count ? &s->parts[i] : s->has_tag_part && i == s->part_count ? &s->tag_part : NULL;
+}
+
+/* Each mark on the part's way. */
+static void part_each(const struct shortage_part *p, void (*fn)(struct shortage_mark *m))
+{
+	for (struct arena *a = p->arena; a; a = arena_source(a))
+		fn(&a->mark);
+	if (p->cache)
+		fn(p->cache);
+}
+
+static bool waits_for_pass(const struct shortage *s)
+{
+	return (s->flags & MEM_ERROR) && (s->deadline == 0 || s->deadline == PORT_FOREVER);
+}
+
+/* What a part adds to its root's account: less than all, so that no sum of records wraps. */
+size_t shortage_counted(const struct shortage_part *p)
+{
+	return p->amount < COUNTED_MAX ? p->amount : COUNTED_MAX;
+}
+
+/* What each part adds to its root's account, `sign` times.  Queue's lock held. */
+static void account_add(struct shortage *s, int sign)
+{
+	struct shortage_part *p;
+
+	q.changes++;
+	__atomic_store_n(&s->is_counted, sign > 0, __ATOMIC_RELAXED);
+	for (unsigned i = 0; (p = part_of(s, i)); i++) {
+		struct arena_account *account = &arena_root(p->arena)->account;
+
+		account->wanted += (size_t)sign * shortage_counted(p);
+		__atomic_fetch_add(&account->short_records, (unsigned)sign, __ATOMIC_RELAXED);
+		account->errors += (unsigned)(sign * waits_for_pass(s));
+	}
+}
+
+static void account_end(struct shortage *s)
+{
+	if (s->is_counted)
+		account_add(s, -1);
+}
+
+static void waiter_add(struct shortage_mark *m)
+{
+	m->waiters++;
+}
+
+static void waiter_sub(struct shortage_mark *m)
+{
+	m->waiters--;
+}
+
+static void parts_each(struct shortage *s, void (*fn)(struct shortage_mark *m))
+{
+	struct shortage_part *p;
+
+	for (unsigned i = 0; (p = part_of(s, i)); i++)
+		part_each(p, fn);
+}
+
+void shortage_adopt_tags(struct shortage *s)
+{
+	struct arena *a = __atomic_load_n(&s->lacks_tags, __ATOMIC_RELAXED);
+	struct shortage_part tags;
+	port_irq_t irq;
+	bool is_counted;
+
+	if (!a || s->has_tag_part || s->is_parked)
+		return;
+	tags = (struct shortage_part){a->base, PORT_PAGE_SIZE, PORT_PAGE_SIZE, NULL};
+	part_each(&tags, waiter_add);
+	part_each(&tags, mark_add);
+	irq = spin_lock(&q.lock);
+	is_counted = s->is_counted;
+	account_end(s);
+	s->tag_part = tags;
+	s->has_tag_part = true;
+	if (is_counted)
+		account_add(s, 1);
+	spin_unlock(&q.lock, irq);
+}
+
+static void count_parked(struct shortage *s, int sign)
+{
+	struct shortage_part *p;
+
+	for (unsigned i = 0; (p = part_of(s, i)); i++)
+		arena_root(p->arena)->account.parked += (unsigned)sign;
+	__atomic_fetch_add(&q.counts.parked, (size_t)sign, __ATOMIC_RELAXED);
+}
+
+void shortage_park(struct shortage *s)
+{
+	port_irq_t irq = spin_lock(&q.lock);
+
+	account_end(s);
+	s->is_parked = true;
+	spin_unlock(&q.lock, irq);
+	parts_each(s, mark_sub);
+	count_parked(s, 1);
+}
+
+void shortage_unpark(struct shortage *s)
+{
+	port_irq_t irq;
+
+	count_parked(s, -1);
+	parts_each(s, mark_add);
+	irq = spin_lock(&q.lock);
+	s->is_parked = false;
+	if (s->state != SHORTAGE_ANSWERED)
+		account_add(s, 1);
+	spin_unlock(&q.lock, irq);
+}
+
+struct shortage *shortage_after(struct shortage *s)
+{
+	port_irq_t irq = spin_lock(&q.lock);
+
+	s = s ? s->next : q.head.next;
+	if (s == &q.cursor)
+		s = s->next;
+	spin_unlock(&q.lock, irq);
+	return s == &q.head ? NULL : s;
+}
+
+/* Coming and leaving */
+
+static struct arena *first_arena(const struct shortage *s)
+{
+	return s->parts[0].arena;
+}
+
+static void enter(struct shortage *s)
+{
+	struct arena *a = first_arena(s);
+	port_irq_t irq;
+
+	s->thread = port_thread_self();
+	s->since = port_ns();
+	qlock_lock(&shortage_marks_lock);
+	s->hard_begun = shortage_hard_begun;
+	__atomic_fetch_add(&q.count, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&q.unanswered, 1, __ATOMIC_SEQ_CST);
+	parts_each(s, waiter_add);
+	parts_each(s, mark_add);
+	shortage_adopt_tags(s);
+	irq = spin_lock(&q.lock);
+	link_before(&q.head, s);
+	account_add(s, 1);
+	q.counts.sleeps++;
+	s->passes_seen = __atomic_load_n(&arena_root(a)->account.serves, __ATOMIC_RELAXED);
+	spin_unlock(&q.lock, irq);
+	__atomic_fetch_add(&a->sleeps, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&a->waiting, 1, __ATOMIC_RELAXED);
+	qlock_unlock(&shortage_marks_lock);
+}
+
+/* Queue's lock held. */
+static void hold_end(struct arena_account *account)
+{
+	account->holder = NULL;
+	account->hold_after = port_ns() + HOLD_PAUSE * SHORTAGE_HOLD_NS;
+	__atomic_store_n(&account->is_held, false, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&q.holders, 1, __ATOMIC_RELAXED);
+}
+
+static void leave(struct shortage *s)
+{
+	struct arena *a = first_arena(s);
+	struct arena_account *account = &arena_root(a)->account;
+	port_irq_t irq;
+
+	qlock_lock(&shortage_marks_lock);
+	irq = spin_lock(&q.lock);
+	unlink_record(s);
+	account_end(s);
+	if (account->holder == s)
+		hold_end(account);
+	spin_unlock(&q.lock, irq);
+	if (s->is_parked)
+		count_parked(s, -1);
+	else
+		parts_each(s, mark_sub);
+	parts_each(s, waiter_sub);
+	__atomic_fetch_sub(&q.count, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_sub(&a->waiting, 1, __ATOMIC_RELAXED);
+	qlock_unlock(&shortage_marks_lock);
+}
+
+/* Queue's lock held. */
+static void set_answered(struct shortage *s)
+{
+	s->state = SHORTAGE_ANSWERED;
+	__atomic_fetch_sub(&q.unanswered, 1, __ATOMIC_RELAXED);
+	/* Its sleeper may take a while to leave, and wants nothing any more. */
+	account_end(s);
+}
+
+/* Whether it is answered; at its deadline it is, unless the server is at it. */
+static bool is_answered(struct shortage *s)
+{
+	bool late = s->deadline && s->deadline != PORT_FOREVER && port_ns() >= s->deadline, answered;
+	port_irq_t irq = spin_lock(&q.lock);
+
+	if (late && s->state == SHORTAGE_WAITING)
+		set_answered(s);
+	s->is_late = late;
+	answered = s->state == SHORTAGE_ANSWERED;
+	spin_unlock(&q.lock, irq);
+	return answered;
+}
+
+/* While the server is at it, the deadline counts for nothing. */
+static uint64_t wake_time(const struct shortage *s)
+{
+	return s->deadline && !s->is_late ? s->deadline : PORT_FOREVER;
+}
+
+static __attribute__((noreturn, cold)) void wait_forever(struct shortage *s)
+{
+	struct arena_stats st;
+
+	/* That says why, if it is the context that forbids to sleep. */
+	arena_check_flags(first_arena(s), s->flags, s->caller);
+	arena_get_stats(first_arena(s), &st);
+	arena_bug(first_arena(s), s->caller,
+		"%zu wanted with MEM_WAIT, %zu free, at most %zu in one piece, and nothing runs that "
+		"could free any",
+		s->parts[0].piece, (size_t)st.free, (size_t)st.largest_free);
+}
+
+/* No request can sleep yet, or none can here. */
+static bool try_idle(struct shortage *s)
+{
+	bool served = false;
+
+	if (!shortage_is_served() && port_irq_enabled() && !port_in_irq()) {
+		for (unsigned i = 0; i < s->part_count; i++)
+			for (struct arena *a = s->parts[i].arena; a; a = arena_source(a)) {
+				if (a->front)
+					a->front->drain(a->front, 3);
+				if (a->afunc)
+					arena_spans_reap(a, SIZE_MAX);
+			}
+		served = s->try(s);
+	}
+	if (!served && (s->flags & MEM_WAIT))
+		wait_forever(s);
 	return served;
 }
 
-static __attribute__((noreturn, cold)) void wait_forever(struct arena *a, size_t size, void *caller)
+static bool is_hopeless(struct shortage *s)
 {
-	struct arena_stats s;
+	bool hopeless = false;
 
-	arena_get_stats(a, &s);
-	arena_bug(a, caller,
-		"%zu wanted with MEM_WAIT, %zu free, at most %zu in one piece, and nothing runs that "
-		"could free any",
-		size, (size_t)s.free, (size_t)s.largest_free);
+	for (unsigned i = 0; i < s->part_count; i++)
+		hopeless = hopeless || shortage_is_hopeless(s->parts[i].arena, s->parts[i].amount);
+	return hopeless && !s->lacks_tags;
 }
 
-bool arena_shortage(struct arena *a, size_t size, bool (*try)(void *arg), void *arg, uint64_t deadline,
-	enum arena_failure why, void *caller)
+bool shortage_wait(struct shortage *s)
 {
+	if (!shortage_may_sleep(s->flags))
+		return try_idle(s);
+	if (waits_for_pass(s) && is_hopeless(s))
+		return false;
+	enter(s);
+	shortage_poke();
+	arena_poke(first_arena(s));
+	while (!is_answered(s))
+		port_thread_block(wake_time(s));
+	leave(s);
+	return s->served;
+}
+
+bool arena_shortage(struct arena *a, size_t size, struct shortage *s, enum arena_failure why)
+{
+	struct shortage_part part = {a, size, size, NULL};
 	bool served = false;
 
 	/* An NMI may have landed where this core holds the lock. */
 	if (port_in_nmi())
 		return false;
-	if (deadline > 0 && !port_thread_self())
-		wait_forever(a, size, caller);
-	if (deadline > 0)
-		served = arena_wait(a, size, try, arg, deadline, NULL);
+	if (!(s->flags & MEM_ATOMIC)) {
+		s->parts = &part;
+		s->part_count = 1;
+		s->lacks_tags = why == ARENA_FAILURE_TAGS ? a : NULL;
+		served = shortage_wait(s);
+	}
 	if (!served)
-		arena_count_failure(a, deadline > 0 ? ARENA_FAILURE_DEADLINE : why);
+		arena_count_failure(
+			a, s->deadline && s->deadline != PORT_FOREVER ? ARENA_FAILURE_DEADLINE : why);
 	return served;
+}
+
+bool arena_sleep(struct arena_request *r, shortage_try_fn try, uint64_t deadline, void *caller)
+{
+	struct arena_sleep s = {
+		.record = {.try = try,
+			.flags = r->flags & MEM_FLAGS,
+			.deadline = deadline,
+			.caller = caller,
+			.is_plain = r->rq.is_plain && r->rq.fit == BTAG_FIT_ANY},
+		.request = r,
+	};
+
+	return arena_shortage(r->arena, r->rq.size, &s.record, r->why);
+}
+
+bool shortage_may_sleep(unsigned flags)
+{
+	if ((flags & MEM_ATOMIC) || !shortage_is_served() ||
+		!port_irq_enabled() || port_in_irq() || !port_thread_self())
+		return false;
+	return !port_thread_words()[PORT_THREAD_CALLBACK] && !port_thread_words()[PORT_THREAD_RECLAIM] &&
+	       !qlock_is_held_by_me(&arenas_and_slabs_lock);
+}
+
+/* Whether something hangs on the arena, beside the importer `but`, that may give back.
+ * arenas_and_slabs_lock is held. */
+static bool may_gain(struct arena *a, const struct arena *but)
+{
+	struct list *l;
+
+	port_irq_t irq = spin_lock(&a->lock);
+	bool has = a->front || a->reclaim || a->retained > 0 || !list_empty(&a->slabs);
+
+	spin_unlock(&a->lock, irq);
+	if (has)
+		return true;
+	list_for_each(l, &a->importers)
+		if (list_entry(l, struct arena, importer_link) != but)
+			return true;
+	return false;
+}
+
+bool shortage_is_hopeless(struct arena *a, size_t size)
+{
+	struct arena *root = arena_root(a), *but = NULL;
+	bool hopeless = true;
+
+	if (root->source == root)
+		return false;
+	if (size > arena_amt_total(root))
+		return true;
+	qlock_lock(&arenas_and_slabs_lock);
+	for (; a && hopeless; but = a, a = arena_source(a))
+		hopeless = !may_gain(a, but);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return hopeless;
+}
+
+/* Order */
+
+bool arena_is_held(struct arena *a)
+{
+	return unlikely(__atomic_load_n(&q.holders, __ATOMIC_RELAXED) > 0) &&
+	       __atomic_load_n(&arena_root(a)->account.is_held, __ATOMIC_RELAXED);
+}
+
+void arena_passed(struct arena *a)
+{
+	__atomic_fetch_add(&arena_root(a)->account.serves, 1, __ATOMIC_RELAXED);
+}
+
+/* What was served since its last try has passed it.  Queue's lock held. */
+static void count_passes(struct shortage *s, struct arena_account *account)
+{
+	size_t serves = __atomic_load_n(&account->serves, __ATOMIC_RELAXED);
+
+	s->passed += serves - s->passes_seen;
+	s->passes_seen = serves;
+	if (account->holder || s->is_parked || s->passed < PASSED_MAX || port_ns() < account->hold_after)
+		return;
+	account->holder = s;
+	account->held_since = port_ns();
+	__atomic_store_n(&account->is_held, true, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&q.holders, 1, __ATOMIC_RELAXED);
+}
+
+/* Whether another record holds this one up, any part of it.  Queue's lock held. */
+static bool is_held_up(struct shortage *s)
+{
+	struct shortage_part *p;
+
+	for (unsigned i = 0; (p = part_of(s, i)); i++) {
+		struct arena_account *account = &arena_root(p->arena)->account;
+
+		if (account->holder && port_ns() - account->held_since >= SHORTAGE_HOLD_NS)
+			hold_end(account);
+		if (account->holder && account->holder != s && account->holder->since <= s->since)
+			return true;
+	}
+	return false;
+}
+
+/* Rounds */
+
+void shortage_round_begin(void)
+{
+	port_irq_t irq = spin_lock(&q.lock);
+
+	q.round++;
+	link_before(q.head.next, &q.cursor);
+	spin_unlock(&q.lock, irq);
+}
+
+/* Moves the cursor behind the next record; NULL at the end, or if none is to be tried yet.  Queue's
+ * lock held. */
+static struct shortage *cursor_move(void)
+{
+	struct shortage *s = q.cursor.next;
+
+	unlink_record(&q.cursor);
+	if (s == &q.head)
+		return NULL;
+	link_before(s->next, &q.cursor);
+	return s->state == SHORTAGE_WAITING && !is_held_up(s) ? s : NULL;
+}
+
+struct shortage *shortage_round_next(void)
+{
+	struct shortage *s = NULL;
+	bool ended = false;
+
+	while (!s && !ended) {
+		port_irq_t irq = spin_lock(&q.lock);
+
+		for (int i = 0; i < SCAN_STEP && !s && !ended; i++) {
+			ended = q.cursor.next == &q.head;
+			s = cursor_move();
+		}
+		if (s)
+			s->state = SHORTAGE_TRYING;
+		spin_unlock(&q.lock, irq);
+	}
+	return s;
+}
+
+void shortage_round_settle(struct shortage *s, enum shortage_verdict v, uint64_t hard_done)
+{
+	struct arena *a = first_arena(s);
+	struct arena_account *account = &arena_root(a)->account;
+	bool refused = v != SHORTAGE_SERVED && waits_for_pass(s) && hard_done > s->hard_begun;
+	port_irq_t irq = spin_lock(&q.lock);
+
+	s->served = v == SHORTAGE_SERVED;
+	s->state = SHORTAGE_WAITING;
+	if (s->served || refused)
+		set_answered(s);
+	q.counts.served += s->served;
+	if (s->served && port_ns() - s->since > q.counts.longest_ns)
+		q.counts.longest_ns = port_ns() - s->since;
+	q.counts.refused += refused;
+	if (s->served) {
+		__atomic_fetch_add(&account->serves, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&a->waits_served, 1, __ATOMIC_RELAXED);
+	} else {
+		count_passes(s, account);
+	}
+	/* It may be waiting for the end of the try, too. */
+	if (s->state == SHORTAGE_ANSWERED) {
+		q.counts.wakeups++;
+		__atomic_fetch_add(&a->wakeups, 1, __ATOMIC_RELAXED);
+		port_thread_unblock(s->thread);
+	} else if (s->is_late) {
+		port_thread_unblock(s->thread);
+	}
+	spin_unlock(&q.lock, irq);
+}
+
+static struct shortage_mark *memo_of(const struct shortage *s)
+{
+	return s->parts[0].cache ? s->parts[0].cache : &first_arena(s)->mark;
+}
+
+static bool has_front(const struct arena *a)
+{
+	while (a && !a->front)
+		a = arena_source(a);
+	return a != NULL;
+}
+
+/* A front may hold a round of one size and none of a smaller one. */
+bool shortage_failed_before(const struct shortage *s)
+{
+	struct shortage_mark *m = memo_of(s);
+
+	if (!s->is_plain || s->part_count != 1 || m->failed_round != q.round)
+		return false;
+	return s->parts[0].piece == m->failed_size ||
+	       (s->parts[0].piece > m->failed_size && !s->parts[0].cache && !has_front(first_arena(s)));
+}
+
+void shortage_note_failure(const struct shortage *s)
+{
+	struct shortage_mark *m = memo_of(s);
+
+	if (!s->is_plain || s->part_count != 1)
+		return;
+	if (m->failed_round == q.round && m->failed_size <= s->parts[0].piece)
+		return;
+	m->failed_round = q.round;
+	m->failed_size = s->parts[0].piece;
+}
+
+/* Inspection */
+
+void shortage_get_counts(struct shortage_counts *c)
+{
+	port_irq_t irq = spin_lock(&q.lock);
+
+	*c = q.counts;
+	c->waiting = __atomic_load_n(&q.count, __ATOMIC_RELAXED);
+	c->parked = __atomic_load_n(&q.counts.parked, __ATOMIC_RELAXED);
+	c->holders = __atomic_load_n(&q.holders, __ATOMIC_RELAXED);
+	spin_unlock(&q.lock, irq);
+}
+
+static void fill_row(const struct shortage *s, struct shortage_row *row)
+{
+	memset(row, 0, sizeof(*row));
+	str_copy(row->arena, first_arena(s)->name, sizeof(row->arena));
+	row->piece = s->parts[0].piece;
+	row->amount = s->parts[0].amount;
+	row->flags = s->flags;
+	row->parts = s->part_count;
+	row->is_parked = s->is_parked;
+	row->since = s->since;
+	row->deadline = s->deadline == PORT_FOREVER ? 0 : s->deadline;
+	row->passed = s->passed;
+	row->caller = s->caller;
+}
+
+size_t shortage_rows(struct shortage_row *rows, size_t max)
+{
+	size_t n = 0;
+
+	qlock_lock(&shortage_marks_lock);
+	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s), n++)
+		if (n < max)
+			fill_row(s, &rows[n]);
+	qlock_unlock(&shortage_marks_lock);
+	return n;
 }

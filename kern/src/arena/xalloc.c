@@ -109,9 +109,12 @@ static bool request_make(struct arena_request *r, const struct constraint *c)
 	       btag_triple_lowest(&rq->triple, a->store.quantum, UINTPTR_MAX, rq->lo, rq->hi, rq->size, &at);
 }
 
-static bool serve(void *request)
+/* An attempt for a request that sleeps. */
+static bool retry(struct shortage *s)
 {
-	return arena_serve(request);
+	struct arena_sleep *sleep = container_of(s, struct arena_sleep, record);
+
+	return arena_sleep_note(sleep, arena_serve(sleep->request));
 }
 
 void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
@@ -120,7 +123,6 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 	void *caller = __builtin_return_address(0);
 	struct constraint c = {align, phase, nocross, minaddr, maxaddr};
 	size_t units = btag_round_up(&a->store, size);
-	uint64_t deadline = flags & MEM_WAIT ? PORT_FOREVER : 0;
 	struct arena_request r;
 
 	check_call(a, size, units, &c, flags, caller);
@@ -134,11 +136,9 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 		arena_count_failure(a, ARENA_FAILURE_IMPOSSIBLE);
 		return NULL;
 	}
-	if (!arena_queues(a, deadline > 0) && arena_serve(&r))
+	if ((!arena_must_stand_back(a, flags) && arena_serve(&r)) || arena_sleep(&r, retry, 0, caller))
 		return (void *)r.place.at;
-	if (!arena_shortage(a, units, serve, &r, deadline, r.why, caller))
-		return NULL;
-	return (void *)r.place.at;
+	return NULL;
 }
 
 void arena_xfree(struct arena *a, void *addr, size_t size)

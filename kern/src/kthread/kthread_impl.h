@@ -30,7 +30,7 @@ struct ktask {
 	void *arg;
 	void *stack; /* address of its guard page; NULL: the stack its core started on */
 	size_t stack_size;
-	bool pinned, detached;
+	bool pinned, detached, is_urgent;
 
 	struct tree_node id_node; /* guarded by the lock of the tree of all ktasks */
 

@@ -114,8 +114,11 @@ static void queue_push(struct kcore *c, struct ktask *t)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 
-	t->run_ticket = c->tickets++;
-	list_add_tail(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
+	t->run_ticket = t->is_urgent ? 0 : ++c->tickets;
+	if (t->is_urgent)
+		list_add(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
+	else
+		list_add_tail(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
 	count_add(t->pinned ? &c->pinned_count : &c->unpinned_count, 1);
 	spin_unlock(&c->lock, irq);
 }
@@ -135,7 +138,8 @@ static struct ktask *queue_unlink(struct kcore *c, struct ktask *t)
 	return t;
 }
 
-/* Takes out the ktask that has been ready for longest on this core; NULL if none is. */
+/* Takes out the ktask that has been ready for longest on this core, an urgent one first; NULL if none
+ * is. */
 static struct ktask *queue_pop(struct kcore *c)
 {
 	struct ktask *pinned, *oldest;

@@ -5,6 +5,7 @@
 #include "lib/bitmap.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "node.h"
 #include "slab_impl.h"
 
 /* What a slab may waste, its header included: a sixteenth. */
@@ -15,7 +16,7 @@
 #define SLAB_OBJECTS_FIRST 8
 #define SLAB_UNITS_FIRST 8
 #define SLAB_OBJECTS_ABSTRACT 64
-#define QCACHE_QUANTA 64
+#define QCACHE_QUANTA 16
 #define QCACHE_OBJECTS_MIN 4
 
 struct kmem_cache slab_headers;
@@ -246,32 +247,14 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
-/* A request for a reserve, which may wait. */
-struct request {
-	struct kmem_cache *cache;
-	size_t objects;
-	unsigned flags;
-};
-
-static bool request_serve(void *arg)
-{
-	struct request *r = arg;
-
-	return slab_reserve(r->cache, r->objects, r->flags);
-}
-
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
-	struct request r = {c, n, flags};
 	void *caller = __builtin_return_address(0);
 
 	kmem_check_flags(c, flags, caller);
-	if (request_serve(&r))
+	if (slab_reserve(c, n, flags) ||
+		(flags != MEM_ATOMIC && slab_sleep_for_reserve(c, n, flags, caller)))
 		return 0;
-	if (flags == MEM_WAIT) {
-		slab_wait(c, &c->reservers, request_serve, &r, caller);
-		return 0;
-	}
 	slab_reserve(c, 0, MEM_ATOMIC);
 	slab_shed(c, false);
 	return -ENOMEM;
@@ -287,26 +270,103 @@ void kmem_cache_set_reclaim(
 	spin_unlock(&c->lock, irq);
 }
 
-static void ask_owner(struct kmem_cache *c)
+size_t (*slab_owner(struct kmem_cache *c, void **priv))(void *priv, size_t bytes)
 {
 	port_irq_t irq = spin_lock(&c->lock);
-	size_t (*fn)(void *priv, size_t bytes) = c->reclaim;
-	void *priv = c->reclaim_priv;
+	size_t (*fn)(void *, size_t) = c->reclaim;
 
+	*priv = c->reclaim_priv;
 	spin_unlock(&c->lock, irq);
-	if (fn)
-		fn(priv, SIZE_MAX);
+	return fn;
 }
 
+/* Slabs that ever went back. */
+static uint64_t slabs_gone(struct kmem_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	uint64_t gone = c->shrinks;
+
+	spin_unlock(&c->lock, irq);
+	return gone;
+}
+
+/* What has gone back since: while the source is short, what comes free may give slabs back by itself. */
+static size_t given_since(struct kmem_cache *c, uint64_t gone)
+{
+	return (slabs_gone(c) - gone) * c->slab_size;
+}
+
+/* Magazines of the depot, a list's: as long as what has gone back isn't enough. */
+static void depot_reclaim(struct kmem_cache *c, bool all, bool full, size_t amount, uint64_t gone)
+{
+	for (size_t n = magazine_depot_surplus(c, all, full); n > 0; n--) {
+		size_t given = given_since(c, gone);
+
+		if (given >= amount || !magazine_depot_drain_one(c, full))
+			break;
+		given = given_since(c, gone);
+		if (all && given < amount)
+			slab_shed_some(c, amount - given);
+	}
+}
+
+/* Magazines of the cores, one core's after the other. */
+static void cores_reclaim(struct kmem_cache *c, size_t amount, uint64_t gone)
+{
+	for (unsigned core = 0; core < port_core_count() && given_since(c, gone) < amount; core++) {
+		size_t given;
+
+		magazine_drain_core(c, core);
+		given = given_since(c, gone);
+		if (given < amount)
+			slab_shed_some(c, amount - given);
+	}
+}
+
+size_t slab_reclaim(struct kmem_cache *c, unsigned level, size_t amount)
+{
+	uint64_t gone = slabs_gone(c);
+
+	if (level > 1)
+		slab_shed_some(c, amount);
+	for (int full = 1; c->cores && full >= 0; full--)
+		depot_reclaim(c, level > 1, full, amount, gone);
+	if (c->cores && level > 2)
+		cores_reclaim(c, amount, gone);
+	return given_since(c, gone);
+}
+
+/* Every slab that is empty then goes, by any pressure. */
 size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 {
-	ask_owner(c);
-	if (c->cores) {
-		if (pressure == KMEM_REAP_ALL)
-			magazine_drain_cores(c);
-		magazine_drain_depot(c, pressure >= KMEM_REAP_DEPOT);
-	}
-	return slab_shed(c, true);
+	void *priv;
+	size_t (*fn)(void *, size_t) = slab_owner(c, &priv), given;
+
+	arena_check_no_callback("kmem_cache_reap", __builtin_return_address(0));
+	if (fn)
+		arena_call_owner(c->name, fn, priv, SIZE_MAX);
+	given = slab_reclaim(c, (unsigned)pressure + 1, SIZE_MAX);
+	return given + slab_shed(c, true);
+}
+
+struct reclaim_account *slab_reclaim_account(struct kmem_cache *c)
+{
+	return &c->asked;
+}
+
+const char *slab_name(const struct kmem_cache *c)
+{
+	return c->name;
+}
+
+bool slab_is_memory(const struct kmem_cache *c)
+{
+	return c->is_memory;
+}
+
+size_t slab_table_trim(void)
+{
+	return frames_trim() * PORT_PAGE_SIZE;
 }
 
 /* Slabs go back through the quantum caches of their source, and theirs leave headers and magazines
@@ -323,10 +383,12 @@ void kmem_reap_all(enum kmem_pressure pressure)
 
 /* Destruction */
 
-static int refuse(struct kmem_cache *c, size_t live)
+static int refuse(struct kmem_cache *c, size_t live, unsigned waiters)
 {
 	magazine_set_slow(c, false);
-	if (live)
+	if (waiters)
+		kprintf("cache %s: not destroyed: %u requests wait for it\n", c->name, waiters);
+	else if (live)
 		kprintf("cache %s: not destroyed: %zu objects of it are live\n", c->name, live);
 	else
 		kprintf("cache %s: not destroyed: it is being looked at\n", c->name);
@@ -336,13 +398,15 @@ static int refuse(struct kmem_cache *c, size_t live)
 int __kmem_cache_destroy(struct kmem_cache *c)
 {
 	size_t live, held = 0;
+	unsigned waiters = shortage_mark_end(&c->mark);
 
 	magazine_set_slow(c, true);
 	magazine_drain_cores(c);
 	magazine_drain_depot(c, true);
+	slab_await_passes(c);
 	live = slab_objects_out(c, &held);
-	if (live > 0 || !slab_tree_leave(c))
-		return refuse(c, live);
+	if (live > 0 || waiters > 0 || !slab_tree_leave(c))
+		return refuse(c, live, waiters);
 	c->reserve = 0;
 	slab_shed(c, true);
 	magazine_cores_end(c);

@@ -56,33 +56,66 @@ static void large_give(uintptr_t p, uintptr_t entry)
 		arena_free(kpages_arena, start, large_total(entry));
 }
 
+/* A request for whole pages, with an entry of the frame table. */
+struct large {
+	struct shortage record; /* first */
+	size_t size, align;
+	uintptr_t got;
+};
+
 /* Aligned to more than a page it is just the size; but where arena_xalloc() needs an index that it
  * may not build now, or tags that can't be had, a plain request for `slack` more may be served, in
- * which there is a multiple of `align`.  Not in an NMI, which may have landed where the frame
- * table's lock is held. */
-static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller)
+ * which there is a multiple of `align`. */
+static bool large_try(struct shortage *record)
 {
-	size_t slack = align > PORT_PAGE_SIZE ? align - PORT_PAGE_SIZE : 0;
-	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
+	struct large *l = (struct large *)record;
+	size_t slack = l->align > PORT_PAGE_SIZE ? l->align - PORT_PAGE_SIZE : 0, size = l->size;
 	uintptr_t start = 0, p, entry = LARGE_TAG | LARGE_XALLOCATED;
 
-	arena_check_flags(kpages_arena, flags, caller);
-	if (pages + slack / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
-		return NULL;
-	size = pages * PORT_PAGE_SIZE;
 	if (slack)
-		start = (uintptr_t)arena_xalloc(kpages_arena, size, align, 0, 0, 0, 0, flags);
+		start = (uintptr_t)arena_xalloc(kpages_arena, size, l->align, 0, 0, 0, 0, MEM_ATOMIC);
 	if (!start) {
 		entry = LARGE_TAG;
 		size += slack;
-		start = (uintptr_t)arena_alloc(kpages_arena, size, flags);
+		start = (uintptr_t)arena_alloc(kpages_arena, size, MEM_ATOMIC);
 	}
-	p = (start + (align - 1)) & -align;
+	p = (start + (l->align - 1)) & -l->align;
 	entry |= size / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT |
 		 (p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT;
-	if (!start || frames_set(p, 1, entry, flags))
-		return (void *)p;
-	large_give(p, entry);
+	if (start && !frames_set(p, 1, entry, MEM_ATOMIC)) {
+		large_give(p, entry);
+		start = 0;
+	}
+	l->got = start ? p : 0;
+	return start != 0;
+}
+
+/* What an atomic request can't tell, for want of an index, one that may sleep has built first. */
+static bool large_build(struct large *l, unsigned flags)
+{
+	return !(flags & MEM_ATOMIC) && arena_indexes_build(kpages_arena) && large_try(&l->record);
+}
+
+/* Not in an NMI, which may have landed where the frame table's lock is held. */
+static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller)
+{
+	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
+	struct shortage_part parts[] = {
+		{kpages_arena, pages * PORT_PAGE_SIZE, pages * PORT_PAGE_SIZE, NULL},
+		{base_arena, PORT_PAGE_SIZE, PORT_PAGE_SIZE, NULL},
+	};
+	struct large l = {
+		.record = {.try = large_try, .parts = parts, .part_count = 2, .flags = flags, .caller = caller},
+		.size = pages * PORT_PAGE_SIZE,
+		.align = align,
+	};
+
+	arena_check_flags(kpages_arena, flags, caller);
+	if (pages + align / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
+		return NULL;
+	if (large_try(&l.record) || large_build(&l, flags) ||
+		(!(flags & MEM_ATOMIC) && shortage_wait(&l.record)))
+		return (void *)l.got;
 	return NULL;
 }
 

@@ -147,19 +147,35 @@ static size_t interval_begin(struct depot *d, struct magazine_list *l, bool all)
 	return n;
 }
 
-static void drain_list(struct kmem_cache *c, struct magazine_list *l, bool all)
+static struct magazine_list *list_of(struct kmem_cache *c, bool full)
 {
-	struct magazine *m;
+	return full ? &c->depot.full : &c->depot.empty;
+}
 
-	for (size_t n = interval_begin(&c->depot, l, all); n > 0; n--)
-		if ((m = depot_exchange(&c->depot, l, NULL, NULL)))
-			magazine_empty(c, m);
+size_t magazine_depot_surplus(struct kmem_cache *c, bool all, bool full)
+{
+	return interval_begin(&c->depot, list_of(c, full), all);
+}
+
+bool magazine_depot_drain_one(struct kmem_cache *c, bool full)
+{
+	struct magazine *m = depot_exchange(&c->depot, list_of(c, full), NULL, NULL);
+
+	if (m)
+		magazine_empty(c, m);
+	return m != NULL;
+}
+
+static void drain_list(struct kmem_cache *c, bool full, bool all)
+{
+	for (size_t n = magazine_depot_surplus(c, all, full); n > 0; n--)
+		magazine_depot_drain_one(c, full);
 }
 
 void magazine_drain_depot(struct kmem_cache *c, bool all)
 {
-	drain_list(c, &c->depot.full, all);
-	drain_list(c, &c->depot.empty, all);
+	drain_list(c, true, all);
+	drain_list(c, false, all);
 }
 
 struct core_take {
@@ -179,6 +195,24 @@ static void core_take(void *arg)
 	kmem_core_hold(core, NULL, NULL);
 }
 
+static void empty_taken(const struct core_take *t)
+{
+	if (t->loaded)
+		magazine_empty(t->cache, t->loaded);
+	if (t->previous)
+		magazine_empty(t->cache, t->previous);
+}
+
+void magazine_drain_self(struct kmem_cache *c)
+{
+	struct core_take t = {.cache = c};
+	port_irq_t irq = port_irq_save();
+
+	core_take(&t);
+	port_irq_restore(irq);
+	empty_taken(&t);
+}
+
 /* Most cores have nothing of most caches, and are not stopped. */
 static bool core_holds(const struct kmem_core *core)
 {
@@ -186,19 +220,20 @@ static bool core_holds(const struct kmem_core *core)
 	       __atomic_load_n(&core->previous, __ATOMIC_RELAXED);
 }
 
+void magazine_drain_core(struct kmem_cache *c, unsigned core)
+{
+	struct core_take t = {.cache = c};
+
+	if (!core_holds(&c->cores[core]))
+		return;
+	port_core_run(core, core_take, &t);
+	empty_taken(&t);
+}
+
 void magazine_drain_cores(struct kmem_cache *c)
 {
-	for (unsigned core = 0; core < port_core_count(); core++) {
-		struct core_take t = {.cache = c};
-
-		if (!core_holds(&c->cores[core]))
-			continue;
-		port_core_run(core, core_take, &t);
-		if (t.loaded)
-			magazine_empty(c, t.loaded);
-		if (t.previous)
-			magazine_empty(c, t.previous);
-	}
+	for (unsigned core = 0; c->cores && core < port_core_count(); core++)
+		magazine_drain_core(c, core);
 }
 
 /* On the core itself. */

@@ -40,13 +40,13 @@ static void front_free(struct arena_front *f, void *addr, size_t class, void *ca
 	kmem_free_slow(&qcaches_of(f)->cache[class], addr, caller);
 }
 
-static size_t front_drain(struct arena_front *f, bool all)
+static size_t front_drain(struct arena_front *f, unsigned level)
 {
 	struct qcaches *q = qcaches_of(f);
 	size_t units = 0;
 
 	for (size_t i = 0; i < q->count; i++)
-		units += kmem_cache_reap(&q->cache[i], all ? KMEM_REAP_ALL : KMEM_REAP_DEPOT);
+		units += kmem_cache_reap(&q->cache[i], KMEM_REAP_IDLE + level - 1);
 	return units;
 }
 
@@ -56,14 +56,8 @@ static void front_set_slow(struct arena_front *f, bool slow)
 
 	for (size_t i = 0; i < q->count; i++)
 		magazine_set_slow(&q->cache[i], slow);
-}
-
-static bool front_may_serve(const struct arena_front *f, size_t size)
-{
-	struct qcaches *q = qcaches_of((struct arena_front *)f);
-	const struct kmem_cache *c = &q->cache[(size - 1) / arena_quantum(q->arena)];
-
-	return __atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) > 0;
+	if (slow)
+		front_drain(f, 3);
 }
 
 static void front_usage(struct arena_front *f, size_t *held, size_t *live)
@@ -141,7 +135,7 @@ static struct arena_front *front_create(struct arena *a)
 	rounds = (struct arena_rounds **)&q->cache[count];
 	*q = (struct qcaches){
 		.front = {rounds, front_alloc, front_free, front_drain, front_set_slow,
-			front_may_serve, front_usage, front_destroy, count},
+			front_usage, front_destroy, count},
 		.arena = a,
 		.bytes = bytes,
 		.rounds = rounds,

@@ -7,6 +7,7 @@
 #define SPANDREL_SLAB_IMPL_H
 
 #include "arena/front.h"
+#include "arena/queue.h"
 #include "frames.h"
 #include "lib/bitmap.h"
 #include "lib/linear_hash.h"
@@ -108,11 +109,11 @@ struct kmem_cache {
 
 	/* Changes rarely; read without a lock. */
 	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
-	bool is_waited; /* one of them: a request sleeps for an object */
 	unsigned magazine_class;
+	bool lacks_memory; /* the last slab had room, and no memory for what describes it; atomic */
 
-	struct arena_clients clients; /* those requests */
-	struct arena_clients reservers; /* those that sleep for a reserve */
+	struct shortage_mark mark; /* requests that sleep for its objects */
+	struct reclaim_account asked;
 	struct depot depot;
 
 	/* Guarded by lock. */
@@ -148,10 +149,12 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 /* Gives slabs beyond what is to be kept back to the source; with `all`, every empty one the reserve
  * doesn't need.  Returns the units that went back. */
 size_t slab_shed(struct kmem_cache *c, bool all);
+/* The same with `all`, until that comes to `amount`. */
+size_t slab_shed_some(struct kmem_cache *c, size_t amount);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
-/* Makes slabs until there are n objects, and keeps them; false on shortage, those it could make
- * being kept. */
+/* Makes slabs until there are n objects, and keeps them; false on shortage, and then it keeps what it
+ * kept before. */
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);
 
 static inline size_t slab_header_size(size_t objects)
@@ -185,22 +188,24 @@ extern struct kmem_cache slab_headers; /* struct slab_outside */
 void *slab_meta_alloc(struct kmem_cache *c);
 void slab_meta_free(struct kmem_cache *c, void *object);
 
-/* Waiting (wait.c): allocations and reserves that sleep, in the queue of the source */
+/* Constructs objects[0 .. n), of which the caller wants the first `wanted` and the others are for a
+ * magazine.  Returns how many it could; the others have gone back.  n is SLAB_STEP at most. */
+size_t slab_construct(
+	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller);
+
+/* Waiting (wait.c) */
 
 void slab_wait_init(struct kmem_cache *c);
-/* Sleeps until try(arg) succeeds, as one of the cache's clients or reservers.  Context: a thread,
- * no lock held. */
-void slab_wait(struct kmem_cache *c, struct arena_clients *clients, bool (*try)(void *arg), void *arg,
-	void *caller);
-/* n objects have come back to the slab layer. */
-void slab_waiters_wake(struct kmem_cache *c, size_t n);
-/* A slab has come whose source is slow. */
-void slab_grown(struct kmem_cache *c);
+/* Gives objects[0 .. got) back and sleeps, by flag, for n at once; returns how many objects there are
+ * then, constructed: fewer than n if a constructor failed, none if the flag allows no more sleep. */
+size_t slab_sleep(struct kmem_cache *c, void **objects, size_t got, size_t n, unsigned flags, void *caller);
+/* Sleeps, by flag, until slab_reserve() succeeds; false: it may sleep no more. */
+bool slab_sleep_for_reserve(struct kmem_cache *c, size_t n, unsigned flags, void *caller);
 
-/* Relaxed: a cache becomes waited for before every core is stopped once to see it. */
-static inline bool slab_is_waited(const struct kmem_cache *c)
+/* Whether a request with these flags has to sleep at once, behind a record that holds up others. */
+static inline bool slab_must_stand_back(struct kmem_cache *c, unsigned flags)
 {
-	return __atomic_load_n(&c->is_waited, __ATOMIC_RELAXED);
+	return shortage_any() && flags != MEM_ATOMIC && arena_is_held(c->source) && shortage_may_sleep(flags);
 }
 
 /* Magazines (magazine.c) */
@@ -219,6 +224,14 @@ bool depot_stock(struct kmem_cache *c);
 void magazine_drain_depot(struct kmem_cache *c, bool all);
 /* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
+/* Ends an interval of the depot: how many full and empty magazines it didn't need in it, or has; and
+ * takes one of those away and empties it; false: there is none. */
+size_t magazine_depot_surplus(struct kmem_cache *c, bool all, bool full);
+bool magazine_depot_drain_one(struct kmem_cache *c, bool full);
+/* magazine_drain_cores() for one core. */
+void magazine_drain_core(struct kmem_cache *c, unsigned core);
+/* Takes this core's magazines away and empties them.  Any context but an NMI. */
+void magazine_drain_self(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
@@ -243,6 +256,8 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
  * of a free only debug builds do. */
 void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller);
 
+/* Waits until no pass of reclaim stands on the cache, whose hands may hold objects of it. */
+void slab_await_passes(struct kmem_cache *c);
 /* Unlinks the cache from its source, unless a walk stands on it (tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
 

@@ -5,6 +5,7 @@
  */
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "node.h"
 #include "slab_impl.h"
 
 static bool is_linked(const struct kmem_cache *c)
@@ -38,11 +39,19 @@ void del_importing_slab(struct arena *source, struct kmem_cache *c)
 		kmem_bug(c, __builtin_return_address(0), "draws no slabs from %s", arena_name(source));
 }
 
+void slab_await_passes(struct kmem_cache *c)
+{
+	qlock_lock(&arenas_and_slabs_lock);
+	reclaim_await_refs(&c->asked);
+	qlock_unlock(&arenas_and_slabs_lock);
+}
+
 bool slab_tree_leave(struct kmem_cache *c)
 {
 	bool leaves;
 
 	qlock_lock(&arenas_and_slabs_lock);
+	reclaim_await_refs(&c->asked);
 	leaves = c->pins == 0;
 	if (leaves)
 		list_del(&c->source_link);
@@ -65,6 +74,26 @@ static struct kmem_cache *cache_after(const struct kmem_cache *c)
 		l = arena_slabs(a)->next;
 	}
 	return list_entry(l, struct kmem_cache, source_link);
+}
+
+/* The first at or behind l that fronts the arena, or doesn't; NULL: none. */
+static struct kmem_cache *first_from(struct arena *a, struct list *l, bool quantum)
+{
+	for (; l != arena_slabs(a); l = l->next) {
+		struct kmem_cache *c = list_entry(l, struct kmem_cache, source_link);
+
+		if (!(c->flags & KMC_QCACHE) == !quantum)
+			return c;
+	}
+	return NULL;
+}
+
+struct kmem_cache *slab_walk_next(struct arena *a, struct kmem_cache *c)
+{
+	bool quantum = c && (c->flags & KMC_QCACHE);
+	struct kmem_cache *next = first_from(a, c ? c->source_link.next : arena_slabs(a)->next, quantum);
+
+	return next || quantum ? next : first_from(a, arena_slabs(a)->next, true);
 }
 
 struct kmem_cache *kmem_cache_next(struct kmem_cache *c)

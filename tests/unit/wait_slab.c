@@ -76,7 +76,7 @@ static void reserver_end(void)
 	CHECK_EQ(kmem_cache_reserve(cache, 0, MEM_WAIT), 0);
 }
 
-TEST("slab: a request for a reserve that sleeps keeps none from objects that are free")
+TEST("wait: a request for a reserve that sleeps keeps none from objects that are free")
 {
 	bool served;
 
@@ -92,7 +92,7 @@ TEST("slab: a request for a reserve that sleeps keeps none from objects that are
 	CHECK(served);
 }
 
-TEST("slab: an object that is freed serves a request for one, not one for a reserve")
+TEST("wait: an object that is freed serves a request for one, not one for a reserve")
 {
 	bool served;
 
@@ -122,7 +122,7 @@ static int construct(void *object, void *priv, unsigned flags)
 	return 0;
 }
 
-TEST("slab: a constructor that sleeps keeps no other request from objects that are freed meanwhile")
+TEST("wait: a constructor that sleeps keeps no other request from objects that are freed meanwhile")
 {
 	struct sleeper slow;
 	bool served;
@@ -135,8 +135,9 @@ TEST("slab: a constructor that sleeps keeps no other request from objects that a
 	free_live(1);
 	threads_await(&is_in);
 	one = other = for_one();
-	sleeper_start(&one, 2);
-	sleeper_start(&other, 3);
+	/* The slow one has its object and waits no more. */
+	sleeper_start(&one, 1);
+	sleeper_start(&other, 2);
 	free_live(2);
 	served = sleeper_is_served(&one) && sleeper_is_served(&other);
 	__atomic_store_n(&goes_on, true, __ATOMIC_RELEASE);
@@ -147,49 +148,116 @@ TEST("slab: a constructor that sleeps keeps no other request from objects that a
 	CHECK(served);
 }
 
-/* Growth by another request */
+/* Growth */
 
-/* What is freed meets a waiter that is awake and wants something else: unit 1 and no other.  Then
- * an atomic request makes a slab of it. */
-static void grow_for_reserve(unsigned core, void *arg)
+/* The cache has no slab, and its source no room for one. */
+TEST("wait: a slab that another request has made serves all that sleep for a reserve")
 {
-	struct sleeper elsewhere = {.size = 1, .min = 1, .max = 2, .is_here = true};
 	struct kmem_cache_stats stats;
-	void *first, *second, *room, *rest, *object;
+	void *room, *rest, *object;
 	size_t two = 2;
-	bool served;
 
 	ids = arenas_ids(1, UNITS);
 	cache = kmem_cache_create("ids", 1, 0, 0, ids, NULL, NULL, NULL);
 	lives = 0;
 	kmem_cache_get_stats(cache, &stats);
-	first = arena_alloc(ids, 1, MEM_ATOMIC);
-	second = arena_alloc(ids, 1, MEM_ATOMIC);
 	room = arena_alloc(ids, stats.slab_size, MEM_ATOMIC);
-	rest = arena_alloc(ids, UNITS - 2 - stats.slab_size, MEM_ATOMIC);
-	elsewhere.arena = ids;
-	sleeper_start(&elsewhere, 1);
-	reserver = for_reserve(&two);
-	reserver.is_here = true;
-	other = reserver;
-	sleeper_start(&reserver, 2);
-	sleeper_start(&other, 3);
-	arena_free(ids, second, 1);
+	rest = arena_alloc(ids, UNITS - stats.slab_size, MEM_ATOMIC);
+	other = reserver = for_reserve(&two);
+	sleeper_start(&reserver, 1);
+	sleeper_start(&other, 2);
 	arena_free(ids, room, stats.slab_size);
-	object = kmem_cache_alloc(cache, MEM_ATOMIC);
-	CHECK_NE((uintptr_t)object, 0);
-	served = sleeper_is_served(&reserver) && sleeper_is_served(&other);
-	arena_free(ids, rest, UNITS - 2 - stats.slab_size);
+	object = kmem_cache_alloc(cache, MEM_WAIT);
+	CHECK(sleeper_is_served(&reserver));
+	CHECK(sleeper_is_served(&other));
 	sleeper_end(&reserver);
 	sleeper_end(&other);
-	arena_free(ids, first, 1);
-	sleeper_end(&elsewhere);
+	arena_free(ids, rest, UNITS - stats.slab_size);
+	CHECK_EQ(kmem_cache_reserve(cache, 0, MEM_WAIT), 0);
 	kmem_cache_free(cache, object);
 	end();
-	CHECK(served);
 }
 
-TEST("slab: a slab that another request has made serves all that sleep for a reserve")
+/* Either kind */
+
+static void take_bulk_of_one(struct sleeper *s)
 {
-	threads_run(THREADS_PINNED, 1, grow_for_reserve, NULL);
+	CHECK_EQ(kmem_cache_alloc_bulk(s->cache, &s->got, 1, MEM_WAIT), 1);
+}
+
+TEST("wait: objects of a cache go to requests of either kind in the order they came")
+{
+	unsigned turns = 0;
+	struct sleeper s[4];
+
+	begin(NULL);
+	for (size_t i = 0; i < 4; i++) {
+		s[i] = for_one();
+		s[i].turns = &turns;
+		s[i].ask = i % 2 ? take_bulk_of_one : NULL;
+		sleeper_start(&s[i], i + 1);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		free_live(1);
+		CHECK(sleeper_is_served(&s[i]));
+		CHECK_EQ(s[i].turn, i + 1);
+	}
+	for (size_t i = 0; i < 4; i++) {
+		ktask_join(s[i].task);
+		kmem_cache_free(cache, s[i].got);
+	}
+	end();
+}
+
+/* Many at once */
+
+#define BULK 2500 /* more than half */
+
+static void bulk(unsigned i, void *arg)
+{
+	void **objects = base_alloc(NULL, BULK * sizeof(*objects), MEM_WAIT);
+
+	for (int round = 0; round < 8; round++) {
+		CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, BULK, MEM_WAIT), BULK);
+		kthread_yield();
+		kmem_cache_free_bulk(cache, objects, BULK);
+	}
+	base_free(NULL, objects, BULK * sizeof(*objects));
+}
+
+TEST("wait: two that want more than half of a cache's objects each get them in turn")
+{
+	ids = arenas_ids(1, UNITS);
+	cache = kmem_cache_create("ids", 1, 0, 0, ids, NULL, NULL, NULL);
+	lives = 0;
+	threads_run(THREADS_FREE, 2, bulk, NULL);
+	CHECK_EQ(arenas_stats(ids).sleeps, arenas_stats(ids).waits_served);
+	end();
+}
+
+static void ask_bulk(struct sleeper *s)
+{
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, s->arg, 3, MEM_WAIT), 3);
+}
+
+/* Two are free: a request for three that had kept them would leave none. */
+TEST("wait: a request for many holds nothing while it sleeps")
+{
+	void *objects[3];
+	struct sleeper many;
+
+	begin(NULL);
+	free_live(2);
+	many = (struct sleeper){.arena = ids, .ask = ask_bulk, .arg = objects};
+	sleeper_start(&many, 1);
+	for (size_t i = 0; i < 2; i++) {
+		live[lives] = kmem_cache_alloc(cache, MEM_WAIT);
+		CHECK_NE((uintptr_t)live[lives++], 0);
+	}
+	CHECK(!sleeper_is_done(&many));
+	free_live(3);
+	CHECK(sleeper_is_served(&many));
+	sleeper_end(&many);
+	kmem_cache_free_bulk(cache, objects, 3);
+	end();
 }

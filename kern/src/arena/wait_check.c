@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Whether marks and accounts are the sums over the records (wait.c, invariant 1).
+ */
+#include "arena_impl.h"
+
+/* What the records make of one arena. */
+struct sums {
+	const struct arena *arena;
+	unsigned count, waiters, short_records, parked;
+	size_t wanted;
+};
+
+static void add_part(struct sums *sums, const struct shortage *s, const struct shortage_part *p)
+{
+	for (struct arena *a = p->arena; a; a = arena_source(a)) {
+		if (a != sums->arena)
+			continue;
+		sums->waiters++;
+		sums->count += !s->is_parked;
+	}
+	if (arena_root(p->arena) != sums->arena)
+		return;
+	sums->parked += s->is_parked;
+	if (!__atomic_load_n(&s->is_counted, __ATOMIC_RELAXED))
+		return;
+	sums->short_records++;
+	sums->wanted += shortage_counted(p);
+}
+
+static struct sums sums_of(const struct arena *a)
+{
+	struct sums sums = {.arena = a};
+
+	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s)) {
+		for (unsigned i = 0; i < s->part_count; i++)
+			add_part(&sums, s, &s->parts[i]);
+		if (s->has_tag_part)
+			add_part(&sums, s, &s->tag_part);
+	}
+	return sums;
+}
+
+static bool mark_sound(const struct arena *a, const struct sums *sums)
+{
+	return a->mark.count == sums->count && a->mark.waiters == sums->waiters &&
+	       (a->mark.is_set || sums->count == 0) && a->mark.is_set == shortage_is_short(a);
+}
+
+static bool account_sound(
+	const struct arena *a, const struct sums *sums, const struct shortage_wants *wants)
+{
+	return wants->amount == sums->wanted && wants->records == sums->short_records &&
+	       a->account.parked == sums->parked;
+}
+
+/* Records are answered meanwhile: sums count if none was. */
+static bool arena_sound(struct arena *a, struct sums *sums)
+{
+	struct shortage_wants before = shortage_wants_of(a), after;
+
+	*sums = sums_of(a);
+	after = shortage_wants_of(a);
+	return mark_sound(a, sums) &&
+	       (before.changes != after.changes || account_sound(a, sums, &after));
+}
+
+int shortage_check(struct sink *sink)
+{
+	int broken = 0;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	qlock_lock(&shortage_marks_lock);
+	for (struct arena *a = all_arenas; a && !broken; a = a->all_next) {
+		struct sums sums;
+
+		if (arena_sound(a, &sums))
+			continue;
+		broken = 1;
+		if (sink)
+			sink_printf(sink, "shortage: invariant 1 is broken: %s has a mark of %u, and %u records\n",
+				a->name, a->mark.count, sums.count);
+	}
+	qlock_unlock(&shortage_marks_lock);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return broken;
+}

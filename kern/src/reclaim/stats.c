@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reclaim looked at: roots, and what each arena and cache gave.
+ */
+#include "reclaim_impl.h"
+
+#include "lib/string.h"
+#include "port.h"
+#include "sync.h"
+
+static void fill_root(struct arena *root, struct reclaim_root *row)
+{
+	struct arena_account *a = arena_account(root);
+	struct shortage_wants wants = shortage_wants_of(root);
+	size_t low, high;
+
+	memset(row, 0, sizeof(*row));
+	str_copy(row->name, arena_name(root), sizeof(row->name));
+	row->is_memory = arena_is_memory(root);
+	row->free = arena_amt_free(root);
+	row->total = arena_amt_total(root);
+	row->wanted = wants.amount;
+	row->waiting = wants.records;
+	arena_watermarks(root, &low, &high);
+	row->low = low;
+	row->high = high;
+	qlock_lock(&shortage_marks_lock);
+	row->pause_ns = a->next_pass > port_ns() ? a->next_pass - port_ns() : 0;
+	row->parked = a->parked;
+	qlock_unlock(&shortage_marks_lock);
+}
+
+size_t reclaim_roots(struct reclaim_root *rows, size_t max)
+{
+	size_t n = 0;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	for (struct arena *a = arena_root_next(NULL); a; a = arena_root_next(a), n++)
+		if (n < max)
+			fill_root(a, &rows[n]);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return n;
+}
+
+static uint64_t get(const uint64_t *field)
+{
+	return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+static struct reclaim_node node_of(const struct reclaim_account *r)
+{
+	return (struct reclaim_node){
+		.last_given = get(&r->last_given),
+		.last_instr = get(&r->last_instr),
+		.last_level = (unsigned)get(&r->last_level),
+		.given = get(&r->given),
+		.asked = get(&r->asked),
+		.slow = get(&r->slow),
+		.is_skipped = get(&r->skip_until) > port_ns(),
+	};
+}
+
+static struct reclaim_node arena_node(struct arena *a, unsigned depth)
+{
+	struct reclaim_node n = node_of(arena_reclaim_account(a));
+	void *priv;
+
+	str_copy(n.name, arena_name(a), sizeof(n.name));
+	n.depth = depth;
+	n.is_memory = arena_is_memory(a);
+	n.has_owner = arena_owner(a, &priv) != NULL;
+	return n;
+}
+
+static struct reclaim_node cache_node(struct kmem_cache *c, unsigned depth)
+{
+	struct reclaim_node n = node_of(slab_reclaim_account(c));
+	void *priv;
+
+	str_copy(n.name, slab_name(c), sizeof(n.name));
+	n.depth = depth;
+	n.is_cache = true;
+	n.is_memory = slab_is_memory(c);
+	n.has_owner = slab_owner(c, &priv) != NULL;
+	return n;
+}
+
+size_t reclaim_nodes(struct reclaim_node *rows, size_t max)
+{
+	size_t n = 0;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
+		unsigned depth = arena_tree_depth(a);
+
+		if (n++ < max)
+			rows[n - 1] = arena_node(a, depth);
+		for (struct kmem_cache *c = slab_walk_next(a, NULL); c; c = slab_walk_next(a, c))
+			if (n++ < max)
+				rows[n - 1] = cache_node(c, depth + 1);
+	}
+	qlock_unlock(&arenas_and_slabs_lock);
+	return n;
+}
