@@ -18,6 +18,7 @@ static const struct work_kind kinds[] = {
 		work_start_hog},
 	{{"ids", "[KTASKS]", "allocates and frees IDs"}, work_start_ids},
 	{{"maps", "[KTASKS]", "maps and unmaps pages"}, work_start_maps},
+	{{"replay", "STREAM [KTASKS]", "replays a recorded stream of the initrd"}, work_start_replay},
 };
 
 const struct work_kind *work_kind_find(const char *name)

@@ -73,6 +73,7 @@ bool work_start_disk(struct work *w, const struct work_args *args);
 bool work_start_hog(struct work *w, const struct work_args *args);
 bool work_start_ids(struct work *w, const struct work_args *args);
 bool work_start_maps(struct work *w, const struct work_args *args);
+bool work_start_replay(struct work *w, const struct work_args *args);
 
 /* Reads the i-th argument, a number from `min` to `max`, into *value, which stays as it is if there
  * is no such argument.  Returns false after saying what is wrong with it. */
