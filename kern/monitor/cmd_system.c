@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands: help, the machine's memory, tests, benchmarks, and three ways to end.
+ * Commands: help, tests, benchmarks, and three ways to end.
  */
 #include "monitor_impl.h"
 
-#include "boot.h"
 #include "lib/array.h"
 #include "lib/bench.h"
 #include "lib/panic.h"
@@ -112,115 +111,6 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 	command_for_each(offer_name, &c);
 }
 
-/* mem */
-
-struct mem_row {
-	const char *what;
-	const char *where; /* "base", "ram", "hole" */
-	uint64_t bytes;
-};
-
-static const struct table_column mem_columns[] = {
-	TABLE_COLUMN(struct mem_row, what, "memory", "what", -32, TABLE_STRING, 0),
-	TABLE_COLUMN(struct mem_row, where, "in", "in", -8, TABLE_STRING, 0),
-	TABLE_COLUMN(struct mem_row, bytes, "size", "bytes", 12, TABLE_BYTES, TABLE_TOTAL),
-};
-static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
-
-static void copy_base(const struct arena_stats *row, void *arg)
-{
-	if (row->arena == base_arena)
-		*(struct arena_stats *)arg = *row;
-}
-
-/* After a panic a lock may be held for good, so nothing is locked then. */
-static struct arena_stats base_stats(void)
-{
-	struct arena_stats base = {0};
-
-	if (panic_happened())
-		arena_tree_peek(copy_base, &base);
-	else
-		arena_get_stats(base_arena, &base);
-	return base;
-}
-
-/* Prints the boot accounts that are RAM, or those that aren't, and returns their sum. */
-static uint64_t print_accounts(struct table_printer *printer, bool is_ram)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < boot_info->account_count; i++) {
-		const struct boot_account *account = &boot_info->account[i];
-		struct mem_row row = {account->what, is_ram ? "ram" : "hole", account->bytes};
-
-		if (account->is_ram != is_ram)
-			continue;
-		table_row(printer, &row);
-		sum += account->bytes;
-	}
-	return sum;
-}
-
-/* Prints what RAM is used for; returns the sum. */
-static uint64_t print_ram(const struct command_call *call)
-{
-	struct arena_stats base = base_stats();
-	uint64_t own = base.tag_pages * PORT_PAGE_SIZE, sum = base.total;
-	const struct mem_row rows[] = {
-		{"free", "base", base.free},
-		{"handed out", "base", base.used - own},
-		{"arena tags and hashes", "base", own},
-	};
-	struct table_printer printer;
-
-	table_begin(&printer, &mem_table, call->sink, call->keys);
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		table_row(&printer, &rows[i]);
-	sum += print_accounts(&printer, true);
-	table_end(&printer);
-	return sum;
-}
-
-static void print_holes(const struct command_call *call)
-{
-	struct table_printer printer;
-
-	table_begin(&printer, &mem_table, call->sink, call->keys);
-	print_accounts(&printer, false);
-	table_end(&printer);
-}
-
-static bool has_holes(void)
-{
-	for (size_t i = 0; i < boot_info->account_count; i++)
-		if (!boot_info->account[i].is_ram)
-			return true;
-	return false;
-}
-
-static const char *mem_command(const struct command_call *call)
-{
-	uint64_t total = boot_info->ram_total, accounted = print_ram(call), differ;
-
-	differ = total > accounted ? total - accounted : accounted - total;
-	if (call->keys)
-		sink_printf(call->sink, "ram total=%llu accounted=%llu\n",
-			(unsigned long long)total, (unsigned long long)accounted);
-	else if (differ)
-		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes %s than above\n",
-			(void *)&total, (unsigned long long)differ,
-			total > accounted ? "more" : "less");
-	else
-		sink_printf(call->sink, "that is all RAM of the memory map, to the byte\n");
-	if (has_holes()) {
-		if (!call->keys)
-			sink_puts(call->sink, "\nnot RAM:\n");
-		print_holes(call);
-	}
-	return NULL;
-}
-
 /* test, bench */
 
 static const char *test_command(const struct command_call *call)
@@ -294,8 +184,6 @@ static const char *poweroff_command(const struct command_call *call)
 static const struct command commands[] = {
 	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how to use one",
 		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names},
-	{"mem", "[-k]", "what the machine's memory is used for", "mem", mem_command,
-		COMMAND_PANIC_SAFE, NULL},
 	{"test", "[FILTER]", "runs the unit tests with FILTER in their names", "test \"arena: \"",
 		test_command, 0, NULL},
 	{"bench", "[-c] [FILTER]",

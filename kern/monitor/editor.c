@@ -10,7 +10,6 @@
 #include "table.h"
 
 #define CONTROL(letter) ((letter) - '@')
-#define ESCAPE 0x1b
 #define DELETE 0x7f
 #define PARAMETER_MAX 99 /* of an escape sequence; no key has a greater one */
 
@@ -391,7 +390,7 @@ enum editor_result editor_feed(struct editor *e, int byte)
 		return EDITOR_MORE;
 	if (byte < ' ')
 		e->escape = EDITOR_PLAIN; /* a control key cuts a sequence short */
-	if (byte == ESCAPE)
+	if (byte == EDITOR_KEY_ESC)
 		begin_escape(e);
 	else if (e->escape != EDITOR_PLAIN)
 		feed_escape(e, (uint8_t)byte);

@@ -11,6 +11,7 @@
 #include "sync.h"
 
 #define HISTORY_QUANTUM 64 /* bytes: a line of 47 characters takes one */
+#define SEQUENCE_NS 50000000ull /* from a byte of an escape sequence to the next, at most */
 
 static struct history history;
 
@@ -22,6 +23,7 @@ static struct editor editor = {
 };
 
 static struct rendez input = RENDEZ_INIT(input);
+static bool is_typed; /* the line that runs was read from the console */
 
 void monitor_input(void)
 {
@@ -45,6 +47,43 @@ static int read_byte(void)
 	return byte;
 }
 
+/* Some terminals send two bytes for Enter: the second one is no key. */
+static bool ends_return(int byte)
+{
+	bool after_return = editor.after_return;
+
+	editor.after_return = byte == '\r';
+	return byte == '\n' && after_return;
+}
+
+/* An arrow or a function key sends ESC and, at once, [ or O, parameters and a letter or ~: they are
+ * one key. */
+static void skip_sequence(void)
+{
+	int byte;
+
+	do {
+		if (!rendez_sleep_timeout(&input, has_byte, &byte, port_ns() + SEQUENCE_NS))
+			return;
+	} while (byte == '[' || byte == 'O' || (byte >= ' ' && byte < '@'));
+}
+
+bool monitor_pause(struct sink *sink, uint64_t ns)
+{
+	uint64_t deadline = port_ns() + ns;
+	int byte;
+
+	if (!is_typed || sink != &console_sink || panic_happened())
+		return false;
+	do {
+		if (!rendez_sleep_timeout(&input, has_byte, &byte, deadline))
+			return true;
+	} while (ends_return(byte));
+	if (byte == EDITOR_KEY_ESC)
+		skip_sequence();
+	return false;
+}
+
 static void print_tree(struct sink *sink)
 {
 	arena_tree_print(sink, false);
@@ -60,8 +99,10 @@ void monitor_init(void)
 	history_init(&history, arena);
 	monitor_add_commands(&system_commands);
 	monitor_add_commands(&initrd_commands);
+	monitor_add_commands(&memory_commands);
 	monitor_add_commands(&arena_commands);
 	monitor_add_commands(&slab_commands);
+	monitor_add_commands(&reclaim_commands);
 	monitor_add_commands(&whatis_commands);
 	monitor_add_commands(&ktask_commands);
 	monitor_add_commands(&irq_commands);
@@ -88,7 +129,9 @@ void monitor_run(void)
 	while (read_line() == EDITOR_LINE) {
 		if (!panic_happened())
 			history_add(&history, editor.line);
+		is_typed = true;
 		monitor_run_line(editor.line);
+		is_typed = false;
 	}
 }
 

@@ -16,6 +16,12 @@ void monitor_init(void);
 /* From now on a panic, after its report, runs the monitor with the commands that are safe then. */
 void monitor_stay_after_panic(void);
 
+/* For a command that shows something again and again: sleeps for `ns`, or until a key is pressed,
+ * which it takes from the input.  Returns true if the time has passed without a key.  Returns false at
+ * once if no one is there to press a key: if the line wasn't typed (autorun) or doesn't print to the
+ * console, after the end of input, and after a panic.  Context: a command's. */
+bool monitor_pause(struct sink *sink, uint64_t ns);
+
 /* Commands (command.c) */
 
 /* monitor_run_line() with the output to a sink. */
@@ -51,9 +57,9 @@ void command_complete(
 
 /* Families of commands (cmd_*.c) */
 
-extern struct command_table initrd_commands;
-extern struct command_table arena_commands, cache_commands, disk_commands, irq_commands,
-	ktask_commands, slab_commands, system_commands, whatis_commands, work_commands;
+extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands, irq_commands,
+	ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands,
+	whatis_commands, work_commands;
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);
@@ -63,12 +69,20 @@ void arena_tree_print(struct sink *sink, bool keys);
 
 /* Snapshots (snapshot.c) */
 
-/* The statistics of all arenas, each after its source, or of all caches in the same order. */
+struct reclaim_node;
+struct reclaim_root;
+struct shortage_row;
+
+/* The statistics of all arenas, each after its source, or of all caches in the same order; all roots,
+ * or all nodes, of the import tree; or all requests that sleep. */
 struct snapshot {
 	union {
 		void *rows;
 		struct arena_stats *arena;
 		struct kmem_cache_stats *cache;
+		struct reclaim_root *root;
+		struct reclaim_node *node;
+		struct shortage_row *waiter;
 	};
 	size_t count;
 	size_t bytes; /* of the memory they are in */
@@ -77,6 +91,13 @@ struct snapshot {
 /* Take a snapshot; return false if there is no memory for it. */
 bool snapshot_arenas(struct snapshot *s);
 bool snapshot_caches(struct snapshot *s);
+bool snapshot_roots(struct snapshot *s);
+bool snapshot_nodes(struct snapshot *s);
+bool snapshot_waiters(struct snapshot *s);
+
+/* Reads the roots again into the memory that the snapshot has: as many as it has room for. */
+void snapshot_read_roots(struct snapshot *s);
+
 void snapshot_free(struct snapshot *s);
 
 #endif

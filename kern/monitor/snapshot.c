@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Snapshots of all arenas or caches.
+ * Snapshots of everything of a kind: arenas, caches, and what reclaim knows.
  */
 #include "monitor_impl.h"
 
 #include "port.h"
+#include "reclaim.h"
+#include "shortage.h"
 #include "vmap.h"
 
 /* Fills rows[0 .. max) and returns how many there are. */
@@ -20,8 +22,29 @@ static size_t read_caches(void *rows, size_t max)
 	return kmem_cache_rows(rows, max);
 }
 
+static size_t read_roots(void *rows, size_t max)
+{
+	return reclaim_roots(rows, max);
+}
+
+static size_t read_nodes(void *rows, size_t max)
+{
+	return reclaim_nodes(rows, max);
+}
+
+static size_t read_waiters(void *rows, size_t max)
+{
+	return shortage_rows(rows, max);
+}
+
+/* Whole pages for that many rows. */
+static size_t bytes_for(size_t rows, size_t row_size)
+{
+	return (rows * row_size + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
+}
+
 /* The memory is allocated before anything is read.  If there are more rows by then than it has room
- * for, it is allocated again. */
+ * for, it is allocated again.  Without any row it is a page all the same. */
 static bool take(struct snapshot *s, size_t row_size, read_fn read)
 {
 	size_t room = 0;
@@ -30,7 +53,7 @@ static bool take(struct snapshot *s, size_t row_size, read_fn read)
 	do {
 		if (room)
 			snapshot_free(s);
-		s->bytes = (s->count * row_size + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
+		s->bytes = bytes_for(s->count ? s->count : 1, row_size);
 		room = s->bytes / row_size;
 		s->rows = vmalloc(s->bytes, MEM_ERROR);
 		if (!s->rows)
@@ -48,6 +71,29 @@ bool snapshot_arenas(struct snapshot *s)
 bool snapshot_caches(struct snapshot *s)
 {
 	return take(s, sizeof(*s->cache), read_caches);
+}
+
+bool snapshot_roots(struct snapshot *s)
+{
+	return take(s, sizeof(*s->root), read_roots);
+}
+
+bool snapshot_nodes(struct snapshot *s)
+{
+	return take(s, sizeof(*s->node), read_nodes);
+}
+
+bool snapshot_waiters(struct snapshot *s)
+{
+	return take(s, sizeof(*s->waiter), read_waiters);
+}
+
+void snapshot_read_roots(struct snapshot *s)
+{
+	size_t room = s->bytes / sizeof(*s->root);
+
+	s->count = reclaim_roots(s->root, room);
+	s->count = s->count < room ? s->count : room;
 }
 
 void snapshot_free(struct snapshot *s)

@@ -368,6 +368,95 @@ def _():
         equal(console.status(), 6)
 
 
+# Reclaim
+
+@test("reclaim: by autorun a run gives memory back, and says at which root", quick=True)
+def _():
+    status, text = run(qemu("--cores", "4", "--autorun",
+                            "slab; reclaim run -k 3; reclaim -k; reclaim run 4; "
+                            "reclaim run 2; mem -k; arena check; poweroff 5"))
+    equal(status, 5)
+    rows = keys(text)
+    ran = next(row for word, row in rows if word == "run")
+    equal(ran["level"], "3")
+    freed = {row["name"]: int(row["units"]) for word, row in rows if word == "freed"}
+    assert freed["base"] >= PAGE, freed
+    roots = {row["name"]: row for word, row in rows if word == "root"}
+    assert 0 < int(roots["base"]["low"]) < int(roots["base"]["high"]), roots
+    equal([row["level"] for word, row in rows if word == "pass"], ["1", "2", "3"])
+    nodes = [row for word, row in rows if word == "node"]
+    equal(nodes[0]["name"], "base")
+    assert sum(int(row["given"]) for row in nodes) >= PAGE, nodes
+    assert "4 is not a level from 1 to 3" in text, text
+    assert re.search(r"(?m)^base +all hold$", text), text
+
+
+@test("mem: what is reclaimable of what is handed out is that of each arena")
+def _():
+    for start in (qemu, host):
+        status, text = run(start("--cores", "4", "--autorun",
+                                 "reclaim run 3; slab; mem -k; poweroff"))
+        equal(status, 0)
+        rows = keys(text)
+        handed_out = next(row for word, row in rows
+                          if word == "memory" and row["what"] == "handed_out")
+        idle = [row for word, row in rows if word == "reclaimable"]
+        for row in idle:
+            equal(int(row["spans"]) + int(row["objects"]), int(row["bytes"]))
+        equal(sum(int(row["bytes"]) for row in idle), int(handed_out["reclaimable"]))
+        assert 0 < int(handed_out["reclaimable"]) <= int(handed_out["bytes"]), text
+
+
+SHOWN = "that is all RAM of the memory map"
+
+
+@test("mem: -w shows it every second until a key is pressed", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--mem", "64M") as console:
+            console.expect(PROMPT)
+            # Enter as two bytes: the second one is neither a key nor an empty line.
+            console.type("mem -w\r\n")
+            for _ in range(3):
+                console.expect(SHOWN)
+            console.type("\r\n")
+            console.expect(PROMPT)
+            # An arrow key is several bytes, and none of them ends up in the next line.
+            console.type("mem -w -k\n")
+            console.expect(r"\Amem -w -k\n")
+            console.expect(r"(?s)ram total=.*ram total=")
+            console.type("\x1b[A")
+            console.expect(PROMPT)
+            console.type("poweroff 9\n")
+            console.expect(r"\Apoweroff 9\n")
+            equal(console.status(), 9)
+
+
+@test("mem: -w shows it once by autorun, at the end of input and after a panic")
+def _():
+    for start in (qemu, host):
+        status, text = run(start("--autorun", "mem -w; poweroff 3"))
+        equal(status, 3)
+        equal(len(re.findall(SHOWN, text)), 1)
+    with host() as console:
+        console.expect(PROMPT)
+        console.type("mem -w\n")
+        console.close_input()
+        equal(console.status(), 0)
+        equal(len(re.findall(SHOWN, console.text)), 1)
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        console.type("panic\n")
+        console.expect(r"panic> $")
+        console.type("reclaim\n")
+        console.expect("reclaim: not safe after a panic")
+        console.expect(r"panic> $")
+        console.type("mem -w\n")
+        equal(len(re.findall(SHOWN, console.expect(r"(?s)(.*)\npanic> $")[1])), 1)
+        console.type("poweroff 8\n")
+        equal(console.status(), 8)
+
+
 # Panics
 
 def check_report(text, first_line):

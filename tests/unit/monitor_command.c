@@ -2,13 +2,14 @@
 /*
  * The monitor's commands: lines into words, words into calls, and what they print.
  */
-#include "arena.h"
+#include "arenas.h"
 #include "boot.h"
 #include "monitor/editor.h"
 #include "lib/string.h"
 #include "table.h"
 #include "monitor/monitor_impl.h"
 #include "port.h"
+#include "sleepers.h"
 #include "lib/test.h"
 
 static char said[16384];
@@ -98,7 +99,12 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("-k", "-k: no such command, `help` lists them\n");
 	check_refused("help \"x", "a quote is not closed\n");
 	check_refused("arena map", "arena map: too few words, usage: arena map NAME\n");
-	check_refused("mem now", "mem: too many words, usage: mem [-k]\n");
+	check_refused("mem now", "mem: now is not -w\n");
+	check_refused("mem -w -w", "mem: too many words, usage: mem [-k] [-w]\n");
+	check_refused("reclaim now", "reclaim: too many words, usage: reclaim [-k]\n");
+	check_refused("reclaim run 0", "reclaim run: 0 is not a level from 1 to 3\n");
+	check_refused("reclaim run 4", "reclaim run: 4 is not a level from 1 to 3\n");
+	check_refused("reclaim run hard", "reclaim run: hard is not a level from 1 to 3\n");
 	check_refused("reboot now", "reboot: too many words, usage: reboot\n");
 	check_refused("reboot -k", "reboot: takes no -k\n");
 	check_refused("arena show nobody", "arena show: no arena nobody\n");
@@ -134,7 +140,7 @@ TEST("command: a failure does not stop the line, but it is remembered")
 TEST("help: lists every command, and shows usage and example of one or a family")
 {
 	check_says("help", "arena show [-k] NAME [-v]");
-	check_says("help -k", "command name=mem usage=[-k] ");
+	check_says("help -k", "command name=mem usage=[-k]_[-w] ");
 	check_says("help arena tree", "arena tree [-k]\n");
 	CHECK(strstr(said, "example: arena tree -k\n") != NULL);
 	CHECK(strstr(said, "arena show") == NULL);
@@ -365,6 +371,134 @@ TEST("mem: the base arena and the accounts make up the memory map's RAM")
 	CHECK_EQ(number("ram ", " total="), boot_info->ram_total);
 	CHECK_EQ(number("ram ", " accounted="), boot_info->ram_total);
 	check_says("mem", "that is all RAM of the memory map");
+	CHECK(fits_in(100));
+}
+
+/* Has `objects` of the cache made at once, and frees them: they stay in magazines or empty slabs. */
+static void leave_idle(struct kmem_cache *c, void **objects, size_t n)
+{
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, n, MEM_WAIT), n);
+	kmem_cache_free_bulk(c, objects, n);
+}
+
+TEST("mem: idle objects and free spans are reclaimable, on the arena that they hang on")
+{
+	struct arena *heap = arenas_importer("test-heap", kpages_arena, PORT_PAGE_SIZE);
+	struct kmem_cache *c = kmem_cache_create("test-idle", 256, 0, 0, heap, NULL, NULL, NULL);
+	struct kmem_cache_stats s;
+	void *objects[40];
+	uint64_t idle;
+
+	leave_idle(c, objects, 40);
+	kmem_cache_get_stats(c, &s);
+	idle = s.out * 256 + s.slabs_empty * s.slab_size;
+	CHECK_LE(40 * 256, idle);
+	CHECK(run("mem -k"));
+	CHECK_EQ(number("reclaimable arena=test-heap source=kpages ", " objects="), idle);
+	CHECK_EQ(number("arena=test-heap ", " spans="), arenas_stats(heap).retained);
+	CHECK_LE(idle, number("memory what=handed_out ", " reclaimable="));
+	check_says("mem", "\n    test-heap ");
+	CHECK(fits_in(100));
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	arena_reap(heap, SIZE_MAX);
+	CHECK(run("mem -k"));
+	CHECK(strstr(said, "arena=test-heap ") == NULL);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(heap);
+}
+
+TEST("mem: objects that are live, and arenas that are no memory, are not reclaimable")
+{
+	struct arena *ids = arenas_ids(1, 1000);
+	struct kmem_cache *c = kmem_cache_create("test-idle", 1, 0, 0, ids, NULL, NULL, NULL);
+	struct arena *heap = arenas_importer("test-heap", kpages_arena, PORT_PAGE_SIZE);
+	void *page = arena_alloc(heap, PORT_PAGE_SIZE, MEM_WAIT), *id;
+
+	leave_idle(c, &id, 1);
+	CHECK(run("mem -k"));
+	CHECK(strstr(said, "arena=ids ") == NULL);
+	CHECK(strstr(said, "arena=test-heap ") == NULL);
+	arena_free(heap, page, PORT_PAGE_SIZE);
+	arenas_end(heap);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
+}
+
+TEST("mem: -w shows it once where there is no key to press")
+{
+	const char *first;
+
+	check_says("mem -w", "that is all RAM of the memory map");
+	first = strstr(said, "that is all RAM");
+	CHECK(strstr(first + 1, "that is all RAM") == NULL);
+	check_says("mem -w -k", "ram total=");
+}
+
+/* Reclaim */
+
+TEST("reclaim: passes, roots and watermarks, in a hundred columns")
+{
+	check_says("reclaim", "\nlevel ");
+	CHECK(strstr(said, "\nbase ") != NULL);
+	CHECK(fits_in(100));
+	CHECK(run("reclaim -k"));
+	CHECK(str_starts(said, "reclaim pokes="));
+	CHECK(strstr(said, "\npass level=3 passes=") != NULL);
+	CHECK_EQ(number("root name=base ", " total="), arena_amt_total(base_arena));
+	CHECK_LE(number("root name=base ", " low="), number("root name=base ", " high="));
+}
+
+static void ask_for_two(struct sleeper *s)
+{
+	s->got = arena_alloc(s->arena, 2, MEM_WAIT);
+}
+
+TEST("reclaim: shows a request that sleeps, and what its root lacks, until it is served")
+{
+	struct arena *ids = arenas_full(4);
+	struct sleeper s = {.arena = ids, .ask = ask_for_two};
+
+	sleeper_start(&s, 1);
+	CHECK(run("reclaim -k"));
+	CHECK(strstr(said, "waiter arena=ids piece=2 amount=2 parts=1 flag=MEM_WAIT ") != NULL);
+	CHECK_EQ(number("waiter arena=ids ", " parked="), 0);
+	test_check_contains(__FILE__, __LINE__, "said", said, " caller=ask_for_two+0x");
+	CHECK_EQ(number("root name=ids ", " wanted="), 2);
+	CHECK_EQ(number("root name=ids ", " waiting="), 1);
+	check_says("reclaim", "\nids ");
+	CHECK(fits_in(100));
+	arena_free(ids, (void *)1, 1);
+	arena_free(ids, (void *)2, 1);
+	sleeper_end(&s);
+	CHECK(run("reclaim -k"));
+	CHECK(strstr(said, "waiter arena=ids ") == NULL);
+	arena_free(ids, s.got, 2);
+	arena_free(ids, (void *)3, 1);
+	arena_free(ids, (void *)4, 1);
+	arenas_end(ids);
+}
+
+TEST("reclaim run: gives back what is idle, and says what came free at which root and who gave it")
+{
+	struct arena *ids = arenas_ids(1, 1000);
+	struct kmem_cache *c = kmem_cache_create("test-idle", 1, 0, 0, ids, NULL, NULL, NULL);
+	uint64_t held;
+	void *object;
+
+	leave_idle(c, &object, 1);
+	held = 1000 - arena_amt_free(ids);
+	CHECK_LE(1, held);
+	check_says("reclaim run -k 3", "run level=3 units=");
+	CHECK_EQ(number("freed name=ids ", " units="), held);
+	CHECK_EQ(number("freed name=ids ", " free="), 1000);
+	CHECK(run("reclaim -k"));
+	CHECK_EQ(number("node name=ids depth=0 ", " cache="), 0);
+	CHECK_EQ(number("node name=test-idle depth=1 ", " given="), held);
+	check_says("reclaim", "\n  test-idle ");
+	CHECK(fits_in(100));
+	check_says("reclaim run", "free");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
 }
 
 TEST("whatis: names the segment in every arena from the base to the deepest, and the cache")
@@ -404,5 +538,5 @@ TEST("work: what runs is listed until it is stopped, in a hundred columns")
 	check_says("work stop -k", "stopped count=1\n");
 	CHECK(run("work list -k"));
 	CHECK_STR(said, "");
-	CHECK_STR(complete("work start a"), "alloc,bursts,disk,hog,ids,maps,");
+	CHECK_STR(complete("work start a"), "alloc,bursts,disk,hog,ids,maps,replay,");
 }

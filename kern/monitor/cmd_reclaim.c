@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands: what reclaim has done, which requests wait for it, and a run of it by hand.
+ */
+#include "monitor_impl.h"
+
+#include "arena_print.h"
+#include "lib/array.h"
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "port.h"
+#include "reclaim.h"
+#include "shortage.h"
+#include "table.h"
+
+#define INDENT 2
+#define NAME_SIZE (sizeof(((struct reclaim_node *)NULL)->name) + 8 * INDENT)
+#define NS_PER_MS 1000000
+#define LEVEL_DEFAULT 2
+
+static const char no_memory[] = "no memory for the tables";
+
+/* An amount takes two columns: for people text with a unit, or without one; for scripts a number. */
+#define TEXT(type, member, title, width)                                                           \
+	TABLE_COLUMN(type, member, title, title, width, TABLE_STRING, TABLE_PEOPLE_ONLY)
+#define KEY(type, member, key) TABLE_COLUMN(type, member, key, key, 0, TABLE_COUNT, TABLE_KEY_ONLY)
+#define BOTH(type, member, title, key, width)                                                      \
+	TABLE_COLUMN(type, member, title, key, width, TABLE_COUNT, 0)
+
+/* reclaim: the summary */
+
+static const struct table_column summary_columns[] = {
+	KEY(struct reclaim_stats, pokes, "pokes"),
+	KEY(struct reclaim_stats, outs, "outs"),
+	KEY(struct reclaim_stats, rounds, "rounds"),
+	KEY(struct reclaim_stats, tries, "tries"),
+	KEY(struct reclaim_stats, sleeps, "sleeps"),
+	KEY(struct reclaim_stats, served, "served"),
+	KEY(struct reclaim_stats, refused, "refused"),
+	KEY(struct reclaim_stats, wakeups, "wakeups"),
+	KEY(struct reclaim_stats, longest_ns, "longest_ns"),
+	KEY(struct reclaim_stats, waiting, "waiting"),
+	KEY(struct reclaim_stats, parked, "parked"),
+};
+static const struct table summary_table = {"reclaim", summary_columns, ARRAY_SIZE(summary_columns)};
+_Static_assert(sizeof(size_t) == sizeof(uint64_t), "a table reads numbers as uint64_t");
+
+static void print_sentences(struct sink *sink, const struct reclaim_stats *s)
+{
+	sink_printf(sink, "%llu pokes, %llu reports that memory is out\n", (unsigned long long)s->pokes,
+		(unsigned long long)s->outs);
+	sink_printf(sink, "server: %llu rounds, %llu tries, %llu wake-ups\n",
+		(unsigned long long)s->rounds, (unsigned long long)s->tries,
+		(unsigned long long)s->wakeups);
+	sink_printf(sink,
+		"requests: %llu slept, %llu served, after %llu ms at most, %llu refused; %zu wait now, %zu of "
+		"them parked\n",
+		(unsigned long long)s->sleeps, (unsigned long long)s->served,
+		(unsigned long long)(s->longest_ns / 1000000), (unsigned long long)s->refused, s->waiting,
+		s->parked);
+}
+
+struct pass_row {
+	uint64_t level, passes, given, is_running;
+	const char *state;
+};
+
+static const struct table_column pass_columns[] = {
+	TABLE_COLUMN(struct pass_row, level, "level", "level", 5, TABLE_NUMBER, 0),
+	BOTH(struct pass_row, passes, "passes", "passes", 10),
+	BOTH(struct pass_row, given, "units given", "given", 18),
+	TEXT(struct pass_row, state, "under way", 10),
+	KEY(struct pass_row, is_running, "running"),
+};
+static const struct table pass_table = {"pass", pass_columns, ARRAY_SIZE(pass_columns)};
+
+static void print_passes(const struct command_call *call, const struct reclaim_stats *s)
+{
+	struct table_printer printer;
+
+	table_begin(&printer, &pass_table, call->sink, call->keys);
+	for (unsigned level = 1; level <= RECLAIM_LEVELS; level++) {
+		struct pass_row row = {level, s->passes[level], s->given[level], s->level == level,
+			s->level == level ? "yes" : "-"};
+
+		table_row(&printer, &row);
+	}
+	table_end(&printer);
+}
+
+static void print_summary(const struct command_call *call)
+{
+	struct table_printer printer;
+	struct reclaim_stats stats;
+
+	reclaim_get_stats(&stats);
+	if (call->keys) {
+		table_begin(&printer, &summary_table, call->sink, true);
+		table_row(&printer, &stats);
+		table_end(&printer);
+	} else {
+		print_sentences(call->sink, &stats);
+		sink_puts(call->sink, "\n");
+	}
+	print_passes(call, &stats);
+}
+
+/* reclaim: roots */
+
+enum { ROOT_FREE, ROOT_TOTAL, ROOT_LOW, ROOT_HIGH, ROOT_WANTED, ROOT_AMOUNTS };
+
+struct root_row {
+	const char *name, *text[ROOT_AMOUNTS];
+	uint64_t amount[ROOT_AMOUNTS];
+	uint64_t waiting, parked, pause_ns;
+};
+
+#define ROOT_TEXT(i, title, width) TEXT(struct root_row, text[i], title, width)
+#define ROOT_KEY(i, key) KEY(struct root_row, amount[i], key)
+
+static const struct table_column root_columns[] = {
+	TABLE_COLUMN(struct root_row, name, "root", "name", -16, TABLE_STRING, 0),
+	ROOT_TEXT(ROOT_FREE, "free", 11),
+	ROOT_TEXT(ROOT_TOTAL, "total", 11),
+	ROOT_TEXT(ROOT_LOW, "low", 10),
+	ROOT_TEXT(ROOT_HIGH, "high", 10),
+	ROOT_TEXT(ROOT_WANTED, "wanted", 11),
+	ROOT_KEY(ROOT_FREE, "free"),
+	ROOT_KEY(ROOT_TOTAL, "total"),
+	ROOT_KEY(ROOT_LOW, "low"),
+	ROOT_KEY(ROOT_HIGH, "high"),
+	ROOT_KEY(ROOT_WANTED, "wanted"),
+	BOTH(struct root_row, waiting, "waiting", "waiting", 7),
+	BOTH(struct root_row, parked, "parked", "parked", 6),
+	TABLE_COLUMN(struct root_row, pause_ns, "pause", "pause_ns", 8, TABLE_TIME, 0),
+};
+static const struct table root_table = {"root", root_columns, ARRAY_SIZE(root_columns)};
+
+static void print_root(struct table_printer *printer, const struct reclaim_root *r)
+{
+	char text[ROOT_AMOUNTS][TABLE_CELL_MAX];
+	struct root_row row = {
+		.name = r->name,
+		.amount = {r->free, r->total, r->low, r->high, r->wanted},
+		.waiting = r->waiting,
+		.parked = r->parked,
+		.pause_ns = r->pause_ns,
+	};
+
+	for (int i = 0; i < ROOT_AMOUNTS; i++) {
+		arena_format_amount(text[i], row.amount[i], r->is_memory);
+		row.text[i] = text[i];
+	}
+	table_row(printer, &row);
+}
+
+/* Begins a table, for people behind an empty line. */
+static void begin_table(
+	struct table_printer *printer, const struct table *table, const struct command_call *call)
+{
+	if (!call->keys)
+		sink_puts(call->sink, "\n");
+	table_begin(printer, table, call->sink, call->keys);
+}
+
+static bool print_roots(const struct command_call *call)
+{
+	struct table_printer printer;
+	struct snapshot s;
+
+	if (!snapshot_roots(&s))
+		return false;
+	begin_table(&printer, &root_table, call);
+	for (size_t i = 0; i < s.count; i++)
+		print_root(&printer, &s.root[i]);
+	table_end(&printer);
+	snapshot_free(&s);
+	return true;
+}
+
+/* reclaim: nodes */
+
+struct node_row {
+	const char *indented, *name, *last_text, *given_text, *skipped_text;
+	uint64_t depth, is_cache, has_owner, level, last, ticks, given, asked, slow, is_skipped;
+};
+
+static const struct table_column node_columns[] = {
+	TEXT(struct node_row, indented, "gave", -28),
+	TABLE_COLUMN(struct node_row, name, "name", "name", 0, TABLE_STRING, TABLE_KEY_ONLY),
+	KEY(struct node_row, depth, "depth"),
+	KEY(struct node_row, is_cache, "cache"),
+	KEY(struct node_row, has_owner, "owner"),
+	BOTH(struct node_row, level, "level", "level", 5),
+	TEXT(struct node_row, last_text, "last", 11),
+	KEY(struct node_row, last, "last"),
+	BOTH(struct node_row, ticks, "ticks", "ticks", 11),
+	TEXT(struct node_row, given_text, "in all", 11),
+	KEY(struct node_row, given, "given"),
+	BOTH(struct node_row, asked, "asked", "asked", 9),
+	BOTH(struct node_row, slow, "slow", "slow", 6),
+	TEXT(struct node_row, skipped_text, "left out", 8),
+	KEY(struct node_row, is_skipped, "skipped"),
+};
+static const struct table node_table = {"node", node_columns, ARRAY_SIZE(node_columns)};
+
+static void print_node(struct table_printer *printer, const struct reclaim_node *n)
+{
+	char indented[NAME_SIZE], last[TABLE_CELL_MAX], given[TABLE_CELL_MAX];
+	struct node_row row = {indented, n->name, last, given, n->is_skipped ? "yes" : "-", n->depth,
+		n->is_cache, n->has_owner, n->last_level, n->last_given, n->last_instr, n->given,
+		n->asked, n->slow, n->is_skipped};
+
+	ksnprintf(indented, sizeof(indented), "%*s%s", (int)n->depth * INDENT, "", n->name);
+	arena_format_amount(last, n->last_given, n->is_memory);
+	arena_format_amount(given, n->given, n->is_memory);
+	table_row(printer, &row);
+}
+
+/* Keeps the nodes that gave something or were slow, and those above them.  The one above a node is the
+ * last before it that is less deep, so the nodes are looked at from the end, and what is kept is moved
+ * there.  Returns the first. */
+static struct reclaim_node *keep_givers(const struct snapshot *s)
+{
+	struct reclaim_node *kept = s->node + s->count;
+	unsigned depth = 0; /* of the node kept last, which its source is still to be kept for */
+
+	for (size_t i = s->count; i-- > 0;) {
+		const struct reclaim_node *n = &s->node[i];
+
+		if (n->given == 0 && n->slow == 0 && n->depth >= depth)
+			continue;
+		depth = n->depth;
+		*--kept = *n;
+	}
+	return kept;
+}
+
+static bool print_nodes(const struct command_call *call)
+{
+	struct table_printer printer;
+	struct snapshot s;
+	const struct reclaim_node *end;
+
+	if (!snapshot_nodes(&s))
+		return false;
+	end = s.node + s.count;
+	begin_table(&printer, &node_table, call);
+	for (const struct reclaim_node *n = keep_givers(&s); n < end; n++)
+		print_node(&printer, n);
+	table_end(&printer);
+	snapshot_free(&s);
+	return true;
+}
+
+/* reclaim: requests that sleep */
+
+struct waiter_row {
+	const char *arena, *piece_text, *amount_text, *flag, *parked_text, *caller;
+	uint64_t piece, amount, parts, since_ms, passed, is_parked;
+};
+
+static const struct table_column waiter_columns[] = {
+	TABLE_COLUMN(struct waiter_row, arena, "waits for", "arena", -16, TABLE_STRING, 0),
+	TEXT(struct waiter_row, piece_text, "piece", 11),
+	TEXT(struct waiter_row, amount_text, "in all", 11),
+	KEY(struct waiter_row, piece, "piece"),
+	KEY(struct waiter_row, amount, "amount"),
+	KEY(struct waiter_row, parts, "parts"),
+	TABLE_COLUMN(struct waiter_row, flag, "by", "flag", -9, TABLE_STRING, 0),
+	BOTH(struct waiter_row, since_ms, "since, ms", "since_ms", 9),
+	BOTH(struct waiter_row, passed, "passed", "passed", 6),
+	TEXT(struct waiter_row, parked_text, "parked", 6),
+	KEY(struct waiter_row, is_parked, "parked"),
+	TABLE_COLUMN(struct waiter_row, caller, "caller", "caller", -22, TABLE_STRING, 0),
+};
+static const struct table waiter_table = {"waiter", waiter_columns, ARRAY_SIZE(waiter_columns)};
+
+static bool is_memory(const struct snapshot *arenas, const char *name)
+{
+	for (size_t i = 0; i < arenas->count; i++)
+		if (strcmp(arenas->arena[i].name, name) == 0)
+			return arenas->arena[i].is_memory;
+	return false;
+}
+
+static void print_waiter(struct table_printer *printer, const struct shortage_row *s, bool in_bytes)
+{
+	char piece[TABLE_CELL_MAX], amount[TABLE_CELL_MAX], caller[64];
+	uint64_t now = port_ns();
+	struct waiter_row row = {
+		.arena = s->arena,
+		.piece_text = piece,
+		.amount_text = amount,
+		.flag = s->flags & MEM_ERROR ? "MEM_ERROR" : "MEM_WAIT",
+		.parked_text = s->is_parked ? "yes" : "-",
+		.caller = caller,
+		.piece = s->piece,
+		.amount = s->amount,
+		.parts = s->parts,
+		.since_ms = now > s->since ? (now - s->since) / NS_PER_MS : 0,
+		.passed = s->passed,
+		.is_parked = s->is_parked,
+	};
+
+	arena_format_amount(piece, s->piece, in_bytes);
+	arena_format_amount(amount, s->amount, in_bytes);
+	ksnprintf(caller, sizeof(caller), "%pS", s->caller);
+	table_row(printer, &row);
+}
+
+static bool print_waiters(const struct command_call *call)
+{
+	struct snapshot waiters, arenas;
+	struct table_printer printer;
+
+	if (!snapshot_arenas(&arenas))
+		return false;
+	if (!snapshot_waiters(&waiters)) {
+		snapshot_free(&arenas);
+		return false;
+	}
+	begin_table(&printer, &waiter_table, call);
+	for (size_t i = 0; i < waiters.count; i++) {
+		const struct shortage_row *w = &waiters.waiter[i];
+
+		print_waiter(&printer, w, is_memory(&arenas, w->arena));
+	}
+	table_end(&printer);
+	snapshot_free(&waiters);
+	snapshot_free(&arenas);
+	return true;
+}
+
+static const char *reclaim_command(const struct command_call *call)
+{
+	print_summary(call);
+	if (!print_roots(call) || !print_nodes(call) || !print_waiters(call))
+		return no_memory;
+	return NULL;
+}
+
+/* reclaim run */
+
+struct freed_row {
+	const char *name, *units_text, *free_text;
+	uint64_t units, free;
+};
+
+static const struct table_column freed_columns[] = {
+	TABLE_COLUMN(struct freed_row, name, "root", "name", -16, TABLE_STRING, 0),
+	TEXT(struct freed_row, units_text, "came free", 11),
+	TEXT(struct freed_row, free_text, "free now", 11),
+	KEY(struct freed_row, units, "units"),
+	KEY(struct freed_row, free, "free"),
+};
+static const struct table freed_table = {"freed", freed_columns, ARRAY_SIZE(freed_columns)};
+
+static void print_freed(struct table_printer *printer, const struct reclaim_root *r, uint64_t units)
+{
+	char text[2][TABLE_CELL_MAX];
+	struct freed_row row = {r->name, text[0], text[1], units, r->free};
+
+	arena_format_amount(text[0], units, r->is_memory);
+	arena_format_amount(text[1], r->free, r->is_memory);
+	table_row(printer, &row);
+}
+
+/* How much was free at the root of that name; `now` if it is new. */
+static uint64_t free_before(const struct snapshot *roots, const char *name, uint64_t now)
+{
+	for (size_t i = 0; i < roots->count; i++)
+		if (strcmp(roots->root[i].name, name) == 0)
+			return roots->root[i].free;
+	return now;
+}
+
+/* Prints the roots that have more free than before; returns how many. */
+static size_t print_gains(
+	const struct command_call *call, const struct snapshot *before, const struct snapshot *after)
+{
+	struct table_printer printer;
+	size_t printed = 0;
+
+	for (size_t i = 0; i < after->count; i++) {
+		const struct reclaim_root *r = &after->root[i];
+		uint64_t free = free_before(before, r->name, r->free);
+
+		if (r->free <= free)
+			continue;
+		if (printed++ == 0)
+			table_begin(&printer, &freed_table, call->sink, call->keys);
+		print_freed(&printer, r, r->free - free);
+	}
+	if (printed)
+		table_end(&printer);
+	return printed;
+}
+
+/* Memory for both snapshots is taken before, so that it isn't missing from what came free. */
+static const char *run_level(const struct command_call *call, unsigned level)
+{
+	struct snapshot before, after;
+	size_t units;
+
+	if (!snapshot_roots(&after))
+		return no_memory;
+	if (!snapshot_roots(&before)) {
+		snapshot_free(&after);
+		return no_memory;
+	}
+	units = reclaim_run(level);
+	snapshot_read_roots(&after);
+	if (call->keys)
+		sink_printf(call->sink, "run level=%u units=%zu\n", level, units);
+	if (print_gains(call, &before, &after) == 0 && !call->keys)
+		sink_puts(call->sink, "nothing came free\n");
+	snapshot_free(&before);
+	snapshot_free(&after);
+	return NULL;
+}
+
+static const char *run_command(const struct command_call *call)
+{
+	uint64_t level = LEVEL_DEFAULT;
+	const char *word = call->argv[2];
+
+	if (word && (!str_to_u64(word, &level) || level < 1 || level > RECLAIM_LEVELS))
+		return command_error("%s is not a level from 1 to %d", word, RECLAIM_LEVELS);
+	return run_level(call, (unsigned)level);
+}
+
+static const struct command commands[] = {
+	{"reclaim run", "[-k] [LEVEL]", "has all give back what is idle, by a level from 1 to 3",
+		"reclaim run 3", run_command, 0, NULL},
+	/* Last: the name above begins with its name. */
+	{"reclaim", "[-k]", "passes of reclaim, what they gave, and the requests that wait for it",
+		"reclaim", reclaim_command, 0, NULL},
+};
+
+struct command_table reclaim_commands = COMMAND_TABLE("reclaim", commands);
