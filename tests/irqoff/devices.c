@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Vectors, mappings, physical addresses.
+ * Vectors, mappings and their page tables, physical addresses.
  */
 #include "drive.h"
 #include "irq.h"
@@ -10,6 +10,8 @@
 #include "vmap.h"
 
 #define PAGES 600 /* more than a page table maps */
+#define TABLES 200 /* page tables that stand empty at once */
+#define TABLE_PAGES 512
 #define ROUNDS 4
 #define BLOCK 32 /* vectors */
 
@@ -57,6 +59,23 @@ static void mappings(void)
 	machine_tables_trim(SIZE_MAX);
 }
 
+/* Many page tables stand empty: one goes, then the others. */
+static void tables(void)
+{
+	static void *pages[TABLE_PAGES], *at[TABLES];
+
+	for (size_t i = 0; i < TABLE_PAGES; i++)
+		pages[i] = i ? pages[0] : base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT);
+	for (size_t i = 0; i < TABLES; i++)
+		CHECK(at[i] = vmap(pages, TABLE_PAGES, MEM_WAIT));
+	for (size_t i = 0; i < TABLES; i++)
+		vunmap(at[i], TABLE_PAGES);
+	machine_tables_trim(PORT_PAGE_SIZE);
+	CHECK_LE((TABLES / 2) * PORT_PAGE_SIZE, machine_tables_trim(SIZE_MAX));
+	arena_reap(phys_arena, SIZE_MAX);
+	base_free(NULL, pages[0], PORT_PAGE_SIZE);
+}
+
 /* Lines, pages and large pages of arenas that import with constraints. */
 static void physical(void)
 {
@@ -80,5 +99,6 @@ void drive_devices(void)
 {
 	vectors();
 	mappings();
+	tables();
 	physical();
 }

@@ -84,10 +84,14 @@ TEST("irqoff: every public function is driven, and no stretch is longer than its
 
 	drive_threads();
 	drive_waiters();
+	drive_shortage();
 	drive_devices();
+	drive_disks();
 	drive_caches();
 	drive_arenas();
 	drive_unindexed();
+	drive_reclaim();
+	drive_works();
 	drive_segments();
 	most = drive_print();
 	CHECK_EQ(print_missed(), 0);

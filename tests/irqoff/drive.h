@@ -30,7 +30,15 @@ void drive_caches(void);
 void drive_threads(void);
 /* Many who sleep for memory and are served, or aren't in time. */
 void drive_waiters(void);
-/* Vectors, mappings, physical addresses. */
+/* Many records in the queue, some of several parts; memory run out. */
+void drive_shortage(void);
+/* Reclaim at each level, of what many arenas and caches hold. */
+void drive_reclaim(void);
+/* The machine's first disk, a disk in memory, and caches of their blocks. */
+void drive_disks(void);
+/* Workloads. */
+void drive_works(void);
+/* Vectors, mappings and their page tables, physical addresses. */
 void drive_devices(void);
 
 #endif

@@ -10,11 +10,11 @@
 #include "lib/test.h"
 
 #define SLEEPERS 1000
-#define MS 1000000u /* ns */
+#define SECOND 1000000000ull /* ns */
 
 /* What a ktask asks for, and gives back when it has it. */
 struct sleeper {
-	struct arena *arena;
+	struct arena *arena;	  /* its record counts there */
 	struct kmem_cache *cache; /* NULL: `size` of the arena */
 	size_t size;
 	uint64_t deadline; /* 0: none */
@@ -46,12 +46,12 @@ static size_t waiting(struct arena *a)
 	return s.waiting;
 }
 
-/* Sleeper i, once it sleeps. */
-static void start(size_t i, struct sleeper plan, struct arena *queue, size_t asleep)
+/* Sleeper i, once it sleeps: then `asleep` records count in arena `a`. */
+static void start(size_t i, struct sleeper plan, struct arena *a, size_t asleep)
 {
 	sleepers[i] = plan;
 	CHECK(sleepers[i].task = ktask("sleeper", sleep_for, &sleepers[i]));
-	while (waiting(queue) < asleep)
+	while (waiting(a) < asleep)
 		kthread_yield();
 }
 
@@ -66,7 +66,8 @@ static struct arena *ids(size_t n)
 	return arena_create("ids", (void *)1, n, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 }
 
-/* All in one queue, each wanting another size; what they wait for comes unit by unit. */
+/* In one arena, each wanting another size; what they wait for comes unit by unit, and the server tries
+ * for all of them each time. */
 static void one_queue(void)
 {
 	struct arena *a = ids(SLEEPERS);
@@ -82,11 +83,11 @@ static void one_queue(void)
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* All of them come to their deadline at one moment. */
+/* All of them come to their deadline at one moment, and take their records out of the queue. */
 static void deadline(void)
 {
 	struct arena *a = ids(1);
-	uint64_t moment = port_ns() + 100 * MS;
+	uint64_t moment = port_ns() + 60 * SECOND; /* later than the last of them sleeps */
 
 	CHECK(arena_alloc(a, 1, MEM_ATOMIC));
 	for (size_t i = 0; i < SLEEPERS; i++)
@@ -96,7 +97,8 @@ static void deadline(void)
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-/* Each in an importer of its own, two levels above where is freed, and wanting more than a free brings. */
+/* Each in an importer of its own, two levels above where is freed, so that as many arenas are short, and
+ * wanting more than a free brings. */
 static void importers(void)
 {
 	static struct arena *above[SLEEPERS];
