@@ -45,8 +45,8 @@
  * next free may serve it.
  *
  * A cycle that gave a root less than an eighth of what it wants sets a pause for that root: from 100 ms,
- * twice as long each time, up to 1 s, until something was freed there.  A record that waits for a pass
- * to be refused has no patience with pauses.
+ * twice as long each time, up to 1 s, until something was freed there.  The arrival of a record that
+ * waits for a pass to be refused ends it.
  *
  * INVARIANTS
  *
@@ -166,8 +166,11 @@ static struct want want_of(struct arena *root)
 	free = arena_amt_free(root);
 	qlock_lock(&shortage_marks_lock);
 	wants = shortage_wants_of(root);
-	if (a->next_pass <= port_ns() || wants.errors > 0)
+	/* A record that waits for a pass to be refused has its first one at once. */
+	if (a->next_pass <= port_ns() || wants.errors != a->errors_seen)
 		w = (struct want){wants.amount, wants.records > 0};
+	if (w.has_records)
+		a->errors_seen = wants.errors;
 	qlock_unlock(&shortage_marks_lock);
 	if (free < low && a->next_pass <= port_ns() && high - free > w.target)
 		w.target = high - free;
@@ -249,7 +252,8 @@ static bool cycle_root(struct arena *root, struct want w)
 		serve_flush();
 		more = w.has_records ? has_short_records(root) : pass_gain(&p) < w.target;
 	}
-	set_pause(root, pass_gain(&p), w.target);
+	/* What owners answered may have been taken by others. */
+	set_pause(root, pass_gain(&p) > p.answered ? pass_gain(&p) : p.answered, w.target);
 	if (more && w.has_records && arena_base(root) == root)
 		out_consider(root);
 	return hard;

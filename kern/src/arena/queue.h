@@ -19,7 +19,7 @@ struct arena_account {
 	/* Guarded by the queue's lock: of records that are neither parked nor answered. */
 	size_t wanted; /* units */
 	unsigned short_records; /* parts; also read without it */
-	unsigned errors; /* of those, by MEM_ERROR without a deadline */
+	uint64_t errors; /* parts that ever came, of records by MEM_ERROR without a deadline */
 	uint64_t serves;   /* of its records by the server, and of requests that passed them; atomic */
 	/* Guarded by the queue's lock. */
 	struct shortage *holder;     /* the record that holds up later ones, or NULL */
@@ -27,7 +27,7 @@ struct arena_account {
 	bool is_held;	   /* a holder holds up; atomic */
 	uint64_t next_pass; /* port_ns() */
 	/* The reclaim ktask's. */
-	uint64_t pause_ns, frees_seen;
+	uint64_t pause_ns, frees_seen, errors_seen;
 	uint64_t hard_done; /* the number of the last cycle that came to level 3 here */
 	struct { uint64_t at, serves, progress; size_t free; bool is_reported; } out;
 };
@@ -38,8 +38,8 @@ size_t shortage_counted(const struct shortage_part *p);
 /* What is under the queue's lock there.  `changes` counts those of all accounts. */
 struct shortage_wants {
 	size_t amount;
-	unsigned records, errors;
-	uint64_t changes;
+	unsigned records;
+	uint64_t errors, changes;
 };
 struct shortage_wants shortage_wants_of(struct arena *root);
 

@@ -340,7 +340,7 @@ static void account_add(struct shortage *s, int sign)
 
 		account->wanted += (size_t)sign * shortage_counted(p);
 		__atomic_fetch_add(&account->short_records, (unsigned)sign, __ATOMIC_RELAXED);
-		account->errors += (unsigned)(sign * waits_for_pass(s));
+		account->errors += sign > 0 && waits_for_pass(s);
 	}
 }
 
