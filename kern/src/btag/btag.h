@@ -337,7 +337,7 @@ void btag_watch_update(struct btag_store *s);
 
 /* Segments that one step of a search looks at; and that a search without an index looks at where it
  * may not take long. */
-#define BTAG_STEP 16
+#define BTAG_STEP 12
 #define BTAG_LOOKS 64
 
 enum btag_verdict {
