@@ -149,7 +149,8 @@ void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 /*
  * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
  * port_ns(); then NULL.  Requests that sleep are tried for, the oldest first, whenever something was
- * freed that they may depend on; one that can't be served is passed by.  One that was passed 64 times
+ * freed that they may depend on; one that can't be served is passed by.  A request that may sleep stands
+ * behind those that sleep for the same arena.  One that was passed 64 times
  * holds up later requests, which may sleep, of the same root for 30 ms at most, and then none is
  * held up for nine times as long.  MEM_ATOMIC takes what is free in any case (shortage.h).
  *

@@ -242,10 +242,10 @@ static inline bool arena_sleep_note(struct arena_sleep *s, bool served)
 	return served;
 }
 
-/* Whether a request with these flags has to sleep at once, behind a record that holds up others. */
+/* Whether a request with these flags has to sleep at once. */
 static inline bool arena_must_stand_back(struct arena *a, unsigned flags)
 {
-	return shortage_any() && !(flags & MEM_ATOMIC) && arena_is_held(a) && shortage_may_sleep(flags);
+	return shortage_any() && shortage_must_queue(a, &a->mark, flags);
 }
 
 /* Sets an arena's mark (struct shortage_mark). */

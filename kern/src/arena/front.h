@@ -118,6 +118,7 @@ struct shortage_mark {
 	unsigned count;		/* records that make it short */
 	unsigned waiters;	/* those that are parked, too */
 	bool is_set;		/* it is short */
+	unsigned ahead;		/* records that name it first, neither parked nor answered; atomic */
 	struct list lingers;	/* in the list of those that no record makes short any more */
 	uint64_t until;		/* port_ns() when that ends */
 	/* The server's. */
@@ -132,8 +133,10 @@ unsigned shortage_mark_end(struct shortage_mark *m);
  * Any context. */
 bool arena_is_pressed(const struct arena *a);
 
-/* Whether a request that may sleep has to stand behind a record that holds up others.  Any context. */
-bool arena_is_held(struct arena *a);
+/* Whether a request with these flags has to sleep at once: behind records that name the same mark first,
+ * of the arena or of a cache that draws on it, or behind one of its root that holds up others.  Any
+ * context. */
+bool shortage_must_queue(struct arena *a, const struct shortage_mark *m, unsigned flags);
 /* A request that may sleep was served although records wait.  Any context. */
 void arena_passed(struct arena *a);
 

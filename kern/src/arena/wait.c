@@ -19,6 +19,11 @@
  * keeps no whole span and no idle tags, a cache that draws on it keeps no empty slab, and a free that
  * leaves the hot path of a memory cache empties that core's magazines.
  *
+ * A request that may sleep and finds records of the same arena or cache leaves one itself, without a try
+ * of its own: so none is overtaken by a later one that wants the same.  Where requests of other arenas
+ * draw on the same root they take what they find, and records count that.  One that has been passed
+ * PASSED_MAX times *holds up* later requests of its root for SHORTAGE_HOLD_NS.
+ *
  * A record that a hardest pass of reclaim couldn't serve, and that is large, is *parked*: it makes
  * nothing short, it counts in no target, and the server tries for it on its timer.
  *
@@ -317,6 +322,17 @@ static void part_each(const struct shortage_part *p, void (*fn)(struct shortage_
 		fn(p->cache);
 }
 
+static struct arena *first_arena(const struct shortage *s)
+{
+	return s->parts[0].arena;
+}
+
+/* The mark of what the record names first. */
+static struct shortage_mark *named_by(const struct shortage *s)
+{
+	return s->parts[0].cache ? s->parts[0].cache : &first_arena(s)->mark;
+}
+
 static bool waits_for_pass(const struct shortage *s)
 {
 	return (s->flags & MEM_ERROR) && (s->deadline == 0 || s->deadline == PORT_FOREVER);
@@ -334,6 +350,7 @@ static void account_add(struct shortage *s, int sign)
 	struct shortage_part *p;
 
 	q.changes++;
+	__atomic_fetch_add(&named_by(s)->ahead, (unsigned)sign, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->is_counted, sign > 0, __ATOMIC_RELAXED);
 	for (unsigned i = 0; (p = part_of(s, i)); i++) {
 		struct arena_account *account = &arena_root(p->arena)->account;
@@ -435,11 +452,6 @@ struct shortage *shortage_after(struct shortage *s)
 }
 
 /* Coming and leaving */
-
-static struct arena *first_arena(const struct shortage *s)
-{
-	return s->parts[0].arena;
-}
 
 static void enter(struct shortage *s)
 {
@@ -573,8 +585,9 @@ bool shortage_wait(struct shortage *s)
 {
 	if (!shortage_may_sleep(s->flags))
 		return try_idle(s);
+	/* One that stood back for others hasn't tried yet. */
 	if (waits_for_pass(s) && is_hopeless(s))
-		return false;
+		return s->try(s);
 	enter(s);
 	shortage_poke();
 	arena_poke(first_arena(s));
@@ -663,10 +676,17 @@ bool shortage_is_hopeless(struct arena *a, size_t size)
 
 /* Order */
 
-bool arena_is_held(struct arena *a)
+static bool is_held(struct arena *a)
 {
-	return unlikely(__atomic_load_n(&q.holders, __ATOMIC_RELAXED) > 0) &&
+	return __atomic_load_n(&q.holders, __ATOMIC_RELAXED) > 0 &&
 	       __atomic_load_n(&arena_root(a)->account.is_held, __ATOMIC_RELAXED);
+}
+
+bool shortage_must_queue(struct arena *a, const struct shortage_mark *m, unsigned flags)
+{
+	if ((flags & MEM_ATOMIC) || (__atomic_load_n(&m->ahead, __ATOMIC_RELAXED) == 0 && !is_held(a)))
+		return false;
+	return shortage_may_sleep(flags);
 }
 
 void arena_passed(struct arena *a)
@@ -780,11 +800,6 @@ void shortage_round_settle(struct shortage *s, enum shortage_verdict v, uint64_t
 	spin_unlock(&q.lock, irq);
 }
 
-static struct shortage_mark *memo_of(const struct shortage *s)
-{
-	return s->parts[0].cache ? s->parts[0].cache : &first_arena(s)->mark;
-}
-
 static bool has_front(const struct arena *a)
 {
 	while (a && !a->front)
@@ -795,7 +810,7 @@ static bool has_front(const struct arena *a)
 /* A front may hold a round of one size and none of a smaller one. */
 bool shortage_failed_before(const struct shortage *s)
 {
-	struct shortage_mark *m = memo_of(s);
+	struct shortage_mark *m = named_by(s);
 
 	if (!s->is_plain || s->part_count != 1 || m->failed_round != q.round)
 		return false;
@@ -805,7 +820,7 @@ bool shortage_failed_before(const struct shortage *s)
 
 void shortage_note_failure(const struct shortage *s)
 {
-	struct shortage_mark *m = memo_of(s);
+	struct shortage_mark *m = named_by(s);
 
 	if (!s->is_plain || s->part_count != 1)
 		return;

@@ -202,10 +202,10 @@ size_t slab_sleep(struct kmem_cache *c, void **objects, size_t got, size_t n, un
 /* Sleeps, by flag, until slab_reserve() succeeds; false: it may sleep no more. */
 bool slab_sleep_for_reserve(struct kmem_cache *c, size_t n, unsigned flags, void *caller);
 
-/* Whether a request with these flags has to sleep at once, behind a record that holds up others. */
+/* Whether a request with these flags has to sleep at once. */
 static inline bool slab_must_stand_back(struct kmem_cache *c, unsigned flags)
 {
-	return shortage_any() && flags != MEM_ATOMIC && arena_is_held(c->source) && shortage_may_sleep(flags);
+	return shortage_any() && shortage_must_queue(c->source, &c->mark, flags);
 }
 
 /* Magazines (magazine.c) */
