@@ -35,6 +35,9 @@
 void reclaim_main(void *arg);
 void serve_main(void *arg);
 
+/* Whether both run.  Any context. */
+bool reclaim_is_running(void);
+
 /* Has the reclaim ktask look whether a request sleeps or a base arena is below its low watermark.
  * Context: any, NMIs included.  Cost: a few instructions if it has been poked already, else a
  * wake-up; in an NMI it interrupts its own core, and the wake-up follows there. */

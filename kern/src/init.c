@@ -125,6 +125,9 @@ static void run_first(void *arg)
 {
 	start("serve", serve_main, true);
 	start("reclaim", reclaim_main, false);
+	/* What comes next may be short, and is to sleep then. */
+	while (!reclaim_is_running())
+		kthread_yield();
 	disk_init();
 	block_cache_init();
 	if (runs_tests)

@@ -369,6 +369,11 @@ void reclaim_main(void *arg)
 	}
 }
 
+bool reclaim_is_running(void)
+{
+	return shortage_is_served();
+}
+
 /* By hand */
 
 /* Of all roots.  Sums and differences may wrap. */
