@@ -330,12 +330,16 @@ static bool has_index(struct arena *a)
 	return stats.index_bytes > 0;
 }
 
-/* A request for two quanta within [min, max), where no two are free side by side. */
+/* A request for two quanta within [min, max), where no two are free side by side.  It doesn't sleep: before
+ * that spans would go back, and leave some. */
 static void hard_request(struct arena *a, size_t quantum, unsigned i, uintptr_t min, uintptr_t max)
 {
 	size_t align = quantum << i % 4;
+	port_irq_t irq = port_irq_save();
+	void *p = arena_xalloc(a, 2 * quantum, align, 0, 0, min, max, MEM_ERROR);
 
-	if (arena_xalloc(a, 2 * quantum, align, 0, 0, min, max, MEM_ERROR))
+	port_irq_restore(irq);
+	if (p)
 		panic("bench: a request was served");
 }
 
