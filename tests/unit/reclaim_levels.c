@@ -365,33 +365,3 @@ TEST("reclaim: page tables that stand empty go back at level 2")
 	CHECK_LE(machine_table_pages(), before);
 	base_free(NULL, pages[0], PORT_PAGE_SIZE);
 }
-
-#define LITTLE ((size_t)2 << 20)
-#define TURNS 1500 /* a table each: three times LITTLE */
-
-TEST("reclaim: mapping and unmapping in turn by a request that may sleep doesn't use memory up")
-{
-	void *spare = base_alloc(NULL, LITTLE, MEM_WAIT);
-	struct piece *taken;
-	size_t low = SIZE_MAX, done;
-
-	pages[0] = base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT);
-	for (size_t i = 1; i < TABLE_PAGES; i++)
-		pages[i] = pages[0];
-	taken = pieces_take_all(base_arena, (size_t)1 << 40, PORT_PAGE_SIZE, MEM_ATOMIC);
-	base_free(NULL, spare, LITTLE);
-	for (done = 0; done < TURNS; done++) {
-		void *at = vmap(pages, TABLE_PAGES, MEM_ERROR);
-		size_t free = arena_amt_free(base_arena);
-
-		if (!at)
-			break;
-		vunmap(at, TABLE_PAGES);
-		low = free < low ? free : low;
-	}
-	pieces_give(base_arena, taken, SIZE_MAX);
-	base_free(NULL, pages[0], PORT_PAGE_SIZE);
-	reclaim_run(RECLAIM_LEVELS);
-	CHECK_EQ(done, TURNS);
-	CHECK_EQ(low < LITTLE, machine_table_pages() > 0);
-}
