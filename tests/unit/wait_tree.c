@@ -178,7 +178,7 @@ static bool all_stopped(void)
 static bool is_busy_worker(uint64_t id)
 {
 	for (size_t i = 0; i < WORKERS; i++)
-		if (workers[i].id == id)
+		if (__atomic_load_n(&workers[i].id, __ATOMIC_RELAXED) == id)
 			return !has_stopped(&workers[i]);
 	return false;
 }
