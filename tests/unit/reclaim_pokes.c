@@ -156,7 +156,7 @@ static void await_hardest(unsigned more)
 		kthread_usleep(1000);
 }
 
-#define WANTED (128 * PAGE) /* more than what is left for a sleeper's stack */
+#define WANTED (1024 * PAGE) /* more than what is left for a sleeper's stack */
 #define LEFT (64 * PAGE)
 
 /* Memory is out for a request, and then isn't.  Returns the reports. */
