@@ -221,9 +221,9 @@ static void interfere_everywhere(void (*step)(void), void (*what)(void), size_t 
 			break;
 		check_all_there();
 	}
-	/* A restart for each boundary there is when nothing comes in between, and no other. */
+	/* A restart for each boundary there is when nothing comes in between; a timer's interrupt may add one. */
 	CHECK_EQ(at, there);
-	CHECK_EQ(port_stack_restarts(port_core_id()) - before, there);
+	CHECK_LE(there, port_stack_restarts(port_core_id()) - before);
 }
 
 /* All of the step's code was met: the sequences in it, each from its first instruction to its last. */
