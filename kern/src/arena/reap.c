@@ -331,9 +331,9 @@ void arena_check_no_callback(const char *what, void *caller)
 
 void arena_watermarks(const struct arena *a, size_t *low, size_t *high)
 {
-	size_t total = __atomic_load_n(&((struct arena *)a)->store.total, __ATOMIC_RELAXED);
+	size_t total = arena_is_base(a) ? arena_amt_total((struct arena *)a) : 0;
 
-	*low = arena_is_base(a) && total >= WATCHED_PAGES_MIN * PORT_PAGE_SIZE ? total / LOW_SHARE : 0;
+	*low = total >= WATCHED_PAGES_MIN * PORT_PAGE_SIZE ? total / LOW_SHARE : 0;
 	*low = *low < LOW_MAX ? *low : LOW_MAX;
 	*high = *low * 2;
 }
