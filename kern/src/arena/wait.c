@@ -699,7 +699,7 @@ static void count_passes(struct shortage *s, struct arena_account *account)
 {
 	size_t serves = __atomic_load_n(&account->serves, __ATOMIC_RELAXED);
 
-	s->passed += serves - s->passes_seen;
+	__atomic_store_n(&s->passed, s->passed + (serves - s->passes_seen), __ATOMIC_RELAXED);
 	s->passes_seen = serves;
 	if (account->holder || s->is_parked || s->passed < PASSED_MAX || port_ns() < account->hold_after)
 		return;
@@ -854,7 +854,7 @@ static void fill_row(const struct shortage *s, struct shortage_row *row)
 	row->is_parked = s->is_parked;
 	row->since = s->since;
 	row->deadline = s->deadline == PORT_FOREVER ? 0 : s->deadline;
-	row->passed = s->passed;
+	row->passed = __atomic_load_n(&s->passed, __ATOMIC_RELAXED);
 	row->caller = s->caller;
 }
 
