@@ -53,7 +53,7 @@ struct gib {
 };
 
 #define GIB ((size_t)1 << 30)
-#define BASE_PAGES (((size_t)64 << 20) / PORT_PAGE_SIZE)
+#define BASE_SIZE ((size_t)64 << 20)
 
 static bool gib_try(struct shortage *record)
 {
@@ -69,17 +69,19 @@ static void gib_ask(struct sleeper *s)
 	struct gib *g = s->arg;
 	struct shortage_part part = {g->arena, GIB, GIB, NULL};
 
-	g->record = (struct shortage){.try = gib_try, .parts = &part, .part_count = 1, .flags = MEM_WAIT};
+	g->record = (struct shortage){
+		.try = gib_try, .parts = &part, .part_count = 1, .flags = MEM_WAIT};
 	CHECK(shortage_wait(&g->record));
 }
 
 TEST("wait: a request for 1 GiB of 64 MiB keeps none asleep that come later")
 {
-	struct arena *base = arenas_base(BASE_PAGES);
+	/* Memory in one piece: there may be none of base_arena. */
+	void *memory = vmalloc(BASE_SIZE, MEM_WAIT), *taken;
+	struct arena *base = arena_create_base("little", memory, BASE_SIZE);
 	struct gib g = {.arena = base};
 	struct sleeper big = {.arena = base, .ask = gib_ask, .arg = &g};
 	size_t size = (arena_amt_free(base) / 3 * 2) / PORT_PAGE_SIZE * PORT_PAGE_SIZE;
-	void *taken;
 
 	sleeper_start(&big, 1);
 	taken = arena_alloc(base, size, MEM_ATOMIC);
@@ -90,7 +92,8 @@ TEST("wait: a request for 1 GiB of 64 MiB keeps none asleep that come later")
 	shortage_poke();
 	CHECK(sleeper_is_served(&big));
 	sleeper_end(&big);
-	arenas_base_end(base, BASE_PAGES);
+	arenas_end(base);
+	vfree(memory, BASE_SIZE);
 }
 
 static bool is_parked(const char *arena)
