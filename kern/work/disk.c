@@ -7,6 +7,10 @@
  * has the block in hand before it takes the lock, so nothing is allocated and no disk is waited for
  * under it.  So a reader knows exactly what a block must hold, after it has gone to the disk and
  * come back, too: a write that was lost is found.
+ *
+ * A block that BLOCK_NEW brought into the cache holds anything until it is filled, and callers that get
+ * it before then see that.  So a writer counts itself in the block's row before it asks by BLOCK_NEW,
+ * until it has filled the block; meanwhile the block isn't checked.
  */
 #include "work_impl.h"
 
@@ -22,6 +26,10 @@
 #define HOT_PART 16 /* one block in so many is hot: half of all accesses go there */
 #define READERS_MAX 16
 #define WRITERS_MAX 16
+
+/* A row of the table: how many writers are about to overwrite the block, and its generation. */
+#define OVERWRITER (1u << 27)
+_Static_assert(WRITERS_MAX <= UINT32_MAX / OVERWRITER, "their number fits above a generation");
 
 struct disk_work {
 	struct block_cache *cache;
@@ -42,13 +50,14 @@ static uint64_t choose_block(struct work_task *t, const struct disk_work *d)
 	return work_below(t, hot ? (d->blocks + HOT_PART - 1) / HOT_PART : d->blocks);
 }
 
-/* Whether the block holds what was last written, as far as it has been.  Its lock is held. */
+/* Whether the block holds what was last written, as far as it has been and no writer is about to
+ * overwrite it.  Its lock is held. */
 static void check(struct work_task *t, const struct block *block, uint64_t number, uint32_t wanted)
 {
 	uint64_t found;
 	bool whole;
 
-	if (wanted == 0)
+	if (wanted == 0 || wanted >= OVERWRITER)
 		return;
 	whole = disk_pattern_check(block->data, number, &found);
 	if (!whole || found != wanted)
@@ -57,28 +66,62 @@ static void check(struct work_task *t, const struct block *block, uint64_t numbe
 			wanted);
 }
 
-/* Gets a block and checks it, unless `new` is BLOCK_NEW: then it may hold anything.  A writer fills
- * it. */
-static void visit(
-	struct work_task *t, struct disk_work *d, uint64_t number, unsigned new, bool writes)
+/* Returns NULL, and counts the failure, if the block can't be had. */
+static struct block *get(
+	struct work_task *t, const struct disk_work *d, uint64_t number, unsigned new)
 {
-	struct qlock *lock = &d->locks[number % LOCKS];
 	struct block *block;
 	int error = block_get(d->cache, number, MEM_WAIT | new, &block);
 
-	if (error) {
-		work_count(t, error == -EIO ? WORK_FAILED : WORK_REFUSED);
+	if (!error)
+		return block;
+	work_count(t, error == -EIO ? WORK_FAILED : WORK_REFUSED);
+	return NULL;
+}
+
+static struct qlock *lock_of(struct disk_work *d, uint64_t number)
+{
+	return &d->locks[number % LOCKS];
+}
+
+/* The block's lock is held. */
+static void fill(struct disk_work *d, struct block *block, uint64_t number)
+{
+	disk_pattern_fill(block->data, number, ++d->generations[number] % OVERWRITER);
+	block_dirty(block);
+}
+
+/* Checks a block; a writer then fills it. */
+static void visit(struct work_task *t, struct disk_work *d, uint64_t number, bool writes)
+{
+	struct block *block = get(t, d, number, 0);
+
+	if (!block)
 		return;
-	}
-	qlock_lock(lock);
-	if (!new)
-		check(t, block, number, d->generations[number]);
-	if (writes) {
-		disk_pattern_fill(block->data, number, ++d->generations[number]);
-		block_dirty(block);
-	}
-	qlock_unlock(lock);
+	qlock_lock(lock_of(d, number));
+	check(t, block, number, d->generations[number]);
+	if (writes)
+		fill(d, block, number);
+	qlock_unlock(lock_of(d, number));
 	block_put(block);
+}
+
+/* Fills a block whatever it holds. */
+static void overwrite(struct work_task *t, struct disk_work *d, uint64_t number)
+{
+	struct block *block;
+
+	qlock_lock(lock_of(d, number));
+	d->generations[number] += OVERWRITER;
+	qlock_unlock(lock_of(d, number));
+	block = get(t, d, number, BLOCK_NEW);
+	qlock_lock(lock_of(d, number));
+	d->generations[number] -= OVERWRITER;
+	if (block)
+		fill(d, block, number);
+	qlock_unlock(lock_of(d, number));
+	if (block)
+		block_put(block);
 }
 
 static void read_blocks(struct work_task *t)
@@ -86,7 +129,7 @@ static void read_blocks(struct work_task *t)
 	struct disk_work *d = t->work->data;
 
 	do {
-		visit(t, d, choose_block(t, d), 0, false);
+		visit(t, d, choose_block(t, d), false);
 	} while (work_step(t));
 }
 
@@ -95,7 +138,10 @@ static void write_blocks(struct work_task *t)
 	struct disk_work *d = t->work->data;
 
 	do {
-		visit(t, d, choose_block(t, d), work_random(t) & 1 ? BLOCK_NEW : 0, true);
+		if (work_random(t) & 1)
+			overwrite(t, d, choose_block(t, d));
+		else
+			visit(t, d, choose_block(t, d), true);
 	} while (work_step(t));
 }
 
