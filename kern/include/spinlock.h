@@ -91,7 +91,6 @@ struct spinlock {
 #if SPANDREL_DEBUG
 /* Panics unless `l` may be taken here now; notes that it was taken, and released. */
 void spin_debug_check(struct spinlock *l);
-void spin_debug_check_nested(struct spinlock *l);
 void spin_debug_taken(struct spinlock *l);
 void spin_debug_released(struct spinlock *l);
 /* Panics if this core holds a spinlock: stands before a call into code of others (afunc, ffunc,
@@ -99,10 +98,6 @@ void spin_debug_released(struct spinlock *l);
 void spin_assert_none_held(void);
 #else
 static inline void spin_debug_check(struct spinlock *l)
-{
-}
-
-static inline void spin_debug_check_nested(struct spinlock *l)
 {
 }
 
@@ -145,16 +140,6 @@ static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinloc
 	port_irq_t irq = port_irq_save();
 
 	spin_debug_check(l);
-	spin_enter(l, irq);
-	return irq;
-}
-
-/* The same while one of its class is held: the caller has an order for those of a class. */
-static inline __attribute__((always_inline)) port_irq_t spin_lock_nested(struct spinlock *l)
-{
-	port_irq_t irq = port_irq_save();
-
-	spin_debug_check_nested(l);
 	spin_enter(l, irq);
 	return irq;
 }

@@ -105,6 +105,7 @@ static const char *class_name(enum spin_class class)
 		[SPIN_SLAB] = "slab",
 		[SPIN_SUPPLY] = "tag supply",
 		[SPIN_ARENA] = "arena",
+		[SPIN_SHORTAGE] = "shortage",
 		[SPIN_SYNC] = "sync",
 		[SPIN_KTASK] = "ktask",
 		[SPIN_RUN_QUEUE] = "run queue",
@@ -133,27 +134,18 @@ static bool is_mine(struct spinlock *l)
 
 /* What was meant to be taken doesn't stay taken: interrupts are as before the panic, for who
  * catches it returns to where the port says. */
-static void check(struct spinlock *l, bool nested, void *site)
+__attribute__((noinline)) void spin_debug_check(struct spinlock *l)
 {
 	struct spinlock *last = last_taken();
+	void *site = __builtin_return_address(0);
 
 	if (is_mine(l))
 		panic("spinlock of class %s, taken at %pS, is taken again at %pS", class_name(l->class),
 			l->site, site);
-	if (last && (last->class > l->class || (last->class == l->class && !nested)))
+	if (last && last->class >= l->class)
 		panic("spinlock of class %s taken at %pS while one of class %s, taken at %pS, is held: "
 		      "wrong order",
 			class_name(l->class), site, class_name(last->class), last->site);
-}
-
-__attribute__((noinline)) void spin_debug_check(struct spinlock *l)
-{
-	check(l, false, __builtin_return_address(0));
-}
-
-__attribute__((noinline)) void spin_debug_check_nested(struct spinlock *l)
-{
-	check(l, true, __builtin_return_address(0));
 }
 
 __attribute__((noinline)) void spin_debug_taken(struct spinlock *l)

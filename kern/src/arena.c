@@ -475,14 +475,6 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 	return size ? btag_round_up(&a->source->store, size) : 0;
 }
 
-size_t arena_import_size(struct arena *a, size_t units)
-{
-	struct arena_request r;
-
-	request_init(&r, a, units, MEM_ATOMIC);
-	return covering_size(a, &r.rq);
-}
-
 /* A function of the owner's runs as a callback does: nothing may sleep in it. */
 static void *call_afunc(struct arena *a, size_t size)
 {

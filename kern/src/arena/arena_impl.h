@@ -122,9 +122,6 @@ void arena_span_return(struct arena *a, const struct arena_span *span);
 /* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
 size_t arena_spans_reap(struct arena *a, size_t wanted);
 
-/* How much to ask the source for, in its quanta, so that `units` fit wherever it lands; 0: there is no
- * telling, or that wraps. */
-size_t arena_import_size(struct arena *a, size_t units);
 /* Whether an amount of the source's isn't enough, since the place of the span matters: if only that it
  * starts at a multiple of the arena's larger quantum. */
 bool arena_source_must_place(const struct arena_request *r);
