@@ -3,9 +3,9 @@
  * Block caches.
  *
  * Concepts.  A block is *used* while callers have it.  It is *dirty* from the call of block_dirty()
- * until a write of it begins, and *being written* until that write has ended and the writer knows; it may
- * be both.  It is
- * *idle* if it is none of the three, nor being read.  Memory is given back by idle blocks alone.
+ * until a write of it begins, and *being written* until that write has ended and the writer has settled
+ * it; it may be both.  It is *idle* if it is none of the three, nor being read.  Memory is given back by
+ * idle blocks alone.
  *
  *	block_get() -> used --block_put()--> idle -> given up
  *	                 |                     ^
@@ -28,9 +28,9 @@
  * allocates, frees, sleeps, wakes or calls back is called under it.  So the reclaim callback, which
  * runs wherever memory is short, need not try for the lock: no context that could run it holds it.
  *
- * Shortage.  Reclaim asks the callback, which gives up idle blocks, the least recently used first.  If they don't suffice, it notes how many
- * blocks it owes and wakes the writer; dirty blocks are then given up as soon as they are written.
- * The writer takes memory from its reserve alone.
+ * Shortage.  Reclaim asks the callback, which gives up idle blocks, the least recently used first.  If
+ * they don't suffice, it notes how many blocks it owes and wakes the writer; dirty blocks are then given
+ * up as soon as they are written.  The writer takes memory from its reserve alone.
  *
  * Cost.  A hit is a look-up and two list operations.
  */

@@ -4,7 +4,7 @@
  *
  * CONCEPTS
  *
- * Whoever is short says so in a record (arena/wait.c) and sleeps.  Two ktasks see to it.  The server
+ * A request that can't be served leaves a record (arena/wait.c) and sleeps.  Two ktasks work for records.  The server
  * (reclaim/serve.c) tries for records whenever something was freed.  The reclaim ktask, here, makes
  * that more is freed: it walks the import tree and asks each arena and cache for what it holds idle.
  *
@@ -41,8 +41,7 @@
  * record by MEM_WAIT that is large stays, parked: it wants more than an eighth of its root and 64
  * quanta in all.  It makes nothing short, so that others pay nothing for it; the server tries for it
  * on its timer, and after as long as it has slept, 1 s at least and 10 s at most, it counts again for one
- * cycle; not if it wants more than its root has.  A small record isn't parked: the
- * next free may serve it.
+ * cycle; not if it wants more than its root has.  A small record isn't parked: the next free may serve it.
  *
  * A cycle that gave a root less than an eighth of what it wants sets a pause for that root: from 100 ms,
  * twice as long each time, up to 1 s, until something was freed there.  The arrival of a record that
@@ -175,21 +174,6 @@ static struct want want_of(struct arena *root)
 	if (free < low && a->next_pass <= port_ns() && high - free > w.target)
 		w.target = high - free;
 	return w;
-}
-
-/* The next root, referenced; the reference on the last one ends. */
-static struct arena *next_root(struct arena *root)
-{
-	struct arena *next;
-
-	qlock_lock(&arenas_and_slabs_lock);
-	next = arena_root_next(root);
-	if (next)
-		arena_reclaim_account(next)->refs++;
-	if (root)
-		arena_reclaim_account(root)->refs--;
-	qlock_unlock(&arenas_and_slabs_lock);
-	return next;
 }
 
 /* Cycles */
@@ -336,7 +320,7 @@ static uint64_t run_cycle(void)
 	bool hard = false;
 
 	count_hard(&shortage_hard_begun);
-	for (struct arena *root = next_root(NULL); root; root = next_root(root)) {
+	for (struct arena *root = pass_next_root(NULL); root; root = pass_next_root(root)) {
 		struct want w = want_of(root);
 
 		if (w.target > 0)
@@ -381,7 +365,7 @@ static size_t sum_free(void)
 {
 	size_t sum = 0;
 
-	for (struct arena *root = next_root(NULL); root; root = next_root(root))
+	for (struct arena *root = pass_next_root(NULL); root; root = pass_next_root(root))
 		sum += arena_amt_free(root);
 	return sum;
 }
@@ -391,7 +375,7 @@ static size_t run_all(unsigned level)
 {
 	size_t before = sum_free(), gain;
 
-	for (struct arena *root = next_root(NULL); root; root = next_root(root)) {
+	for (struct arena *root = pass_next_root(NULL); root; root = pass_next_root(root)) {
 		struct pass p;
 
 		pass_begin(&p, root, SIZE_MAX);

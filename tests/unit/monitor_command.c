@@ -478,7 +478,7 @@ TEST("reclaim: shows a request that sleeps, and what its root lacks, until it is
 	arenas_end(ids);
 }
 
-TEST("reclaim run: gives back what is idle, and says what came free at which root and who gave it")
+TEST("reclaim run: gives back what is idle, and says what came free at which root and what gave it")
 {
 	struct arena *ids = arenas_ids(1, 1000);
 	struct kmem_cache *c = kmem_cache_create("test-idle", 1, 0, 0, ids, NULL, NULL, NULL);

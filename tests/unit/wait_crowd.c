@@ -46,7 +46,7 @@ static void give(struct crowd *c, void *p, size_t size)
 		arena_free(c->arena, p, size);
 }
 
-/* Checks that nobody else has them. */
+/* Checks that no other thread has them. */
 static void own(struct crowd *c, void *p, size_t size, unsigned char owned)
 {
 	for (uintptr_t id = (uintptr_t)p; id < (uintptr_t)p + size; id++)

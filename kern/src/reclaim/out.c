@@ -4,7 +4,7 @@
  *
  * Memory is out when two hardest passes over a base arena, OUT_NS apart at least, have served none of
  * its records, its free amount ended no higher, little is free at all, and no writer's I/O has ended
- * in between.  The kernel says so once, with tables of who holds memory and who waits, and again only
+ * in between.  The kernel says so once, with tables of arenas, caches and the requests that wait, and again only
  * after one of the records has been served.  It goes on: the monitor works, and what it frees serves.
  */
 #include "reclaim_impl.h"

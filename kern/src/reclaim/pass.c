@@ -103,17 +103,29 @@ static void visit_cache(struct pass *p, struct kmem_cache *c)
 	note(account, p->level, given, begun);
 }
 
-/* Moves from c to the next cache of the arena, and the reference with it. */
+/* Moves the reference of a walk on to the next node; NULL: at the walk's beginning and end.
+ * arenas_and_slabs_lock is held. */
+static void move_ref(struct reclaim_account *from, struct reclaim_account *to)
+{
+	if (to)
+		to->refs++;
+	if (from)
+		from->refs--;
+}
+
+static void move_arena_ref(struct arena *from, struct arena *to)
+{
+	move_ref(from ? arena_reclaim_account(from) : NULL, to ? arena_reclaim_account(to) : NULL);
+}
+
+/* The next cache of the arena behind c. */
 static struct kmem_cache *next_cache(struct arena *a, struct kmem_cache *c)
 {
 	struct kmem_cache *next;
 
 	qlock_lock(&arenas_and_slabs_lock);
 	next = slab_walk_next(a, c);
-	if (next)
-		slab_reclaim_account(next)->refs++;
-	if (c)
-		slab_reclaim_account(c)->refs--;
+	move_ref(c ? slab_reclaim_account(c) : NULL, next ? slab_reclaim_account(next) : NULL);
 	qlock_unlock(&arenas_and_slabs_lock);
 	return next;
 }
@@ -147,10 +159,7 @@ static struct arena *next_arena(struct arena *root, struct arena *a)
 
 	qlock_lock(&arenas_and_slabs_lock);
 	next = arena_walk_next(root, a);
-	if (next)
-		arena_reclaim_account(next)->refs++;
-	if (a)
-		arena_reclaim_account(a)->refs--;
+	move_arena_ref(a, next);
 	qlock_unlock(&arenas_and_slabs_lock);
 	return next;
 }
@@ -163,16 +172,13 @@ static void walk_tree(struct pass *p, struct arena *root)
 			visit_arena(p, a);
 }
 
-static struct arena *next_root(struct arena *r)
+struct arena *pass_next_root(struct arena *root)
 {
 	struct arena *next;
 
 	qlock_lock(&arenas_and_slabs_lock);
-	next = arena_root_next(r);
-	if (next)
-		arena_reclaim_account(next)->refs++;
-	if (r)
-		arena_reclaim_account(r)->refs--;
+	next = arena_root_next(root);
+	move_arena_ref(root, next);
 	qlock_unlock(&arenas_and_slabs_lock);
 	return next;
 }
@@ -180,7 +186,7 @@ static struct arena *next_root(struct arena *r)
 /* Trees of other roots whose tags, nodes and hashes are of this base's memory. */
 static void walk_foreign(struct pass *p)
 {
-	for (struct arena *r = next_root(NULL); r; r = next_root(r))
+	for (struct arena *r = pass_next_root(NULL); r; r = pass_next_root(r))
 		if (r != p->root && arena_base(r) == p->root && remaining(p) > 0)
 			walk_tree(p, r);
 }

@@ -24,13 +24,16 @@ struct pass {
 	size_t target;	   /* units that are to come free at the root */
 	size_t free_before; /* there */
 	size_t answered;   /* by owners: perhaps not at the root yet */
-	bool by_hand;	   /* nobody waits for it: callbacks may be slow */
+	bool by_hand;	   /* by reclaim_run(): callbacks may be slow */
 };
 
 /* Begins to count what comes free. */
 void pass_begin(struct pass *p, struct arena *root, size_t target);
 /* Walks the root's tree by a level, until the target is met. */
 void pass_walk(struct pass *p, unsigned level);
+/* The root behind `root`, the first for NULL, NULL at the end; the one that is returned has a reference
+ * until the next is asked for.  Context: may sleep. */
+struct arena *pass_next_root(struct arena *root);
 /* What has come free at the root since it began. */
 size_t pass_gain(const struct pass *p);
 
