@@ -40,6 +40,8 @@ STAGES = [
     ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], 120, True),
     ("boot", ["python3", "tests/boot/run.py"], 600, False),
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], 300, False),
+    ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"], 300,
+     False),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
                      "build/clang/x86/spandrel.elf", "--quick"], 120, False),
 ]
