@@ -63,17 +63,20 @@ static void tagless_end(struct tagless *t)
 	arenas_base_end(t->base, PAGES);
 }
 
-TEST("wait: a request that lacks only a boundary tag is served when a page of the base comes free")
+/* While `others` pieces of arena b are taken, a request lacks nothing but a tag: checks that it is served
+ * when so many pages of the base, or of those pieces, are freed. */
+static void check_served(size_t others, size_t pages_freed, size_t others_freed)
 {
 	struct tagless t;
 	struct sleeper s = {.size = PIECE, .gives_back = true};
 	bool served;
 
-	tagless_begin(&t, 1);
+	tagless_begin(&t, others);
 	s.arena = t.a;
 	sleeper_start(&s, 1);
 	CHECK(!sleeper_is_done(&s));
-	t.pages = pieces_give(t.base, t.pages, 1);
+	t.pages = pieces_give(t.base, t.pages, pages_freed);
+	t.others = pieces_give(t.b, t.others, others_freed);
 	served = sleeper_is_served(&s);
 	t.pages = pieces_give(t.base, t.pages, SIZE_MAX);
 	sleeper_end(&s);
@@ -81,22 +84,14 @@ TEST("wait: a request that lacks only a boundary tag is served when a page of th
 	CHECK(served);
 }
 
+TEST("wait: a request that lacks only a boundary tag is served when a page of the base comes free")
+{
+	check_served(1, 1, 0);
+}
+
 TEST("wait: tags that another arena of the base gives up serve a request that lacks nothing else")
 {
-	struct tagless t;
-	struct sleeper s = {.size = PIECE, .gives_back = true};
-	bool served;
-
-	tagless_begin(&t, 300);
-	s.arena = t.a;
-	sleeper_start(&s, 1);
-	CHECK(!sleeper_is_done(&s));
-	t.others = pieces_give(t.b, t.others, 200);
-	served = sleeper_is_served(&s);
-	t.pages = pieces_give(t.base, t.pages, SIZE_MAX);
-	sleeper_end(&s);
-	tagless_end(&t);
-	CHECK(served);
+	check_served(300, 0, 200);
 }
 
 /* What `b` gives up it keeps, since nothing is short then. */
