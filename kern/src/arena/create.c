@@ -415,7 +415,7 @@ static bool front_end(struct arena *a, struct in_use *u)
 {
 	if (!a->front)
 		return true;
-	a->front->drain(a->front, 3);
+	a->front->drain(a->front, ARENA_DRAIN_ALL);
 	if (!arena_is_idle(a, u, false) || a->front->destroy(a->front))
 		return false;
 	arena_set_front(a, NULL);

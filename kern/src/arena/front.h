@@ -39,8 +39,8 @@ struct arena_front {
 	/* When this core has no room for it.  Takes back what alloc, or the arena itself, handed
 	 * out.  `caller` is for reports, one of which is that this is an NMI. */
 	void (*free)(struct arena_front *f, void *addr, size_t class, void *caller);
-	/* Gives back to the arena what is idle in it, by a level of reclaim (reclaim.h): 3 what cores
-	 * hold too (not in an interrupt then, interrupts on).  Returns the units that went back. */
+	/* Gives back to the arena what is idle in it, by a level of reclaim (reclaim.h): the hardest, what
+	 * cores hold too (not in an interrupt then, interrupts on).  Returns the units that went back. */
 	size_t (*drain)(struct arena_front *f, unsigned level);
 	/* While slow, everything passes magazines by: what is freed on any core reaches the arena
 	 * at once, and what they held has gone back.  In a thread, interrupts on. */
@@ -51,6 +51,8 @@ struct arena_front {
 	int (*destroy)(struct arena_front *f);
 	size_t caches; /* how many of the arena's caches (its list of slabs) are the front's own */
 };
+
+#define ARENA_DRAIN_ALL 3 /* the hardest level */
 
 /* Has `create` make fronts from now on, for arenas with a qcache_max: for those that stand at once.
  * It returns NULL if there is no memory, or if qcache_max times the quantum isn't below 2^64 (which
@@ -139,12 +141,6 @@ bool arena_is_pressed(const struct arena *a);
 bool shortage_must_queue(struct arena *a, const struct shortage_mark *m, unsigned flags);
 /* A request that may sleep was served although records wait.  Any context. */
 void arena_passed(struct arena *a);
-
-/* Whether a caller with these flags may sleep here for a shortage. */
-bool shortage_may_sleep(unsigned flags);
-/* Whether a request by MEM_ERROR is refused at once: more than the root has was asked for, or nothing
- * hangs on the arena and its sources that could give something back.  Context: may sleep. */
-bool shortage_is_hopeless(struct arena *a, size_t size);
 
 /* Pokes reclaim if the base of `a` has come below its low watermark.  Any context but an NMI; no lock
  * held. */

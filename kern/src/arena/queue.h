@@ -69,12 +69,12 @@ extern uint64_t shortage_hard_begun, shortage_hard_done;
 void shortage_poke_always(void);
 /* Sleeps until shortage_poke() or the deadline; clears the poke. */
 void shortage_await_poke(uint64_t deadline);
-/* A round over all records, the oldest first.  Next says which record is to be tried, NULL at the
- * end; it is in state TRYING until it is settled.  `verdict` of the one before. */
-enum shortage_verdict { SHORTAGE_SERVED, SHORTAGE_FAILED, SHORTAGE_SKIPPED };
+/* A round over all records, the oldest first.  Next says which record is to be tried, NULL at the end; it
+ * is in state TRYING until it is settled.  `hard_done`: the hardest passes that had ended before the
+ * try. */
 void shortage_round_begin(void);
 struct shortage *shortage_round_next(void);
-void shortage_round_settle(struct shortage *s, enum shortage_verdict v, uint64_t hard_done);
+void shortage_round_settle(struct shortage *s, bool served, uint64_t hard_done);
 /* Whether a record like this one has failed in this round, by its mark; and notes that it has. */
 bool shortage_failed_before(const struct shortage *s);
 void shortage_note_failure(const struct shortage *s);

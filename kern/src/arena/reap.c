@@ -15,7 +15,6 @@
 #define REAP_SHRINKS 8 /* buckets of the hash */
 
 #define INDEX_IDLE 256 /* changes of the arena without a search that used its index */
-#define RECLAIM_HARDEST 3 /* the level of reclaim (reclaim.h) that goes to all cores */
 
 /* A base arena's low watermark: this share of it, at most LOW_MAX; none if it is small. */
 #define LOW_SHARE 64
@@ -234,7 +233,7 @@ size_t arena_reap(struct arena *a, size_t amount)
 
 	arena_check_no_callback("arena_reap", __builtin_return_address(0));
 	if (a->front)
-		a->front->drain(a->front, RECLAIM_HARDEST);
+		a->front->drain(a->front, ARENA_DRAIN_ALL);
 	if (a->afunc)
 		given += arena_spans_reap(a, amount);
 	if (given < amount)
@@ -277,7 +276,7 @@ size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
 		given += hash_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)
 		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
-	if (given < amount && level == RECLAIM_HARDEST && arena_is_base(a))
+	if (given < amount && level == ARENA_DRAIN_ALL && arena_is_base(a))
 		given += tags_gather(a) * PORT_PAGE_SIZE;
 	return given;
 }

@@ -150,23 +150,18 @@ struct shortage_wants shortage_wants_of(struct arena *root)
 	return w;
 }
 
-static bool is_short(const struct arena *a)
-{
-	/* Relaxed: set under the arena's lock, before the first try of the record that needs it. */
-	return __atomic_load_n(&a->is_short, __ATOMIC_RELAXED);
-}
-
+/* Relaxed: set under the arena's lock, before the first try of the record that needs it. */
 bool shortage_is_short(const struct arena *a)
 {
-	return is_short(a);
+	return __atomic_load_n(&a->is_short, __ATOMIC_RELAXED);
 }
 
 bool arena_is_pressed(const struct arena *a)
 {
-	if (is_short(a->base))
+	if (shortage_is_short(a->base))
 		return true;
 	for (; a; a = arena_source(a))
-		if (is_short(a))
+		if (shortage_is_short(a))
 			return true;
 	return false;
 }
@@ -539,6 +534,51 @@ static uint64_t wake_time(const struct shortage *s)
 	return s->deadline && !s->is_late ? s->deadline : PORT_FOREVER;
 }
 
+/* Whether a caller with these flags may sleep here for a shortage. */
+static bool may_sleep(unsigned flags)
+{
+	if ((flags & MEM_ATOMIC) || !shortage_is_served() ||
+		!port_irq_enabled() || port_in_irq() || !port_thread_self())
+		return false;
+	return !port_thread_words()[PORT_THREAD_CALLBACK] && !port_thread_words()[PORT_THREAD_RECLAIM] &&
+	       !qlock_is_held_by_me(&arenas_and_slabs_lock);
+}
+
+/* Whether something hangs on the arena, beside the importer `but`, that may give back.
+ * arenas_and_slabs_lock is held. */
+static bool may_gain(struct arena *a, const struct arena *but)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct list *l;
+	bool has = a->front || a->reclaim || a->retained > 0 || !list_empty(&a->slabs);
+
+	spin_unlock(&a->lock, irq);
+	if (has)
+		return true;
+	list_for_each(l, &a->importers)
+		if (list_entry(l, struct arena, importer_link) != but)
+			return true;
+	return false;
+}
+
+/* Whether a request by MEM_ERROR is refused at once: more than the root has was asked for, or nothing hangs
+ * on the arena and its sources that could give something back. */
+static bool is_chain_hopeless(struct arena *a, size_t size)
+{
+	struct arena *root = arena_root(a), *but = NULL;
+	bool hopeless = true;
+
+	if (root->source == root)
+		return false;
+	if (size > arena_amt_total(root))
+		return true;
+	qlock_lock(&arenas_and_slabs_lock);
+	for (; a && hopeless; but = a, a = arena_source(a))
+		hopeless = !may_gain(a, but);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return hopeless;
+}
+
 static __attribute__((noreturn, cold)) void wait_forever(struct shortage *s)
 {
 	struct arena_stats st;
@@ -561,7 +601,7 @@ static bool try_idle(struct shortage *s)
 		for (unsigned i = 0; i < s->part_count; i++)
 			for (struct arena *a = s->parts[i].arena; a; a = arena_source(a)) {
 				if (a->front)
-					a->front->drain(a->front, 3);
+					a->front->drain(a->front, ARENA_DRAIN_ALL);
 				if (a->afunc)
 					arena_spans_reap(a, SIZE_MAX);
 			}
@@ -577,13 +617,13 @@ static bool is_hopeless(struct shortage *s)
 	bool hopeless = false;
 
 	for (unsigned i = 0; i < s->part_count; i++)
-		hopeless = hopeless || shortage_is_hopeless(s->parts[i].arena, s->parts[i].amount);
+		hopeless = hopeless || is_chain_hopeless(s->parts[i].arena, s->parts[i].amount);
 	return hopeless && !s->lacks_tags;
 }
 
 bool shortage_wait(struct shortage *s)
 {
-	if (!shortage_may_sleep(s->flags))
+	if (!may_sleep(s->flags))
 		return try_idle(s);
 	/* One that stood back for others hasn't tried yet. */
 	if (waits_for_pass(s) && is_hopeless(s))
@@ -631,49 +671,6 @@ bool arena_sleep(struct arena_request *r, shortage_try_fn try, uint64_t deadline
 	return arena_shortage(r->arena, r->rq.size, &s.record, r->why);
 }
 
-bool shortage_may_sleep(unsigned flags)
-{
-	if ((flags & MEM_ATOMIC) || !shortage_is_served() ||
-		!port_irq_enabled() || port_in_irq() || !port_thread_self())
-		return false;
-	return !port_thread_words()[PORT_THREAD_CALLBACK] && !port_thread_words()[PORT_THREAD_RECLAIM] &&
-	       !qlock_is_held_by_me(&arenas_and_slabs_lock);
-}
-
-/* Whether something hangs on the arena, beside the importer `but`, that may give back.
- * arenas_and_slabs_lock is held. */
-static bool may_gain(struct arena *a, const struct arena *but)
-{
-	struct list *l;
-
-	port_irq_t irq = spin_lock(&a->lock);
-	bool has = a->front || a->reclaim || a->retained > 0 || !list_empty(&a->slabs);
-
-	spin_unlock(&a->lock, irq);
-	if (has)
-		return true;
-	list_for_each(l, &a->importers)
-		if (list_entry(l, struct arena, importer_link) != but)
-			return true;
-	return false;
-}
-
-bool shortage_is_hopeless(struct arena *a, size_t size)
-{
-	struct arena *root = arena_root(a), *but = NULL;
-	bool hopeless = true;
-
-	if (root->source == root)
-		return false;
-	if (size > arena_amt_total(root))
-		return true;
-	qlock_lock(&arenas_and_slabs_lock);
-	for (; a && hopeless; but = a, a = arena_source(a))
-		hopeless = !may_gain(a, but);
-	qlock_unlock(&arenas_and_slabs_lock);
-	return hopeless;
-}
-
 /* Order */
 
 static bool is_held(struct arena *a)
@@ -686,7 +683,7 @@ bool shortage_must_queue(struct arena *a, const struct shortage_mark *m, unsigne
 {
 	if ((flags & MEM_ATOMIC) || (__atomic_load_n(&m->ahead, __ATOMIC_RELAXED) == 0 && !is_held(a)))
 		return false;
-	return shortage_may_sleep(flags);
+	return may_sleep(flags);
 }
 
 void arena_passed(struct arena *a)
@@ -768,22 +765,22 @@ struct shortage *shortage_round_next(void)
 	return s;
 }
 
-void shortage_round_settle(struct shortage *s, enum shortage_verdict v, uint64_t hard_done)
+void shortage_round_settle(struct shortage *s, bool served, uint64_t hard_done)
 {
 	struct arena *a = first_arena(s);
 	struct arena_account *account = &arena_root(a)->account;
-	bool refused = v != SHORTAGE_SERVED && waits_for_pass(s) && hard_done > s->hard_begun;
+	bool refused = !served && waits_for_pass(s) && hard_done > s->hard_begun;
 	port_irq_t irq = spin_lock(&q.lock);
 
-	s->served = v == SHORTAGE_SERVED;
+	s->served = served;
 	s->state = SHORTAGE_WAITING;
-	if (s->served || refused)
+	if (served || refused)
 		set_answered(s);
-	q.counts.served += s->served;
-	if (s->served && port_ns() - s->since > q.counts.longest_ns)
+	q.counts.served += served;
+	if (served && port_ns() - s->since > q.counts.longest_ns)
 		q.counts.longest_ns = port_ns() - s->since;
 	q.counts.refused += refused;
-	if (s->served) {
+	if (served) {
 		__atomic_fetch_add(&account->serves, 1, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&a->waits_served, 1, __ATOMIC_RELAXED);
 	} else {

@@ -24,15 +24,16 @@ static struct {
 	struct rendez ended;  /* wakes serve_flush() */
 } serve = {.ended = RENDEZ_INIT(ended)};
 
-static enum shortage_verdict try_one(struct shortage *s)
+/* Returns whether it was served. */
+static bool try_one(struct shortage *s)
 {
 	if (shortage_failed_before(s))
-		return SHORTAGE_FAILED;
+		return false;
 	__atomic_store_n(&serve.tries, serve.tries + 1, __ATOMIC_RELAXED);
 	if (s->try(s))
-		return SHORTAGE_SERVED;
+		return true;
 	shortage_note_failure(s);
-	return SHORTAGE_FAILED;
+	return false;
 }
 
 static void serve_round(void)

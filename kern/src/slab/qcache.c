@@ -57,7 +57,7 @@ static void front_set_slow(struct arena_front *f, bool slow)
 	for (size_t i = 0; i < q->count; i++)
 		magazine_set_slow(&q->cache[i], slow);
 	if (slow)
-		front_drain(f, 3);
+		front_drain(f, ARENA_DRAIN_ALL);
 }
 
 static void front_usage(struct arena_front *f, size_t *held, size_t *live)
