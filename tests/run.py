@@ -5,8 +5,9 @@
     tests/run.py [--quick]
 
 Each stage is a command.  If the last line of its output is `N passed, N failed`, these are its
-counts; else the stage counts as one test.  A stage's output is shown only if it fails.  Prints the
-seconds that each stage took, and the sums last.
+counts; else the stage counts as one test.  The builds run one after another, then as many stages at
+once as there are processors.  A stage's output is shown only if it fails.  Prints the seconds that
+each stage took, and the sums last.
 """
 
 import os
@@ -14,44 +15,50 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 MAKE = ["make", "--no-print-directory", f"-j{os.cpu_count() or 1}"]
 COUNT = re.compile(r"^(\d+) passed, (\d+) failed$")
 
-# A stage: its name, its command, how many seconds it may take, whether it is among the quick ones.
+# A stage: its name, its command, whether it is among the quick ones.
+BUILDS = [
+    ("build with gcc", [*MAKE, "CC=gcc", "kernel", "host"], True),
+    ("build for ASan", [*MAKE, "CC=gcc", "build/asan/spandrel-host"], True),
+    ("build for TSan", [*MAKE, "CC=gcc", "build/tsan/spandrel-host"], False),
+    ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], False),
+]
+# The longest first, so that none is left over when all others have ended.
 STAGES = [
-    ("build with gcc", [*MAKE, "CC=gcc", "kernel", "host"], 300, True),
-    ("build for ASan", [*MAKE, "CC=gcc", "build/asan/spandrel-host"], 300, True),
-    ("build for TSan", [*MAKE, "CC=gcc", "build/tsan/spandrel-host"], 300, False),
-    ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], 300, False),
-    ("layers", ["scripts/layers", "build/x86/obj"], 60, True),
-    ("headers", ["tests/headers.sh"], 60, True),
-    ("includes", ["scripts/includes"], 60, True),
-    ("host tests, ASan and UBSan", ["build/asan/spandrel-host", "--test"], 300, False),
-    ("host tests, ASan and UBSan, 4 cores", ["build/asan/spandrel-host", "--cores", "4", "--test"],
-     300, True),
+    ("boot", ["python3", "tests/boot/run.py"], False),
+    ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], True),
     ("host tests, TSan, 4 cores", ["build/tsan/spandrel-host", "--cores", "4", "--append",
-                                   "test_divisor=10", "--test"], 300, False),
-    ("host tests, gcc", ["build/host/spandrel-host", "--test"], 300, False),
-    ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"],
-     300, False),
-    ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"],
-     300, False),
-    ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], 120, True),
-    ("boot", ["python3", "tests/boot/run.py"], 600, False),
-    ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], 300, False),
-    ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"], 300,
-     False),
+                                   "test_divisor=10", "--test"], False),
+    ("host tests, ASan and UBSan, 4 cores", ["build/asan/spandrel-host", "--cores", "4", "--test"],
+     True),
+    ("host tests, ASan and UBSan", ["build/asan/spandrel-host", "--test"], False),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
-                     "build/clang/x86/spandrel.elf", "--quick"], 120, False),
+                     "build/clang/x86/spandrel.elf", "--quick"], False),
+    ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
+    ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"],
+     False),
+    ("host tests, gcc", ["build/host/spandrel-host", "--test"], False),
+    ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"], False),
+    ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"],
+     False),
+    ("layers", ["scripts/layers", "build/x86/obj"], True),
+    ("headers", ["tests/headers.sh"], True),
+    ("includes", ["scripts/includes"], True),
 ]
 
+# Seconds that a stage may take; only one that hangs takes so long.
+LIMIT = 800
 
-def run_stage(command, limit):
-    """Runs one stage; returns passed, failed and its output."""
+
+def run_command(command):
+    """Runs a stage's command; returns passed, failed and its output."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=limit, check=False)
+                              stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
         output, code = (late.stdout or b"") + b"\n(time is up)\n", 124
@@ -69,22 +76,32 @@ def run_stage(command, limit):
     return passed, failed, text
 
 
+def run_stage(stage):
+    """Runs one stage and prints what came of it; returns passed and failed."""
+    name, command, _ = stage
+    start = time.monotonic()
+    passed, failed, text = run_command(command)
+    seconds = f"{time.monotonic() - start:6.1f} s"
+    print((text if failed else "") + f"{seconds}  {name}: {passed} passed, {failed} failed",
+          flush=True)
+    return passed, failed
+
+
 def main():
     quick = sys.argv[1:] == ["--quick"]
     if sys.argv[1:] and not quick:
         print("usage: tests/run.py [--quick]", file=sys.stderr)
         return 2
-    passed = failed = 0
+
+    def chosen(stages):
+        return [stage for stage in stages
+                if (stage[2] if quick else stage[0] != "boot, quick")]
+
     began = time.monotonic()
-    for name, command, limit, is_quick in STAGES:
-        if quick and not is_quick or not quick and name == "boot, quick":
-            continue
-        start = time.monotonic()
-        p, f, text = run_stage(command, limit)
-        passed, failed = passed + p, failed + f
-        if f:
-            print(text, end="")
-        print(f"{time.monotonic() - start:6.1f} s  {name}: {p} passed, {f} failed", flush=True)
+    counts = [run_stage(stage) for stage in chosen(BUILDS)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts += pool.map(run_stage, chosen(STAGES))
+    passed, failed = (sum(column) for column in zip(*counts))
     print(f"{time.monotonic() - began:6.1f} s  in all")
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
