@@ -150,81 +150,69 @@ static size_t tag_pages_reap(struct arena *a)
 }
 
 /*
- * Pages of tags may keep each other: each is a segment of the base, and the free segments between them
- * have tags, in others of them.  So where most tags are idle, the base's own segments get tags of the
- * fullest pages.  (home_permille: without it a base that has run out once keeps twice as many pages.)
+ * Tags of what stays lie scattered, and each keeps a page; pages of tags keep each other, too: they are
+ * segments of the base, and the free segments between them have tags in others of them.  So where most
+ * tags are idle, what has a tag in an emptier page gets one of the fullest.  (home_permille: without it
+ * a base that has run out once keeps twice as many pages.)
  */
-#define GATHER_STEP 8 /* segments under one hold of the lock */
+#define GATHER_STEP 8  /* tags under one hold of the lock */
 #define GATHER_PAGES 8 /* no fewer pages are worth it */
 
-/* Segment t gets a tag of the base's hand, unless that is of the same page; its own goes there.  A free
- * segment is taken and freed again for it.  Lock held. */
-static void tag_replace(struct arena *base, struct btag *t)
+/* A page's own tag stays: it keeps no other page.  Lock held. */
+static void tag_replace(struct arena *a, struct btag *t, struct btag_chain *replaced)
 {
-	struct btag_store *s = &base->store;
-	struct hash_link **link;
-	uintptr_t start = t->start;
-	bool is_free = t->kind == BTAG_FREE;
-
-	if (t->kind == BTAG_SPAN || tag_page_of(t) == start || arena_tags(base) == 0 ||
-		tag_page_of(t) == tag_page_of(s->spare.head))
+	if (arena_tags(a) == 0 || tag_page_of(t) == t->start ||
+		tag_page_idle(a->store.spare.head) >= tag_page_idle(t))
 		return;
-	if (is_free)
-		btag_carve(s, t, start, t->size, BTAG_USED);
-	link = btag_seek(s, start);
-	btag_retag(s, link);
-	t->kind = BTAG_IDLE;
-	btag_chain_push(&s->spare, t);
-	if (is_free) {
-		t = btag_of_link(*link);
-		btag_unuse(s, link);
-		btag_release(s, t);
-	}
+	btag_retag(&a->store, t);
+	btag_chain_push(replaced, t);
 }
 
-static bool gather_step(struct arena *base, struct btag_cursor *c)
+static bool gather_step(struct arena *a, struct btag_cursor *c)
 {
-	port_irq_t irq = spin_lock(&base->lock);
+	struct btag_chain replaced = {NULL, 0};
+	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *t = NULL;
 	uintptr_t start;
 
-	for (int i = 0; i < GATHER_STEP && (t = btag_cursor_next(&base->store, c, &start)); i++)
-		tag_replace(base, t);
-	spin_unlock(&base->lock, irq);
+	for (int i = 0; i < GATHER_STEP && (t = btag_cursor_next(&a->store, c, &start)); i++)
+		tag_replace(a, t, &replaced);
+	spin_unlock(&a->lock, irq);
+	arena_tags_return(a, &replaced);
 	return t != NULL;
 }
 
-static bool tags_are_sparse(struct arena *base)
+static bool tags_are_sparse(struct tag_supply *supply)
 {
-	port_irq_t irq = spin_lock(&base->supply->lock);
-	size_t tags = base->supply->pages * TAG_PAGE_TAGS;
-	bool sparse = base->supply->pages >= GATHER_PAGES && base->supply->idle * 2 > tags;
+	port_irq_t irq = spin_lock(&supply->lock);
+	bool sparse = supply->pages >= GATHER_PAGES &&
+		supply->idle * 2 > supply->pages * TAG_PAGE_TAGS;
 
-	spin_unlock(&base->supply->lock, irq);
+	spin_unlock(&supply->lock, irq);
 	return sparse;
 }
 
 /* The hand holds tags of the fullest page, a few at a time. */
-static size_t tags_gather(struct arena *base)
+static size_t tags_gather(struct arena *a)
 {
 	struct btag_cursor c;
-	bool more = tags_are_sparse(base);
+	bool more = tags_are_sparse(a->supply);
 	port_irq_t irq;
 
 	if (!more)
 		return 0;
-	irq = spin_lock(&base->lock);
-	btag_cursor_open(&base->store, &c);
-	spin_unlock(&base->lock, irq);
+	irq = spin_lock(&a->lock);
+	btag_cursor_open(&a->store, &c);
+	spin_unlock(&a->lock, irq);
 	while (more) {
-		tags_reap(base);
-		arena_tags_fetch(base);
-		more = gather_step(base, &c);
+		tags_reap(a);
+		arena_tags_fetch(a);
+		more = gather_step(a, &c);
 	}
-	irq = spin_lock(&base->lock);
-	btag_cursor_close(&base->store, &c);
-	spin_unlock(&base->lock, irq);
-	return tag_pages_reap(base);
+	irq = spin_lock(&a->lock);
+	btag_cursor_close(&a->store, &c);
+	spin_unlock(&a->lock, irq);
+	return tag_pages_reap(a);
 }
 
 size_t arena_reap(struct arena *a, size_t amount)
@@ -276,7 +264,7 @@ size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
 		given += hash_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)
 		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
-	if (given < amount && level == ARENA_DRAIN_ALL && arena_is_base(a))
+	if (given < amount && level == ARENA_DRAIN_ALL)
 		given += tags_gather(a) * PORT_PAGE_SIZE;
 	return given;
 }

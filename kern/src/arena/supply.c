@@ -23,11 +23,6 @@ static inline struct tag_page *page_of(const struct btag *t)
 	return (struct tag_page *)tag_page_of(t);
 }
 
-static inline size_t page_idle(const struct tag_page *page)
-{
-	return page->idle.count + (tag_page_tags(page->unit) - page->fresh);
-}
-
 /* Its tags, but for its own. */
 static inline size_t page_tags(const struct tag_page *page)
 {
@@ -40,11 +35,12 @@ static inline size_t list_for(const struct tag_page *page, size_t idle)
 	return idle == page_tags(page) ? TAG_SUPPLY_LISTS - 1 : (idle - 1) / 8;
 }
 
-/* Puts a page that had `before` idle tags where it belongs now. */
-static inline void page_sort(struct tag_supply *s, struct tag_page *page, size_t before)
+/* It has `idle` idle tags now, and goes where it belongs. */
+static inline void page_count(struct tag_supply *s, struct tag_page *page, size_t idle)
 {
-	size_t idle = page_idle(page);
+	size_t before = page->idle_count;
 
+	__atomic_store_n(&page->idle_count, (uint16_t)idle, __ATOMIC_RELAXED);
 	if (before > 0 && idle > 0 && list_for(page, before) == list_for(page, idle))
 		return;
 	if (before > 0)
@@ -57,20 +53,21 @@ void tag_supply_add_page(struct tag_supply *s, void *memory, struct btag **own)
 {
 	struct tag_page *page = memory;
 
-	page->idle = (struct btag_chain){NULL, 0};
+	page->back = (struct btag_chain){NULL, 0};
+	page->idle_count = 0;
 	page->unit = (uint16_t)s->unit;
 	page->has_own = own != NULL;
 	page->fresh = page->has_own;
 	if (own)
 		*own = tag_at(page, 0);
-	page_sort(s, page, 0);
+	page_count(s, page, page_tags(page));
 	__atomic_store_n(&s->pages, s->pages + 1, __ATOMIC_RELAXED);
 	s->idle += page_tags(page);
 }
 
 static struct btag *page_take(struct tag_page *page)
 {
-	return page->idle.count ? btag_chain_pop(&page->idle) : tag_at(page, page->fresh++);
+	return page->back.count ? btag_chain_pop(&page->back) : tag_at(page, page->fresh++);
 }
 
 static struct tag_page *fullest(const struct tag_supply *s)
@@ -86,11 +83,11 @@ void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t coun
 	struct tag_page *page;
 
 	while (count > 0 && (page = fullest(s))) {
-		size_t before = page_idle(page);
+		size_t idle = page->idle_count;
 
-		for (; count > 0 && page_idle(page) > 0; count--, s->idle--)
+		for (; count > 0 && idle > 0; count--, idle--, s->idle--)
 			btag_chain_push(chain, page_take(page));
-		page_sort(s, page, before);
+		page_count(s, page, idle);
 	}
 }
 
@@ -99,10 +96,9 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain)
 	while (chain->count > 0) {
 		struct btag *t = btag_chain_pop(chain);
 		struct tag_page *page = page_of(t);
-		size_t before = page_idle(page);
 
-		btag_chain_push(&page->idle, t);
-		page_sort(s, page, before);
+		btag_chain_push(&page->back, t);
+		page_count(s, page, page->idle_count + 1u);
 		s->idle++;
 	}
 }
@@ -123,12 +119,13 @@ struct tag_page *tag_supply_take_page(struct tag_supply *s)
 
 static bool page_sound(const struct tag_page *page)
 {
-	size_t n = 0;
+	size_t n = 0, tags = tag_page_tags(page->unit);
 
-	for (const struct btag *t = page->idle.head; t; t = t->idle_next, n++)
-		if (page_of(t) != page || t->kind != BTAG_IDLE || n == tag_page_tags(page->unit))
+	for (const struct btag *t = page->back.head; t; t = t->idle_next, n++)
+		if (page_of(t) != page || t->kind != BTAG_IDLE || n == tags)
 			return false;
-	return n == page->idle.count && page->fresh <= tag_page_tags(page->unit) && page_idle(page) > 0;
+	return n == page->back.count && page->fresh <= tags &&
+		page->idle_count == n + tags - page->fresh && page->idle_count > 0;
 }
 
 bool tag_supply_sound(const struct tag_supply *s, size_t most)
@@ -140,9 +137,9 @@ bool tag_supply_sound(const struct tag_supply *s, size_t most)
 		list_for_each_entry (page, &s->lists[i], link) {
 			if (seen++ == most)
 				return s->idle >= idle;
-			if (!page_sound(page) || list_for(page, page_idle(page)) != i)
+			if (!page_sound(page) || list_for(page, page->idle_count) != i)
 				return false;
-			idle += page_idle(page);
+			idle += page->idle_count;
 		}
 	}
 	return s->idle == idle && seen <= s->pages;

@@ -19,8 +19,9 @@
 /* The first line of a tag page; tags fill the rest. */
 struct tag_page {
 	struct list link;	/* in the supply's list for its number of idle tags; in none without any */
-	struct btag_chain idle; /* tags that came back */
-	uint32_t fresh;		/* tags from here to the end were never handed out, nor touched */
+	struct btag_chain back; /* tags that came back */
+	uint16_t fresh;		/* tags from here to the end were never handed out, nor touched */
+	uint16_t idle_count;	/* changed with the lock held, read without */
 	uint16_t unit;		/* bytes of one */
 	bool has_own;		/* the first is that of the segment which the page is */
 };
@@ -56,6 +57,13 @@ static inline uintptr_t tag_page_of(const struct btag *t)
 static inline size_t tag_page_tags(size_t unit)
 {
 	return (PORT_PAGE_SIZE - BTAG_SIZE) / unit;
+}
+
+/* How many tags of t's page are idle just now, in no arena's hand.  Any context; the lock need not be
+ * held. */
+static inline size_t tag_page_idle(const struct btag *t)
+{
+	return __atomic_load_n(&((struct tag_page *)tag_page_of(t))->idle_count, __ATOMIC_RELAXED);
 }
 
 /* How many pages it has just now.  Any context; the lock need not be held. */

@@ -62,7 +62,7 @@ static struct tag_page *idle_page_take(struct arena *base)
 	struct tag_page *page = arena_tags(base) > 0 ? tag_supply_take_page(base->supply) : NULL;
 
 	if (page && page->has_own)
-		btag_retag(&base->store, btag_seek(&base->store, (uintptr_t)page));
+		btag_retag(&base->store, btag_of_link(*btag_seek(&base->store, (uintptr_t)page)));
 	spin_unlock(&base->lock, irq);
 	return page;
 }

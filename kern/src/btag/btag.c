@@ -178,15 +178,27 @@ struct btag *btag_carve_above(
 	return t;
 }
 
-void btag_retag(struct btag_store *s, struct hash_link **link)
+void btag_retag(struct btag_store *s, struct btag *t)
 {
-	struct btag *t = btag_of_link(*link), *to = btag_chain_pop(&s->spare);
+	struct btag *to = btag_chain_pop(&s->spare);
+	struct hash_link **link = btag_is_used(t) ? btag_seek(s, t->start) : NULL;
 
+	if (t->kind == BTAG_FREE)
+		btag_free_leave(s, t);
+	else if (t->kind == BTAG_SPAN)
+		tree_remove(&s->span_tree, &t->span, &btag_span_order);
+	s->changes++;
 	*to = *t;
-	*link = &to->link;
 	to->prev->next = to->next->prev = to;
-	if (s->is_watched)
-		btag_cursors_split(s, t, to);
+	if (link)
+		*link = &to->link;
+	else if (to->kind == BTAG_FREE)
+		btag_free_enter(s, to);
+	else
+		tree_insert(&s->span_tree, &to->span, &btag_span_order);
+	for (struct btag_cursor *c = s->cursors; c; c = c->next_open)
+		c->at = c->at == t ? to : c->at;
+	t->kind = BTAG_IDLE;
 }
 
 /* Cursors */

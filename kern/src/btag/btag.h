@@ -686,8 +686,8 @@ static inline struct btag *btag_unuse(struct btag_store *s, struct hash_link **l
 	return t;
 }
 
-/* Has a tag in hand stand for the used segment at *link in place of its own, which is the caller's. */
-void btag_retag(struct btag_store *s, struct hash_link **link);
+/* Has a tag in hand stand for what t stands for, segment or span; t is idle then, and the caller's. */
+void btag_retag(struct btag_store *s, struct btag *t);
 
 /* Segment t, which btag_unuse() has taken out of the hash, becomes free and one with its free
  * neighbours; returns what it became part of.  The larger neighbour keeps its tag, and mostly its bin. */
