@@ -59,6 +59,7 @@ struct block_cache {
 	size_t in_use, dirty_count;
 	uint64_t hits, misses, written_count, given_up, read_errors, write_errors;
 	bool has_lost; /* a write has failed since the last block_cache_sync() */
+	bool is_freeing; /* the writer frees a block that was lost */
 	bool ends;
 };
 

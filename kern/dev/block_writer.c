@@ -80,6 +80,17 @@ static void write_ended(struct disk_request *r)
 	sem_up(&c->slots, 1);
 }
 
+static void free_lost(struct cached *b)
+{
+	struct block_cache *c = b->cache;
+	port_irq_t irq;
+
+	block_free(b);
+	irq = spin_lock(&c->lock);
+	c->is_freeing = false;
+	spin_unlock(&c->lock, irq);
+}
+
 static void settle(struct block_cache *c, struct write *w)
 {
 	struct cached *b = w->block;
@@ -88,10 +99,11 @@ static void settle(struct block_cache *c, struct write *w)
 	port_irq_t irq = spin_lock(&c->lock);
 	bool must_free = end_write(b, error), is_first = error && c->write_errors == 1;
 
+	c->is_freeing = must_free;
 	spin_unlock(&c->lock, irq);
 	print_first_failure(c, number, is_first);
 	if (must_free)
-		block_free(b);
+		free_lost(b);
 	kmem_cache_free(c->writes, w);
 	reclaim_progress();
 	rendez_wakeup(&c->written);
@@ -237,7 +249,7 @@ void block_writer_stop(struct block_cache *c)
 
 /* Sync */
 
-/* Whether all writes up to an order have ended. */
+/* Whether all writes up to an order have ended, and no block is left of one that was lost. */
 struct goal {
 	struct block_cache *cache;
 	uint64_t order;
@@ -252,7 +264,8 @@ static bool is_reached(void *arg)
 {
 	struct goal *g = arg;
 	port_irq_t irq = spin_lock(&g->cache->lock);
-	bool is = is_beyond(&g->cache->dirty, g->order) && is_beyond(&g->cache->writing, g->order);
+	bool is = is_beyond(&g->cache->dirty, g->order) && is_beyond(&g->cache->writing, g->order) &&
+		  !g->cache->is_freeing;
 
 	spin_unlock(&g->cache->lock, irq);
 	return is;
