@@ -149,8 +149,7 @@ struct kmem_cache_stats {
 	uint64_t slabs, slabs_empty;
 	uint64_t objects;	    /* in all slabs */
 	uint64_t out;		    /* of them, outside the slab layer: live or in a magazine */
-	uint64_t live;		    /* in callers' hands, as the cores count; an arena's quantum caches
-				     * take back what it served itself, too, and then have 0 */
+	uint64_t live;		    /* in callers' hands, but for what a core is exchanging just now */
 	uint64_t total, used;	    /* units in slabs; in live objects */
 	uint64_t allocs, frees;	    /* by callers */
 	uint64_t alloc_misses, free_misses; /* those that left the hot path */

@@ -266,6 +266,7 @@ void kmem_core_hold(struct kmem_core *core, struct magazine *loaded, struct maga
 {
 	__atomic_store_n(&core->loaded, loaded, __ATOMIC_RELAXED);
 	__atomic_store_n(&core->previous, previous, __ATOMIC_RELAXED);
+	core->previous_rounds = previous ? previous->count : 0;
 }
 
 static bool serves(const struct magazine *m, bool wants_rounds)
@@ -490,7 +491,8 @@ static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 		return s;
 	}
 	/* Relaxed: a hint for slab/wait.c. */
-	__atomic_store_n(&c->lacks_memory, base != 0, __ATOMIC_RELAXED);
+	__atomic_store_n(
+		&c->lacks_memory, base || arena_chain_lacks_tags(c->source), __ATOMIC_RELAXED);
 	if (s)
 		header_free(c, s);
 	if (base)

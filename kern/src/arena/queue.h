@@ -11,6 +11,9 @@
 /* The arena that `a` imports from, NULL for a root; and the root. */
 struct arena *arena_source(const struct arena *a);
 struct arena *arena_root(struct arena *a);
+/* Whether `a`, or one that it imports from, has too few boundary tags in hand for a request; the base that
+ * tags are made of then has no memory for more. */
+bool arena_chain_lacks_tags(struct arena *a);
 
 /* What the records want of a root, and what its passes came to.  Guarded by shortage_marks_lock but
  * for what says else. */

@@ -180,6 +180,19 @@ size_t shortage_chain_free(struct arena *a)
 	return sum;
 }
 
+bool arena_chain_lacks_tags(struct arena *a)
+{
+	bool lacks = false;
+
+	for (; a && !lacks; a = arena_source(a)) {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		lacks = arena_tags(a) < BTAG_CARVE_TAGS;
+		spin_unlock(&a->lock, irq);
+	}
+	return lacks;
+}
+
 /* Pokes */
 
 void shortage_poke_always(void)

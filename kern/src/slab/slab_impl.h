@@ -36,6 +36,7 @@ struct magazine {
 struct kmem_core {
 	struct arena_rounds rounds; /* the rounds of `loaded`; first, as in a quantum cache the arena finds it */
 	struct magazine *loaded, *previous; /* previous is full or empty */
+	size_t previous_rounds;
 	uint64_t alloc_misses, free_misses, failures, depot_trips;
 } __attribute__((aligned(ARENA_ROUNDS_STRIDE)));
 _Static_assert(sizeof(struct kmem_core) == ARENA_ROUNDS_STRIDE, "finding a core's is a shift");
@@ -110,7 +111,7 @@ struct kmem_cache {
 	/* Changes rarely; read without a lock. */
 	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
 	unsigned magazine_class;
-	bool lacks_memory; /* the last slab had room, and no memory for what describes it; atomic */
+	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
 
 	struct shortage_mark mark; /* requests that sleep for its objects */
 	struct reclaim_account asked;

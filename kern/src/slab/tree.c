@@ -119,13 +119,25 @@ void kmem_cache_unpin(struct kmem_cache *c)
 
 /* Statistics */
 
+/* Rounds of the magazine that is loaded.  One that is being exchanged may be read half. */
+static __attribute__((no_sanitize("thread"))) size_t rounds_loaded(const struct kmem_core *core)
+{
+	const struct port_stack *s = &core->rounds.stack;
+	size_t n = (size_t)(s->top - s->bottom);
+
+	return n <= MAGAZINE_ROUNDS(MAGAZINE_CLASSES - 1) ? n : 0;
+}
+
 /* Cores go on counting: a sum is a moment's, not exact, and no race that matters. */
 static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	const struct kmem_cache *c, struct kmem_cache_stats *s)
 {
+	uint64_t rounds = c->depot.full.count * MAGAZINE_ROUNDS(c->magazine_class);
+
 	for (unsigned i = 0; c->cores && i < port_core_count(); i++) {
 		const struct kmem_core *core = &c->cores[i];
 
+		rounds += rounds_loaded(core) + core->previous_rounds;
 		s->allocs += core->rounds.allocs;
 		s->frees += core->rounds.frees;
 		s->alloc_misses += core->alloc_misses;
@@ -133,14 +145,7 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 		s->failures += core->failures;
 		s->depot_trips += core->depot_trips;
 	}
-}
-
-/* More may have come back than were handed out: to a quantum cache, or while the cores were read. */
-static uint64_t live_in(const struct kmem_cache_stats *s)
-{
-	uint64_t handed_out = s->allocs - s->failures;
-
-	return handed_out > s->frees ? handed_out - s->frees : 0;
+	s->live = s->out > rounds ? s->out - rounds : 0;
 }
 
 static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
@@ -166,8 +171,6 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->hash_buckets = c->is_frames ? 0 : c->hash.buckets;
 	s->magazine_size = c->cores ? MAGAZINE_ROUNDS(c->magazine_class) : 0;
 	add_cores(c, s);
-	/* The module's own caches have no magazines: what is out is live. */
-	s->live = c->cores ? live_in(s) : s->out;
 	s->total = c->slabs * c->slab_size;
 	s->used = s->live * c->stride;
 }
