@@ -34,6 +34,7 @@ static struct {
 } before;
 
 static struct arena_stats rows[WATCHED_ARENAS_MAX];
+static size_t table_pages;
 static char report[REPORT_MAX];
 
 static size_t watched(size_t arenas)
@@ -41,14 +42,27 @@ static size_t watched(size_t arenas)
 	return arenas < WATCHED_ARENAS_MAX ? arenas : WATCHED_ARENAS_MAX;
 }
 
-/* The units in use, without pages that hold tags, page tables or the frame table: those are
+/* Reads the rows, and how many pages page tables and the frame table took at that moment; returns how
+ * many arenas there are. */
+static size_t read_rows(void)
+{
+	size_t arenas;
+
+	do {
+		table_pages = machine_table_pages() + kmem_table_pages();
+		arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+	} while (table_pages != machine_table_pages() + kmem_table_pages());
+	return arenas;
+}
+
+/* The units in use of a row, without pages that hold tags, page tables or the frame table: those are
  * allocated as they are needed, and some are kept. */
 static uint64_t in_use(const struct arena_stats *s)
 {
 	uint64_t own = s->tag_pages;
 
 	if (s->arena == base_arena || s->arena == phys_arena)
-		own += machine_table_pages() + kmem_table_pages();
+		own += table_pages;
 	return s->used - own * PORT_PAGE_SIZE;
 }
 
@@ -68,20 +82,23 @@ static void count_caches(void)
 }
 
 /* Arenas stay short for a moment after the last request of the test before. */
-static void await_plenty(const struct arena *a)
+static void await_plenty(void)
 {
-	while (shortage_is_short(a))
-		kthread_usleep(1000);
+	size_t arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+
+	for (size_t i = 0; i < watched(arenas); i++)
+		while (shortage_is_short(rows[i].arena))
+			kthread_usleep(1000);
 }
 
 static void begin(void)
 {
+	await_plenty();
 	reclaim_run(RECLAIM_LEVELS);
 	before.ktasks = ktask_count();
 	count_caches();
-	before.arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+	before.arenas = read_rows();
 	for (size_t i = 0; i < watched(before.arenas); i++) {
-		await_plenty(rows[i].arena);
 		before.arena[i].arena = rows[i].arena;
 		before.arena[i].used = in_use(&rows[i]);
 	}
@@ -209,9 +226,10 @@ static const char *compare(void)
 	const char *found;
 	size_t arenas;
 
+	await_plenty();
 	reclaim_run(RECLAIM_LEVELS);
 	found = check_caches();
-	arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
+	arenas = read_rows();
 	if (!found)
 		found = check_arenas(arenas);
 	if (!found)
