@@ -27,7 +27,9 @@ static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 static int file = -1;
 static uintptr_t ram_start, va_start;
 static size_t ram_size;
-static void **mapped; /* the page mapped at each page of the range; NULL: none */
+/* The page mapped at each page of the range | its mark; 0: none.  Atomic. */
+static uintptr_t *mapped;
+_Static_assert(MACHINE_MARKS <= PORT_PAGE_SIZE, "a mark fits below a page's address");
 
 /* [place, place + size), inaccessible, or NULL. */
 static void *reserve(uintptr_t place, size_t size)
@@ -90,31 +92,49 @@ void machine_va_range(uintptr_t *start, size_t *size)
 	*size = VA_SIZE;
 }
 
-static void **slot_of(uintptr_t va)
+static uintptr_t *slot_of(uintptr_t va)
 {
-	ASSERT(va % PORT_PAGE_SIZE == 0 && va - va_start < VA_SIZE);
-	return &mapped[(va - va_start) / PORT_PAGE_SIZE];
+	return va % PORT_PAGE_SIZE == 0 && va - va_start < VA_SIZE
+		       ? &mapped[(va - va_start) / PORT_PAGE_SIZE]
+		       : NULL;
 }
 
-int machine_map(uintptr_t va, void *page)
+bool machine_is_direct_page(const void *page)
 {
-	ASSERT((uintptr_t)page - ram_start < ram_size);
+	return (uintptr_t)page - ram_start < ram_size && (uintptr_t)page % PORT_PAGE_SIZE == 0;
+}
+
+int machine_map_marked(uintptr_t va, void *page, unsigned mark)
+{
+	uintptr_t *slot = slot_of(va);
+
+	ASSERT(slot);
+	if (!machine_is_direct_page(page))
+		return -EINVAL;
 	if (!map_file(va, (uintptr_t)page - ram_start, PORT_PAGE_SIZE))
 		return -ENOMEM;
-	*slot_of(va) = page;
+	__atomic_store_n(slot, (uintptr_t)page | mark, __ATOMIC_RELEASE);
 	return 0;
 }
 
-void *machine_unmap(uintptr_t va)
+int machine_mark(uintptr_t va)
 {
-	void **slot = slot_of(va), *page = *slot;
+	uintptr_t *slot = slot_of(va), is = slot ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : 0;
 
-	*slot = NULL;
-	if (page && mmap((void *)va, PORT_PAGE_SIZE, PROT_NONE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-			    0) == MAP_FAILED)
+	return is ? (int)(is % PORT_PAGE_SIZE) : -1;
+}
+
+void *machine_unmap_marked(uintptr_t va, unsigned mark)
+{
+	uintptr_t *slot = slot_of(va), is = slot ? __atomic_load_n(slot, __ATOMIC_ACQUIRE) : 0;
+
+	if (!is || is % PORT_PAGE_SIZE != mark ||
+		!__atomic_compare_exchange_n(slot, &is, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return NULL;
+	if (mmap((void *)va, PORT_PAGE_SIZE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
 		panic("Linux won't unmap %#lx", (unsigned long)va);
-	return page;
+	return (void *)(is - mark);
 }
 
 /* The page tables are Linux's own. */

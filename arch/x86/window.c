@@ -59,6 +59,10 @@
 
 #define STAMP_SHIFT 1
 
+/* The mark of a page.  The processor ignores bits 52 to 58 of an entry that leads to a page. */
+#define MARK_SHIFT 52
+_Static_assert(MACHINE_MARKS <= 1 << 7, "a mark has its own bits");
+
 /* A link's count.  The processor ignores these bits in an entry that leads to a table. */
 #define COUNT_SHIFT 52
 #define COUNT_ONE (1ull << COUNT_SHIFT)
@@ -111,19 +115,28 @@ static void entry_uncount(uint64_t *link)
 	__atomic_fetch_sub(link, COUNT_ONE, __ATOMIC_RELEASE);
 }
 
-/* Clears the entry of the page at `address` and returns what it was; 0 if it isn't present.  The
- * flush's number is read after the entry is cleared: a flush that began earlier won't do.
- * Context: interrupts off. */
-static uint64_t entry_clear(uintptr_t address)
+static unsigned mark_of(uint64_t entry)
+{
+	return entry >> MARK_SHIFT & (MACHINE_MARKS - 1);
+}
+
+/* Clears the entry of the page at `address` and returns what it was; 0 if it isn't present, or has
+ * another mark.  The entry may change meanwhile: the processor notes that it used it, or another
+ * core clears it.  The flush's number is read after the entry is cleared: a flush that began earlier
+ * won't do.  Context: interrupts off. */
+static uint64_t entry_clear(uintptr_t address, unsigned mark)
 {
 	uint64_t *link = paging_find_link(address), value = link ? read_link(link) : 0, *entry, was;
 
 	if (!(value & PTE_PRESENT))
 		return 0;
 	entry = paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT);
-	if (!(__atomic_load_n(entry, __ATOMIC_RELAXED) & PTE_PRESENT))
-		return 0;
-	was = __atomic_exchange_n(entry, 0, __ATOMIC_SEQ_CST);
+	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
+	do {
+		if (!(was & PTE_PRESENT) || mark_of(was) != mark)
+			return 0;
+	} while (!__atomic_compare_exchange_n(
+		entry, &was, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 	flush_page(address);
 	/* With one core, flush_page() has flushed the only TLB. */
 	if (port_core_count() > 1)
@@ -307,11 +320,18 @@ void machine_va_range(uintptr_t *start, size_t *size)
 	*size = WINDOW_SIZE;
 }
 
-int machine_map(uintptr_t va, void *page)
+bool machine_is_direct_page(const void *page)
+{
+	return direct_phys(page) < DIRECT_MAX && (uintptr_t)page % PORT_PAGE_SIZE == 0;
+}
+
+int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 {
 	uint64_t *entry, was;
 
 	ASSERT(is_in_window(va));
+	if (!machine_is_direct_page(page))
+		return -EINVAL;
 	entry = entry_hold(va);
 	if (__builtin_expect(!entry, 0) && !(entry = entry_make(va)))
 		return -ENOMEM;
@@ -320,20 +340,36 @@ int machine_map(uintptr_t va, void *page)
 		ASSERT(!(was & PTE_PRESENT));
 		ipi_flush_until(was >> STAMP_SHIFT);
 	}
-	__atomic_store_n(entry, direct_phys(page) | PAGE_FLAGS, __ATOMIC_RELEASE);
+	__atomic_store_n(entry, direct_phys(page) | PAGE_FLAGS | (uint64_t)mark << MARK_SHIFT,
+		__ATOMIC_RELEASE);
 	return 0;
 }
 
-void *machine_unmap(uintptr_t va)
+void *machine_unmap_marked(uintptr_t va, unsigned mark)
 {
 	port_irq_t irq;
 	uint64_t was;
 
-	ASSERT(is_in_window(va));
+	if (!is_in_window(va))
+		return NULL;
 	irq = port_irq_save();
-	was = entry_clear(va);
+	was = entry_clear(va, mark);
 	port_irq_restore(irq);
 	return was ? direct_at(was & PTE_ADDRESS) : NULL;
+}
+
+int machine_mark(uintptr_t va)
+{
+	port_irq_t irq = port_irq_save();
+	uint64_t *link = is_in_window(va) ? paging_find_link(va) : NULL,
+		 value = link ? read_link(link) : 0;
+
+	/* Relaxed: whether an entry is its caller's to unmap, machine_unmap_marked() finds out. */
+	if (value & PTE_PRESENT)
+		value = __atomic_load_n(
+			paging_entry_in(paging_table_of(value), va, PORT_PAGE_SHIFT), __ATOMIC_RELAXED);
+	port_irq_restore(irq);
+	return value & PTE_PRESENT ? (int)mark_of(value) : -1;
 }
 
 size_t machine_tables_trim(size_t amount)

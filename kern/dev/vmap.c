@@ -17,6 +17,11 @@
  * rings hold then, reclaim takes out through the arena's callback, on each ring's core.  A core reads
  * whether they are short before it puts a range into its ring, so no ring keeps one during the wait.
  *
+ * Each page is mapped with a mark: whether vmap() or vmalloc() mapped it, and whether it is the first
+ * or the last of its mapping.  So the entries of the pages tell exactly which mappings there are.
+ * Taking one down looks at all its pages, then unmaps the first, which only one caller can; the
+ * others are that caller's from then on.  Ranges of other owners have other marks (stacks: 0).
+ *
  * A request that sleeps is one record, which wants all it needs at once: addresses, pages and page
  * tables.
  */
@@ -40,9 +45,17 @@ struct ring {
 	unsigned next;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
+/* A page's mark. */
+#define MARK_FIRST 1u
+#define MARK_LAST 2u
+#define MARK_VMAP 4u
+#define MARK_VMALLOC 8u
+_Static_assert(MARK_VMALLOC + MARK_VMAP <= MACHINE_MARKS, "marks");
+
 struct arena *vaddr_arena;
 
 static struct ring *rings; /* one for each core */
+static size_t pages_max;   /* that there are addresses for */
 
 /* How many pages hold `size` bytes; at most as many as fit into SIZE_MAX, which no arena has. */
 static size_t pages_of(size_t size)
@@ -111,6 +124,7 @@ void vmap_init(void)
 	size_t size;
 
 	machine_va_range(&start, &size);
+	pages_max = size / PORT_PAGE_SIZE;
 	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
 		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
 	rings = base_zalloc(
@@ -118,14 +132,35 @@ void vmap_init(void)
 	arena_set_reclaim(vaddr_arena, give_resting, NULL);
 }
 
-/* The arena wouldn't check them, since it is first asked with MEM_ATOMIC. */
-static void check_flags(unsigned flags, void *caller)
+static inline bool is_request_sound(size_t n, unsigned flags)
+{
+	return n - 1 < pages_max && (flags == MEM_ATOMIC || flags == MEM_WAIT || flags == MEM_ERROR);
+}
+
+/* Panics unless a request that isn't sound is at least one that may be refused: for more pages than
+ * there are addresses, by a flag that lets it fail.  The arena wouldn't look at the flags, since it is
+ * first asked with MEM_ATOMIC. */
+static __attribute__((noinline, cold)) void check_refused(
+	const char *call, size_t n, unsigned flags, void *caller)
 {
 	if (flags != MEM_ATOMIC && flags != MEM_WAIT && flags != MEM_ERROR)
-		panic("vmap: flags %#x: not exactly one memory flag (called from %pS)", flags,
+		panic("%s: flags %#x: not exactly one memory flag (called from %pS)", call, flags,
 			caller);
+	if (n == 0)
+		panic("%s of size 0 (called from %pS)", call, caller);
 	if (flags == MEM_WAIT)
-		sync_check_may_sleep("vmap by MEM_WAIT", caller);
+		panic("%s of %zu pages by MEM_WAIT: there are addresses for %zu (called from %pS)",
+			call, n, pages_max, caller);
+}
+
+/* Panics if that is why nothing could be mapped. */
+static void check_pages(void *const *pages, size_t n, void *caller)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!machine_is_direct_page(pages[i]))
+			panic("vmap of %zu pages: %p is no page of RAM (called from %pS)", n, pages[i],
+				caller);
+	}
 }
 
 static inline void *range_alloc(size_t n)
@@ -143,15 +178,6 @@ static void range_free(void *at, size_t n)
 		small_free(ring_put((uintptr_t)at | n));
 }
 
-static void *unmap_one(char *at, void *caller)
-{
-	void *page = machine_unmap((uintptr_t)at);
-
-	if (!page)
-		panic("vmap: nothing is mapped at %p (called from %pS)", (void *)at, caller);
-	return page;
-}
-
 /* A mapping that is wanted, all of it or nothing. */
 struct wanted {
 	struct shortage record; /* first */
@@ -160,11 +186,22 @@ struct wanted {
 	char *at;
 };
 
+static unsigned mark_of(unsigned kind, size_t i, size_t n)
+{
+	return kind | (i == 0 ? MARK_FIRST : 0) | (i == n - 1 ? MARK_LAST : 0);
+}
+
+static unsigned wanted_mark(const struct wanted *w, size_t i)
+{
+	return mark_of(w->pages ? MARK_VMAP : MARK_VMALLOC, i, w->n);
+}
+
 /* Unmaps pages [0, n); those of kpages_arena go back. */
 static void take_down(const struct wanted *w, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		void *page = machine_unmap((uintptr_t)w->at + i * PORT_PAGE_SIZE);
+		void *page = machine_unmap_marked(
+			(uintptr_t)w->at + i * PORT_PAGE_SIZE, wanted_mark(w, i));
 
 		if (!w->pages)
 			arena_free(kpages_arena, page, PORT_PAGE_SIZE);
@@ -174,8 +211,9 @@ static void take_down(const struct wanted *w, size_t n)
 static inline bool map_next(const struct wanted *w, size_t i)
 {
 	void *page = w->pages ? w->pages[i] : arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
+	uintptr_t at = (uintptr_t)w->at + i * PORT_PAGE_SIZE;
 
-	if (page && machine_map((uintptr_t)w->at + i * PORT_PAGE_SIZE, page) == 0)
+	if (page && machine_map_marked(at, page, wanted_mark(w, i)) == 0)
 		return true;
 	if (page && !w->pages)
 		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
@@ -233,48 +271,136 @@ static __attribute__((noinline)) void *map_later(struct wanted *w, unsigned flag
 	return shortage_wait(&w->record) ? w->at : NULL;
 }
 
+/* Out of line, so that vmap() saves few registers (vmap_pair). */
+static __attribute__((noinline)) void *vmap_later(
+	void *const *pages, size_t n, unsigned flags, void *caller)
+{
+	struct wanted w = {.pages = pages, .n = n};
+
+	check_pages(pages, n, caller);
+	return map_later(&w, flags, caller);
+}
+
 void *vmap(void *const *pages, size_t n, unsigned flags)
 {
 	struct wanted w;
 
-	check_flags(flags, __builtin_return_address(0));
+	if (__builtin_expect(!is_request_sound(n, flags), 0)) {
+		check_refused("vmap", n, flags, __builtin_return_address(0));
+		return NULL;
+	}
+	if (flags == MEM_WAIT)
+		sync_check_may_sleep("vmap by MEM_WAIT", __builtin_return_address(0));
+	if (!pages)
+		panic("vmap of %zu pages of a list at NULL (called from %pS)", n,
+			__builtin_return_address(0));
 	w.pages = pages;
 	w.n = n;
 	if (__builtin_expect(map_all(&w), 1))
 		return w.at;
-	w = (struct wanted){.pages = pages, .n = n};
-	return map_later(&w, flags, __builtin_return_address(0));
+	return vmap_later(pages, n, flags, __builtin_return_address(0));
+}
+
+/* The pages of the mapping whose first page is at `at`. */
+static size_t mapping_pages(uintptr_t at)
+{
+	size_t n = 1;
+
+	while (!(machine_mark(at + (n - 1) * PORT_PAGE_SIZE) & MARK_LAST))
+		n++;
+	return n;
+}
+
+/* Panics: there is no mapping of this kind that has n pages at `at`. */
+static __attribute__((noinline, cold, noreturn)) void refuse(
+	const char *call, uintptr_t at, size_t n, unsigned kind, void *caller)
+{
+	int mark = machine_mark(at);
+	char why[64];
+
+	if (at == 0)
+		ksnprintf(why, sizeof(why), "that is NULL");
+	else if (at % PORT_PAGE_SIZE)
+		ksnprintf(why, sizeof(why), "that is inside a page");
+	else if (mark < 0)
+		ksnprintf(why, sizeof(why), "nothing is mapped there");
+	else if (!(mark & (MARK_VMAP | MARK_VMALLOC)))
+		ksnprintf(why, sizeof(why), "that is neither vmap()'s nor vmalloc()'s");
+	else if (!((unsigned)mark & kind))
+		ksnprintf(why, sizeof(why), "that is %s's", mark & MARK_VMAP ? "vmap()" : "vmalloc()");
+	else if (!(mark & MARK_FIRST))
+		ksnprintf(why, sizeof(why), "that is inside a mapping");
+	else
+		ksnprintf(why, sizeof(why), "the mapping has %zu", mapping_pages(at));
+	panic("%s of %zu pages at %p: %s (called from %pS)", call, n, (void *)at, why, caller);
+}
+
+/* Whether pages [1, n) at `at` are those of such a mapping. */
+static __attribute__((noinline)) bool others_match(uintptr_t at, size_t n, unsigned kind)
+{
+	size_t i = 1;
+
+	while (i < n && machine_mark(at + i * PORT_PAGE_SIZE) == (int)mark_of(kind, i, n))
+		i++;
+	return i == n;
+}
+
+/* Unmaps the first of a mapping's n pages and returns it.  Panics, with nothing changed, unless there
+ * is a mapping of this kind with n pages at `at`. */
+static inline void *first_unmap(const char *call, void *at, size_t n, unsigned kind, void *caller)
+{
+	void *first = NULL;
+
+	if (n == 1 || others_match((uintptr_t)at, n, kind))
+		first = machine_unmap_marked((uintptr_t)at, mark_of(kind, 0, n));
+	if (__builtin_expect(!first, 0))
+		refuse(call, (uintptr_t)at, n, kind, caller);
+	return first;
+}
+
+static void *next_unmap(void *at, size_t i, size_t n, unsigned kind)
+{
+	return machine_unmap_marked((uintptr_t)at + i * PORT_PAGE_SIZE, mark_of(kind, i, n));
+}
+
+/* Out of line, so that vunmap() of one page saves few registers (vmap_pair). */
+static __attribute__((noinline)) void others_unmap(void *at, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		next_unmap(at, i, n, MARK_VMAP);
 }
 
 void vunmap(void *at, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		unmap_one((char *)at + i * PORT_PAGE_SIZE, __builtin_return_address(0));
+	first_unmap("vunmap", at, n, MARK_VMAP, __builtin_return_address(0));
+	if (n > 1)
+		others_unmap(at, n);
 	range_free(at, n);
-}
-
-/* Unmaps n pages and gives them back to kpages_arena. */
-static void pages_free(char *at, size_t n, void *caller)
-{
-	for (size_t i = 0; i < n; i++)
-		arena_free(kpages_arena, unmap_one(at + i * PORT_PAGE_SIZE, caller),
-			PORT_PAGE_SIZE);
 }
 
 void *vmalloc(size_t size, unsigned flags)
 {
+	void *caller = __builtin_return_address(0);
 	struct wanted w = {.n = pages_of(size)};
 
-	check_flags(flags, __builtin_return_address(0));
+	if (!is_request_sound(w.n, flags)) {
+		check_refused("vmalloc", w.n, flags, caller);
+		return NULL;
+	}
+	if (flags == MEM_WAIT)
+		sync_check_may_sleep("vmalloc by MEM_WAIT", caller);
 	if (map_all(&w))
 		return w.at;
-	return map_later(&w, flags, __builtin_return_address(0));
+	return map_later(&w, flags, caller);
 }
 
 void vfree(void *at, size_t size)
 {
 	size_t n = pages_of(size);
+	void *page = first_unmap("vfree", at, n, MARK_VMALLOC, __builtin_return_address(0));
 
-	pages_free(at, n, __builtin_return_address(0));
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	for (size_t i = 1; i < n; i++)
+		arena_free(kpages_arena, next_unmap(at, i, n, MARK_VMALLOC), PORT_PAGE_SIZE);
 	range_free(at, n);
 }

@@ -108,16 +108,37 @@ uintptr_t machine_direct_base(void);
 void machine_va_range(uintptr_t *start, size_t *size);
 
 /* Maps `page`, a page of RAM given by its direct-map address, at `va`, readable and writable, for
- * all cores.  When it returns, no core's TLB holds an earlier mapping of `va`: shootdowns wait
- * until an address is mapped again, and one shootdown serves every unmap before it.  Takes page
- * tables from the base arena by MEM_ATOMIC.  Returns 0, or -ENOMEM with nothing mapped; tables that
- * it had taken by then stand empty.  Context: interrupts on. */
-int machine_map(uintptr_t va, void *page);
+ * all cores, with a mark of the caller's.  When it returns, no core's TLB holds an earlier mapping of
+ * `va`: shootdowns wait until an address is mapped again, and one shootdown serves every unmap before
+ * it.  Takes page tables from the base arena by MEM_ATOMIC.  Returns 0; or -ENOMEM with nothing
+ * mapped, tables that it had taken by then standing empty; or -EINVAL, with nothing changed, if
+ * `page` is no page of the direct map.  Context: interrupts on. */
+int machine_map_marked(uintptr_t va, void *page, unsigned mark);
+#define MACHINE_MARKS 16 /* a mark is below it */
 
-/* Unmaps `va` and returns the page that was mapped there, NULL if none.  Until the next
- * machine_map() of `va` cores may still reach the page through their TLBs.  Context: any but an
- * NMI. */
-void *machine_unmap(uintptr_t va);
+/* Unmaps `va` and returns the page that was mapped there; NULL, with nothing changed, if that has
+ * another mark, or if none was mapped, whatever `va` is.  Of two calls at once one gets the page.
+ * Until the next machine_map() of `va` cores may still reach the page through their TLBs.  Context:
+ * any but an NMI. */
+void *machine_unmap_marked(uintptr_t va, unsigned mark);
+
+/* The mark of what is mapped at `va`; -1 if nothing is, whatever `va` is.  Context: any but an NMI. */
+int machine_mark(uintptr_t va);
+
+/* Whether this is the address of a page in the direct map; whether RAM lies there isn't looked up.
+ * Context: any.  Cost: constant. */
+bool machine_is_direct_page(const void *page);
+
+/* The same with mark 0. */
+static inline int machine_map(uintptr_t va, void *page)
+{
+	return machine_map_marked(va, page, 0);
+}
+
+static inline void *machine_unmap(uintptr_t va)
+{
+	return machine_unmap_marked(va, 0);
+}
 
 /*
  * Gives back page tables that stand empty, of every level below the top one, until that comes to

@@ -33,21 +33,25 @@ void vmap_init(void);
 /*
  * Maps pages[0 .. n), pages of RAM by their direct-map addresses, n > 0, one behind the other,
  * readable and writable.  The pages stay the caller's.  Returns the address of the first; or NULL,
- * by flag, with nothing mapped, if there are no addresses or no memory for page tables.  Panics on
- * flags that aren't exactly one of the three, and on MEM_WAIT where sleeping is illegal.
+ * by flag, with nothing mapped, if there are no addresses or no memory for page tables; at once,
+ * without a look at the list, if n is more than the whole range holds.  Panics, with nothing changed,
+ * on n = 0, on what is no page of the direct map, on flags that aren't exactly one of the three, and
+ * on MEM_WAIT where sleeping is illegal or n is more than the range holds.
  */
 void *vmap(void *const *pages, size_t n, unsigned flags);
 
 /* Ends the mapping of n pages at `at`, which vmap() returned for n pages.  It may not be used any
- * more; cores may still reach the pages by it for a while.  Panics if one of the pages isn't
- * mapped, and if vaddr_arena sees that `at` and n aren't those of a mapping. */
+ * more; cores may still reach the pages by it for a while.  Panics, with nothing changed, unless `at`
+ * and n are those of a mapping of vmap()'s that stands: on NULL, an address inside one, another
+ * number of pages, one that was unmapped already, or vmalloc()'s. */
 void vunmap(void *at, size_t n);
 
 /* Maps single pages of kpages_arena as memory of `size` bytes in one piece; size > 0 is rounded up
  * to the page.  Returns and panics as vmap() does, also if there are no pages. */
 void *vmalloc(size_t size, unsigned flags);
 
-/* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does. */
+/* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does, on all but a mapping of
+ * vmalloc()'s; sizes that round up to the same number of pages are the same. */
 void vfree(void *at, size_t size);
 
 /* Gives the addresses that rest back to vaddr_arena.  Cost: linear in cores, each of which is

@@ -115,3 +115,43 @@ TEST("map: what isn't mapped unmaps to nothing")
 	CHECK(machine_unmap(va) == NULL);
 	give_back();
 }
+
+TEST("map: an address is unmapped by its mark alone")
+{
+	take();
+	CHECK_EQ(machine_mark(va), -1);
+	CHECK_EQ(machine_map_marked(va, pages[0][0], MACHINE_MARKS - 1), 0);
+	CHECK_EQ(machine_mark(va), MACHINE_MARKS - 1);
+	CHECK(machine_unmap(va) == NULL);
+	CHECK(machine_unmap_marked(va, 1) == NULL);
+	CHECK_EQ(*(volatile uint64_t *)va, 0);
+	CHECK(machine_unmap_marked(va, MACHINE_MARKS - 1) == pages[0][0]);
+	CHECK_EQ(machine_mark(va), -1);
+	give_back();
+}
+
+static void check_unmapped(uintptr_t at)
+{
+	CHECK_EQ(machine_mark(at), -1);
+	CHECK(machine_unmap(at) == NULL);
+}
+
+TEST("map: whatever an address is, nothing that others mapped is unmapped, and only pages are mapped")
+{
+	uintptr_t start;
+	size_t size;
+
+	take();
+	machine_va_range(&start, &size);
+	check_unmapped(0);
+	check_unmapped(va + 1);
+	check_unmapped(start - PORT_PAGE_SIZE);
+	check_unmapped(start + size);
+	check_unmapped((uintptr_t)pages[0][0]);
+	check_unmapped(UINTPTR_MAX);
+	CHECK_EQ(machine_map(va, NULL), -EINVAL);
+	CHECK_EQ(machine_map(va, (char *)pages[0][0] + 8), -EINVAL);
+	CHECK_EQ(machine_map(va, (void *)va), -EINVAL);
+	CHECK_EQ(machine_mark(va), -1);
+	give_back();
+}

@@ -8,6 +8,8 @@
 #include "machine.h"
 #include "port.h"
 #include "sleepers.h"
+#include "lib/array.h"
+#include "lib/panic.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -202,6 +204,174 @@ TEST("vmalloc: memory in one piece, of single pages, all of which go back")
 	CHECK_EQ(p[size - 1], 0x5a);
 	vfree(p, size);
 	CHECK_EQ((uintptr_t)vmalloc((size_t)1 << 50, MEM_ERROR), 0);
+}
+
+#define WHOLE(n) ((n) * PORT_PAGE_SIZE)
+
+static void *stack_of_self(void)
+{
+	char here;
+
+	return (void *)((uintptr_t)&here & ~(uintptr_t)(PORT_PAGE_SIZE - 1));
+}
+
+/* Each wrong call with a mapping of PAGES pages at `at`, and another behind it. */
+static void check_vunmap_panics(char *at)
+{
+	CHECK_PANICS(vunmap(NULL, 1), "vunmap of 1 pages at 0x0: that is NULL");
+	CHECK_PANICS(vunmap(at, 0), "vunmap of 0 pages at");
+	CHECK_PANICS(vunmap(at, PAGES - 1), "the mapping has 5");
+	CHECK_PANICS(vunmap(at, PAGES + 1), "the mapping has 5");
+	CHECK_PANICS(vunmap(at, 2 * PAGES), "the mapping has 5");
+	CHECK_PANICS(vunmap(at, SIZE_MAX), "the mapping has 5");
+	CHECK_PANICS(vunmap(at, ((size_t)1 << 52) + PAGES), "the mapping has 5");
+	CHECK_PANICS(vunmap(at + WHOLE(2), PAGES - 2), "that is inside a mapping");
+	CHECK_PANICS(vunmap(at + WHOLE(PAGES - 1), 1), "that is inside a mapping");
+	CHECK_PANICS(vunmap(at + 8, PAGES), "that is inside a page");
+	CHECK_PANICS(vfree(at, WHOLE(PAGES)), "that is vmap()'s");
+	CHECK_PANICS(vunmap(stack_of_self(), 1), "vunmap of 1 pages at");
+	CHECK_PANICS(vunmap(at, 1), "called from check_vunmap_panics");
+}
+
+static void unmap_twice(void *at)
+{
+	vunmap(at, PAGES);
+	CHECK_PANICS(vunmap(at, PAGES), "nothing is mapped");
+}
+
+TEST("vmap: a mapping is taken down as it was made or not at all")
+{
+	void *pages[PAGES], *wide[2 * PAGES];
+	unsigned char *at[4], *large;
+
+	take_pages(pages);
+	for (size_t i = 0; i < 2 * PAGES; i++)
+		wide[i] = pages[i % PAGES];
+	for (size_t i = 0; i < 4; i++)
+		at[i] = vmap(pages, PAGES, MEM_WAIT);
+	large = vmap(wide, 2 * PAGES, MEM_WAIT);
+	for (size_t i = 0; i < 4; i++)
+		check_vunmap_panics((char *)at[i]);
+	CHECK_PANICS(vunmap(large, PAGES), "the mapping has 10");
+	CHECK_PANICS(vunmap(large + WHOLE(PAGES), PAGES), "that is inside a mapping");
+	for (size_t i = 0; i < 4 * PAGES; i++)
+		CHECK_EQ(at[i / PAGES][WHOLE(i % PAGES)], i % PAGES + 1);
+	for (size_t i = 0; i < 4; i++)
+		unmap_twice(at[i]);
+	vunmap(large, 2 * PAGES);
+	CHECK_PANICS(vunmap(large, 2 * PAGES), "nothing is mapped");
+	CHECK_PANICS(vunmap(pages[0], 1), "nothing is mapped");
+	give_pages(pages);
+}
+
+TEST("vmalloc: memory is taken back as it was made or not at all")
+{
+	unsigned char *p = vmalloc(WHOLE(4) + 1, MEM_WAIT), *q = vmalloc(WHOLE(20), MEM_WAIT);
+
+	memset(p, 1, WHOLE(5));
+	memset(q, 2, WHOLE(20));
+	CHECK_PANICS(vfree(NULL, 1), "vfree of 1 pages at 0x0: that is NULL");
+	CHECK_PANICS(vfree(p, 0), "vfree of 0 pages");
+	CHECK_PANICS(vfree(p, WHOLE(4)), "the mapping has 5");
+	CHECK_PANICS(vfree(p, WHOLE(5) + 1), "the mapping has 5");
+	CHECK_PANICS(vfree(p, SIZE_MAX), "the mapping has 5");
+	CHECK_PANICS(vfree(p + 1, WHOLE(5)), "that is inside a page");
+	CHECK_PANICS(vfree(p + WHOLE(1), WHOLE(4)), "that is inside a mapping");
+	CHECK_PANICS(vunmap(p, 5), "that is vmalloc()'s");
+	CHECK_PANICS(vfree(q, WHOLE(10)), "the mapping has 20");
+	CHECK_PANICS(vfree(q + WHOLE(10), WHOLE(10)), "that is inside a mapping");
+	CHECK_EQ(p[WHOLE(5) - 1], 1);
+	CHECK_EQ(q[WHOLE(20) - 1], 2);
+	vfree(p, WHOLE(5));
+	CHECK_PANICS(vfree(p, WHOLE(4) + 1), "nothing is mapped");
+	vfree(q, WHOLE(20));
+}
+
+TEST("vmap: what others mapped isn't vmap's to take down")
+{
+	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	void *va = arena_alloc(vaddr_arena, PORT_PAGE_SIZE, MEM_WAIT);
+
+	CHECK_EQ(machine_map((uintptr_t)va, page), 0);
+	CHECK_PANICS(vunmap(va, 1), "that is neither vmap()'s nor vmalloc()'s");
+	CHECK_PANICS(vfree(va, 1), "that is neither vmap()'s nor vmalloc()'s");
+	CHECK(machine_unmap((uintptr_t)va) == page);
+	arena_free(vaddr_arena, va, PORT_PAGE_SIZE);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
+/* Two threads take one mapping down: one does, the other panics. */
+static void *shared_mapping;
+static unsigned took, refused;
+
+static void take_shared(unsigned i, void *arg)
+{
+	struct panic_catch catch;
+
+	panic_catch_push(&catch);
+	if (port_setjmp(&catch.jump) == 0) {
+		vfree(shared_mapping, WHOLE(3));
+		__atomic_fetch_add(&took, 1, __ATOMIC_RELAXED);
+	} else {
+		__atomic_fetch_add(&refused, 1, __ATOMIC_RELAXED);
+	}
+	panic_catch_pop(&catch);
+}
+
+TEST("vmalloc: of callers that free the same at once one does, and the others panic")
+{
+	for (size_t round = 0; round < 50; round++) {
+		shared_mapping = vmalloc(WHOLE(3), MEM_WAIT);
+		took = refused = 0;
+		threads_run(THREADS_PINNED, 4, take_shared, NULL);
+		CHECK_EQ(took, 1);
+		CHECK_EQ(refused, 3);
+	}
+}
+
+static void check_impossible(void *const *list, size_t n)
+{
+	CHECK(!vmap(list, n, MEM_ATOMIC));
+	CHECK(!vmap(list, n, MEM_ERROR));
+	CHECK_PANICS(vmap(list, n, MEM_WAIT), "by MEM_WAIT: there are addresses for");
+}
+
+TEST("vmap: more pages than there are addresses are refused, and the list isn't read")
+{
+	static const size_t impossible[] = {((size_t)1 << 52) - 1, (size_t)1 << 52, ((size_t)1 << 52) + 1,
+		((size_t)1 << 63) + 1, SIZE_MAX, (size_t)1 << 40};
+	void *const *list = (void *const *)8; /* nothing lies there */
+
+	for (size_t i = 0; i < ARRAY_SIZE(impossible); i++)
+		check_impossible(list, impossible[i]);
+	CHECK_PANICS(vmap(list, 0, MEM_ATOMIC), "vmap of size 0");
+	CHECK_PANICS(vmap(NULL, 2, MEM_ATOMIC), "vmap of 2 pages of a list at NULL");
+}
+
+TEST("vmap: what is no page of RAM is reported before anything is mapped")
+{
+	void *pages[PAGES], *good;
+
+	take_pages(pages);
+	good = pages[3];
+	pages[3] = NULL;
+	CHECK_PANICS(vmap(pages, PAGES, MEM_WAIT), "vmap of 5 pages: 0x0 is no page of RAM");
+	pages[3] = (char *)good + 8;
+	CHECK_PANICS(vmap(pages, PAGES, MEM_WAIT), "is no page of RAM");
+	pages[3] = (void *)(UINTPTR_MAX - PORT_PAGE_SIZE + 1);
+	CHECK_PANICS(vmap(pages, PAGES, MEM_WAIT), "is no page of RAM");
+	pages[3] = good;
+	give_pages(pages);
+}
+
+TEST("vmalloc: size 0 is reported, and what can't be by what can't")
+{
+	CHECK_PANICS(vmalloc(0, MEM_ATOMIC), "vmalloc of size 0");
+	CHECK_PANICS(vmalloc(0, MEM_WAIT), "vmalloc of size 0");
+	CHECK(!vmalloc(SIZE_MAX, MEM_ERROR));
+	CHECK(!vmalloc((size_t)1 << 63, MEM_ATOMIC));
+	CHECK_PANICS(vmalloc(SIZE_MAX, MEM_WAIT), "pages by MEM_WAIT: there are addresses for");
+	CHECK_PANICS(vmalloc(((size_t)1 << 63) + 1, MEM_WAIT), "by MEM_WAIT: there are addresses for");
 }
 
 TEST("vmalloc: a size that can't be rounded up to pages is not served")
