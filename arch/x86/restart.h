@@ -23,7 +23,7 @@ void restart_init(void);
 const struct port_sequence *restart_sequences(size_t *count);
 
 /* If `frame` was interrupted within a sequence, sets its rip to the sequence's start.  Call on
- * return from whatever may have used a port_stack.  Context: interrupts off.  Cost: logarithmic in
+ * return from whatever interrupted it.  Context: interrupts off.  Cost: logarithmic in
  * sequences. */
 void restart_rewind(struct trap_frame *frame);
 

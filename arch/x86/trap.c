@@ -4,8 +4,11 @@
  *
  * A page fault in a part of the direct map that isn't filled yet fills it; every other exception is
  * a panic.  An NMI that isn't a panic's prints one line.  An interrupt calls the handler that has
- * its vector (irq.h); without a handler it is counted as spurious.  On return from an interrupt, a
- * sequence that it interrupted restarts (restart.h).
+ * its vector (irq.h); without a handler it is counted as spurious.
+ *
+ * On every return, from whatever came, an interrupted sequence restarts (restart.h).  A fault runs
+ * nothing that uses a per-core stack, but an NMI may land in its handler, and the NMI's own return
+ * sees the handler, not the sequence.
  */
 #include "trap.h"
 
@@ -61,6 +64,7 @@ extern char vector_stubs[VECTORS][STUB_SIZE];
 static struct gate idt[VECTORS];
 
 bool (*trap_step_hook)(struct trap_frame *frame);
+bool (*trap_fault_hook)(uintptr_t address);
 void (*trap_nmi_hook)(void);
 
 void trap_enter(void)
@@ -251,36 +255,28 @@ static void handle_irq(struct core *core, uint64_t vector)
 
 static bool is_fill(const struct trap_frame *frame, uintptr_t address)
 {
-	return frame->vector == VECTOR_PAGE_FAULT && !(frame->error & ERROR_PRESENT) &&
-	       paging_fill(address);
-}
-
-/* Handles a single step; false if the exception isn't one, or no test expects it. */
-static bool handle_step(struct trap_frame *frame)
-{
-	if (frame->vector != VECTOR_DEBUG || !trap_step_hook)
+	if (frame->vector != VECTOR_PAGE_FAULT || (frame->error & ERROR_PRESENT))
 		return false;
-	if (trap_step_hook(frame))
-		restart_rewind(frame);
-	return true;
+	return (trap_fault_hook && trap_fault_hook(address)) || paging_fill(address);
 }
 
+/* A single step is the one return that may leave a sequence as it is: it would never end else. */
 static bool handle(struct trap_frame *frame)
 {
 	struct core *core = core_self();
 	uintptr_t address = read_cr2();
+	bool rewinds = true;
 
-	if (frame->vector == VECTOR_NMI) {
+	if (frame->vector == VECTOR_NMI)
 		handle_nmi(core, frame, address);
-		restart_rewind(frame);
-		return false;
-	}
-	if (frame->vector >= EXCEPTIONS) {
+	else if (frame->vector >= EXCEPTIONS)
 		handle_irq(core, frame->vector);
-		restart_rewind(frame);
-	} else if (!is_fill(frame, address) && !handle_step(frame)) {
+	else if (frame->vector == VECTOR_DEBUG && trap_step_hook)
+		rewinds = trap_step_hook(frame);
+	else if (!is_fill(frame, address))
 		report(frame, address);
-	}
+	if (rewinds)
+		restart_rewind(frame);
 	return core->port.context.nmi > 0;
 }
 

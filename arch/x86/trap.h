@@ -22,9 +22,12 @@ void trap_init(void);
 void trap_enter(void);
 
 /* For tests.  trap_step_hook() is called for each single step (rflags.TF) and returns whether an
- * interrupted sequence must restart (restart.h); if it is NULL, a step is a panic.  trap_nmi_hook()
- * is called for an unexpected NMI, instead of printing a line; NULL: the line is printed. */
+ * interrupted sequence must restart (restart.h); if it is NULL, a step is a panic.
+ * trap_fault_hook() is called for each page fault where nothing is mapped, first, and returns whether
+ * it has mapped the page.  trap_nmi_hook() is called for an unexpected NMI, instead of printing a
+ * line; NULL: the line is printed. */
 extern bool (*trap_step_hook)(struct trap_frame *frame);
+extern bool (*trap_fault_hook)(uintptr_t address);
 extern void (*trap_nmi_hook)(void);
 
 /* Called by vectors.S, with interrupts off.  Returns whether it must return without iretq. */

@@ -87,8 +87,8 @@ bool port_in_nmi(void);
  * The pointers are those in [bottom, top); there is room in [top, limit).  port_arch.h defines it
  * and four inlines.  To everything else on that core, interrupt handlers and NMIs included, each is
  * one step: either all of it has happened or nothing has.  A port does it by restarting a sequence
- * that was interrupted (x86: the trap return path goes back to its first instruction), or else by
- * turning interrupts off and on.  Only the stack's own core may call them or look inside, or
+ * that was interrupted (x86: every return from a trap goes back to its first instruction, a page
+ * fault's on the caller's array included), or else by turning interrupts off and on.  Only the stack's own core may call them or look inside, or
  * another core's function while that core is stopped at a safe point (port_core_run).
  *
  *	void *port_stack_pop(struct port_stack *s)          the top one; NULL if there is none

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Caches whose caller's array isn't mapped yet when the hot path reaches it.
+ *
+ * The array runs across two pages.  The second one is taken out of the page tables before each step
+ * and put back in the page fault, where an NMI's worth of allocations runs, too: afterward each
+ * object must be in one hand.
+ */
+#include "port.h"
+#include "slab.h"
+#include "vmap.h"
+#include "lib/test.h"
+
+#include "../paging.h"
+#include "../trap.h"
+#include "../x86.h"
+
+#define SIZE 64
+#define BULK 8
+#define FIRST (BULK / 2) /* objects whose slots lie in the first page */
+#define WITHIN (2 * BULK)
+
+static struct kmem_cache *cache;
+static char *pages;
+static uint64_t *entry; /* of the second page */
+static void **array;
+static unsigned faults;
+
+static void *taken[WITHIN];
+static size_t taken_count;
+static void (*interference)(void);
+
+static void set_present(bool present)
+{
+	*entry = present ? *entry | PTE_PRESENT : *entry & ~(uint64_t)PTE_PRESENT;
+	flush_page((uintptr_t)pages + PORT_PAGE_SIZE);
+}
+
+static bool on_fault(uintptr_t address)
+{
+	if (address - (uintptr_t)pages - PORT_PAGE_SIZE >= PORT_PAGE_SIZE)
+		return false;
+	faults++;
+	interference();
+	set_present(true);
+	return true;
+}
+
+static void take_two(void)
+{
+	taken[taken_count++] = kmem_cache_alloc(cache, MEM_ATOMIC);
+	taken[taken_count++] = kmem_cache_alloc(cache, MEM_ATOMIC);
+}
+
+static void give_two(void)
+{
+	kmem_cache_free(cache, taken[--taken_count]);
+	kmem_cache_free(cache, taken[--taken_count]);
+}
+
+static void begin(void)
+{
+	uint64_t value;
+
+	cache = kmem_cache_create("faulting", SIZE, 0, 0, NULL, NULL, NULL, NULL);
+	pages = vmalloc(2 * PORT_PAGE_SIZE, MEM_WAIT);
+	array = (void **)(pages + PORT_PAGE_SIZE) - FIRST;
+	value = *paging_find_link((uintptr_t)pages + PORT_PAGE_SIZE);
+	entry = paging_entry_in(
+		paging_table_of(value), (uintptr_t)pages + PORT_PAGE_SIZE, PORT_PAGE_SHIFT);
+	taken_count = 0;
+	faults = 0;
+}
+
+/* Runs one step, in whose fault `what` happens; interrupts are off, so that it stays on its core. */
+static void fault_in(void (*step)(void), void (*what)(void))
+{
+	port_irq_t irq = port_irq_save();
+
+	interference = what;
+	set_present(false);
+	trap_fault_hook = on_fault;
+	step();
+	trap_fault_hook = NULL;
+	set_present(true);
+	port_irq_restore(irq);
+}
+
+static void check_apart(void)
+{
+	for (size_t i = 0; i < BULK; i++) {
+		for (size_t j = 0; j < i; j++)
+			CHECK_NE((uintptr_t)array[i], (uintptr_t)array[j]);
+		for (size_t j = 0; j < taken_count; j++)
+			CHECK_NE((uintptr_t)array[i], (uintptr_t)taken[j]);
+	}
+}
+
+static void end(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(cache, &s);
+	CHECK_EQ(s.live, 0);
+	CHECK_EQ(kmem_cache_check(cache, &console_sink), 0);
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+	vfree(pages, 2 * PORT_PAGE_SIZE);
+	CHECK_LT(0, faults);
+}
+
+static void alloc_bulk(void)
+{
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, array, BULK, MEM_ATOMIC), BULK);
+}
+
+static void free_bulk(void)
+{
+	kmem_cache_free_bulk(cache, array, BULK);
+}
+
+/* More than one step pops, and both magazines hold some. */
+static void fill_magazines(void)
+{
+	void *objects[3 * BULK];
+
+	CHECK_EQ(kmem_cache_alloc_bulk(cache, objects, 3 * BULK, MEM_WAIT), 3 * BULK);
+	kmem_cache_free_bulk(cache, objects, 3 * BULK);
+}
+
+TEST("slab: an array that faults under an allocation of many gets no object that an NMI in the fault got")
+{
+	begin();
+	fill_magazines();
+	fault_in(alloc_bulk, take_two);
+	check_apart();
+	while (taken_count > 0)
+		give_two();
+	free_bulk();
+	end();
+}
+
+TEST("slab: an array that faults under a free of many loses none, though an NMI in the fault took some")
+{
+	begin();
+	fill_magazines();
+	alloc_bulk();
+	fault_in(free_bulk, take_two);
+	alloc_bulk();
+	check_apart();
+	free_bulk();
+	while (taken_count > 0)
+		give_two();
+	end();
+}
