@@ -26,19 +26,24 @@ X86_S := $(wildcard arch/x86/*.S)
 # On a host the string functions come from the C library, whose calls the sanitizers check.
 HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/host/*.c)
 
-WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes \
-	-Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
+WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Walloca -Wundef -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wno-unused-parameter
+# A stack overflow must meet the guard page below the stack, a page of 4 KiB: so no frame of the
+# kernel's is as large.  Those of tests, and any frame with sanitizers, may be larger, and touch each
+# of their pages as they are made.
+FRAME_MAX := 3072
 COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls \
-	-fno-common -fno-strict-aliasing $(WARN) -Ikern/include -Ikern -Ikern/src -Itests
+	-fno-common -fno-strict-aliasing -fstack-clash-protection -Wframe-larger-than=$(FRAME_MAX) \
+	$(WARN) -Ikern/include -Ikern -Ikern/src -Itests
 
 X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -mno-red-zone -mcmodel=kernel -mgeneral-regs-only \
 	-fcf-protection=none
 HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
 ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
-	-fno-sanitize-recover=all
-TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
+	-fno-sanitize-recover=all -Wno-frame-larger-than
+TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
 
 # Flavours -----------------------------------------------------------------------------------------
 # $(call flavour,name,sources,flags): the objects of a flavour, in build/name; they are built again
@@ -48,7 +53,8 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread
 # reports name it.  The files below pass the caller on as an argument, so their hot paths may end in
 # jumps.
 TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/qcache.c)
-tail_calls = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls)
+flags_of = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls) \
+	$(if $(filter tests/% arch/x86/tests/%,$(1)),-Wno-frame-larger-than)
 
 objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))
 
@@ -58,7 +64,7 @@ $(B)/$(1)/flags: FORCE
 	$$(Q)mkdir -p $$(@D); echo '$(CC) $(3)' | cmp -s - $$@ || echo '$(CC) $(3)' > $$@
 $(B)/$(1)/obj/%.o: %.c $(B)/$(1)/flags
 	@$$(if $$(V),,echo '  CC   $(1) $$<')
-	$$(Q)mkdir -p $$(@D); $(CC) $(3) $$(call tail_calls,$$<) -MMD -MP -c $$< -o $$@
+	$$(Q)mkdir -p $$(@D); $(CC) $(3) $$(call flags_of,$$<) -MMD -MP -c $$< -o $$@
 $(B)/$(1)/obj/%.o: %.S $(B)/$(1)/flags
 	@$$(if $$(V),,echo '  AS   $(1) $$<')
 	$$(Q)mkdir -p $$(@D); $(CC) $(3) -MMD -MP -c $$< -o $$@

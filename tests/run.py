@@ -47,6 +47,7 @@ STAGES = [
      False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
+    ("frames", ["tests/frames.sh"], True),
     ("includes", ["scripts/includes"], True),
 ]
 

@@ -76,11 +76,13 @@ static void end(int number)
 
 void host_signals_stack(void)
 {
-	void *memory = mmap(NULL, HANDLER_STACK_SIZE, PROT_READ | PROT_WRITE,
+	char *memory = mmap(NULL, PORT_PAGE_SIZE + HANDLER_STACK_SIZE, PROT_NONE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	stack_t stack = {.ss_sp = memory, .ss_size = HANDLER_STACK_SIZE};
+	stack_t stack = {.ss_sp = memory + PORT_PAGE_SIZE, .ss_size = HANDLER_STACK_SIZE};
 
-	if (memory != MAP_FAILED)
+	/* The page below stays a guard. */
+	if (memory != MAP_FAILED &&
+		mprotect(stack.ss_sp, HANDLER_STACK_SIZE, PROT_READ | PROT_WRITE) == 0)
 		sigaltstack(&stack, NULL);
 }
 

@@ -6,7 +6,9 @@
  *	...
  *	ktask_join(t);
  *
- * A ktask has a stack of its own, with a guard page below it.  It runs until it sleeps (sync.h),
+ * A ktask has a stack of its own, with a guard page below it: an overflow is a panic that names the
+ * ktask.  Code whose frames may be larger than the page is to be compiled so that it touches each
+ * page of them (-fstack-clash-protection).  A ktask runs until it sleeps (sync.h),
  * yields or ends; it is never preempted, and it changes cores only at these places.  A core runs
  * its ready ktasks in the order in which they became ready.  A core that has none takes one from
  * another core's queue, but never a pinned one; now and then it does so even if it has some, so

@@ -290,6 +290,48 @@ TEST("ktask: a stack overflow is reported as one, with the ktask's name")
 	test_check_contains(__FILE__, __LINE__, "overflow", caught, "deep one");
 }
 
+/* A frame with the guard page in its middle, of which only the lowest byte is written. */
+static __attribute__((noinline)) char leap(void)
+{
+	char frame[2 * PORT_PAGE_SIZE + PORT_PAGE_SIZE / 2];
+
+	/* For all the compiler knows, all of it is used. */
+	__asm__ volatile("" : : "r"(frame) : "memory");
+	*(volatile char *)frame = 1;
+	return *frame;
+}
+
+/* Calls itself until less than a page is left above `bottom`. */
+static __attribute__((noinline)) char descend_and_leap(uintptr_t bottom)
+{
+	volatile char frame[PORT_PAGE_SIZE / 8];
+
+	frame[0] = (uintptr_t)frame - bottom < PORT_PAGE_SIZE ? leap() : descend_and_leap(bottom);
+	return frame[0];
+}
+
+static void overflow_by_leap(void *caught)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	uintptr_t top = (here + PORT_PAGE_SIZE - 1) & ~(uintptr_t)(PORT_PAGE_SIZE - 1);
+	struct panic_catch c;
+
+	panic_catch_push(&c);
+	if (port_setjmp(&c.jump) == 0)
+		descend_and_leap(top - MACHINE_STACK_SIZE);
+	panic_catch_pop(&c);
+	str_copy(caught, c.message, 64);
+}
+
+TEST("ktask: a frame larger than the guard page doesn't leap over it")
+{
+	char caught[64] = "nothing";
+
+	ktask_join(ktask("leaping one", overflow_by_leap, caught));
+	test_check_contains(__FILE__, __LINE__, "overflow", caught, "stack overflow of ktask");
+	test_check_contains(__FILE__, __LINE__, "overflow", caught, "leaping one");
+}
+
 static void fail_in_thread(unsigned i, void *arg)
 {
 	if (i == 1)
