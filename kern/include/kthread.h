@@ -8,12 +8,19 @@
  *
  * A ktask has a stack of its own, with a guard page below it: an overflow is a panic that names the
  * ktask.  Code whose frames may be larger than the page is to be compiled so that it touches each
- * page of them (-fstack-clash-protection).  A ktask runs until it sleeps (sync.h),
- * yields or ends; it is never preempted, and it changes cores only at these places.  A core runs
- * its ready ktasks in the order in which they became ready.  A core that has none takes one from
- * another core's queue, but never a pinned one; now and then it does so even if it has some, so
- * that no ktask waits for ever behind one that keeps its core.  An interrupt runs on the stack of
- * the ktask that it interrupts.
+ * page of them (-fstack-clash-protection).  An interrupt runs on the stack of the ktask that it
+ * interrupts.
+ *
+ * A ktask runs until it sleeps (sync.h), yields or ends; it is never preempted, and it changes cores
+ * only at these places.  A core runs its ready ktasks in the order in which they became ready, urgent
+ * ones first.  A core that has none takes one from another core's queue, but never a pinned one; now
+ * and then it does so even if it has some.
+ *
+ * So none that is ready waits for ever.  If n ktasks of its core's queue, itself among them, have been
+ * ready for at least as long, it runs before its core has switched n * KTHREAD_FAIR_PERIOD times;
+ * and unless it is pinned, before any other core has n * KTHREAD_FAIR_PERIOD * port_core_count()
+ * times, though its own core never does.  A yield that finds something to run is a switch; a core
+ * without work switches at once.
  *
  * Context, unless a comment says otherwise: a thread, interrupts on, no spinlock held.
  */
@@ -29,6 +36,7 @@ struct sink;
 
 #define KTASK_NAME_MAX 24 /* bytes of a name that are kept, its end included */
 #define KTASK_ANY_CORE UINT32_MAX
+#define KTHREAD_FAIR_PERIOD 64
 
 /* Create */
 
@@ -53,7 +61,7 @@ struct ktask_plan {
 	unsigned core;	   /* the one it is pinned to, or KTASK_ANY_CORE */
 	size_t stack_size; /* bytes, whole pages; 0: MACHINE_STACK_SIZE */
 	bool detached;
-	bool is_urgent; /* when it is ready, its core runs it before others */
+	bool is_urgent; /* when it is ready, its core runs it before others, but for the bound above */
 };
 struct ktask *ktask_create(const struct ktask_plan *plan);
 
@@ -72,8 +80,9 @@ const char *ktask_name(const struct ktask *t);
 /* Ends the caller, as returning from its function does. */
 void ktask_exit(void) __attribute__((noreturn));
 
-/* Runs every ktask that is ready on this core before the caller goes on; if none is, one that is
- * ready on another core and isn't pinned.  Returns at once if there is neither. */
+/* Runs every ktask that is ready on this core before the caller goes on, if the caller isn't urgent,
+ * else one; if none is, one that is ready on another core and isn't pinned.  Returns at once if there
+ * is neither. */
 void kthread_yield(void);
 
 /* Sleeps at least `us` microseconds. */

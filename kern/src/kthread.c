@@ -20,9 +20,10 @@
  * REPRESENTATION
  *
  * Each core has a run queue under a spinlock of its own: a list of pinned ktasks and a list of the
- * others, each in order of arrival.  A ktask gets a ticket from the queue's counter when it is
- * queued.  The core runs the head with the lower ticket.  A core without a ready ktask steals the
- * head of another core's list of unpinned ones, so it never has to step over a pinned one.
+ * others, each in order of arrival, and two more of urgent ones.  A ktask gets a ticket from the
+ * queue's counter when it is queued.  The core runs the head with the lower ticket, of the urgent ones
+ * if there are any.  A core without a ready ktask steals the head of another core's list of unpinned
+ * ones, so it never has to step over a pinned one.
  *
  * sync.c makes everything that sleeps from port_thread_block() and port_thread_unblock().  An
  * unblock of a ktask that isn't asleep sets its token; the next block clears the token and returns
@@ -67,9 +68,12 @@
  * core.
  *
  * What if the busy core never gives up what it runs, and no other core is ever without a ktask of
- * its own?  Every core looks at the others' queues first at each STEAL_PERIOD-th choice, and begins
- * with another core each time.  So a core that yields runs the first unpinned ktask of each queue
- * after STEAL_PERIOD choices times the number of cores, at most.
+ * its own?  Every core looks at the others' queues first at each KTHREAD_FAIR_PERIOD-th choice, and
+ * begins with another core each time.  So a core that yields runs the first unpinned ktask of each
+ * queue after KTHREAD_FAIR_PERIOD choices times the number of cores, at most.
+ *
+ * What if two urgent ktasks yield to, or wake, each other?  As often, a core takes the ktask with the
+ * lowest ticket, urgent or not; and so does every such look at another core's queue.
  *
  * Why does a yield look at other cores' queues when its own is empty?  A ktask that yields in a
  * loop waits for something, perhaps for a ktask queued on a core that doesn't yield.

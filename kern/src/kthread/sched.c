@@ -8,10 +8,15 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 
+/* Each in order of arrival. */
+struct queue {
+	struct list unpinned, pinned;
+};
+
 struct kcore {
 	/* The run queue. */
 	struct spinlock lock;
-	struct list unpinned, pinned;
+	struct queue urgent, ordinary;
 	uint64_t tickets;		     /* given out so far */
 	size_t unpinned_count, pinned_count; /* written under the lock, read without it */
 
@@ -28,8 +33,9 @@ struct kcore {
 #define MAP_BITS 64
 
 /* One choice in so many looks at other cores' queues first: seldom enough to cost little and to
- * leave ktasks where they ran. */
-#define STEAL_PERIOD 64
+ * leave ktasks where they ran.  Another one in as many takes what has been ready for longest, urgent
+ * or not. */
+#define FAIR_PERIOD KTHREAD_FAIR_PERIOD
 
 static struct kcore *kcores;
 static uint64_t *idle_map; /* a bit for each core that looks for a ktask to run, or halts */
@@ -42,8 +48,10 @@ static struct kcore *kcore_self(void)
 static void kcore_init(struct kcore *c)
 {
 	spin_init(&c->lock, SPIN_RUN_QUEUE);
-	list_init(&c->unpinned);
-	list_init(&c->pinned);
+	list_init(&c->urgent.unpinned);
+	list_init(&c->urgent.pinned);
+	list_init(&c->ordinary.unpinned);
+	list_init(&c->ordinary.pinned);
 }
 
 void sched_init(void)
@@ -112,25 +120,40 @@ static void count_add(size_t *count, size_t n)
 
 static void queue_push(struct kcore *c, struct ktask *t)
 {
+	struct queue *q = t->is_urgent ? &c->urgent : &c->ordinary;
 	port_irq_t irq = spin_lock(&c->lock);
 
-	t->run_ticket = t->is_urgent ? 0 : ++c->tickets;
-	if (t->is_urgent)
-		list_add(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
-	else
-		list_add_tail(t->pinned ? &c->pinned : &c->unpinned, &t->run_link);
+	t->run_ticket = ++c->tickets;
+	list_add_tail(t->pinned ? &q->pinned : &q->unpinned, &t->run_link);
 	count_add(t->pinned ? &c->pinned_count : &c->unpinned_count, 1);
 	spin_unlock(&c->lock, irq);
 }
 
-static struct ktask *queue_head(struct list *queue)
+static struct ktask *list_head(struct list *l)
 {
-	return list_empty(queue) ? NULL : list_first_entry(queue, struct ktask, run_link);
+	return list_empty(l) ? NULL : list_first_entry(l, struct ktask, run_link);
 }
 
-/* Lock held. */
-static struct ktask *queue_unlink(struct kcore *c, struct ktask *t)
+/* The one with the lower ticket; either may be NULL. */
+static struct ktask *older(struct ktask *a, struct ktask *b)
 {
+	return !a || (b && b->run_ticket < a->run_ticket) ? b : a;
+}
+
+static struct ktask *queue_head(struct queue *q, bool pinned_too)
+{
+	return older(list_head(&q->unpinned), pinned_too ? list_head(&q->pinned) : NULL);
+}
+
+/* Takes out the ktask that has been ready for longest, an urgent one first unless `fair`; NULL if
+ * none is.  Lock held. */
+static struct ktask *queue_take(struct kcore *c, bool pinned_too, bool fair)
+{
+	struct ktask *urgent = queue_head(&c->urgent, pinned_too);
+	struct ktask *t = queue_head(&c->ordinary, pinned_too);
+
+	if (urgent)
+		t = fair ? older(urgent, t) : urgent;
 	if (t) {
 		list_del(&t->run_link);
 		count_add(t->pinned ? &c->pinned_count : &c->unpinned_count, (size_t)-1);
@@ -138,27 +161,21 @@ static struct ktask *queue_unlink(struct kcore *c, struct ktask *t)
 	return t;
 }
 
-/* Takes out the ktask that has been ready for longest on this core, an urgent one first; NULL if none
- * is. */
-static struct ktask *queue_pop(struct kcore *c)
+static struct ktask *queue_pop(struct kcore *c, bool fair)
 {
-	struct ktask *pinned, *oldest;
+	struct ktask *t;
 	port_irq_t irq;
 
 	if (!__atomic_load_n(&c->unpinned_count, __ATOMIC_SEQ_CST) &&
 		!__atomic_load_n(&c->pinned_count, __ATOMIC_SEQ_CST))
 		return NULL;
 	irq = spin_lock(&c->lock);
-	pinned = queue_head(&c->pinned);
-	oldest = queue_head(&c->unpinned);
-	if (!oldest || (pinned && pinned->run_ticket < oldest->run_ticket))
-		oldest = pinned;
-	queue_unlink(c, oldest);
+	t = queue_take(c, true, fair);
 	spin_unlock(&c->lock, irq);
-	return oldest;
+	return t;
 }
 
-static struct ktask *steal_from(struct kcore *victim)
+static struct ktask *steal_from(struct kcore *victim, bool fair)
 {
 	struct ktask *t;
 	port_irq_t irq;
@@ -166,14 +183,14 @@ static struct ktask *steal_from(struct kcore *victim)
 	if (!__atomic_load_n(&victim->unpinned_count, __ATOMIC_SEQ_CST))
 		return NULL;
 	irq = spin_lock(&victim->lock);
-	t = queue_unlink(victim, queue_head(&victim->unpinned));
+	t = queue_take(victim, false, fair);
 	spin_unlock(&victim->lock, irq);
 	return t;
 }
 
 /* Steals from the first core, looking from core `first` on, that has an unpinned ktask ready; NULL
  * if none has. */
-static struct ktask *steal(struct kcore *c, uint64_t first)
+static struct ktask *steal(struct kcore *c, uint64_t first, bool fair)
 {
 	unsigned n = port_core_count();
 	struct ktask *t = NULL;
@@ -182,7 +199,7 @@ static struct ktask *steal(struct kcore *c, uint64_t first)
 		struct kcore *victim = &kcores[(first + i) % n];
 
 		if (victim != c)
-			t = steal_from(victim);
+			t = steal_from(victim, fair);
 	}
 	if (t)
 		__atomic_store_n(&c->steals, c->steals + 1, __ATOMIC_RELAXED);
@@ -193,12 +210,13 @@ static struct ktask *steal(struct kcore *c, uint64_t first)
  * begin with each core in turn. */
 static struct ktask *take_next(struct kcore *c)
 {
-	bool steals_first = ++c->choices % STEAL_PERIOD == 0;
-	struct ktask *t = steals_first ? steal(c, c->choices / STEAL_PERIOD) : queue_pop(c);
+	uint64_t turn = ++c->choices % FAIR_PERIOD;
+	struct ktask *t = turn == 0 ? steal(c, c->choices / FAIR_PERIOD, true)
+				    : queue_pop(c, turn == FAIR_PERIOD / 2);
 
 	if (t)
 		return t;
-	return steals_first ? queue_pop(c) : steal(c, (uint64_t)(c - kcores) + 1);
+	return turn == 0 ? queue_pop(c, false) : steal(c, (uint64_t)(c - kcores) + 1, false);
 }
 
 /* Both stores are relaxed: what reads them without the lock, ktask_stats(), only shows them. */
