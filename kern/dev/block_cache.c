@@ -411,6 +411,7 @@ struct block_cache *block_cache_next(struct block_cache *c)
 {
 	struct block_cache *next;
 
+	sync_check_may_sleep("block_cache_next", __builtin_return_address(0));
 	qlock_lock(&caches_lock);
 	next = c ? c->next : caches;
 	qlock_unlock(&caches_lock);
@@ -458,9 +459,11 @@ static void init(struct block_cache *c, struct disk *d)
 
 struct block_cache *block_cache_create(struct disk *d)
 {
-	struct block_cache *c = kmalloc(sizeof(*c), MEM_ERROR);
+	struct block_cache *c;
 	char name[KMEM_NAME_MAX];
 
+	sync_check_may_sleep("block_cache_create", __builtin_return_address(0));
+	c = kmalloc(sizeof(*c), MEM_ERROR);
 	if (!c)
 		return NULL;
 	init(c, d);
@@ -494,6 +497,7 @@ int block_cache_destroy(struct block_cache *c)
 {
 	struct block_cache_stats stats;
 
+	sync_check_may_sleep("block_cache_destroy", __builtin_return_address(0));
 	block_cache_sync(c);
 	kmem_cache_set_reclaim(c->headers, NULL, NULL);
 	block_cache_give_up(c, SIZE_MAX);

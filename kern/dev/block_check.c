@@ -123,6 +123,7 @@ int block_cache_check(struct block_cache *c)
 {
 	struct walk w = {.cache = c};
 
+	sync_check_may_sleep("block_cache_check", __builtin_return_address(0));
 	walk_step(&w);
 	while (w.phase != DONE && !w.wrong) {
 		port_thread_yield();

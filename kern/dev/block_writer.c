@@ -289,6 +289,7 @@ int block_cache_sync(struct block_cache *c)
 	bool has_lost;
 	int error;
 
+	sync_check_may_sleep("block_cache_sync", __builtin_return_address(0));
 	await_all(c);
 	await_all(c);
 	error = disk_flush(c->disk);

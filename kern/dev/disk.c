@@ -40,6 +40,7 @@ void disk_add(struct disk *d)
 	struct disk **at = &first_disk;
 	unsigned number = 0;
 
+	sync_check_may_sleep("disk_add", __builtin_return_address(0));
 	qlock_lock(&lock);
 	do {
 		ksnprintf(d->name, sizeof(d->name), "disk%u", number++);
@@ -56,6 +57,7 @@ void disk_remove(struct disk *d)
 {
 	struct disk **at = &first_disk;
 
+	sync_check_may_sleep("disk_remove", __builtin_return_address(0));
 	qlock_lock(&lock);
 	while (*at != d)
 		at = &(*at)->next;

@@ -15,6 +15,11 @@
  * Integers are passed as `void *`, since most of them are addresses.  0 is never handed out: it is
  * what failure looks like.  Sizes are in units (bytes, for memory), rounded up to the arena's
  * quantum.
+ *
+ * Contexts, here and in the other headers.  "May sleep": a thread or boot, interrupts on, no spinlock
+ * held, in no callback of an arena's or a cache's owner.  It is checked at entry, whether or not the call
+ * comes to sleep, and the panic names the function and its caller (sync.h).  "Any": interrupts and
+ * callbacks as well, and under a spinlock of SPIN_CALLER (spinlock.h); NMIs only where that is said.
  */
 #ifndef SPANDREL_ARENA_H
 #define SPANDREL_ARENA_H
@@ -31,7 +36,7 @@ struct qlock;
 
 /*
  * Memory flags: exactly one of
- *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context
+ *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context, in NMIs as arena_alloc() says
  *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts, under a
  *               spinlock and in a callback, which is checked at entry.  While nothing else runs that
  *               could free (boot, a kernel without the ktasks of reclaim.h) no sleep could end, and
@@ -82,7 +87,7 @@ typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
  * qcache_max: sizes up to it are to be cached, a multiple of quantum, 0 for none; none are if the
  * two multiply to 2^64 or more.
  *
- * Context: not in an interrupt.  Cost: constant.  Returns NULL, by flag, if memory for it (two
+ * Context: may sleep, whatever the flag.  Cost: constant.  Returns NULL, by flag, if memory for it (two
  * pages of the nearest base arena) or its tags can't be had; nothing changed then.  Panics on a
  * quantum of 0, a qcache_max that is no multiple, both spans and a source, half a source, a first
  * span that arena_add() would refuse, and flags that aren't sound here.
@@ -111,7 +116,7 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
  * its own pages.  Quantum PORT_PAGE_SIZE.  More memory comes by arena_add(), and need not have been
  * touched; only pages that are handed out or hold tags ever are.
  *
- * Context: any.  Cost: constant.  Returns NULL if the memory is smaller than
+ * Context: may sleep.  Cost: constant.  Returns NULL if the memory is smaller than
  * ARENA_BASE_PAGES_MIN pages.  Panics if it is no whole pages.
  */
 struct arena *arena_create_base(const char *name, void *start, size_t size);
@@ -119,7 +124,7 @@ struct arena *arena_create_base(const char *name, void *start, size_t size);
 
 /*
  * Adds the span [base, base + size), rounded inward to the quantum, to an arena without a source.
- * Adjacent spans become one.  Context: not in an interrupt.  Cost: logarithmic in spans.
+ * Adjacent spans become one.  Context: by flag.  Cost: logarithmic in spans.
  * Returns 0, or one of these, nothing having changed; arena_add_strerror() gives the reason:
  *   -ENOMEM  no tags, by flag           -EINVAL  empty, once rounded
  *   -ERANGE  wraps around               -EDOM    contains 0
@@ -134,10 +139,10 @@ const char *arena_add_strerror(int error);
  * Hands out `size` units, rounded up to the quantum: an integer r, a multiple of the quantum, such
  * that [r, r + size) is the caller's until arena_free(arena, r, size).
  *
- * Context: by flag; in an NMI only sizes up to qcache_max, without a fit, of an arena that has its
- * caches, and of those only what this core has in its magazines, else NULL.  Cost: constant (an
- * instant fit that hits); else a look at 64 segments, and beyond that, for a caller that may take
- * long, steps with the lock released between, until these have cost as much as an index of the free
+ * Context: by flag; in an NMI by MEM_ATOMIC, sizes up to qcache_max, without a fit, of an arena that
+ * has its caches: what this core has in its magazines, else NULL.  No other request may be made in an
+ * NMI.  Cost: constant (an instant fit that hits); else a look at 64 segments, and beyond that, for a
+ * caller that may take long, steps with the lock released between, until these have cost as much as an index of the free
  * segments does; then the index is built, and searches are logarithmic.  An import costs what the
  * source does.  Returns NULL on shortage, by flag.  A request by MEM_WAIT or MEM_ERROR that could be
  * served from what the arena holds is served; a MEM_ATOMIC one is, by any fit, where an instant fit
@@ -209,7 +214,7 @@ void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase,
  * panics on such a segment, as this does on any other. */
 void arena_xfree(struct arena *arena, void *addr, size_t size);
 
-/* Units free and units in all spans, now.  Any context; constant. */
+/* Units free and units in all spans, now.  Context: any.  Cost: constant. */
 size_t arena_amt_free(struct arena *arena);
 size_t arena_amt_total(struct arena *arena);
 
@@ -227,7 +232,7 @@ size_t arena_reap(struct arena *arena, size_t amount);
 /* Builds the arena's index of free segments now, and keeps it for good: searches are logarithmic from
  * then on, MEM_ATOMIC ones too (but for constraints new to it).  Returns false if there is no memory
  * for it; if memory for it should run out later, it goes, and comes again with the next search that
- * earns it.  Context: not in an interrupt.  Cost: linear in segments, in bounded steps; nothing on a
+ * earns it.  Context: any.  Cost: linear in segments, in bounded steps; nothing on a
  * young arena. */
 bool arena_index(struct arena *arena);
 
@@ -236,7 +241,7 @@ bool arena_index(struct arena *arena);
  * for units, fn frees what its owner can do without, by arena_free() or otherwise, and answers how
  * many units that was.  NULL: no longer; a call that has begun goes on.
  *
- * Context of the call: any but an NMI, constant.  Context of fn: a thread, no lock held; it may not
+ * Context of the call: any; constant.  Context of fn: a thread, no lock held; it may not
  * sleep, allocate but by MEM_ATOMIC, reap, or call reclaim, which is a panic that names the arena; it
  * takes locks by trying, and none that is held by a thread that allocates by MEM_WAIT.  One that takes
  * longer than 100 ms is reported, and left out for 10 s, but for what reclaim_run() and reaps ask.
@@ -251,7 +256,7 @@ void base_free(struct arena *near, void *addr, size_t size);
 
 /* Links and unlinks `importer` in the import list of `source`.  arena_create() and arena_destroy()
  * do it for arenas with a source; an arena whose afunc hides where spans come from calls them
- * itself, so that the tree is true.  Context: not in an interrupt. */
+ * itself, so that the tree is true.  Context: may sleep.  Panics if it is linked already, or isn't. */
 void add_importing_arena(struct arena *source, struct arena *importer);
 void del_importing_arena(struct arena *source, struct arena *importer);
 
@@ -289,7 +294,7 @@ struct arena_stats {
 	const struct arena *arena;
 	char name[ARENA_NAME_MAX];
 	char source[ARENA_NAME_MAX]; /* "-": none; its own name: self-sourced */
-	unsigned depth;		     /* in the import tree, 0 at a root */
+	unsigned depth;		     /* in the import tree, 0 at a root; arena_tree_stats() alone knows it */
 	bool is_memory;		     /* its root is a base arena: amounts are bytes */
 	uint64_t quantum;
 	uint64_t qcache_max;
@@ -307,7 +312,7 @@ struct arena_stats {
 	uint64_t waiting;	     /* requests asleep now: for it, or for a cache that draws on it */
 	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken, with an answer */
 	uint64_t waits_served;	     /* that were served after sleeping */
-	uint64_t importers;
+	uint64_t importers;	     /* as depth: of arena_get_stats(), 0 */
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at under one hold of
 	 * the lock: 16 at most without an index, else a small multiple of their logarithm, and 160
@@ -319,11 +324,11 @@ struct arena_stats {
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 
-/* Fills *stats.  Any context.  Cost: constant. */
+/* Fills *stats.  Context: any.  Cost: constant. */
 void arena_get_stats(struct arena *arena, struct arena_stats *stats);
 
 /* Fills rows[0 .. max) with every arena, each after its source, and returns how many there are.
- * Context: not in an interrupt.  Cost: linear in arenas. */
+ * Context: may sleep.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
 /* The same for a panic, when no other core runs and a lock may be held for good: fn sees every arena, each
@@ -362,11 +367,11 @@ struct arena_free_class {
 void arena_free_histogram(
 	struct arena *arena, struct arena_free_class classes[ARENA_FREE_CLASSES]);
 
-/* The segment that contains addr: true and *segment filled in, or false.  Any context.  Cost:
+/* The segment that contains addr: true and *segment filled in, or false.  Context: any.  Cost:
  * linear in the segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
 
-/* The arena of that name, or NULL.  Context: not in an interrupt. */
+/* The first arena of that name, or NULL.  Context: may sleep.  Cost: linear in arenas. */
 struct arena *arena_find(const char *name);
 
 /* Checks every invariant of arena.c's theory statement.  Returns 0, or the number of the first one
@@ -376,12 +381,12 @@ struct arena *arena_find(const char *name);
 int arena_check(struct arena *arena, struct sink *sink);
 
 /* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand
- * of an arena over it, none lost.  Meaningful while nothing else uses those arenas.  Context: not in
- * an interrupt.  Cost: linear in arenas. */
+ * of an arena over it, none lost.  Meaningful while nothing else uses those arenas.  Context: may
+ * sleep.  Cost: linear in arenas. */
 bool arena_base_balances(struct arena *base);
 
 /* Writes everything arena_get_stats() knows, and the histogram of free sizes; all arenas, as a
- * tree, if `arena` is NULL.  Context: a thread, and as the sink's.  Cost: as
+ * tree, if `arena` is NULL.  Context: may sleep, and as the sink's.  Cost: as
  * arena_free_histogram(), or arena_tree_stats(). */
 void print_arena_stats(struct arena *arena, struct sink *sink);
 

@@ -37,7 +37,7 @@ struct block {
 
 /* Create */
 
-/* Makes a cache of all blocks of a disk, empty at first, and starts its writer.  Context: a thread.
+/* Makes a cache of all blocks of a disk, empty at first, and starts its writer.  Context: may sleep.
  * Returns NULL if there is no memory for it. */
 struct block_cache *block_cache_create(struct disk *d);
 
@@ -100,7 +100,7 @@ struct block_cache_stats {
 void block_cache_get_stats(struct block_cache *cache, struct block_cache_stats *stats);
 
 /* Checks that lists, hash and counts agree.  Returns 0, or the number of the first invariant of
- * block_cache.c that fails.  Context: a thread, interrupts on, while no other caller uses the
+ * block_cache.c that fails.  Context: may sleep, while no other caller uses the
  * cache.  Cost: linear in blocks, a few of them under one hold of the cache's lock; it begins anew when
  * the writer or reclaim has changed something meanwhile, and lets others run. */
 int block_cache_check(struct block_cache *cache);

@@ -22,7 +22,7 @@
  * times, though its own core never does.  A yield that finds something to run is a switch; a core
  * without work switches at once.
  *
- * Context, unless a comment says otherwise: a thread, interrupts on, no spinlock held.
+ * Context, unless a comment says otherwise: may sleep (arena.h).
  */
 #ifndef SPANDREL_KTHREAD_H
 #define SPANDREL_KTHREAD_H
@@ -71,8 +71,8 @@ void ktask_join(struct ktask *t);
 
 /* Run */
 
-/* The running ktask; in an interrupt, the interrupted one; NULL while there are none.  Context:
- * any. */
+/* The running ktask; in an interrupt, the interrupted one; NULL while there are none; and what a ktask is
+ * called.  Context: any, NMIs included. */
 struct ktask *ktask_self(void);
 uint64_t ktask_id(const struct ktask *t);
 const char *ktask_name(const struct ktask *t);
@@ -107,10 +107,10 @@ struct ktask_stats {
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 
-/* The number of ktasks, idle ones and those not yet freed included.  Context: any. */
+/* The number of ktasks, idle ones and those not yet freed included.  Context: any, NMIs included. */
 size_t ktask_count(void);
 
-/* How many ktasks cores have taken from other cores' queues since boot.  Context: any. */
+/* How many ktasks cores have taken from other cores' queues since boot.  Context: any, NMIs included. */
 uint64_t kthread_steals(void);
 
 /* Boot */

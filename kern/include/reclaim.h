@@ -48,7 +48,7 @@ void reclaim_poked(void);
 
 /* Has every tree give back what it can by `level`, 1 to 3, without a target, as often as that gives
  * anything, then has the server try for all records.  Returns the units that came free at the roots:
- * bytes for memory.  Context: a thread that may sleep; not in a callback or a ktask of reclaim.  Cost:
+ * bytes for memory.  Context: may sleep (arena.h); not in a ktask of reclaim.  Cost:
  * linear in what there is. */
 size_t reclaim_run(unsigned level);
 
@@ -85,7 +85,7 @@ struct reclaim_root {
 	size_t waiting, parked;
 	uint64_t pause_ns;  /* until the next pass after one that gave little */
 };
-/* Fills rows[0 .. max) with every root and returns how many there are.  Context: a thread. */
+/* Fills rows[0 .. max) with every root and returns how many there are.  Context: may sleep. */
 size_t reclaim_roots(struct reclaim_root *rows, size_t max);
 
 /* An arena or a cache, and what it gave. */
@@ -101,7 +101,7 @@ struct reclaim_node {
 	bool is_skipped;	   /* it is left out for a while because it was slow */
 };
 /* Fills rows[0 .. max) with every arena and cache, each after its source, and returns how many there
- * are.  Context: a thread. */
+ * are.  Context: may sleep. */
 size_t reclaim_nodes(struct reclaim_node *rows, size_t max);
 
 #endif

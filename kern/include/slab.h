@@ -50,7 +50,7 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * `align`, a power of two that divides the source's quantum (0: 8 for memory, 1 for all else).
  * Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
  *
- * Context: not in an interrupt; may sleep.  Cost: linear in the cores there can be.  Returns NULL
+ * Context: may sleep (arena.h).  Cost: linear in the cores there can be.  Returns NULL
  * if there is no memory for it.  Panics on an obj_size of 0 or beyond KMEM_SIZE_MAX, an align that
  * is no power of two or that the source can't meet, and an unknown flag.
  */
@@ -115,7 +115,7 @@ int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 /* Has fn called first when the cache is to give back memory: asked for bytes, it frees what of the
  * cache's objects its owner can do without and returns how many bytes that was.  NULL: no longer; a
  * call that has begun goes on.  What fn may do is as arena_set_reclaim() has it; it panics by the
- * cache's name.  Context of this call: any but an NMI, constant. */
+ * cache's name.  Context of this call: any; constant. */
 void kmem_cache_set_reclaim(
 	struct kmem_cache *cache, size_t (*fn)(void *priv, size_t bytes), void *priv);
 
@@ -127,11 +127,10 @@ enum kmem_pressure {
 };
 
 /* Asks the owner, then gives idle objects back to the slab layer and empty slabs back to the
- * source.  Returns how many units went back to the source.  Context: not in an interrupt,
- * interrupts on. */
+ * source.  Returns how many units went back to the source.  Context: may sleep. */
 size_t kmem_cache_reap(struct kmem_cache *cache, enum kmem_pressure pressure);
 
-/* kmem_cache_reap() for every cache, then frame-table leaves that stand empty. */
+/* kmem_cache_reap() for every cache, then frame-table leaves that stand empty.  Context: may sleep. */
 void kmem_reap_all(enum kmem_pressure pressure);
 
 /* Inspect */
@@ -162,11 +161,11 @@ struct kmem_cache_stats {
 	uint64_t hash_buckets;
 };
 
-/* Fills *stats.  Context: not in an interrupt.  Cost: linear in cores. */
+/* Fills *stats.  Context: any.  Cost: linear in cores. */
 void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *stats);
 
 /* Fills rows[0 .. max) with every cache, in the order of the arena tree, and returns how many there
- * are.  Allocates nothing.  Context: not in an interrupt. */
+ * are.  Allocates nothing.  Context: may sleep. */
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max);
 
 /* The same after a panic, when nothing else runs: fn sees every cache of `source`, no lock held. */
@@ -174,7 +173,8 @@ void kmem_cache_peek(const struct arena *source,
 	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg);
 
 /* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed
- * until the next is asked for; a caller that stops early calls kmem_cache_unpin(). */
+ * until the next is asked for; a caller that stops early calls kmem_cache_unpin().  Context: may
+ * sleep. */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *cache);
 void kmem_cache_unpin(struct kmem_cache *cache);
 
@@ -185,11 +185,11 @@ struct kmem_object {
 	bool is_free;		/* in the slab layer; else live, or in a magazine */
 };
 
-/* Whether addr lies in a slab of the cache, and then where.  Context: not in an interrupt.  Constant. */
+/* Whether addr lies in a slab of the cache, and then where.  Context: any.  Cost: constant. */
 bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_object *where);
 
 /* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one
- * that fails, having said on `sink` (may be NULL) where.  Context: not in an interrupt; needs no
+ * that fails, having said on `sink` (may be NULL) where.  Context: any; needs no
  * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums
  * are compared only if nothing changed meanwhile. */
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
@@ -197,7 +197,7 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 /* Pages of base_arena that the page frame table takes: those it takes now, and those it would take if
  * each page of RAM had an entry.  The table knows for each page the slab, or the large kmalloc, that
  * lies in it; its pages come as they are needed, and kmem_reap_all() gives back those without an
- * entry.  Context: any but an NMI.  Cost: constant. */
+ * entry.  Context: any.  Cost: constant. */
 size_t kmem_table_pages(void);
 size_t kmem_table_pages_max(void);
 
@@ -214,7 +214,7 @@ int kmem_cache_destroy(struct kmem_cache *cache);
 int __kmem_cache_destroy(struct kmem_cache *cache);
 
 /* Links a cache in the list of those that draw slabs from `source`, so that the tree is true;
- * creating and destroying does it. */
+ * creating and destroying does it.  Context: may sleep.  Panics if it is linked already, or isn't. */
 void add_importing_slab(struct arena *source, struct kmem_cache *cache);
 void del_importing_slab(struct arena *source, struct kmem_cache *cache);
 

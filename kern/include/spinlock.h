@@ -47,6 +47,7 @@
 /* Classes, in the order in which they may be taken: never one while another of its own class or of
  * one below it here is held. */
 enum spin_class {
+	SPIN_CALLER,	/* of code above the allocators: it may allocate by MEM_ATOMIC, free and wake under it */
 	SPIN_DEPOT,	/* a cache's depot */
 	SPIN_SLAB,	/* a cache's slab layer */
 	SPIN_SUPPLY,	/* a tag supply */
@@ -93,8 +94,8 @@ struct spinlock {
 void spin_debug_check(struct spinlock *l);
 void spin_debug_taken(struct spinlock *l);
 void spin_debug_released(struct spinlock *l);
-/* Panics if this core holds a spinlock: stands before a call into code of others (afunc, ffunc,
- * ctor, dtor, a front, a callback). */
+/* Panics if this core holds a spinlock, those of SPIN_CALLER left out: stands before a call into code
+ * of others (afunc, ffunc, ctor, dtor, a front, a callback). */
 void spin_assert_none_held(void);
 #else
 static inline void spin_debug_check(struct spinlock *l)

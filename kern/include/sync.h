@@ -17,10 +17,11 @@
  * nothing.  If a wake-up and a deadline come together, exactly one of them counts, and nothing that
  * was handed over is lost.  Any core may use any of them at once.
  *
- * Contexts.  "May sleep": a thread, with interrupts on and no spinlock held.  This is checked at
+ * Contexts.  "May sleep": a thread, with interrupts on, no spinlock held, and in no callback of an
+ * arena's or a cache's owner (arena_set_reclaim, kmem_cache_set_reclaim).  This is checked at
  * entry, whether or not the call comes to sleep, and panics with the caller's name.  Boot, before
  * there are threads, may make such a call if it doesn't come to sleep; else it panics.  "Any": also
- * interrupts, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
+ * interrupts, callbacks, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
  *
  * Deadlines are moments of port_ns(), in nanoseconds.  PORT_FOREVER is none; with one that has
  * passed the call takes what it can have at once.  Cost, where nothing else is said: constant, and
@@ -190,9 +191,9 @@ void rwlock_write_done(struct rwlock *l);
 
 /* For other calls that may sleep */
 
-/* Checks that the caller may sleep: a thread or boot, interrupts on, no spinlock held.  Context:
- * any.  Panics if it may not, with `what`, the name of the call, and `caller`, its return
- * address. */
+/* Checks that the caller may sleep: a thread or boot, interrupts on, no spinlock held, in no
+ * callback.  Context: any.  Panics if it may not, with `what`, the name of the call, and `caller`, its
+ * return address. */
 void sync_check_may_sleep(const char *what, void *caller);
 
 #endif

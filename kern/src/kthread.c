@@ -186,10 +186,12 @@ static bool give_stack_and_id(struct ktask *t)
 	return false;
 }
 
-static struct ktask *create_from(const struct ktask_plan *plan, void *caller)
+/* `what`: the name of the call. */
+static struct ktask *create_from(const char *what, const struct ktask_plan *plan, void *caller)
 {
 	struct ktask *t;
 
+	sync_check_may_sleep(what, caller);
 	if (plan->core != KTASK_ANY_CORE && plan->core >= port_core_count())
 		panic("ktask %s: pinned to core %u of %u (called from %pS)", plan->name, plan->core,
 			port_core_count(), caller);
@@ -207,21 +209,21 @@ static struct ktask *create_from(const struct ktask_plan *plan, void *caller)
 
 struct ktask *ktask_create(const struct ktask_plan *plan)
 {
-	return create_from(plan, __builtin_return_address(0));
+	return create_from("ktask_create", plan, __builtin_return_address(0));
 }
 
 struct ktask *ktask(const char *name, void (*fn)(void *arg), void *arg)
 {
 	struct ktask_plan plan = {.name = name, .fn = fn, .arg = arg, .core = KTASK_ANY_CORE};
 
-	return create_from(&plan, __builtin_return_address(0));
+	return create_from("ktask", &plan, __builtin_return_address(0));
 }
 
 struct ktask *ktask_pinned(const char *name, void (*fn)(void *arg), void *arg, unsigned core)
 {
 	struct ktask_plan plan = {.name = name, .fn = fn, .arg = arg, .core = core};
 
-	return create_from(&plan, __builtin_return_address(0));
+	return create_from("ktask_pinned", &plan, __builtin_return_address(0));
 }
 
 bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg)
@@ -229,7 +231,7 @@ bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg)
 	struct ktask_plan plan = {
 		.name = name, .fn = fn, .arg = arg, .core = KTASK_ANY_CORE, .detached = true};
 
-	return create_from(&plan, __builtin_return_address(0)) != NULL;
+	return create_from("ktask_detached", &plan, __builtin_return_address(0)) != NULL;
 }
 
 /* End */
@@ -245,6 +247,7 @@ void ktask_free(struct ktask *t)
 
 void ktask_join(struct ktask *t)
 {
+	sync_check_may_sleep("ktask_join", __builtin_return_address(0));
 	if (t == ktask_self() || t->detached)
 		panic("ktask %s: joined %s (called from %pS)", t->name,
 			t->detached ? "though it is detached" : "by itself",
@@ -255,6 +258,7 @@ void ktask_join(struct ktask *t)
 
 void ktask_exit(void)
 {
+	sync_check_may_sleep("ktask_exit", __builtin_return_address(0));
 	port_irq_save();
 	sched_switch(SWITCH_END);
 	__builtin_unreachable();

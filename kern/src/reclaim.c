@@ -391,7 +391,7 @@ size_t reclaim_run(unsigned level)
 	size_t sum = 0, gain;
 	unsigned quiet = 0;
 
-	arena_check_no_callback("reclaim_run", __builtin_return_address(0));
+	sync_check_may_sleep("reclaim_run", __builtin_return_address(0));
 	qlock_lock(&r.pass_lock);
 	for (int turn = 0; turn < RUN_TURNS && quiet < RUN_QUIET; turn++) {
 		gain = run_all(level);

@@ -193,10 +193,13 @@ static bool start_tasks(struct work *w)
 uint64_t work_start(const char *name, size_t n, const char *const *words, struct sink *why)
 {
 	const struct work_args args = {n, words, why};
-	const struct work_kind *kind = find_kind(name, &args);
-	struct work *w = kind ? make(kind, &args) : NULL;
+	const struct work_kind *kind;
+	struct work *w;
 	uint64_t id;
 
+	sync_check_may_sleep("work_start", __builtin_return_address(0));
+	kind = find_kind(name, &args);
+	w = kind ? make(kind, &args) : NULL;
 	if (!w)
 		return 0;
 	if (!enter_list(w, why)) {
@@ -239,6 +242,7 @@ bool work_stop(uint64_t id)
 {
 	struct work *w, *mine = NULL;
 
+	sync_check_may_sleep("work_stop", __builtin_return_address(0));
 	qlock_lock(&works_lock);
 	w = find(id);
 	if (w && w->state == WORK_RUNNING) {
@@ -259,6 +263,7 @@ size_t work_stop_all(void)
 	struct work *w;
 	size_t n = 0;
 
+	sync_check_may_sleep("work_stop_all", __builtin_return_address(0));
 	qlock_lock(&works_lock);
 	list_for_each_entry (w, &works, link) {
 		if (w->state == WORK_STARTING)
@@ -312,6 +317,7 @@ size_t work_list(uint64_t from, struct work_stats *rows, size_t max)
 	struct work *w;
 	size_t n = 0;
 
+	sync_check_may_sleep("work_list", __builtin_return_address(0));
 	qlock_lock(&works_lock);
 	list_for_each_entry (w, &works, link)
 		if (w->id >= from && n < max)

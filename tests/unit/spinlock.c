@@ -341,11 +341,13 @@ TEST("spinlock: taking one twice and releasing what isn't held are found")
 
 TEST("spinlock: code of others isn't called with one held")
 {
-	struct spinlock a = SPINLOCK_INIT(SPIN_LEAF);
+	struct spinlock a = SPINLOCK_INIT(SPIN_LEAF), callers = SPINLOCK_INIT(SPIN_CALLER);
 	port_irq_t irq = spin_lock(&a);
 
 	CHECK_PANICS(spin_assert_none_held(), "while a spinlock of class leaf, taken at ");
 	spin_unlock(&a, irq);
+	irq = spin_lock(&callers);
 	spin_assert_none_held();
+	spin_unlock(&callers, irq);
 }
 #endif

@@ -225,6 +225,7 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 {
 	void *caller = __builtin_return_address(0);
 
+	sync_check_may_sleep("__arena_create", caller);
 	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
 		caller);
@@ -237,6 +238,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	void *caller = __builtin_return_address(0);
 	struct arena *near = source == ARENA_SELF_SOURCE ? NULL : source, *storage, *a;
 
+	sync_check_may_sleep("arena_create", caller);
 	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	storage = base_alloc(near, sizeof(*a), flags);
 	if (!storage)
@@ -298,6 +300,7 @@ struct arena *arena_create_base(const char *name, void *memory, size_t size)
 {
 	uintptr_t start = (uintptr_t)memory;
 
+	sync_check_may_sleep("arena_create_base", __builtin_return_address(0));
 	if (start == 0 || start % PORT_PAGE_SIZE || size % PORT_PAGE_SIZE || start + (size - 1) < start)
 		panic("arena %s: a base arena over [%p, +%#zx), which is not whole pages (called from %pS)",
 			name, memory, size, __builtin_return_address(0));
@@ -431,7 +434,7 @@ static int refuse(struct arena *a, const struct in_use *u)
 	return -EBUSY;
 }
 
-int __arena_destroy(struct arena *a)
+static int end_arena(struct arena *a)
 {
 	struct in_use u;
 	port_irq_t irq;
@@ -450,12 +453,20 @@ int __arena_destroy(struct arena *a)
 	return 0;
 }
 
+int __arena_destroy(struct arena *a)
+{
+	sync_check_may_sleep("__arena_destroy", __builtin_return_address(0));
+	return end_arena(a);
+}
+
 int arena_destroy(struct arena *a)
 {
 	struct arena *base = a->base;
 	bool owns_storage = a->owns_storage;
-	int error = __arena_destroy(a);
+	int error;
 
+	sync_check_may_sleep("arena_destroy", __builtin_return_address(0));
+	error = end_arena(a);
 	if (!error && owns_storage)
 		base_free(base, a, sizeof(*a));
 	return error;

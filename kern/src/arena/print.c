@@ -352,6 +352,7 @@ void arena_show(struct arena *a, bool full, bool keys, struct sink *sink)
 {
 	struct show_row row;
 
+	sync_check_may_sleep("arena_show", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	arena_get_stats(a, &row.stats);
 	arena_tree_place(a, &row.stats);
@@ -364,6 +365,7 @@ void arena_show(struct arena *a, bool full, bool keys, struct sink *sink)
 
 void print_arena_stats(struct arena *arena, struct sink *sink)
 {
+	sync_check_may_sleep("print_arena_stats", __builtin_return_address(0));
 	if (arena)
 		arena_show(arena, true, false, sink);
 	else

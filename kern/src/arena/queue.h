@@ -131,8 +131,6 @@ void arena_watermarks(const struct arena *a, size_t *low, size_t *high);
 /* Calls an owner's callback: in it nothing may sleep, reap or run reclaim. */
 size_t arena_call_owner(
 	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units);
-/* Panics, naming it, if the caller is in a callback: of `what`, which isn't legal there. */
-void arena_check_no_callback(const char *what, void *caller);
 
 /* Waits, with the lock dropped in between, until no pass stands on the node.  The lock is held. */
 void reclaim_await_refs(const struct reclaim_account *r);

@@ -219,7 +219,7 @@ size_t arena_reap(struct arena *a, size_t amount)
 {
 	size_t given = 0;
 
-	arena_check_no_callback("arena_reap", __builtin_return_address(0));
+	sync_check_may_sleep("arena_reap", __builtin_return_address(0));
 	if (a->front)
 		a->front->drain(a->front, ARENA_DRAIN_ALL);
 	if (a->afunc)
@@ -304,14 +304,6 @@ size_t arena_call_owner(
 	answer = fn(priv, units);
 	*word = outer;
 	return answer;
-}
-
-void arena_check_no_callback(const char *what, void *caller)
-{
-	uintptr_t name = port_thread_words()[PORT_THREAD_CALLBACK];
-
-	if (name)
-		panic("%s in a callback of %s (called from %pS)", what, (const char *)name, caller);
 }
 
 /* Watermarks */

@@ -33,6 +33,7 @@ void add_importing_arena(struct arena *source, struct arena *importer)
 {
 	bool linked;
 
+	sync_check_may_sleep("add_importing_arena", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = importer->tree_source != NULL;
 	if (!linked) {
@@ -49,6 +50,7 @@ void del_importing_arena(struct arena *source, struct arena *importer)
 {
 	bool linked;
 
+	sync_check_may_sleep("del_importing_arena", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = importer->tree_source == source;
 	if (linked) {
@@ -139,6 +141,7 @@ size_t arena_tree_stats(struct arena_stats *rows, size_t max)
 {
 	size_t n = 0;
 
+	sync_check_may_sleep("arena_tree_stats", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a), n++) {
 		if (n >= max)
@@ -165,6 +168,7 @@ struct arena *arena_find(const char *name)
 {
 	struct arena *a;
 
+	sync_check_may_sleep("arena_find", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (a = all_arenas; a && strcmp(a->name, name) != 0; a = a->all_next)
 		;
@@ -183,6 +187,7 @@ bool arena_base_balances(struct arena *base)
 {
 	size_t tags, nodes, pages = 0;
 
+	sync_check_may_sleep("arena_base_balances", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	tags = base->supply->idle;
 	nodes = base->node_supply->idle;

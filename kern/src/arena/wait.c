@@ -486,6 +486,7 @@ size_t shortage_rows(struct shortage_row *rows, size_t max)
 {
 	size_t n = 0;
 
+	sync_check_may_sleep("shortage_rows", __builtin_return_address(0));
 	qlock_lock(&shortage_marks_lock);
 	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s), n++)
 		if (n < max)

@@ -69,6 +69,7 @@ int shortage_check(struct sink *sink)
 {
 	int broken = 0;
 
+	sync_check_may_sleep("shortage_check", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	qlock_lock(&shortage_marks_lock);
 	for (struct arena *a = all_arenas; a && !broken; a = a->all_next) {

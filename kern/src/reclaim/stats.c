@@ -34,6 +34,7 @@ size_t reclaim_roots(struct reclaim_root *rows, size_t max)
 {
 	size_t n = 0;
 
+	sync_check_may_sleep("reclaim_roots", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_root_next(NULL); a; a = arena_root_next(a), n++)
 		if (n < max)
@@ -89,6 +90,7 @@ size_t reclaim_nodes(struct reclaim_node *rows, size_t max)
 {
 	size_t n = 0;
 
+	sync_check_may_sleep("reclaim_nodes", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
 		unsigned depth = arena_tree_depth(a);

@@ -197,6 +197,7 @@ static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t 
 {
 	bool owns_storage = !c;
 
+	sync_check_may_sleep(owns_storage ? "kmem_cache_create" : "__kmem_cache_create", caller);
 	if (!source)
 		source = kpages_arena;
 	check_create(name, obj_size, align, flags, source, caller);
@@ -342,7 +343,7 @@ size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 	void *priv;
 	size_t (*fn)(void *, size_t) = slab_owner(c, &priv), given;
 
-	arena_check_no_callback("kmem_cache_reap", __builtin_return_address(0));
+	sync_check_may_sleep("kmem_cache_reap", __builtin_return_address(0));
 	if (fn)
 		arena_call_owner(c->name, fn, priv, SIZE_MAX);
 	given = slab_reclaim(c, (unsigned)pressure + 1, SIZE_MAX);
@@ -375,6 +376,7 @@ size_t slab_table_trim(void)
 
 void kmem_reap_all(enum kmem_pressure pressure)
 {
+	sync_check_may_sleep("kmem_reap_all", __builtin_return_address(0));
 	for (int pass = 0; pass < REAP_PASSES; pass++)
 		for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
 			kmem_cache_reap(c, pressure);
@@ -395,7 +397,7 @@ static int refuse(struct kmem_cache *c, size_t live, unsigned waiters)
 	return -EBUSY;
 }
 
-int __kmem_cache_destroy(struct kmem_cache *c)
+static int end_cache(struct kmem_cache *c)
 {
 	size_t live, held = 0;
 	unsigned waiters = shortage_mark_end(&c->mark);
@@ -413,11 +415,19 @@ int __kmem_cache_destroy(struct kmem_cache *c)
 	return 0;
 }
 
+int __kmem_cache_destroy(struct kmem_cache *c)
+{
+	sync_check_may_sleep("__kmem_cache_destroy", __builtin_return_address(0));
+	return end_cache(c);
+}
+
 int kmem_cache_destroy(struct kmem_cache *c)
 {
 	bool owns_storage = c->owns_storage;
-	int error = __kmem_cache_destroy(c);
+	int error;
 
+	sync_check_may_sleep("kmem_cache_destroy", __builtin_return_address(0));
+	error = end_cache(c);
 	if (!error && owns_storage)
 		slab_meta_free(&caches, c);
 	return error;

@@ -17,6 +17,7 @@ void add_importing_slab(struct arena *source, struct kmem_cache *c)
 {
 	bool linked;
 
+	sync_check_may_sleep("add_importing_slab", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = is_linked(c);
 	if (!linked)
@@ -30,6 +31,7 @@ void del_importing_slab(struct arena *source, struct kmem_cache *c)
 {
 	bool linked;
 
+	sync_check_may_sleep("del_importing_slab", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = is_linked(c) && c->source == source;
 	if (linked)
@@ -100,6 +102,7 @@ struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 {
 	struct kmem_cache *next;
 
+	sync_check_may_sleep("kmem_cache_next", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	next = cache_after(c);
 	if (next)
@@ -112,6 +115,7 @@ struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 
 void kmem_cache_unpin(struct kmem_cache *c)
 {
+	sync_check_may_sleep("kmem_cache_unpin", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	c->pins--;
 	qlock_unlock(&arenas_and_slabs_lock);
@@ -191,6 +195,7 @@ size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max)
 {
 	size_t n = 0;
 
+	sync_check_may_sleep("kmem_cache_rows", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct kmem_cache *c = cache_after(NULL); c; c = cache_after(c), n++)
 		if (n < max)
