@@ -6,6 +6,9 @@
  * handler last, when the rest of the vector is set.  A free clears it first, and then waits until
  * every core has been outside of all handlers at least once.  A counter is written only by its
  * core, with interrupts off; counters of different cores share no cache line.
+ *
+ * The first vector of a block knows how many it has.  A free takes that number out, by compare and
+ * exchange, before it changes anything else: so of two frees of a block one is a caller's bug.
  */
 #include "irq.h"
 
@@ -16,12 +19,14 @@
 #include "lib/panic.h"
 #include "sink.h"
 #include "machine.h"
+#include "sync.h"
 
 struct vector {
 	void (*handler)(void *arg); /* NULL: the vector is free */
 	void *arg;
 	const char *name;
 	char route[IRQ_ROUTE_MAX];
+	size_t block; /* vectors of the block whose first this is; 0: it is another, or free; atomic */
 	uint64_t count_at_alloc; /* interrupts counted before it was allocated */
 };
 
@@ -49,9 +54,13 @@ void irq_init(void)
 	counters = base_zalloc(NULL, counters_size(), MEM_WAIT);
 }
 
+static bool is_vector(unsigned vector)
+{
+	return vector - MACHINE_VECTOR_FIRST < MACHINE_VECTOR_COUNT;
+}
+
 static struct vector *vector_at(unsigned vector)
 {
-	ASSERT(vector - MACHINE_VECTOR_FIRST < MACHINE_VECTOR_COUNT);
 	return &vectors[vector - MACHINE_VECTOR_FIRST];
 }
 
@@ -88,45 +97,99 @@ static void vector_set(unsigned vector, const struct irq_request *r)
 	__atomic_store_n(&v->handler, r->handler, __ATOMIC_RELEASE);
 }
 
-unsigned irq_alloc_block(const struct irq_request *requests, size_t n)
+static void check_requests(const struct irq_request *requests, size_t n, void *caller)
 {
-	unsigned first = (unsigned)(uintptr_t)arena_xalloc(
-		arena, n, block_align(n), 0, 0, 0, 0, MEM_ERROR);
+	if (n == 0)
+		panic("irq: a block of 0 vectors is asked for (called from %pS)", caller);
+	if (!requests)
+		panic("irq: %zu vectors are asked for by a list at NULL (called from %pS)", n, caller);
+	for (size_t i = 0; i < n; i++) {
+		if (!requests[i].name || !requests[i].handler)
+			panic("irq: request %zu of %zu lacks a %s (called from %pS)", i, n,
+				requests[i].name ? "handler" : "name", caller);
+	}
+}
 
+static unsigned alloc_block(const struct irq_request *requests, size_t n, void *caller)
+{
+	unsigned first;
+
+	if (n > MACHINE_VECTOR_COUNT)
+		return 0;
+	check_requests(requests, n, caller);
+	first = (unsigned)(uintptr_t)arena_xalloc(
+		arena, n, block_align(n), 0, 0, 0, 0, MEM_ERROR);
 	for (size_t i = 0; first != 0 && i < n; i++)
 		vector_set(first + (unsigned)i, &requests[i]);
+	/* Release: pairs with the acquire in block_claim(). */
+	if (first != 0)
+		__atomic_store_n(&vector_at(first)->block, n, __ATOMIC_RELEASE);
 	return first;
+}
+
+unsigned irq_alloc_block(const struct irq_request *requests, size_t n)
+{
+	return alloc_block(requests, n, __builtin_return_address(0));
 }
 
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
 {
 	struct irq_request request = {name, handler, arg};
 
-	return irq_alloc_block(&request, 1);
+	return alloc_block(&request, 1, __builtin_return_address(0));
 }
 
 static void do_nothing(void *arg)
 {
 }
 
-void irq_free_block(unsigned first, size_t n)
+/* Panics: there is no block of n vectors at `first`. */
+static __attribute__((noreturn, cold)) void refuse_free(unsigned first, size_t n, void *caller)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct vector *v = vector_at(first + (unsigned)i);
+	size_t has = 0;
 
-		if (!v->handler)
-			panic("irq: vector %zu is freed, but isn't allocated", first + i);
-		__atomic_store_n(&v->handler, NULL, __ATOMIC_RELEASE);
-	}
+	if (is_vector(first))
+		has = __atomic_load_n(&vector_at(first)->block, __ATOMIC_RELAXED);
+	if (!is_vector(first))
+		panic("irq: %u is freed, which is no vector (called from %pS)", first, caller);
+	if (!__atomic_load_n(&vector_at(first)->handler, __ATOMIC_RELAXED))
+		panic("irq: vector %u is freed, but isn't allocated (called from %pS)", first, caller);
+	if (has == 0)
+		panic("irq: vector %u is freed, which is inside a block (called from %pS)", first,
+			caller);
+	panic("irq: vectors %u and on are freed as a block of %zu, but it has %zu (called from %pS)",
+		first, n, has, caller);
+}
+
+/* Has the block be the caller's to free; false: there is none of n vectors at `first`. */
+static bool block_claim(unsigned first, size_t n)
+{
+	return is_vector(first) && n > 0 &&
+	       __atomic_compare_exchange_n(&vector_at(first)->block, &n, 0, false, __ATOMIC_ACQUIRE,
+		       __ATOMIC_RELAXED);
+}
+
+static void free_block(const char *call, unsigned first, size_t n, void *caller)
+{
+	sync_check_may_sleep(call, caller);
+	if (!block_claim(first, n))
+		refuse_free(first, n, caller);
+	for (size_t i = 0; i < n; i++)
+		__atomic_store_n(&vector_at(first + (unsigned)i)->handler, NULL, __ATOMIC_RELEASE);
 	/* Handlers run with interrupts off, so a core that runs do_nothing() is in no handler. */
 	for (unsigned core = 0; core < port_core_count(); core++)
 		port_core_run(core, do_nothing, NULL);
 	arena_xfree(arena, (void *)(uintptr_t)first, n);
 }
 
+void irq_free_block(unsigned first, size_t n)
+{
+	free_block("irq_free_block", first, n, __builtin_return_address(0));
+}
+
 void irq_free(unsigned vector)
 {
-	irq_free_block(vector, 1);
+	free_block("irq_free", vector, 1, __builtin_return_address(0));
 }
 
 void irq_set_route(unsigned vector, const char *fmt, ...)
@@ -134,6 +197,9 @@ void irq_set_route(unsigned vector, const char *fmt, ...)
 	struct vector *v = vector_at(vector);
 	va_list ap;
 
+	if (!is_vector(vector))
+		panic("irq: a route is set of %u, which is no vector (called from %pS)", vector,
+			__builtin_return_address(0));
 	va_start(ap, fmt);
 	kvsnprintf(v->route, sizeof(v->route), fmt, ap);
 	va_end(ap);
@@ -183,5 +249,8 @@ bool irq_next(unsigned from, struct irq_info *info)
 
 uint64_t irq_core_count(unsigned core)
 {
+	if (core >= port_core_max())
+		panic("irq: a count is asked for of core %u of %u (called from %pS)", core,
+			port_core_max(), __builtin_return_address(0));
 	return counters ? __atomic_load_n(&counters[core].all, __ATOMIC_RELAXED) : 0;
 }

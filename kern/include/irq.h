@@ -23,12 +23,13 @@ void irq_init(void);
 /* Hands out a vector and has handler(arg) called for each of its interrupts, on whichever core it
  * comes, with interrupts off.  The name isn't copied.  Context: a thread or boot, interrupts on.
  * Cost: constant, and linear in cores for the counters.  Returns the vector; or 0, with nothing
- * changed, if all are taken or there is no memory. */
+ * changed, if all are taken or there is no memory.  Panics if name or handler is NULL. */
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);
 
 /* Takes a vector back.  The caller has made sure that nothing raises it any more; when this
  * returns, no core is inside the handler.  Context: a thread or boot, interrupts on.  Cost: linear
- * in cores, each of which is stopped at a safe point.  Panics if the vector isn't handed out. */
+ * in cores, each of which is stopped at a safe point.  Panics, with nothing changed, if the vector isn't
+ * handed out or is one of a block, and where it may not sleep. */
 void irq_free(unsigned vector);
 
 /* One of a block's vectors. */
@@ -40,11 +41,12 @@ struct irq_request {
 
 /* Hands out n > 0 vectors in a row, the first a multiple of the least power of two that isn't below
  * n, as devices with several messages want them (PCI, MSI); requests[i] is for the i-th.  Cost:
- * linear in n times the cores.  Returns the first vector; in all else as irq_alloc(). */
+ * linear in n times the cores.  Returns the first vector, and 0 as well if n is more than there are; in
+ * all else as irq_alloc().  Panics on n = 0. */
 unsigned irq_alloc_block(const struct irq_request *requests, size_t n);
 
 /* Takes back a block whole, by its first vector.  Cost: linear in n and in cores.  In all else as
- * irq_free(). */
+ * irq_free(); panics, too, on a part of a block, and on more than it. */
 void irq_free_block(unsigned first, size_t n);
 
 /* Notes in words, for people to read, where a vector's interrupts come from; they are cut to
@@ -73,7 +75,7 @@ struct irq_info {
 bool irq_next(unsigned from, struct irq_info *info);
 
 /* How many interrupts core `core`, less than port_core_max(), has handled, of all vectors.
- * Context: any.  Cost: constant. */
+ * Context: any.  Cost: constant.  Panics on another core's number. */
 uint64_t irq_core_count(unsigned core);
 
 #endif

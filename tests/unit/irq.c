@@ -129,3 +129,75 @@ TEST("irq: a block of vectors starts on a multiple of its size, and each has a h
 	irq_free_block(first, 5);
 	CHECK(!raise(first + 4));
 }
+
+static void check_frees_of_block(unsigned first)
+{
+	CHECK_PANICS(irq_free_block(first, 4), "are freed as a block of 4, but it has 5");
+	CHECK_PANICS(irq_free_block(first, 6), "but it has 5");
+	CHECK_PANICS(irq_free_block(first, ((size_t)1 << 63) + 5), "but it has 5");
+	CHECK_PANICS(irq_free_block(first, 0), "as a block of 0, but it has 5");
+	CHECK_PANICS(irq_free(first), "as a block of 1, but it has 5");
+	CHECK_PANICS(irq_free_block(first + 1, 4), "is freed, which is inside a block");
+	CHECK_PANICS(irq_free(first + 4), "is freed, which is inside a block");
+	CHECK_PANICS(irq_free_block(first + 4, 2), "is freed, which is inside a block");
+}
+
+TEST("irq: a block is freed whole or not at all, and no vector of it falls silent")
+{
+	unsigned one = 1, first;
+	struct irq_request requests[5];
+
+	for (size_t i = 0; i < 5; i++)
+		requests[i] = (struct irq_request){"block", count, &one};
+	first = irq_alloc_block(requests, 5);
+	check_frees_of_block(first);
+	calls = 0;
+	for (unsigned i = 0; i < 5; i++)
+		CHECK(raise(first + i));
+	CHECK_EQ(calls, 5);
+	irq_free_block(first, 5);
+	CHECK_PANICS(irq_free_block(first, 5), "is freed, but isn't allocated");
+}
+
+TEST("irq: where a free may not wait for the other cores it changes nothing")
+{
+	unsigned one = 1, vector = irq_alloc("kept", count, &one);
+	port_irq_t irq = port_irq_save();
+
+	CHECK_PANICS(irq_free(vector), "irq_free with interrupts off");
+	port_irq_restore(irq);
+	CHECK(raise(vector));
+	irq_free(vector);
+}
+
+TEST("irq: what is no vector is reported by its number")
+{
+	CHECK_PANICS(irq_free(0), "irq: 0 is freed, which is no vector");
+	CHECK_PANICS(irq_free(UINT32_MAX), "which is no vector (called from");
+	CHECK_PANICS(irq_free_block(MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT, 2), "is no vector");
+	CHECK_PANICS(irq_set_route(3, "nowhere"), "irq: a route is set of 3, which is no vector");
+	CHECK_PANICS(irq_core_count(port_core_max()), "irq: a count is asked for of core");
+	CHECK_PANICS(irq_core_count(UINT32_MAX), "irq: a count is asked for of core 4294967295");
+}
+
+static void check_impossible(size_t n)
+{
+	CHECK_EQ(irq_alloc_block((const struct irq_request *)8, n), 0); /* nothing lies there */
+}
+
+TEST("irq: a block of more vectors than there are is refused at once, and of none reported")
+{
+	struct irq_request request = {"block", count, NULL}, bare = {"block", NULL, NULL},
+			   nameless = {NULL, count, NULL};
+
+	check_impossible(MACHINE_VECTOR_COUNT + 1);
+	check_impossible((size_t)1 << 32);
+	check_impossible((size_t)1 << 63);
+	check_impossible(((size_t)1 << 63) + 1);
+	check_impossible(SIZE_MAX);
+	CHECK_PANICS(irq_alloc_block(&request, 0), "irq: a block of 0 vectors is asked for");
+	CHECK_PANICS(irq_alloc_block(NULL, 1), "irq: 1 vectors are asked for by a list at NULL");
+	CHECK_PANICS(irq_alloc_block(&bare, 1), "irq: request 0 of 1 lacks a handler");
+	CHECK_PANICS(irq_alloc_block(&nameless, 1), "irq: request 0 of 1 lacks a name");
+	CHECK_PANICS(irq_alloc("bare", NULL, NULL), "lacks a handler (called from test_");
+}
