@@ -23,6 +23,7 @@
 #include "sink.h"
 #include "lib/string.h"
 #include "machine.h"
+#include "owner.h"
 #include "paging.h"
 #include "serial.h"
 #include "timer.h"
@@ -48,6 +49,7 @@ _Static_assert(offsetof(struct core, stack) == CORE_STACK_OFFSET, "start.S uses 
 
 static uint64_t start_page;
 static unsigned timer_vector;
+static struct arena_owner core_areas = ARENA_OWNER("cores' areas", base_arena);
 
 void smp_init(uint64_t page)
 {
@@ -144,6 +146,7 @@ static struct core *make_core(unsigned id)
 	core = base_zalloc(NULL, size, MEM_ATOMIC);
 	if (!core)
 		return NULL;
+	arena_owner_add(&core_areas, base_arena, size);
 	core->port.id = id;
 	core_set_stacks(core, ends);
 	return core;

@@ -51,6 +51,7 @@
 #include "physical.h"
 #include "lib/panic.h"
 #include "machine.h"
+#include "owner.h"
 #include "paging.h"
 #include "spinlock.h"
 #include "x86.h"
@@ -74,7 +75,8 @@ _Static_assert(
 #define LOOKS_PER_HOLD 32 /* of tables_lock, each of some 80 instructions */
 
 static struct spinlock tables_lock = SPINLOCK_INIT(SPIN_LEAF);
-static size_t table_pages;
+static struct arena_owner tables = ARENA_OWNER("page tables", phys_arena);
+static struct arena_owner interrupt_stacks = ARENA_OWNER("interrupt stacks", base_arena);
 static uintptr_t trim_next = WINDOW_BASE; /* where the next search for empty tables begins */
 
 static uint64_t direct_phys(const void *p)
@@ -197,7 +199,7 @@ static bool table_add(uintptr_t address)
 		return false;
 	/* Another core may have been faster. */
 	if (table_link(address, (uintptr_t)page))
-		__atomic_fetch_add(&table_pages, 1, __ATOMIC_RELAXED);
+		arena_owner_add(&tables, phys_arena, PORT_PAGE_SIZE);
 	else
 		arena_free(phys_arena, page, PORT_PAGE_SIZE);
 	return true;
@@ -297,10 +299,10 @@ static size_t trim_free(uint64_t page)
 
 	for (uint64_t before; page; page = before) {
 		before = *(const uint64_t *)direct_at(page);
+		arena_owner_sub(&tables, phys_arena, PORT_PAGE_SIZE);
 		arena_free(phys_arena, (void *)page, PORT_PAGE_SIZE);
 		n++;
 	}
-	__atomic_fetch_sub(&table_pages, n, __ATOMIC_RELAXED);
 	return n;
 }
 
@@ -391,7 +393,7 @@ size_t machine_tables_trim(size_t amount)
 
 size_t machine_table_pages(void)
 {
-	return __atomic_load_n(&table_pages, __ATOMIC_RELAXED);
+	return __atomic_load_n(&tables.held, __ATOMIC_RELAXED) / PORT_PAGE_SIZE;
 }
 
 /* Outside the window nothing is unmapped, so it doesn't matter that an entry which was mapped earlier
@@ -409,6 +411,7 @@ bool window_map_fresh(uintptr_t address, size_t size)
 		page = base_zalloc(NULL, PORT_PAGE_SIZE, MEM_ATOMIC);
 		if (!page)
 			return false;
+		arena_owner_add(&interrupt_stacks, base_arena, PORT_PAGE_SIZE);
 		*entry = direct_phys(page) | PAGE_FLAGS;
 	}
 	return true;

@@ -39,12 +39,15 @@
 #include "errors.h"
 #include "kmalloc.h"
 #include "lib/panic.h"
+#include "owner.h"
 
 #define GIVE_UP_STEP 8  /* blocks given up under one hold of the lock */
 #define TRIM_STEP 8	/* buckets of the hash */
 
 static struct qlock caches_lock = QLOCK_INIT(caches_lock); /* guards the list */
 static struct block_cache *caches;
+static struct arena_owner owner = ARENA_OWNER("disk blocks", kpages_arena);
+static struct arena_owner hash_owner = ARENA_OWNER("disk block hashes", kpages_arena);
 
 static struct cached *cached_of(struct block *block)
 {
@@ -66,6 +69,7 @@ static struct cached *block_alloc(struct block_cache *c, uint64_t number, unsign
 			kmem_cache_free(c->headers, b);
 		return NULL;
 	}
+	arena_owner_add(&owner, kpages_arena, DISK_BLOCK_SIZE);
 	*b = (struct cached){.block = {data}, .cache = c, .link = {.key = number}, .users = 1};
 	rendez_init(&b->ready);
 	list_init(&b->place);
@@ -74,6 +78,7 @@ static struct cached *block_alloc(struct block_cache *c, uint64_t number, unsign
 
 void block_free(struct cached *b)
 {
+	arena_owner_sub(&owner, kpages_arena, DISK_BLOCK_SIZE);
 	arena_free(kpages_arena, b->block.data, DISK_BLOCK_SIZE);
 	kmem_cache_free(b->cache->headers, b);
 }
@@ -113,6 +118,12 @@ bool block_settle(struct cached *b)
 
 /* Pages of the hash */
 
+static void hash_page_free(void *page)
+{
+	arena_owner_sub(&hash_owner, kpages_arena, PORT_PAGE_SIZE);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
 /* Frees spare pages that the hash doesn't need. */
 static void hash_take_surplus(struct block_cache *c)
 {
@@ -121,7 +132,7 @@ static void hash_take_surplus(struct block_cache *c)
 
 	spin_unlock(&c->lock, irq);
 	if (page)
-		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+		hash_page_free(page);
 }
 
 /* Makes the hash as small as its entries need. */
@@ -139,7 +150,7 @@ static void hash_trim(struct block_cache *c)
 		page = linear_hash_take_page(&c->hash, 0);
 		spin_unlock(&c->lock, irq);
 		if (page)
-			arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+			hash_page_free(page);
 	} while (more || page);
 }
 
@@ -160,8 +171,10 @@ static void hash_care(struct block_cache *c)
 	if (hash_wants_page(c))
 		page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC);
 	if (page) {
-		port_irq_t irq = spin_lock(&c->lock);
+		port_irq_t irq;
 
+		arena_owner_add(&hash_owner, kpages_arena, PORT_PAGE_SIZE);
+		irq = spin_lock(&c->lock);
 		linear_hash_give_page(&c->hash, page);
 		spin_unlock(&c->lock, irq);
 	}
@@ -488,7 +501,7 @@ static void hash_end(struct block_cache *c)
 	while (linear_hash_trim(&c->hash))
 		;
 	while ((page = linear_hash_take_page(&c->hash, 0)))
-		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+		hash_page_free(page);
 }
 
 /* That no header is left shows that no caller has a block.  When the headers' cache has gone, no

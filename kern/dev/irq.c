@@ -17,6 +17,7 @@
 
 #include "arena.h"
 #include "lib/panic.h"
+#include "owner.h"
 #include "sink.h"
 #include "machine.h"
 #include "sync.h"
@@ -47,11 +48,14 @@ static size_t counters_size(void)
 	return (size + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
 }
 
+static struct arena_owner owner = ARENA_OWNER("interrupt counters", base_arena);
+
 void irq_init(void)
 {
 	arena = arena_create("vectors", (void *)MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT, 1,
 		NULL, NULL, NULL, 0, MEM_WAIT);
 	counters = base_zalloc(NULL, counters_size(), MEM_WAIT);
+	arena_owner_add(&owner, base_arena, counters_size());
 }
 
 static bool is_vector(unsigned vector)

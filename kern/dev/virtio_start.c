@@ -9,6 +9,7 @@
 #include "irq.h"
 #include "kmalloc.h"
 #include "lib/panic.h"
+#include "owner.h"
 #include "physical.h"
 #include "virtio_disk_impl.h"
 
@@ -241,6 +242,16 @@ static unsigned ring_size(unsigned size)
 	return ring;
 }
 
+static struct arena_owner owner = ARENA_OWNER("disk queues", dma32_arena);
+
+static void queue_free(struct queue *q)
+{
+	size_t bytes = virtqueue_bytes(q->ring.size);
+
+	arena_owner_sub(&owner, dma32_arena, bytes);
+	arena_free(dma32_arena, q->memory, bytes);
+}
+
 static const char *start_queue(struct virtio_disk *v, struct queue *q)
 {
 	unsigned size;
@@ -254,6 +265,7 @@ static const char *start_queue(struct virtio_disk *v, struct queue *q)
 	q->memory = arena_alloc(dma32_arena, virtqueue_bytes(size), MEM_ERROR);
 	if (!q->memory)
 		return "there is no memory for its queues";
+	arena_owner_add(&owner, dma32_arena, virtqueue_bytes(size));
 	virtqueue_init(&q->ring, q->memory, size);
 	q->notify = (volatile uint16_t *)(v->notify + notify);
 	write16(v->common, COMMON_QUEUE_SIZE, (uint16_t)size);
@@ -347,8 +359,7 @@ static void unmake(struct virtio_disk *v)
 	}
 	for (unsigned i = 0; i < v->queue_count; i++)
 		if (v->queue[i].memory)
-			arena_free(dma32_arena, v->queue[i].memory,
-				virtqueue_bytes(v->queue[i].ring.size));
+			queue_free(&v->queue[i]);
 	kfree(v);
 }
 

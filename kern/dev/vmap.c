@@ -30,6 +30,7 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "machine.h"
+#include "owner.h"
 #include "port.h"
 #include "shortage.h"
 #include "sync.h"
@@ -56,6 +57,8 @@ struct arena *vaddr_arena;
 
 static struct ring *rings; /* one for each core */
 static size_t pages_max;   /* that there are addresses for */
+static struct arena_owner rings_owner = ARENA_OWNER("vmap rings", base_arena);
+static struct arena_owner vmalloced = ARENA_OWNER("vmalloc", kpages_arena);
 
 /* How many pages hold `size` bytes; at most as many as fit into SIZE_MAX, which no arena has. */
 static size_t pages_of(size_t size)
@@ -127,8 +130,9 @@ void vmap_init(void)
 	pages_max = size / PORT_PAGE_SIZE;
 	vaddr_arena = arena_create("vaddr", (void *)start, size, PORT_PAGE_SIZE, NULL, NULL, NULL,
 		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
-	rings = base_zalloc(
-		NULL, pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE, MEM_WAIT);
+	size = pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE;
+	rings = base_zalloc(NULL, size, MEM_WAIT);
+	arena_owner_add(&rings_owner, base_arena, size);
 	arena_set_reclaim(vaddr_arena, give_resting, NULL);
 }
 
@@ -389,9 +393,10 @@ void *vmalloc(size_t size, unsigned flags)
 	}
 	if (flags == MEM_WAIT)
 		sync_check_may_sleep("vmalloc by MEM_WAIT", caller);
-	if (map_all(&w))
-		return w.at;
-	return map_later(&w, flags, caller);
+	if (!map_all(&w) && !map_later(&w, flags, caller))
+		return NULL;
+	arena_owner_add(&vmalloced, kpages_arena, w.n * PORT_PAGE_SIZE);
+	return w.at;
 }
 
 void vfree(void *at, size_t size)
@@ -399,6 +404,7 @@ void vfree(void *at, size_t size)
 	size_t n = pages_of(size);
 	void *page = first_unmap("vfree", at, n, MARK_VMALLOC, __builtin_return_address(0));
 
+	arena_owner_sub(&vmalloced, kpages_arena, n * PORT_PAGE_SIZE);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	for (size_t i = 1; i < n; i++)
 		arena_free(kpages_arena, next_unmap(at, i, n, MARK_VMALLOC), PORT_PAGE_SIZE);

@@ -2,7 +2,7 @@
 /*
  * Command: what the machine's memory is used for, and how much of it reclaim could take back.
  */
-#include "monitor_impl.h"
+#include "holders.h"
 
 #include "block_cache.h"
 #include "boot.h"
@@ -15,6 +15,7 @@
 #include "table.h"
 
 #define INDENT 2
+#define HOLDERS_SHOWN 10
 #define WATCH_NS 1000000000ull /* from one time that -w shows it to the next */
 
 /* What is reclaimable: an estimate */
@@ -270,6 +271,23 @@ static const char *show(const struct command_call *call)
 	return NULL;
 }
 
+/* And who holds most of it. */
+static const char *show_all(const struct command_call *call)
+{
+	const char *wrong = show(call);
+	struct holders h;
+
+	if (wrong || panic_happened())
+		return wrong;
+	if (!holders_take(&h))
+		return "no memory for a list of holders";
+	if (!call->keys)
+		sink_puts(call->sink, "\n");
+	top_print(call, &h, call->keys ? SIZE_MAX : HOLDERS_SHOWN, false);
+	holders_free(&h);
+	return NULL;
+}
+
 static const char *mem_command(const struct command_call *call)
 {
 	bool is_watched = call->argc > 1;
@@ -277,11 +295,11 @@ static const char *mem_command(const struct command_call *call)
 
 	if (is_watched && strcmp(call->argv[1], "-w") != 0)
 		return command_error("%s is not -w", call->argv[1]);
-	wrong = show(call);
+	wrong = show_all(call);
 	while (!wrong && is_watched && monitor_pause(call->sink, WATCH_NS)) {
 		if (!call->keys)
 			sink_puts(call->sink, "\n");
-		wrong = show(call);
+		wrong = show_all(call);
 	}
 	return wrong;
 }

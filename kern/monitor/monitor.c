@@ -100,6 +100,7 @@ void monitor_init(void)
 	monitor_add_commands(&system_commands);
 	monitor_add_commands(&initrd_commands);
 	monitor_add_commands(&memory_commands);
+	monitor_add_commands(&top_commands);
 	monitor_add_commands(&arena_commands);
 	monitor_add_commands(&slab_commands);
 	monitor_add_commands(&reclaim_commands);

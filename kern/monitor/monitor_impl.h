@@ -58,7 +58,7 @@ void command_complete(
 /* Families of commands (cmd_*.c) */
 
 extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands, irq_commands,
-	ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands,
+	ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands, top_commands,
 	whatis_commands, work_commands;
 
 /* `arena map` (arena_map.c) */
@@ -95,9 +95,20 @@ bool snapshot_roots(struct snapshot *s);
 bool snapshot_nodes(struct snapshot *s);
 bool snapshot_waiters(struct snapshot *s);
 
-/* Reads the roots again into the memory that the snapshot has: as many as it has room for. */
+/* Read them again into the memory that the snapshot has: as many as it has room for. */
+void snapshot_read_arenas(struct snapshot *s);
+void snapshot_read_caches(struct snapshot *s);
 void snapshot_read_roots(struct snapshot *s);
 
 void snapshot_free(struct snapshot *s);
+
+/* Who holds memory (cmd_top.c) */
+
+struct holders;
+
+/* Prints the first `most` rows and what remains in one; with `changes` since the last `top`. */
+void top_print(const struct command_call *call, const struct holders *h, size_t most, bool changes);
+/* The same after a panic, in the order of the arena tree. */
+void top_print_panic(const struct command_call *call);
 
 #endif

@@ -88,12 +88,27 @@ bool snapshot_waiters(struct snapshot *s)
 	return take(s, sizeof(*s->waiter), read_waiters);
 }
 
+static void read_again(struct snapshot *s, size_t row_size, read_fn read)
+{
+	size_t room = s->bytes / row_size;
+
+	s->count = read(s->rows, room);
+	s->count = s->count < room ? s->count : room;
+}
+
+void snapshot_read_arenas(struct snapshot *s)
+{
+	read_again(s, sizeof(*s->arena), read_arenas);
+}
+
+void snapshot_read_caches(struct snapshot *s)
+{
+	read_again(s, sizeof(*s->cache), read_caches);
+}
+
 void snapshot_read_roots(struct snapshot *s)
 {
-	size_t room = s->bytes / sizeof(*s->root);
-
-	s->count = reclaim_roots(s->root, room);
-	s->count = s->count < room ? s->count : room;
+	read_again(s, sizeof(*s->root), read_roots);
 }
 
 void snapshot_free(struct snapshot *s)

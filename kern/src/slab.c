@@ -88,6 +88,7 @@
 #include "lib/bitmap.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "owner.h"
 #include "slab/slab_impl.h"
 
 /* Branch hints stand where kmem_pair_64, kmem_bulk_64 or kmem_batch_4096 needs them. */
@@ -809,6 +810,14 @@ size_t slab_shed_some(struct kmem_cache *c, size_t amount)
 	return shed(c, true, amount);
 }
 
+static struct arena_owner hash_pages = ARENA_OWNER("slab hashes", base_arena);
+
+static void hash_page_free(struct kmem_cache *c, void *page)
+{
+	arena_owner_sub(&hash_pages, arena_base(c->source), PORT_PAGE_SIZE);
+	base_free(c->source, page, PORT_PAGE_SIZE);
+}
+
 #define TRIM_STEP 16 /* buckets for each lock hold */
 
 /* The pages of the hash's directory come and go one at a time, with no lock held.  A page that the
@@ -831,13 +840,14 @@ static void hash_care(struct kmem_cache *c, size_t keep)
 		is_overfull = linear_hash_is_overfull(&c->hash);
 		spin_unlock(&c->lock, irq);
 		if (page)
-			base_free(c->source, page, PORT_PAGE_SIZE);
+			hash_page_free(c, page);
 	} while (more || page);
 
 	/* Requests come first, and chains get longer, within bounds. */
 	if (!wants || (shortage_any() && !is_overfull && arena_is_pressed(c->source)) ||
 		!(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
 		return;
+	arena_owner_add(&hash_pages, arena_base(c->source), PORT_PAGE_SIZE);
 	irq = spin_lock(&c->lock);
 	linear_hash_give_page(&c->hash, page);
 	spin_unlock(&c->lock, irq);

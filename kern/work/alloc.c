@@ -12,6 +12,7 @@
 #include "kmalloc.h"
 #include "kthread.h"
 #include "lib/panic.h"
+#include "owner.h"
 #include "port.h"
 #include "slab.h"
 #include "stamp.h"
@@ -93,6 +94,14 @@ static enum sort choose_sort(struct work_task *t)
 	return n == 0 ? SORT_PAGES : n == 1 ? SORT_OBJECT : SORT_KMALLOC;
 }
 
+static struct arena_owner owner = ARENA_OWNER("work alloc", kpages_arena);
+
+static void pages_free(void *at, size_t size)
+{
+	arena_owner_sub(&owner, kpages_arena, size);
+	arena_free(kpages_arena, at, size);
+}
+
 /* Allocates a piece for the record; returns false if it was refused. */
 static bool record_fill(struct holder *h, struct record *r)
 {
@@ -107,6 +116,8 @@ static bool record_fill(struct holder *h, struct record *r)
 	case SORT_PAGES:
 		r->size = (1 + work_below(t, PAGES_MAX)) * PORT_PAGE_SIZE;
 		r->at = arena_alloc(kpages_arena, r->size, MEM_WAIT);
+		if (r->at)
+			arena_owner_add(&owner, kpages_arena, r->size);
 		break;
 	case SORT_OBJECT:
 		r->size = sizeof(struct object) - offsetof(struct object, words);
@@ -169,7 +180,7 @@ static void record_free(struct holder *h, struct record *r)
 	if (r->sort == SORT_KMALLOC)
 		kfree(r->at);
 	else if (r->sort == SORT_PAGES)
-		arena_free(kpages_arena, r->at, r->size);
+		pages_free(r->at, r->size);
 	else
 		kmem_cache_free(h->work->objects, r->at);
 	kmem_cache_free(h->work->records, r);

@@ -8,6 +8,7 @@
 
 #include "kmalloc.h"
 #include "kthread.h"
+#include "owner.h"
 #include "port.h"
 #include "stamp.h"
 
@@ -26,12 +27,15 @@ struct pace {
 	uint64_t hold, pause;
 };
 
+static struct arena_owner owner = ARENA_OWNER("work hog", kpages_arena);
+
 static struct hog_page *take_all(struct work_task *t, uint64_t stamp)
 {
 	struct hog_page *first = NULL, *page;
 	size_t n = 0;
 
 	while (work_goes_on(t) && (page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_ATOMIC))) {
+		arena_owner_add(&owner, kpages_arena, PORT_PAGE_SIZE);
 		page->next = first;
 		stamp_put(page->words, sizeof(page->words), stamp);
 		first = page;
@@ -50,6 +54,7 @@ static void give_all(struct work_task *t, struct hog_page *page, uint64_t stamp)
 
 		if (stamp_check(page->words, sizeof(page->words), stamp) != sizeof(page->words))
 			work_wrong(t, "page %p was changed", (void *)page);
+		arena_owner_sub(&owner, kpages_arena, PORT_PAGE_SIZE);
 		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 		page = next;
 		if (++n % PAGES_A_TURN == 0)

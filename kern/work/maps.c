@@ -8,6 +8,7 @@
 #include "work_impl.h"
 
 #include "arena.h"
+#include "owner.h"
 #include "port.h"
 #include "stamp.h"
 #include "vmap.h"
@@ -22,9 +23,12 @@ struct mapping {
 	void *page[PAGES_MAX]; /* those that are mapped; NULL: they are vmalloc()'s */
 };
 
+static struct arena_owner owner = ARENA_OWNER("work maps", kpages_arena);
+
 static void pages_free(struct mapping *m)
 {
 	for (size_t i = 0; i < m->pages && m->page[i]; i++) {
+		arena_owner_sub(&owner, kpages_arena, PORT_PAGE_SIZE);
 		arena_free(kpages_arena, m->page[i], PORT_PAGE_SIZE);
 		m->page[i] = NULL;
 	}
@@ -39,6 +43,7 @@ static bool pages_alloc(struct work_task *t, struct mapping *m)
 			pages_free(m);
 			return false;
 		}
+		arena_owner_add(&owner, kpages_arena, PORT_PAGE_SIZE);
 	}
 	return true;
 }

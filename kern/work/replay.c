@@ -15,6 +15,7 @@
 #include "lib/panic.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "owner.h"
 #include "port.h"
 #include "slab.h"
 #include "vmap.h"
@@ -80,6 +81,17 @@ static bool is_stamped(const struct replay *r, uint32_t id, const char *at, size
 
 /* Run */
 
+static struct arena_owner pages = ARENA_OWNER("work replay", kpages_arena);
+
+static void *pages_alloc(size_t bytes, unsigned flags)
+{
+	void *at = arena_alloc(kpages_arena, bytes, flags);
+
+	if (at)
+		arena_owner_add(&pages, kpages_arena, bytes);
+	return at;
+}
+
 static void *take(struct replay *r, const struct stream_object *o, unsigned flags)
 {
 	switch (o->op) {
@@ -88,7 +100,7 @@ static void *take(struct replay *r, const struct stream_object *o, unsigned flag
 	case STREAM_CACHE_ALLOC:
 		return kmem_cache_alloc(r->caches[o->class], flags);
 	case STREAM_PAGE_ALLOC:
-		return arena_alloc(kpages_arena, o->bytes, flags);
+		return pages_alloc(o->bytes, flags);
 	default:
 		return arena_alloc(r->ranges, o->bytes, flags);
 	}
@@ -104,6 +116,7 @@ static void give(struct replay *r, const struct stream_object *o, void *at)
 		kmem_cache_free(r->caches[o->class], at);
 		break;
 	case STREAM_PAGE_ALLOC:
+		arena_owner_sub(&pages, kpages_arena, o->bytes);
 		arena_free(kpages_arena, at, o->bytes);
 		break;
 	default:

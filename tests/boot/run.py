@@ -407,6 +407,95 @@ def _():
         assert 0 < int(handed_out["reclaimable"]) <= int(handed_out["bytes"]), text
 
 
+# Who holds memory
+
+def holders_of(text):
+    """The rows of the `top -k` or `mem -k` in it."""
+    return [row for word, row in keys(text) if word == "holder"]
+
+
+def top(console):
+    console.type("top -k\n")
+    return holders_of(console.expect(r"(?s)(.*)\nspandrel> $")[1])
+
+
+def held(rows, name):
+    return sum(int(row["bytes"]) for row in rows if row["name"] == name)
+
+
+def nameless(rows):
+    """Rows of memory that its holders didn't count under a name."""
+    return [row for row in rows
+            if row["kind"] == "callers" and row["in"] != "monitor" and row["bytes"] != "0"]
+
+
+def adds_up(rows, total):
+    equal(sum(int(row["bytes"]) for row in rows), total)
+    sizes = [int(row["bytes"]) for row in rows]
+    assert min(sizes) >= 0, rows
+
+
+def all_ram(console):
+    console.type("mem -k\n")
+    text = console.expect(r"(?s)(.*)\nspandrel> $")[1]
+    total = int(next(row for word, row in keys(text) if word == "ram")["total"])
+    adds_up(holders_of(text), total)
+    return total
+
+
+@test("top: who holds memory adds up to all of it, to the byte, at boot and under load", quick=True)
+def _():
+    for start, page_tables in ((qemu, True), (host, False)):
+        with start("--cores", "4", "--mem", "128M") as console:
+            console.expect(PROMPT)
+            total, rows = all_ram(console), top(console)
+            adds_up(rows, total)
+            names = {row["name"] for row in rows}
+            assert names >= {"free", "stacks", "arenas", "arena_tags_and_hashes", "vmalloc", "caches",
+                             "page_frame_table", "quantum_caches", "run_queues"}, names
+            assert not page_tables or names >= {"kernel_image", "page_tables", "cores'_areas"}, names
+            assert not nameless(rows), rows
+            for kind in ("alloc 30", "bursts", "maps", "hog 10 10"):
+                console.type(f"work start {kind}\n")
+                console.expect(r"runs\n(?s:.*)spandrel> $")
+            most = 0
+            while most < 1 << 20:
+                rows = top(console)
+                adds_up(rows, total)
+                most = max(most, held(rows, "work_alloc"))
+            console.type("work stop; reclaim run 3\n")
+            console.expect(PROMPT)
+            rows = top(console)
+            adds_up(rows, total)
+            for name in ("work_alloc", "work_maps", "work_hog", "large_kmalloc"):
+                equal(held(rows, name), 0)
+            assert not nameless(rows), rows
+            console.type("poweroff\n")
+            equal(console.status(), 0)
+
+
+@test("top: shows what has changed since the last one, and most first")
+def _():
+    with qemu("--mem", "128M") as console:
+        console.expect(PROMPT)
+        equal({row["change"] for row in top(console)}, {"0"})
+        console.type("work start hog 60000\n")
+        console.expect(PROMPT)
+        change = 0
+        while change < 64 * MIB:
+            rows = top(console)
+            change += sum(int(row["change"]) for row in rows if row["name"] == "work_hog")
+            equal(change, held(rows, "work_hog"))
+        sizes = [int(row["bytes"]) for row in rows]
+        equal(sizes, sorted(sizes, reverse=True))
+        console.type("top\n")
+        screen = console.expect(r"(?s)(.*)\nspandrel> $")[1].splitlines()
+        assert re.match(r"work hog +kernel +kpages +[\d.]+ MiB +[\d.]+% ", screen[2]), screen
+        assert len(screen) <= 22 and max(map(len, screen)) <= 80, screen
+        console.type("poweroff\n")
+        equal(console.status(), 0)
+
+
 SHOWN = "that is all RAM of the memory map"
 
 

@@ -5,6 +5,9 @@
 #include "arena_impl.h"
 
 #include "lib/string.h"
+#include "owner.h"
+
+static struct arena_owner arenas = ARENA_OWNER("arenas", base_arena);
 
 struct arena *base_arena;
 struct arena *kpages_arena;
@@ -231,6 +234,12 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 		caller);
 }
 
+static void storage_free(struct arena *near, struct arena *storage)
+{
+	arena_owner_sub(&arenas, near ? near->base : base_arena, sizeof(*storage));
+	base_free(near, storage, sizeof(*storage));
+}
+
 struct arena *arena_create(const char *name, void *base, size_t size, size_t quantum,
 	arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source, size_t qcache_max,
 	unsigned flags)
@@ -243,12 +252,13 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	storage = base_alloc(near, sizeof(*a), flags);
 	if (!storage)
 		return NULL;
+	arena_owner_add(&arenas, near ? near->base : base_arena, sizeof(*a));
 	a = create_in(storage, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
 		caller);
 	if (a)
 		a->owns_storage = true;
 	else
-		base_free(near, storage, sizeof(*a));
+		storage_free(near, storage);
 	return a;
 }
 
@@ -468,6 +478,6 @@ int arena_destroy(struct arena *a)
 	sync_check_may_sleep("arena_destroy", __builtin_return_address(0));
 	error = end_arena(a);
 	if (!error && owns_storage)
-		base_free(base, a, sizeof(*a));
+		storage_free(base, a);
 	return error;
 }

@@ -16,6 +16,7 @@
 #include "arena.h"
 #include "lib/list.h"
 #include "lib/panic.h"
+#include "owner.h"
 #include "lib/tree.h"
 #include "machine.h"
 #include "port.h"
@@ -51,11 +52,14 @@ static bool before(const struct tree_node *a, const struct tree_node *b)
 
 static const struct tree_ops by_deadline = {.before = before};
 
+static struct arena_owner owner = ARENA_OWNER("alarms", base_arena);
+
 void alarms_init(void)
 {
 	unsigned n = port_core_max();
 
 	cores = base_zalloc(NULL, n * sizeof(*cores), MEM_WAIT);
+	arena_owner_add(&owner, base_arena, n * sizeof(*cores));
 	for (unsigned i = 0; i < n; i++) {
 		spin_init(&cores[i].lock, SPIN_ALARM);
 		cores[i].timer = PORT_FOREVER;

@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "owner.h"
 
 /* Each in order of arrival. */
 struct queue {
@@ -54,12 +55,17 @@ static void kcore_init(struct kcore *c)
 	list_init(&c->ordinary.pinned);
 }
 
+static struct arena_owner owner = ARENA_OWNER("run queues", base_arena);
+
 void sched_init(void)
 {
 	unsigned n = port_core_max();
+	size_t map_bytes = (n + MAP_BITS - 1) / MAP_BITS * sizeof(*idle_map);
 
 	kcores = base_zalloc(NULL, n * sizeof(*kcores), MEM_WAIT);
-	idle_map = base_zalloc(NULL, (n + MAP_BITS - 1) / MAP_BITS * sizeof(*idle_map), MEM_WAIT);
+	arena_owner_add(&owner, base_arena, n * sizeof(*kcores));
+	idle_map = base_zalloc(NULL, map_bytes, MEM_WAIT);
+	arena_owner_add(&owner, base_arena, map_bytes);
 	for (unsigned i = 0; i < n; i++)
 		kcore_init(&kcores[i]);
 }

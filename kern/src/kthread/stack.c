@@ -8,14 +8,17 @@
  */
 #include "kthread_impl.h"
 
+#include "owner.h"
 #include "slab.h"
 #include "vmap.h"
 
 static struct kmem_cache *stacks;
+static struct arena_owner owner = ARENA_OWNER("stacks", kpages_arena);
 
 /* Unmaps and frees the pages at [low, low + size). */
 static void stack_unmap(char *low, size_t size)
 {
+	arena_owner_sub(&owner, kpages_arena, size);
 	for (size_t at = 0; at < size; at += PORT_PAGE_SIZE)
 		arena_free(kpages_arena, machine_unmap((uintptr_t)low + at), PORT_PAGE_SIZE);
 }
@@ -24,8 +27,10 @@ static bool stack_map_page(uintptr_t va, unsigned flags)
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);
 
-	if (page && machine_map(va, page) == 0)
+	if (page && machine_map(va, page) == 0) {
+		arena_owner_add(&owner, kpages_arena, PORT_PAGE_SIZE);
 		return true;
+	}
 	if (page)
 		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	return false;

@@ -8,6 +8,7 @@
 #include "lib/bitmap.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "owner.h"
 #include "slab.h"
 #include "spinlock.h"
 
@@ -22,6 +23,7 @@ static struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
 static uint16_t *live;	 /* entries set or claimed; of a leaf that is there, else unspecified */
 static uint64_t *idle;	 /* bit: the leaf is there and may have no entry */
 static size_t leaves, root_pages;
+static struct arena_owner owner = ARENA_OWNER("page frame table", base_arena);
 
 _Static_assert(FRAMES_LEAF_SLOTS <= UINT16_MAX, "live counts the entries of a leaf");
 
@@ -41,6 +43,7 @@ static void *take_pages(size_t bytes)
 
 	if (!pages)
 		panic("page frame table: no memory for its root, %zu bytes", bytes);
+	arena_owner_add(&owner, base_arena, bytes);
 	root_pages += pages_for(bytes);
 	return pages;
 }
@@ -87,6 +90,7 @@ static bool leaf_claim(size_t i, size_t n, unsigned flags)
 			live[i] = 0;
 			__atomic_store_n(&frames.root[i], spare, __ATOMIC_RELEASE);
 			leaves++;
+			arena_owner_add(&owner, base_arena, PORT_PAGE_SIZE);
 		}
 		is_there = frames.root[i] != empty;
 		if (is_there) {
@@ -176,6 +180,7 @@ static uintptr_t *leaf_take_idle(size_t *i)
 		__atomic_store_n(&frames.root[found], empty, __ATOMIC_RELEASE);
 		bitmap_clear(idle, found);
 		leaves--;
+		arena_owner_sub(&owner, base_arena, PORT_PAGE_SIZE);
 	}
 	spin_unlock(&lock, irq);
 	return leaf;

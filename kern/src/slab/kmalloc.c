@@ -5,6 +5,7 @@
 #include "kmalloc.h"
 
 #include "lib/panic.h"
+#include "owner.h"
 #include "lib/string.h"
 #include "slab_impl.h"
 
@@ -46,10 +47,13 @@ static size_t large_total(uintptr_t entry)
 	return (entry >> LARGE_PAGES_SHIFT) * PORT_PAGE_SIZE;
 }
 
+static struct arena_owner large = ARENA_OWNER("large kmalloc", kpages_arena);
+
 static void large_give(uintptr_t p, uintptr_t entry)
 {
 	void *start = (void *)(p - large_lead(entry));
 
+	arena_owner_sub(&large, kpages_arena, large_total(entry));
 	if (entry & LARGE_XALLOCATED)
 		arena_xfree(kpages_arena, start, large_total(entry));
 	else
@@ -82,6 +86,8 @@ static bool large_try(struct shortage *record)
 	p = (start + (l->align - 1)) & -l->align;
 	entry |= size / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT |
 		 (p - start) / PORT_PAGE_SIZE << LARGE_LEAD_SHIFT;
+	if (start)
+		arena_owner_add(&large, kpages_arena, size);
 	if (start && !frames_set(p, 1, entry, MEM_ATOMIC)) {
 		large_give(p, entry);
 		start = 0;

@@ -12,6 +12,7 @@
  * knows it or panics (slab.c).  Objects are never touched, so the arena may hand out anything.
  */
 #include "lib/panic.h"
+#include "owner.h"
 #include "slab_impl.h"
 
 struct qcaches {
@@ -24,6 +25,8 @@ struct qcaches {
 };
 
 #define BYTES_EACH (sizeof(struct kmem_cache) + sizeof(struct arena_rounds *))
+
+static struct arena_owner fronts = ARENA_OWNER("quantum caches", base_arena);
 
 static struct qcaches *qcaches_of(struct arena_front *f)
 {
@@ -97,6 +100,7 @@ static int front_destroy(struct arena_front *f)
 	for (size_t i = 0; i < q->count; i++)
 		if (__kmem_cache_destroy(&q->cache[i]))
 			panic("arena %s: used while it is being destroyed", arena_name(q->arena));
+	arena_owner_sub(&fronts, arena_base(q->arena), q->bytes);
 	base_free(q->arena, q, q->bytes);
 	return 0;
 }
@@ -132,6 +136,7 @@ static struct arena_front *front_create(struct arena *a)
 	q = base_alloc(a, bytes, MEM_ATOMIC);
 	if (!q)
 		return NULL;
+	arena_owner_add(&fronts, arena_base(a), bytes);
 	rounds = (struct arena_rounds **)&q->cache[count];
 	*q = (struct qcaches){
 		.front = {rounds, front_alloc, front_free, front_drain, front_set_slow,
