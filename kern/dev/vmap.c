@@ -107,6 +107,7 @@ void vmap_drain(void)
 {
 	uintptr_t range[RING_SIZE];
 
+	sync_check_irq_on("vmap_drain", __builtin_return_address(0));
 	for (unsigned core = 0; core < port_core_count(); core++) {
 		port_core_run(core, ring_empty, range);
 		for (size_t i = 0; i < RING_SIZE; i++)
@@ -138,7 +139,8 @@ void vmap_init(void)
 
 static inline bool is_request_sound(size_t n, unsigned flags)
 {
-	return n - 1 < pages_max && (flags == MEM_ATOMIC || flags == MEM_WAIT || flags == MEM_ERROR);
+	return n - 1 < pages_max && port_irq_enabled() &&
+	       (flags == MEM_ATOMIC || flags == MEM_WAIT || flags == MEM_ERROR);
 }
 
 /* Panics unless a request that isn't sound is at least one that may be refused: for more pages than
@@ -147,6 +149,7 @@ static inline bool is_request_sound(size_t n, unsigned flags)
 static __attribute__((noinline, cold)) void check_refused(
 	const char *call, size_t n, unsigned flags, void *caller)
 {
+	sync_check_irq_on(call, caller);
 	if (flags != MEM_ATOMIC && flags != MEM_WAIT && flags != MEM_ERROR)
 		panic("%s: flags %#x: not exactly one memory flag (called from %pS)", call, flags,
 			caller);

@@ -189,11 +189,15 @@ bool rwlock_trywrite(struct rwlock *l);
 void rwlock_read_done(struct rwlock *l);
 void rwlock_write_done(struct rwlock *l);
 
-/* For other calls that may sleep */
+/* For other calls that may sleep, or wait for cores */
 
 /* Checks that the caller may sleep: a thread or boot, interrupts on, no spinlock held, in no
  * callback.  Context: any.  Panics if it may not, with `what`, the name of the call, and `caller`, its
  * return address. */
 void sync_check_may_sleep(const char *what, void *caller);
+
+/* Checks that the caller may wait for other cores to take an interrupt: as the above, but in callbacks,
+ * too. */
+void sync_check_irq_on(const char *what, void *caller);
 
 #endif

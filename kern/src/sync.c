@@ -71,14 +71,25 @@ static void queue_init(struct sync_queue *q)
 	*q = (struct sync_queue)SYNC_QUEUE_INIT;
 }
 
-void sync_check_may_sleep(const char *what, void *caller)
+/* `cant`: what is illegal in an interrupt. */
+static void check_irq_on(const char *what, const char *cant, void *caller)
 {
 	if (port_in_irq())
-		panic("%s in an interrupt, which can't sleep (called from %pS)", what, caller);
+		panic("%s in an interrupt, which can't %s (called from %pS)", what, cant, caller);
 	if (!port_irq_enabled()) {
 		spin_assert_none_held();
 		panic("%s with interrupts off or a spinlock held (called from %pS)", what, caller);
 	}
+}
+
+void sync_check_irq_on(const char *what, void *caller)
+{
+	check_irq_on(what, "wait for other cores", caller);
+}
+
+void sync_check_may_sleep(const char *what, void *caller)
+{
+	check_irq_on(what, "sleep", caller);
 	if (port_thread_words()[PORT_THREAD_CALLBACK])
 		panic("%s in a callback of %s, which can't sleep (called from %pS)", what,
 			(const char *)port_thread_words()[PORT_THREAD_CALLBACK], caller);

@@ -11,6 +11,7 @@
 #include "physical.h"
 #include "reclaim.h"
 #include "shortage.h"
+#include "vmap.h"
 #include "lib/test.h"
 
 CALL(arena_alloc)
@@ -179,6 +180,26 @@ CALL(block_any)
 	CHECK_EQ(of_disk.blocks, disk_blocks(&contexts.fake->disk));
 }
 
+/* The mappings are made where that is legal. */
+
+#define MAPPINGS (2 * CONTEXTS)
+static void *mapped[MAPPINGS], *allocated[MAPPINGS];
+static size_t mapped_count;
+
+CALL(vunmap)
+{
+	vunmap(mapped[--mapped_count], 1);
+	vfree(allocated[mapped_count], 20 * PORT_PAGE_SIZE);
+}
+
+static void map_some(void *page)
+{
+	for (mapped_count = 0; mapped_count < MAPPINGS; mapped_count++) {
+		mapped[mapped_count] = vmap(&page, 1, MEM_WAIT);
+		allocated[mapped_count] = vmalloc(20 * PORT_PAGE_SIZE, MEM_WAIT);
+	}
+}
+
 static const struct contexts_row rows[] = {
 	CONTEXTS_ROW(arena_alloc),
 	CONTEXTS_ROW(arena_xalloc),
@@ -208,5 +229,8 @@ TEST("contexts: what any context may call works in interrupts, with interrupts o
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		serves_anywhere(&rows[i], true);
 	serves_anywhere(&(struct contexts_row)CONTEXTS_ROW(block_any), false);
+	map_some(contexts.block->data);
+	while (mapped_count > 0)
+		contexts_serves(mapped_count % CONTEXTS, &(struct contexts_row)CONTEXTS_ROW(vunmap));
 	contexts_end();
 }

@@ -9,6 +9,7 @@
 #include "kthread.h"
 #include "reclaim.h"
 #include "shortage.h"
+#include "vmap.h"
 #include "work.h"
 #include "lib/test.h"
 
@@ -387,7 +388,30 @@ CALL(work_list)
 	CHECK_EQ(work_list(UINT64_MAX, &row, 1), 0);
 }
 
-static const struct contexts_row rows[] = {
+/* Those that wait for other cores: callbacks may call them. */
+
+CALL(vmap)
+{
+	vunmap(vmap((void *const *)&pages, 1, MEM_ATOMIC), 1);
+}
+
+CALL(vmalloc)
+{
+	vfree(vmalloc(1, MEM_ATOMIC), 1);
+}
+
+CALL(vmap_drain)
+{
+	vmap_drain();
+}
+
+static const struct contexts_row for_threads[] = {
+	CONTEXTS_ROW(vmap),
+	CONTEXTS_ROW(vmalloc),
+	CONTEXTS_ROW(vmap_drain),
+};
+
+static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(arena_create),
 	CONTEXTS_ROW(__arena_create),
 	CONTEXTS_ROW(arena_create_base),
@@ -451,18 +475,41 @@ static const struct contexts_row rows[] = {
 	CONTEXTS_ROW(work_list),
 };
 
-TEST("contexts: what may sleep panics at entry in interrupts, with interrupts off, under a spinlock, in callbacks")
+static void begin(void)
 {
 	contexts_begin();
 	pages = base_alloc(NULL, ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE, MEM_WAIT);
 	ended = ktask("ended", nothing, NULL);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		for (enum context where = CONTEXT_IRQ_OFF; where < CONTEXTS; where++)
-			contexts_refuses(where, &rows[i]);
-		if (!rows[i].only_wrong)
-			contexts_serves(CONTEXT_THREAD, &rows[i]);
-	}
+}
+
+static void end(void)
+{
 	ktask_join(ended);
 	base_free(NULL, pages, ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE);
 	contexts_end();
+}
+
+TEST("contexts: what may sleep panics at entry in interrupts, with interrupts off, under a spinlock, in callbacks")
+{
+	begin();
+	for (size_t i = 0; i < sizeof(may_sleep) / sizeof(*may_sleep); i++) {
+		for (enum context where = CONTEXT_IRQ_OFF; where < CONTEXTS; where++)
+			contexts_refuses(where, &may_sleep[i]);
+		if (!may_sleep[i].only_wrong)
+			contexts_serves(CONTEXT_THREAD, &may_sleep[i]);
+	}
+	end();
+}
+
+TEST("contexts: what waits for other cores panics at entry with interrupts off")
+{
+	begin();
+	for (size_t i = 0; i < sizeof(for_threads) / sizeof(*for_threads); i++) {
+		contexts_refuses(CONTEXT_IRQ_OFF, &for_threads[i]);
+		contexts_refuses(CONTEXT_SPINLOCK, &for_threads[i]);
+		contexts_refuses(CONTEXT_INTERRUPT, &for_threads[i]);
+		contexts_serves(CONTEXT_THREAD, &for_threads[i]);
+		contexts_serves(CONTEXT_CALLBACK, &for_threads[i]);
+	}
+	end();
 }

@@ -189,7 +189,7 @@ TEST("vmap: unsound flags are reported even if it takes little to serve")
 	CHECK_PANICS(vmap(&page, 1, 0), "vmap: flags 0: not exactly one memory flag");
 	CHECK_PANICS(vmalloc(1, MEM_WAIT | MEM_ATOMIC), "not exactly one memory flag");
 	irq = port_irq_save();
-	CHECK_PANICS(vmap(&page, 1, MEM_WAIT), "vmap by MEM_WAIT with interrupts off");
+	CHECK_PANICS(vmap(&page, 1, MEM_WAIT), "vmap with interrupts off");
 	port_irq_restore(irq);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 }
