@@ -200,6 +200,8 @@ int main(int argc, char **argv)
 	host_port_init(argv);
 	for (argv++; *argv;)
 		argv = option_take(argv);
+	if (isatty(STDOUT_FILENO))
+		cmdline_add("", "terminal");
 	map_ram();
 	host_cores_init((unsigned)cores);
 	host_console_init();

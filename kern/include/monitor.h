@@ -79,15 +79,16 @@ void monitor_stay_after_panic(void);
 /* Use */
 
 /* Runs a line: commands with `;` between them.  Their output goes to the console, and one plain
- * line for each that can't be run; those after it still run.  Cost: the commands'.  Returns whether
- * every command ran and accepted its words. */
+ * line for each that can't be run; those after it still run, unless Ctrl-C comes.  Cost: the
+ * commands'.  Returns whether every command that ran accepted its words. */
 bool monitor_run_line(const char *line);
 
 /* Reads lines from the console and runs them until input is closed; sleeps while there is no
  * input. */
 void monitor_run(void);
 
-/* Wakes monitor_run(), since input may have come.  Context: any but an NMI.  Cost: constant. */
+/* Input may have come: wakes monitor_run(), or, while it reads no line, looks for Ctrl-C in what has
+ * come and keeps the rest, 1024 keys at most.  Context: any but an NMI.  Cost: linear in the keys. */
 void monitor_input(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The framework of the unit tests: runs them, catches failures and panics, says how to replay them.
+ * The framework of the unit tests: runs them, keeps what they print, catches failures and panics, says
+ * how to replay them.
  */
 #include "lib/test.h"
 
@@ -17,6 +18,70 @@ struct test_config test_config = {.seed = 1, .ops_divisor = 1};
 static const struct test *running;
 static struct sink *running_sink;
 static bool running_failed; /* set by the first part that fails */
+
+/* Clears the line that shows the progress, on a terminal. */
+#define CLEAR_LINE "\r\x1b[K"
+#define LINE_WIDTH 80 /* of a terminal */
+
+/* The console while tests run */
+
+#define OUTPUT_MAX 16384 /* bytes of a test's output that are kept, the last ones */
+
+static void (*console_write)(struct sink *sink, const char *text, size_t n);
+
+static struct {
+	size_t length; /* bytes ever written by the running test; atomic */
+	char bytes[OUTPUT_MAX];
+} output;
+
+static void direct_write(struct sink *sink, const char *text, size_t n)
+{
+	console_write(&console_sink, text, n);
+}
+
+/* Past the output that is kept. */
+static struct sink direct_sink = {.write = direct_write};
+
+/* In any context: each call takes a part of the buffer of its own.  A panic's report is no test's. */
+static void keep_output(struct sink *sink, const char *text, size_t n)
+{
+	size_t at;
+
+	if (panic_happened()) {
+		console_write(sink, text, n);
+		return;
+	}
+	at = __atomic_fetch_add(&output.length, n, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < n; i++)
+		__atomic_store_n(&output.bytes[(at + i) % OUTPUT_MAX], text[i], __ATOMIC_RELAXED);
+}
+
+static void print_output(struct sink *sink)
+{
+	size_t end = __atomic_load_n(&output.length, __ATOMIC_RELAXED);
+	size_t begin = end > OUTPUT_MAX ? end - OUTPUT_MAX : 0;
+
+	if (end == 0)
+		return;
+	sink_printf(sink, "  its output%s:\n", begin > 0 ? ", the end of it" : "");
+	for (size_t i = begin; i < end; i++)
+		sink_write(sink, &output.bytes[i % OUTPUT_MAX], 1);
+	if (output.bytes[(end - 1) % OUTPUT_MAX] != '\n')
+		sink_puts(sink, "\n");
+}
+
+static void console_keep(void)
+{
+	console_write = console_sink.write;
+	__atomic_store_n(&console_sink.write, keep_output, __ATOMIC_RELEASE);
+}
+
+static void console_restore(void)
+{
+	__atomic_store_n(&console_sink.write, console_write, __ATOMIC_RELEASE);
+}
+
+/* Parts */
 
 /* A part of the running test, run by one thread. */
 struct part {
@@ -53,7 +118,8 @@ bool test_has_failed(void)
 static __attribute__((format(printf, 3, 0))) void print_failure(
 	const char *file, int line, const char *fmt, va_list ap)
 {
-	sink_printf(running_sink, "FAIL %s\n  %s:", running->name, file);
+	sink_printf(running_sink, "%sFAIL %s\n  %s:", test_config.on_terminal ? CLEAR_LINE : "",
+		running->name, file);
 	if (line > 0)
 		sink_printf(running_sink, "%d:", line);
 	sink_puts(running_sink, " ");
@@ -173,29 +239,104 @@ static bool run_test(const struct test *test)
 {
 	running = test;
 	running_failed = false;
+	output.length = 0;
 	test_run_part(0, fence_begin, NULL);
 	if (!test_has_failed())
 		test_run_part(0, run_body, NULL);
 	test_run_part(0, fence_end, NULL);
 	running = NULL;
+	if (test_has_failed())
+		print_output(running_sink);
 	return !test_has_failed();
 }
 
-struct test_result test_run(const char *filter, struct sink *sink)
-{
-	struct test_result result = {0, 0};
+/* Runs */
 
-	running_sink = sink;
-	sink_printf(sink, "tests: seed %#llx, randomised tests do 1/%u of their operations\n",
-		(unsigned long long)test_config.seed, test_config.ops_divisor);
-	for (const struct test *const *test = __start_test_set; test < __stop_test_set; test++) {
-		if (filter && !strstr((*test)->name, filter))
-			continue;
+/* The first test from `test` on with `filter` in its name, or the end of the set. */
+static const struct test *const *find_from(const struct test *const *test, const char *filter)
+{
+	while (test < __stop_test_set && filter && !strstr((*test)->name, filter))
+		test++;
+	return test;
+}
+
+static size_t count_tests(const char *filter)
+{
+	const struct test *const *test = __start_test_set;
+	size_t n = 0;
+
+	while ((test = find_from(test, filter)) < __stop_test_set) {
+		test++;
+		n++;
+	}
+	return n;
+}
+
+/* On a terminal the line stays within its width, so that it can be cleared. */
+static void print_progress(const struct test *test, size_t number, size_t count, uint64_t began)
+{
+	uint64_t tenths = (port_ns() - began) / 100000000;
+	char line[256];
+
+	ksnprintf(line, test_config.on_terminal ? LINE_WIDTH : sizeof(line), "[%4zu/%zu] %4llu.%u s  %s",
+		number, count, (unsigned long long)(tenths / 10), (unsigned)(tenths % 10), test->name);
+	sink_printf(running_sink, test_config.on_terminal ? CLEAR_LINE "%s" : "%s\n", line);
+}
+
+static bool is_interrupted(void)
+{
+	return test_config.is_interrupted && test_config.is_interrupted();
+}
+
+/* Runs the tests, of which there are `count`. */
+static struct test_result run_tests(const char *filter, size_t count)
+{
+	const struct test *const *test = find_from(__start_test_set, filter);
+	struct test_result result = {0, 0, false};
+	uint64_t began = port_ns();
+
+	for (size_t i = 1; i <= count && !result.is_interrupted; i++) {
+		print_progress(*test, i, count, began);
 		if (run_test(*test))
 			result.passed++;
 		else
 			result.failed++;
+		test = find_from(test + 1, filter);
+		result.is_interrupted = i < count && is_interrupted();
 	}
+	return result;
+}
+
+struct test_result test_run(const char *filter, bool is_verbose, struct sink *sink)
+{
+	size_t count = count_tests(filter);
+	struct test_result result;
+
+	running_sink = sink;
+	if (!is_verbose) {
+		console_keep();
+		running_sink = sink == &console_sink ? &direct_sink : sink;
+	}
+	sink_printf(running_sink, "tests: seed %#llx, randomised tests do 1/%u of their operations\n",
+		(unsigned long long)test_config.seed, test_config.ops_divisor);
+	result = run_tests(filter, count);
+	if (!is_verbose)
+		console_restore();
+	if (test_config.on_terminal)
+		sink_puts(sink, CLEAR_LINE);
+	if (result.is_interrupted)
+		sink_printf(sink, "interrupted: %zu of %zu tests were not run\n",
+			count - result.passed - result.failed, count);
 	sink_printf(sink, "%zu passed, %zu failed\n", result.passed, result.failed);
 	return result;
+}
+
+size_t test_list(const char *filter, struct sink *sink)
+{
+	const struct test *const *test = __start_test_set;
+	size_t n = 0;
+
+	for (; (test = find_from(test, filter)) < __stop_test_set; test++, n++)
+		sink_printf(sink, "%s\n", (*test)->name);
+	return n;
 }

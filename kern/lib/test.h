@@ -12,6 +12,9 @@
  * links it into the set of tests in the image.  A check that fails prints file, line, expression,
  * both values and a command that replays the test, and ends the test.  The fence stands around each
  * test: it counts everything that is in use before and after, and runs the checkers at the end.
+ *
+ * What is written to the console while a test runs belongs to that test's output: reports that it
+ * provokes, refusals that it checks.  It is shown only if the test fails.
  */
 #ifndef SPANDREL_TEST_H
 #define SPANDREL_TEST_H
@@ -105,10 +108,12 @@ uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 /* How many operations a randomised test does: full / ops_divisor, at least one. */
 size_t test_ops(size_t full);
 
-/* Set before tests run, from test_seed= and test_divisor= on the command line. */
+/* Set before tests run, from test_seed=, test_divisor= and terminal on the command line. */
 struct test_config {
 	uint64_t seed;
 	unsigned ops_divisor; /* above 1 for slow runs */
+	bool on_terminal; /* the run's progress is one line that is written again and again */
+	bool (*is_interrupted)(void); /* asked after each test: whether to leave out the others */
 };
 extern struct test_config test_config;
 
@@ -123,10 +128,16 @@ extern const struct test_fence test_fence __attribute__((weak));
 
 struct test_result {
 	size_t passed, failed;
+	bool is_interrupted; /* not all of the tests were run */
 };
 
-/* Prints the seed, runs the tests with `filter` in their name (NULL or "": all), prints what fails
- * as it fails, and then `N passed, N failed`.  Context: not in an interrupt. */
-struct test_result test_run(const char *filter, struct sink *sink);
+/* Runs the tests with `filter` in their name (NULL or "": all).  Prints the seed; for each test, as it
+ * begins, its number, how many there are, the seconds since the run began, and its name; what fails,
+ * as it fails; and last `N passed, N failed`.  With `is_verbose` tests write to the console as they
+ * run.  Context: not in an interrupt; one run at a time. */
+struct test_result test_run(const char *filter, bool is_verbose, struct sink *sink);
+
+/* Prints the names of the tests with `filter` in them, a line each; returns how many. */
+size_t test_list(const char *filter, struct sink *sink);
 
 #endif

@@ -115,7 +115,23 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 
 static const char *test_command(const struct command_call *call)
 {
-	test_run(call->argv[1], call->sink);
+	bool lists = false, is_verbose = false;
+	int word = 1;
+
+	for (; word < call->argc && call->argv[word][0] == '-'; word++) {
+		if (strcmp(call->argv[word], "-l") == 0)
+			lists = true;
+		else if (strcmp(call->argv[word], "-v") == 0)
+			is_verbose = true;
+		else
+			return command_error("%s is neither -l nor -v", call->argv[word]);
+	}
+	if (word + 1 < call->argc)
+		return "one filter at a time";
+	if (lists)
+		test_list(call->argv[word], call->sink);
+	else
+		test_run(call->argv[word], is_verbose, call->sink);
 	return NULL;
 }
 
@@ -184,8 +200,9 @@ static const char *poweroff_command(const struct command_call *call)
 static const struct command commands[] = {
 	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how to use one",
 		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names},
-	{"test", "[FILTER]", "runs the unit tests with FILTER in their names", "test \"arena: \"",
-		test_command, 0, NULL},
+	{"test", "[-l] [-v] [FILTER]",
+		"runs the tests with FILTER in their names; -l lists, -v says more",
+		"test -l \"arena: \"", test_command, 0, NULL},
 	{"bench", "[-c] [FILTER]",
 		"runs the benchmarks with FILTER in their names; -c: by the clock", "bench kmem",
 		bench_command, 0, NULL},

@@ -208,12 +208,18 @@ static bool run_words(const struct command_words *words, struct sink *sink)
 	return !wrong;
 }
 
+/* Ctrl-C at the console stops what runs for the console. */
+static bool is_interrupted(const struct sink *sink)
+{
+	return sink == &console_sink && monitor_is_interrupted();
+}
+
 bool command_run_line(const char *line, struct sink *sink)
 {
 	struct command_words words;
 	bool all_ran = true;
 
-	while (*line) {
+	while (*line && !is_interrupted(sink)) {
 		const char *wrong = command_split(&line, &words);
 
 		if (wrong)

@@ -38,6 +38,7 @@
 
 #define EDITOR_COLUMNS 80
 #define HISTORY_MAX 64 /* lines kept */
+#define EDITOR_KEY_INTERRUPT 0x03 /* Ctrl-C */
 #define EDITOR_KEY_ESC 0x1b /* the byte that the Escape key sends, and other keys begin with */
 
 /* The lines that were entered, oldest first, each in memory of `arena`. */

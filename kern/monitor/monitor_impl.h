@@ -22,6 +22,11 @@ void monitor_stay_after_panic(void);
  * console, after the end of input, and after a panic.  Context: a command's. */
 bool monitor_pause(struct sink *sink, uint64_t ns);
 
+/* Whether Ctrl-C was pressed since the line that runs began, or, before the first prompt, since boot.
+ * Keys are read as they come: those before Ctrl-C are dropped, others wait for the prompt.  Context:
+ * any but an NMI.  Cost: constant. */
+bool monitor_is_interrupted(void);
+
 /* Commands (command.c) */
 
 /* monitor_run_line() with the output to a sink. */

@@ -60,11 +60,18 @@ static const char *set_test_divisor(const char *value)
 	return NULL;
 }
 
+static const char *set_terminal(const char *value)
+{
+	test_config.on_terminal = true;
+	return NULL;
+}
+
 static const struct cmdline_option options[] = {
 	{"autorun", set_autorun},	    /* monitor commands to run first */
 	{"test", set_test},		    /* run the tests with this in their name, then stop */
 	{"test_seed", set_test_seed},	    /* test_config.seed */
 	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
+	{"terminal", set_terminal},	    /* a person reads the console, on a terminal */
 };
 
 static const struct boot_ram *first_big_enough(void)
@@ -111,6 +118,13 @@ static bool is_scripted(void)
 	return *autorun || runs_tests;
 }
 
+static bool run_tests(void)
+{
+	struct test_result result = test_run(test_filter, false, &console_sink);
+
+	return !result.failed && !result.is_interrupted;
+}
+
 static void start(const char *name, void (*fn)(void *arg), bool is_urgent)
 {
 	struct ktask_plan plan = {
@@ -130,8 +144,9 @@ static void run_first(void *arg)
 		kthread_yield();
 	disk_init();
 	block_cache_init();
+	monitor_input();
 	if (runs_tests)
-		port_stop(test_run(test_filter, &console_sink).failed ? EXIT_TESTS_FAILED : 0);
+		port_stop(run_tests() ? 0 : EXIT_TESTS_FAILED);
 	monitor_run_line(autorun);
 	monitor_run();
 	port_stop(0);

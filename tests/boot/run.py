@@ -846,6 +846,83 @@ def _():
         assert re.fullmatch(rf"stream: {path}: .*\n", done.stderr), done.stderr
 
 
+# The tests' own runner
+
+def runs_of(*commands, seed=1):
+    """What the commands print, in the kernel and then as a process."""
+    for machine in (qemu, host):
+        with machine("--append", f"test_seed={seed}") as console:
+            console.expect(PROMPT)
+            console.type("; ".join([*commands, "poweroff"]) + "\n")
+            equal(console.status(), 0)
+            yield console.text
+
+
+PRINTS = "test: what is printed is shown only if the test fails"
+
+
+@test("test: names each test as it begins, with its number and the seconds", quick=True)
+def _():
+    for text in runs_of('test "test: "'):
+        begins = re.findall(r"(?m)^\[ *(\d+)/(\d+)\] +\d+\.\d s  test: ", text)
+        count = len(begins)
+        equal(begins, [(str(i), str(count)) for i in range(1, count + 1)])
+        assert text.endswith(f"{count} passed, 0 failed\n"), text
+
+
+@test("test: what a test prints is shown by -v, or if it fails")
+def _():
+    for text in runs_of(f'test "{PRINTS}"'):
+        assert "printed by a test" not in text, text
+    for text in runs_of(f'test -v "{PRINTS}"'):
+        assert re.search(rf"{PRINTS}\nprinted by a test\n1 passed, 0 failed", text), text
+    for text in runs_of(f'test "{PRINTS}"', seed=0xfa11):
+        assert re.search(rf"FAIL {PRINTS}\n.*\n  replay: .*\n  its output:\nprinted by a test\n"
+                         "0 passed, 1 failed", text), text
+
+
+@test("test: -l lists those with the filter in their names")
+def _():
+    for text in runs_of('test -l "test: "', 'test -l what is printed', "test -x"):
+        listed = re.findall(r"(?m)^test: .*$", text)
+        assert PRINTS in listed and "passed" not in text, text
+        assert "test: too many words" in text and "test: -x is neither" in text, text
+
+
+@test("test: Ctrl-C ends a run, and the next line is typed ahead")
+def _():
+    for machine in (qemu, host):
+        with machine() as console:
+            console.expect(PROMPT)
+            console.type("test arena\n")
+            console.expect(r"\[ +3/")
+            console.type("dropped\x03test -l \"what is printed\"\n")
+            console.expect(r"interrupted: \d+ of \d+ tests were not run\n\d+ passed, 0 failed\n")
+            console.expect(PRINTS)
+            console.expect(PROMPT)
+            console.type("poweroff 5\n")
+            equal(console.status(), 5)
+
+
+@test("test: Ctrl-C ends a run that the command line asked for")
+def _():
+    for start in (qemu("--append", "test=arena"), host("--test", "arena")):
+        with start as console:
+            console.expect(r"\[ +3/")
+            console.type("\x03")
+            console.expect(r"interrupted: \d+ of \d+ tests were not run")
+            equal(console.status(), 1)
+
+
+@test("test: on a terminal the progress is one line, no wider than the terminal")
+def _():
+    status, text = run(host("--append", "terminal", "--test", "arena: next"))
+    equal(status, 0)
+    parts = text.split("\x1b[K")
+    assert len(parts) > 3 and not any("\n" in part for part in parts[1:-1]), text
+    assert max(map(len, parts[1:-1])) == 79, text
+
+
 # Makefile
 
 @test("make help: lists every target", quick=True)

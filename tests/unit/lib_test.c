@@ -2,7 +2,12 @@
 /*
  * What the tests' framework offers to tests.
  */
+#include "lib/string.h"
+#include "lib/printf.h"
 #include "lib/test.h"
+
+/* The seed by which tests/boot/run.py has a test fail. */
+#define SEED_FAIL 0xfa11
 
 TEST("test: a random number below n is below n and reaches both ends")
 {
@@ -24,4 +29,23 @@ TEST("test: there is always at least one operation to do")
 {
 	CHECK_EQ(test_ops(1000), 1000 / test_config.ops_divisor);
 	CHECK_EQ(test_ops(0), 1);
+}
+
+TEST("test: what is printed is shown only if the test fails")
+{
+	kprintf("printed by a test\n");
+	CHECK_NE(test_config.seed, SEED_FAIL);
+}
+
+TEST("test: a list has the names with the filter in them, a line each")
+{
+	static char text[512];
+	struct buffer_sink b;
+
+	buffer_sink_init(&b, text, sizeof(text));
+	CHECK_EQ(test_list("test: a list has", &b.sink), 1);
+	CHECK_STR(text, "test: a list has the names with the filter in them, a line each\n");
+	CHECK_EQ(test_list("no name has \n", &b.sink), 0);
+	buffer_sink_init(&b, NULL, 0);
+	CHECK_EQ(test_list("", &b.sink), test_list(NULL, &b.sink));
 }
