@@ -89,18 +89,20 @@ $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
 
 # Linking ------------------------------------------------------------------------------------------
-# Each image is linked twice: first without a symbol table, to learn the functions' addresses, then
-# with it.  The table lies behind all functions, so that it moves none.  Beside the image are .map,
-# .sym (its symbols) and .lst (its listing).
+# Each image is linked three times: first without a symbol table, to learn the names; then with a table
+# of its final size, to learn the addresses, since a process has its data behind the table; then with
+# the right one.  Beside the image are .map, .sym (its symbols) and .lst (its listing).
 
 # $(call link,flavour,link command)
 define link
 	@$(if $(V),,echo '  LINK $@')
 	$(Q)scripts/symbols --empty > $(@D)/symbols.S
 	$(Q)$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o
-	$(Q)$(2) -o $@.1 $($(1)_OBJ) $(@D)/symbols.o
-	$(Q)$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.S
-	$(Q)$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o
+	$(Q)for pass in names addresses; do \
+		$(2) -o $@.1 $($(1)_OBJ) $(@D)/symbols.o && \
+		$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.S && \
+		$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o || exit 1; \
+	done
 	$(Q)$(2) -Wl,-Map=$@.map -o $@ $($(1)_OBJ) $(@D)/symbols.o
 	$(Q)rm -f $@.1; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
 endef

@@ -43,6 +43,34 @@ TEST("symbol: addresses outside of the image lie in no function")
 	CHECK(symbol_find(UINTPTR_MAX, &offset) == NULL);
 }
 
+static const int constants[2] = {1, 2};
+static int variables[4] = {1, 2, 3, 4};
+
+static void check_symbol(const void *start, const char *name)
+{
+	uintptr_t at, offset;
+
+	CHECK_STR(symbol_find((uintptr_t)start + 5, &offset), name);
+	CHECK_EQ(offset, 5);
+	CHECK(symbol_address(name, &at));
+	CHECK_EQ(at, (uintptr_t)start);
+}
+
+TEST("symbol: variables and constants are found by address and by name, and so are functions")
+{
+	check_symbol(constants, "constants");
+	check_symbol(variables, "variables");
+	check_symbol(test_run, "test_run");
+}
+
+TEST("symbol: a name that nothing has is not found")
+{
+	uintptr_t at;
+
+	CHECK(!symbol_address("nothing_has_this_name", &at));
+	CHECK(!symbol_address("", &at));
+}
+
 TEST("symbol: %pS prints name and offset, or the bare address")
 {
 	char text[64];
