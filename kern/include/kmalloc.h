@@ -8,7 +8,8 @@
  * Up to KMALLOC_CACHED_MAX bytes come from slab caches, four sizes to a doubling; larger ones
  * straight from kpages_arena.  What kfree() needs to know is in the page frame table.  Any core,
  * any context by flag (arena.h); in an NMI only what this core's magazine holds, else NULL, and
- * nothing is freed there (kmem_cache_free()).  Shortage is NULL by flag, never a panic.
+ * nothing is freed there (kmem_cache_free()).  Shortage is NULL by flag, never a panic.  A size that no
+ * machine can have is NULL at once, too, but by MEM_WAIT: there it is a caller's bug, and a panic.
  */
 #ifndef SPANDREL_KMALLOC_H
 #define SPANDREL_KMALLOC_H
@@ -27,8 +28,8 @@
  * fail. */
 void *kmalloc(size_t size, unsigned flags) __attribute__((malloc));
 
-/* The same with every byte 0; for n things of `size` bytes, NULL if that is too many to count, even
- * under MEM_WAIT. */
+/* The same with every byte 0; for n things of `size` bytes, where too many to count are a size that no
+ * machine can have. */
 void *kzalloc(size_t size, unsigned flags) __attribute__((malloc));
 void *kmalloc_array(size_t n, size_t size, unsigned flags) __attribute__((malloc));
 
@@ -38,10 +39,12 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((ma
 
 /* Memory of `size` bytes that begins with what p held, as much of it as fits; p (NULL: nothing) is
  * no longer the caller's, unless the answer is NULL.  Stays in place where the size it has is good
- * for the new one.  Size 0 is kfree(). */
+ * for the new one.  For less than it has it never sleeps and never fails: it stays in place if there is
+ * no memory to move it to.  Size 0 is kfree(), and NULL.  Panics as kmalloc() and kfree() do. */
 void *krealloc(void *p, size_t size, unsigned flags);
 
-/* How many bytes the caller may use of what p is: at least what was asked for. */
+/* How many bytes the caller may use of what p is: at least what was asked for.  Panics as kfree()
+ * does, and on NULL. */
 size_t ksize(const void *p);
 
 /* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: at the

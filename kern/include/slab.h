@@ -107,8 +107,8 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, void *const *objects, size_t
 /*
  * Has the cache keep slabs for at least n objects, live ones included, from now on: as long as no
  * more are out, in callers' hands and other cores' magazines together, no allocation asks the
- * source.  0 lifts it.  Context: by flag.  Returns 0, or -ENOMEM, nothing reserved then and what
- * was before lifted.
+ * source.  0 lifts it.  Context: by flag.  Returns 0; or -ENOMEM, by flag, and what was reserved
+ * before stays.  Panics with MEM_WAIT on more than any machine can have.
  */
 int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 

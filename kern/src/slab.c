@@ -418,7 +418,8 @@ bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 	size_t none = 0, before, part;
 	bool has = reserve_have(c, n, &before);
 
-	while (!has && slab_grow(c, NULL, &none, flags))
+	while (!has && arena_may_ever_have(c->source, slab_units(c, n)) &&
+		slab_grow(c, NULL, &none, flags))
 		has = reserve_have(c, n, &part);
 	if (!has) {
 		reserve_have(c, before, &part);

@@ -70,14 +70,73 @@ TEST("kmalloc: an alignment above a page takes no more pages than the size")
 		}
 }
 
-TEST("kmalloc: a size or an alignment beyond all memory is NULL even with MEM_WAIT")
+static void check_impossible(size_t size, size_t align)
 {
-	CHECK_EQ((uintptr_t)kmalloc_align(1, (size_t)1 << 63, MEM_WAIT), 0);
-	CHECK_EQ((uintptr_t)kmalloc_align(SIZE_MAX / 2, (size_t)1 << 62, MEM_WAIT), 0);
-	CHECK_EQ((uintptr_t)kmalloc((size_t)1 << 63, MEM_WAIT), 0);
-	CHECK_EQ((uintptr_t)kmalloc(SIZE_MAX, MEM_WAIT), 0);
+	CHECK(!kmalloc_align(size, align, MEM_ATOMIC));
+	CHECK(!kmalloc_align(size, align, MEM_ERROR));
+	CHECK_PANICS(kmalloc_align(size, align, MEM_WAIT), "by MEM_WAIT: no machine has them (called from check_");
+}
+
+TEST("kmalloc: a size or an alignment beyond all memory is NULL, and by MEM_WAIT a caller's bug")
+{
+	check_impossible(1, (size_t)1 << 63);
+	check_impossible(SIZE_MAX / 2, (size_t)1 << 62);
+	check_impossible((size_t)1 << 43, 8);
+	check_impossible((size_t)1 << 63, 1);
+	check_impossible(((size_t)1 << 63) + 1, PORT_PAGE_SIZE);
+	check_impossible(SIZE_MAX, 1);
+	CHECK(!kmalloc(SIZE_MAX, MEM_ERROR));
+	CHECK(!kzalloc((size_t)1 << 43, MEM_ERROR));
+	CHECK(!krealloc(NULL, (size_t)1 << 43, MEM_ERROR));
+	CHECK(!kmalloc_array((size_t)1 << 33, (size_t)1 << 33, MEM_ERROR));
+	CHECK_PANICS(kmalloc((size_t)1 << 43, MEM_WAIT), "kmalloc of 8796093022208 bytes");
+	CHECK_PANICS(kzalloc((size_t)1 << 43, MEM_WAIT), "no machine has them (called from test_");
+	CHECK_PANICS(krealloc(NULL, (size_t)1 << 43, MEM_WAIT), "no machine has them (called from test_");
+	CHECK_PANICS(kmalloc_array((size_t)1 << 33, (size_t)1 << 33, MEM_WAIT),
+		"kmalloc of 8589934592 times 8589934592 bytes by MEM_WAIT: no machine has them");
+}
+
+TEST("kmalloc: unsound flags are reported by every call, with its caller, even if it allocates nothing")
+{
+	char *p = kmalloc(100, MEM_WAIT);
+
 	CHECK_PANICS(kmalloc(SIZE_MAX, 0), "not exactly one memory flag");
 	CHECK_PANICS(kmalloc_align(1, (size_t)1 << 63, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
+	CHECK_PANICS(kzalloc(8, 0), "called from test_");
+	CHECK_PANICS(kmalloc_array(3, 8, 0), "called from test_");
+	CHECK_PANICS(kmalloc_array(SIZE_MAX, 2, 0), "not exactly one memory flag");
+	CHECK_PANICS(kmalloc_align(8, 8, 0), "called from test_");
+	CHECK_PANICS(krealloc(p, 100, 0), "not exactly one memory flag");
+	CHECK_PANICS(krealloc(p, 8, MEM_ATOMIC | MEM_WAIT), "not exactly one memory flag");
+	CHECK_PANICS(krealloc(p + 8 * PORT_PAGE_SIZE * 1024 * 1024, 8, MEM_ATOMIC), "krealloc of");
+	CHECK_PANICS(ksize(NULL), "ksize of 0x0");
+	kfree(p);
+}
+
+#define LARGEST ((size_t)1 << 40)
+
+/* Of a MiB, where no memory is left for a part of it. */
+static void shrink(char *p, unsigned flags)
+{
+	struct piece *taken = pieces_take_all(kpages_arena, LARGEST, PORT_PAGE_SIZE, MEM_ATOMIC);
+	char *q = krealloc(p, 3 * PORT_PAGE_SIZE, flags);
+
+	pieces_give(kpages_arena, taken, SIZE_MAX);
+	CHECK(q != NULL);
+	CHECK_EQ(q[3 * PORT_PAGE_SIZE - 1], 7);
+	kfree(q);
+}
+
+TEST("kmalloc: made smaller it is there in any case, and doesn't sleep")
+{
+	static const unsigned flags[] = {MEM_ATOMIC, MEM_ERROR, MEM_WAIT};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		char *p = kmalloc((size_t)1 << 20, MEM_WAIT);
+
+		memset(p, 7, (size_t)1 << 20);
+		shrink(p, flags[i]);
+	}
 }
 
 /* Addresses that one leaf of the frame table stands for. */

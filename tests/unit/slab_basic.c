@@ -482,6 +482,24 @@ TEST("slab: a reserve that can't be had leaves the source what it had")
 	arena_free(kpages_arena, memory, size);
 }
 
+TEST("slab: a reserve beyond all memory is refused at once, and what was reserved stays")
+{
+	struct kmem_cache *c = make(256);
+	uint64_t grows;
+
+	CHECK_EQ(kmem_cache_reserve(c, 300, MEM_ATOMIC), 0);
+	grows = stats(c).grows;
+	CHECK_EQ(kmem_cache_reserve(c, SIZE_MAX, MEM_ATOMIC), -ENOMEM);
+	CHECK_EQ(kmem_cache_reserve(c, (size_t)1 << 63, MEM_ERROR), -ENOMEM);
+	CHECK_EQ(kmem_cache_reserve(c, (size_t)1 << 45, MEM_ERROR), -ENOMEM);
+	CHECK_PANICS(kmem_cache_reserve(c, SIZE_MAX, MEM_WAIT), "a reserve of 18446744073709551615 by MEM_WAIT");
+	CHECK_EQ(stats(c).grows, grows);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_LE(300, stats(c).objects);
+	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_ATOMIC), 0);
+	destroy(c);
+}
+
 static size_t asked;
 
 static size_t note_asked(void *priv, size_t bytes)

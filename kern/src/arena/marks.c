@@ -54,6 +54,13 @@ bool arena_is_pressed(const struct arena *a)
 	return false;
 }
 
+bool arena_may_ever_have(struct arena *a, size_t units)
+{
+	struct arena *root = arena_root(a);
+
+	return root->source == root || units <= arena_amt_total(root);
+}
+
 size_t shortage_chain_free(struct arena *a)
 {
 	size_t sum = 0;

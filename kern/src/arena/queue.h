@@ -11,6 +11,8 @@
 /* The arena that `a` imports from, NULL for a root; and the root. */
 struct arena *arena_source(const struct arena *a);
 struct arena *arena_root(struct arena *a);
+/* Whether as many units may ever be had: the root has them in all, free or not, or makes its own. */
+bool arena_may_ever_have(struct arena *a, size_t units);
 /* Whether `a`, or one that it imports from, has too few boundary tags in hand for a request; the base that
  * tags are made of then has no memory for more. */
 bool arena_chain_lacks_tags(struct arena *a);

@@ -333,7 +333,7 @@ static bool is_chain_hopeless(struct arena *a, size_t size)
 
 	if (root->source == root)
 		return false;
-	if (size > arena_amt_total(root))
+	if (!arena_may_ever_have(a, size))
 		return true;
 	qlock_lock(&arenas_and_slabs_lock);
 	for (; a && hopeless; but = a, a = arena_source(a))

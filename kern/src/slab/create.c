@@ -253,11 +253,13 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 	void *caller = __builtin_return_address(0);
 
 	kmem_check_flags(c, flags, caller);
+	if (slab_units(c, n) == SIZE_MAX && flags == MEM_WAIT)
+		kmem_bug(c, caller, "a reserve of %zu by MEM_WAIT: no machine has them", n);
+	if (slab_units(c, n) == SIZE_MAX)
+		return -ENOMEM;
 	if (slab_reserve(c, n, flags) ||
 		(flags != MEM_ATOMIC && slab_sleep_for_reserve(c, n, flags, caller)))
 		return 0;
-	slab_reserve(c, 0, MEM_ATOMIC);
-	slab_shed(c, false);
 	return -ENOMEM;
 }
 

@@ -117,7 +117,14 @@ static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller
 	};
 
 	arena_check_flags(kpages_arena, flags, caller);
-	if (pages + align / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
+	if (pages + align / PORT_PAGE_SIZE > LARGE_PAGES_MAX) {
+		if (flags & MEM_WAIT)
+			panic("kmalloc of %zu bytes aligned to %zu by MEM_WAIT: no machine has them (called from "
+			      "%pS)",
+				size, align, caller);
+		return NULL;
+	}
+	if (port_in_nmi())
 		return NULL;
 	if (large_try(&l.record) || large_build(&l, flags) ||
 		(!(flags & MEM_ATOMIC) && shortage_wait(&l.record)))
@@ -158,33 +165,55 @@ void *kmalloc(size_t size, unsigned flags)
 	return alloc_slow(size, flags, __builtin_return_address(0));
 }
 
-void *kzalloc(size_t size, unsigned flags)
+/* The same for another caller, which kmalloc() has no register to spare for (kmalloc_pair_64). */
+static void *alloc_from(size_t size, unsigned flags, void *caller)
 {
-	void *p = kmalloc(size, flags);
+	void *p = size <= KMALLOC_CACHED_MAX && kmem_flags_sound(flags) ? kmem_alloc_hot(cache_for(size)) :
+									   NULL;
+
+	return p ? p : alloc_slow(size, flags, caller);
+}
+
+static void *zalloc_from(size_t size, unsigned flags, void *caller)
+{
+	void *p = alloc_from(size, flags, caller);
 
 	return p ? memset(p, 0, size) : NULL;
 }
 
+void *kzalloc(size_t size, unsigned flags)
+{
+	return zalloc_from(size, flags, __builtin_return_address(0));
+}
+
 void *kmalloc_array(size_t n, size_t size, unsigned flags)
 {
+	void *caller = __builtin_return_address(0);
 	size_t bytes;
 
-	return __builtin_mul_overflow(n, size, &bytes) ? NULL : kzalloc(bytes, flags);
+	if (!__builtin_mul_overflow(n, size, &bytes))
+		return zalloc_from(bytes, flags, caller);
+	arena_check_flags(kpages_arena, flags, caller);
+	if (flags & MEM_WAIT)
+		panic("kmalloc of %zu times %zu bytes by MEM_WAIT: no machine has them (called from %pS)",
+			n, size, caller);
+	return NULL;
 }
 
 /* Slabs start on a page, so objects have every alignment up to a page that divides their size. */
 void *kmalloc_align(size_t size, size_t align, unsigned flags)
 {
+	void *caller = __builtin_return_address(0), *p;
 	struct kmem_cache *c;
 
 	if (!is_power_of_two(align))
-		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align,
-			__builtin_return_address(0));
+		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align, caller);
 	if (size > KMALLOC_CACHED_MAX || align > PORT_PAGE_SIZE)
-		return large_alloc(size, align, flags, __builtin_return_address(0));
+		return large_alloc(size, align, flags, caller);
 	for (c = cache_for(size); c->stride % align; c++)
 		;
-	return kmem_cache_alloc(c, flags);
+	p = kmem_flags_sound(flags) ? kmem_alloc_hot(c) : NULL;
+	return p ? p : kmem_alloc_slow(c, flags, caller);
 }
 
 /* The cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
@@ -229,28 +258,36 @@ void kfree(void *p)
 	free_slow(p, __builtin_return_address(0));
 }
 
-size_t ksize(const void *p)
+static size_t size_of(const void *p, const char *what, void *caller)
 {
 	uintptr_t entry;
-	struct kmem_cache *c = class_at(p, &entry, "ksize", __builtin_return_address(0));
+	struct kmem_cache *c = class_at(p, &entry, what, caller);
 
 	return c ? c->stride : large_total(entry) - large_lead(entry);
 }
 
-/* In place while no more than half would be wasted. */
+size_t ksize(const void *p)
+{
+	return size_of(p, "ksize", __builtin_return_address(0));
+}
+
+/* In place while no more than half would be wasted, and where memory for less can't be had at once. */
 void *krealloc(void *p, size_t size, unsigned flags)
 {
-	size_t has = p ? ksize(p) : 0;
-	void *to;
+	void *caller = __builtin_return_address(0), *to;
+	size_t has = p ? size_of(p, "krealloc", caller) : 0;
 
+	arena_check_flags(kpages_arena, flags, caller);
 	if (size == 0) {
 		kfree(p);
 		return NULL;
 	}
 	if (size <= has && size >= has / 2)
 		return p;
-	to = kmalloc(size, flags);
-	if (to && p) {
+	to = alloc_from(size, size <= has ? MEM_ATOMIC : flags, caller);
+	if (!to)
+		return size <= has ? p : NULL;
+	if (p) {
 		memcpy(to, p, size < has ? size : has);
 		kfree(p);
 	}

@@ -154,6 +154,13 @@ size_t slab_shed(struct kmem_cache *c, bool all);
 size_t slab_shed_some(struct kmem_cache *c, size_t amount);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
+/* What n objects take in slabs; SIZE_MAX if that is no number. */
+static inline size_t slab_units(const struct kmem_cache *c, size_t n)
+{
+	size_t slabs = n / c->slab_objects + (n % c->slab_objects != 0), units;
+
+	return __builtin_mul_overflow(slabs, c->slab_size, &units) ? SIZE_MAX : units;
+}
 /* Makes slabs until there are n objects, and keeps them; false on shortage, and then it keeps what it
  * kept before. */
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);

@@ -71,18 +71,10 @@ static bool reserve_try(struct shortage *record)
 	return slab_reserve(s->cache, s->n, record->flags) || note_lack(s);
 }
 
-/* What n objects take in slabs; more than there can be, if it is no number. */
-static size_t slabs_of(const struct kmem_cache *c, size_t n)
-{
-	size_t slabs = n / c->slab_objects + (n % c->slab_objects != 0), units;
-
-	return __builtin_mul_overflow(slabs, c->slab_size, &units) ? SIZE_MAX : units;
-}
-
 static bool sleep_for(struct sleep *s, unsigned flags, void *caller)
 {
 	struct kmem_cache *c = s->cache;
-	struct shortage_part part = {c->source, c->slab_size, slabs_of(c, s->n), &c->mark};
+	struct shortage_part part = {c->source, c->slab_size, slab_units(c, s->n), &c->mark};
 
 	/* A single object wants no more than its own share of what is short. */
 	if (s->n == 1 && s->objects)
