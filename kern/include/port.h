@@ -209,6 +209,8 @@ enum {
 	PORT_THREAD_SPIN,  /* debug builds: the spinlock it took last */
 	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
+	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */
+	PORT_THREAD_READING,  /* the sum of their addresses */
 	PORT_THREAD_WORDS
 };
 uintptr_t *port_thread_words(void);

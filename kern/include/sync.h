@@ -97,8 +97,8 @@ bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline);
 bool sem_trydown(struct semaphore *s, size_t n);
 
 /* Adds n to the count and serves sleepers in their order.  Context: any.  Cost: linear in sleepers
- * that are served, at most SYNC_STEP of them under one hold of the spinlock.  The caller keeps the
- * sum of all counts below 2^64. */
+ * that are served, at most SYNC_STEP of them under one hold of the spinlock.  Panics, with nothing
+ * changed, if the count would be 2^64 or more. */
 void sem_up(struct semaphore *s, size_t n);
 #define SYNC_STEP 16
 
@@ -172,7 +172,8 @@ void rwlock_init(struct rwlock *l);
 
 /* Takes the lock for reading, or for writing, sleeping until its turn has come.  A thread that
  * holds it may not take it again, not even for reading: a writer may have come in between, and both
- * would sleep for ever.  Context: may sleep. */
+ * would sleep for ever.  Context: may sleep.  Panics if the caller holds it, for writing or as the one
+ * rwlock that it holds for reading: which they are isn't known of a thread that reads several. */
 void rwlock_read(struct rwlock *l);
 void rwlock_write(struct rwlock *l);
 
@@ -184,8 +185,8 @@ bool rwlock_trywrite(struct rwlock *l);
 /* Releases the lock that was taken for reading, or for writing, and lets in what comes next: a
  * writer, or the readers before the next writer.  Context: the thread that took it; interrupts may
  * be off.  Cost: linear in readers that are let in, at most SYNC_STEP of them under one hold of the
- * spinlock.  Panics if no thread holds it so, and, for writing, if the caller isn't the thread that
- * does. */
+ * spinlock.  Panics, with nothing changed, if no thread holds it so, and if the caller isn't one that
+ * does; of callers that hold several rwlocks for reading that isn't known. */
 void rwlock_read_done(struct rwlock *l);
 void rwlock_write_done(struct rwlock *l);
 

@@ -197,9 +197,10 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 {
 	struct part part = {.random_state = seed_of(number), .outer = current_part()};
 	uintptr_t *words = port_thread_words();
-	uintptr_t spin = words[PORT_THREAD_SPIN], callback = words[PORT_THREAD_CALLBACK];
+	uintptr_t outer[PORT_THREAD_WORDS];
 	struct panic_catch catch;
 
+	memcpy(outer, words, sizeof(outer));
 	set_part(&part);
 	panic_catch_push(&catch);
 	if (port_setjmp(&part.jump) == 0) {
@@ -208,12 +209,9 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 		else
 			test_fail(running->file, 0, "unexpected panic: %s", catch.message);
 	}
-	panic_catch_pop(&catch);
-	set_part(part.outer);
-	/* A spinlock that a failed part left locked stays locked, but this thread no longer counts
-	 * as its holder; nor is it in a callback that the part was in. */
-	words[PORT_THREAD_SPIN] = spin;
-	words[PORT_THREAD_CALLBACK] = callback;
+	/* A lock that a failed part left locked stays locked, but this thread no longer counts as its
+	 * holder; nor is it in a callback that the part was in. */
+	memcpy(words, outer, sizeof(outer));
 }
 
 static void fence_begin(void *arg)

@@ -285,18 +285,21 @@ static bool sem_serve(struct semaphore *s)
 	return first && first->wants <= s->count;
 }
 
-static void sem_add(struct semaphore *s, size_t n)
+/* Returns false, with nothing changed, if the count would wrap. */
+static bool sem_add(struct semaphore *s, size_t n)
 {
-	bool more;
+	bool more, fits;
 
 	do {
 		port_irq_t irq = spin_lock(&s->queue.lock);
 
-		s->count += n;
+		fits = n <= SIZE_MAX - s->count;
+		s->count += fits ? n : 0;
 		n = 0;
-		more = sem_serve(s);
+		more = fits && sem_serve(s);
 		spin_unlock(&s->queue.lock, irq);
 	} while (more);
+	return fits;
 }
 
 /* Takes n if no sleeper is in the queue and the count has n; returns whether it did.  Lock held. */
@@ -349,7 +352,9 @@ bool sem_trydown(struct semaphore *s, size_t n)
 
 void sem_up(struct semaphore *s, size_t n)
 {
-	sem_add(s, n);
+	if (!sem_add(s, n))
+		panic("semaphore %p: its count would wrap by %zu more (called from %pS)", (void *)s, n,
+			__builtin_return_address(0));
 }
 
 size_t sem_count(struct semaphore *s)
@@ -506,17 +511,47 @@ static bool rwlock_take_now(struct rwlock *l, size_t wants)
 	return taken;
 }
 
-static void rwlock_take_or_sleep(struct rwlock *l, size_t wants)
+/* The caller's holds for reading.  Its thread's words say how many there are, and the sum of the locks'
+ * addresses: so which lock it is, if it is one. */
+
+static void note_read(const struct rwlock *l, bool begins)
+{
+	uintptr_t *words = port_thread_words();
+
+	words[PORT_THREAD_READS] += begins ? 1 : (uintptr_t)-1;
+	words[PORT_THREAD_READING] += begins ? (uintptr_t)l : -(uintptr_t)l;
+}
+
+static bool surely_reads(const struct rwlock *l)
+{
+	const uintptr_t *words = port_thread_words();
+
+	return words[PORT_THREAD_READS] == 1 && words[PORT_THREAD_READING] == (uintptr_t)l;
+}
+
+static bool may_read(const struct rwlock *l)
+{
+	return surely_reads(l) || port_thread_words()[PORT_THREAD_READS] > 1;
+}
+
+static void rwlock_take_or_sleep(struct rwlock *l, size_t wants, void *caller)
 {
 	port_irq_t irq = spin_lock(&l->queue.lock);
+	bool again = surely_reads(l) || (l->written && l->writer == port_thread_self());
 	struct sync_sleeper self;
 
+	if (again) {
+		spin_unlock(&l->queue.lock, irq);
+		panic("rwlock %p is locked again by its holder (called from %pS)", (void *)l, caller);
+	}
 	if (rwlock_take_now(l, wants)) {
 		spin_unlock(&l->queue.lock, irq);
 	} else {
 		queue_enter(&l->queue, &self, wants);
 		queue_sleep(&l->queue, &self, PORT_FOREVER, irq);
 	}
+	if (wants == READ)
+		note_read(l, true);
 }
 
 static bool rwlock_try(struct rwlock *l, size_t wants)
@@ -525,17 +560,20 @@ static bool rwlock_try(struct rwlock *l, size_t wants)
 	bool taken = rwlock_take_now(l, wants);
 
 	spin_unlock(&l->queue.lock, irq);
+	if (taken && wants == READ)
+		note_read(l, true);
 	return taken;
 }
 
 /* Ends the caller's hold; returns false if it has none. */
 static bool rwlock_end_hold(struct rwlock *l, size_t held)
 {
-	bool is_held = held == READ ? l->readers > 0
+	bool is_held = held == READ ? l->readers > 0 && may_read(l)
 				    : l->written && l->writer == port_thread_self();
 
 	if (is_held && held == READ) {
 		l->readers--;
+		note_read(l, false);
 	} else if (is_held) {
 		l->written = false;
 		l->writer = NULL;
@@ -562,13 +600,13 @@ static void rwlock_release(struct rwlock *l, size_t held, void *caller)
 void rwlock_read(struct rwlock *l)
 {
 	sync_check_may_sleep("rwlock_read", __builtin_return_address(0));
-	rwlock_take_or_sleep(l, READ);
+	rwlock_take_or_sleep(l, READ, __builtin_return_address(0));
 }
 
 void rwlock_write(struct rwlock *l)
 {
 	sync_check_may_sleep("rwlock_write", __builtin_return_address(0));
-	rwlock_take_or_sleep(l, WRITE);
+	rwlock_take_or_sleep(l, WRITE, __builtin_return_address(0));
 }
 
 bool rwlock_tryread(struct rwlock *l)

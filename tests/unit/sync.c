@@ -754,3 +754,81 @@ TEST("sync: sleeping with a spinlock held panics, in debug builds with where it 
 	CHECK_PANICS(sem_down(&s, 1), SPANDREL_DEBUG ? "class leaf, taken at " : "a spinlock held");
 	spin_unlock(&lock, irq);
 }
+
+/* Mistakes */
+
+TEST("semaphore: a count that would wrap is reported, and stays")
+{
+	struct semaphore s = SEMAPHORE_INIT(s, 0);
+
+	sem_up(&s, SIZE_MAX);
+	CHECK_PANICS(sem_up(&s, 1), "its count would wrap by 1 more (called from test_");
+	CHECK_PANICS(sem_up(&s, SIZE_MAX), "its count would wrap");
+	CHECK_EQ(sem_count(&s), SIZE_MAX);
+	sem_down(&s, ((size_t)1 << 63) + 1);
+	CHECK_EQ(sem_count(&s), SIZE_MAX / 2 - 1);
+	CHECK_PANICS(sem_up(&s, ((size_t)1 << 63) + 2), "its count would wrap");
+	sem_up(&s, ((size_t)1 << 63) + 1);
+	CHECK_EQ(sem_count(&s), SIZE_MAX);
+	CHECK(sem_trydown(&s, SIZE_MAX));
+	CHECK_EQ(sem_count(&s), 0);
+}
+
+TEST("rwlock: a thread that takes it again is reported, and the lock stays as it was")
+{
+	struct rwlock l = RWLOCK_INIT(l), other = RWLOCK_INIT(other);
+
+	rwlock_write(&l);
+	CHECK_PANICS(rwlock_write(&l), "is locked again by its holder (called from test_");
+	CHECK_PANICS(rwlock_read(&l), "is locked again by its holder (called from test_");
+	CHECK(!rwlock_tryread(&l));
+	CHECK(!rwlock_trywrite(&l));
+	rwlock_write_done(&l);
+	rwlock_read(&l);
+	CHECK_PANICS(rwlock_write(&l), "is locked again by its holder");
+	CHECK_PANICS(rwlock_read(&l), "is locked again by its holder");
+	CHECK(!rwlock_trywrite(&l));
+	/* Two at once, in any order. */
+	rwlock_read(&other);
+	rwlock_read_done(&l);
+	CHECK_PANICS(rwlock_write(&other), "is locked again by its holder");
+	rwlock_write(&l);
+	rwlock_write_done(&l);
+	rwlock_read_done(&other);
+	rwlock_write(&other);
+	rwlock_write_done(&other);
+}
+
+/* Each thread holds one of them, and none what the main thread holds. */
+static struct rwlock written_lock, read_lock, own_lock;
+
+static void release_others(unsigned i, void *arg)
+{
+	CHECK_PANICS(rwlock_write_done(&written_lock), "is released by a thread that doesn't hold it");
+	CHECK_PANICS(rwlock_read_done(&written_lock), "is released by a thread that doesn't hold it");
+	CHECK_PANICS(rwlock_read_done(&read_lock), "is released by a thread that doesn't hold it");
+	CHECK_PANICS(rwlock_write_done(&read_lock), "is released by a thread that doesn't hold it");
+	rwlock_read(&own_lock);
+	CHECK_PANICS(rwlock_read_done(&read_lock), "is released by a thread that doesn't hold it");
+	rwlock_read_done(&own_lock);
+	CHECK_PANICS(rwlock_read_done(&own_lock), "is released by a thread that doesn't hold it");
+	rwlock_read(&read_lock);
+	CHECK_PANICS(rwlock_write(&read_lock), "is locked again by its holder");
+	rwlock_read_done(&read_lock);
+}
+
+TEST("rwlock: it is released by a thread that holds it, and no other")
+{
+	rwlock_init(&written_lock);
+	rwlock_init(&read_lock);
+	rwlock_init(&own_lock);
+	rwlock_write(&written_lock);
+	rwlock_read(&read_lock);
+	threads_run(THREADS_PINNED, 4, release_others, NULL);
+	rwlock_write_done(&written_lock);
+	rwlock_read_done(&read_lock);
+	CHECK(rwlock_trywrite(&read_lock) && rwlock_trywrite(&written_lock));
+	rwlock_write_done(&read_lock);
+	rwlock_write_done(&written_lock);
+	CHECK_PANICS(rwlock_read_done(&read_lock), "is released by a thread that doesn't hold it");
+}
