@@ -275,16 +275,24 @@ static void run_here(void (*fn)(void *arg), void *arg)
 	port_irq_restore(irq);
 }
 
+/* Two cores that each waited in an interrupt for the other to take one would never end. */
+static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
+{
+	ASSERT(core < port_core_count());
+	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
+		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
+			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
+}
+
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 {
 	struct call call = {.fn = fn, .arg = arg};
 
-	ASSERT(core < port_core_count());
+	check_run(core, fn, __builtin_return_address(0));
 	if (core == port_core_id()) {
 		run_here(fn, arg);
 		return;
 	}
-	ASSERT(port_irq_enabled());
 	call_push(&cores[core], &call);
 	host_raise(core, HOST_CALL);
 	while (!__atomic_load_n(&call.done, __ATOMIC_ACQUIRE))

@@ -117,7 +117,6 @@ static void run_on_other(unsigned core, struct request *r)
 {
 	port_irq_t irq;
 
-	ASSERT(port_irq_enabled());
 	push_request(cores[core], r);
 	irq = port_irq_save();
 	apic_send(cores[core]->apic, run_vector);
@@ -126,12 +125,21 @@ static void run_on_other(unsigned core, struct request *r)
 		port_pause();
 }
 
+/* Two cores that each waited in an interrupt for the other to take one would never end. */
+static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
+{
+	ASSERT(core < port_core_count());
+	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
+		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
+			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
+}
+
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 {
 	struct request r = {.fn = fn, .arg = arg};
 	port_irq_t irq;
 
-	ASSERT(core < port_core_count());
+	check_run(core, fn, __builtin_return_address(0));
 	if (core != port_core_id()) {
 		run_on_other(core, &r);
 		return;

@@ -38,7 +38,8 @@ struct qlock;
  * Memory flags: exactly one of
  *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context, in NMIs as arena_alloc() says
  *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts, under a
- *               spinlock and in a callback, which is checked at entry.  While nothing else runs that
+ *               spinlock and in a callback, which is checked at entry; in a callback where a magazine
+ *               or a free segment serves at once, by debug builds alone.  While nothing else runs that
  *               could free (boot, a kernel without the ktasks of reclaim.h) no sleep could end, and
  *               the shortage is a panic
  *   MEM_ERROR   sleeps like MEM_WAIT, and is NULL when a hardest pass of reclaim that began after the
@@ -69,7 +70,9 @@ struct qlock;
 typedef void *(*arena_alloc_fn)(struct arena *source, size_t size, unsigned flags);
 typedef void (*arena_free_fn)(struct arena *source, void *addr, size_t size);
 
-/* In them nothing may sleep, which is a panic that names the arena. */
+/* They run in the contexts of arena_alloc() and arena_free() on the arena.  They may allocate by
+ * MEM_ATOMIC and free, in other arenas; they may not sleep, reap, or create or destroy arenas and
+ * caches, which are panics that name the arena. */
 
 /* As `source`: the arena makes its own spans; afunc and ffunc are called with the arena itself. */
 #define ARENA_SELF_SOURCE ((struct arena *)-1)
@@ -242,7 +245,8 @@ bool arena_index(struct arena *arena);
  * many units that was.  NULL: no longer; a call that has begun goes on.
  *
  * Context of the call: any; constant.  Context of fn: a thread, no lock held; it may not
- * sleep, allocate but by MEM_ATOMIC, reap, or call reclaim, which is a panic that names the arena; it
+ * sleep, allocate but by MEM_ATOMIC, reap, call reclaim, or create or destroy arenas and caches, which
+ * are panics that name the arena; it
  * takes locks by trying, and none that is held by a thread that allocates by MEM_WAIT.  One that takes
  * longer than 100 ms is reported, and left out for 10 s, but for what reclaim_run() and reaps ask.
  */

@@ -39,8 +39,10 @@ struct disk_request {
 	size_t count;	/* of blocks: 1 to blocks_max of the disk */
 	void *data;	/* count * DISK_BLOCK_SIZE bytes, by their address in the direct map */
 	/* Called once when the request has ended: `error` is 0 or -EIO.  From then on the request
-	 * belongs to the caller again and may be freed or submitted anew.  Context: interrupts off,
-	 * no spinlock held; perhaps in an interrupt, perhaps before disk_submit() returns. */
+	 * belongs to the caller again and may be freed or submitted anew, by done() itself, too.
+	 * Context: interrupts off, no spinlock held; perhaps in an interrupt, perhaps before
+	 * disk_submit() returns.  It may call what is legal in an interrupt; what may sleep
+	 * panics, and names its caller. */
 	void (*done)(struct disk_request *r);
 	int error;
 	struct disk_request *next; /* the disk's, until done() is called */

@@ -21,7 +21,8 @@
 void irq_init(void);
 
 /* Hands out a vector and has handler(arg) called for each of its interrupts, on whichever core it
- * comes, with interrupts off.  The name isn't copied.  Context: a thread or boot, interrupts on.
+ * comes, in an interrupt: it may wake, free, and allocate by MEM_ATOMIC; what may sleep panics in it,
+ * and so does irq_free().  The name isn't copied.  Context: a thread or boot, interrupts on.
  * Cost: constant, and linear in cores for the counters.  Returns the vector; or 0, with nothing
  * changed, if all are taken or there is no memory.  Panics if name or handler is NULL. */
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);

@@ -56,9 +56,9 @@ void port_core_poke(unsigned core);
 
 /* Runs fn(arg) on core `core`, less than port_core_count(), with interrupts off, at a safe point:
  * between two instructions of what runs there, outside of every port_stack step.  Returns when fn
- * has returned.  fn may not sleep and may not call this.  Context: not in an interrupt, not under a
- * spinlock; interrupts on, unless `core` is the caller's own.  Cost: fn's, and until that core
- * takes an interrupt. */
+ * has returned.  fn may call what is legal in an interrupt.  Context: not in an interrupt,
+ * not under a spinlock; interrupts on, unless `core` is the caller's own.  Cost: fn's, and until that
+ * core takes an interrupt.  Unlike the rest, it panics where it would wait for itself. */
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg);
 
 /* Interrupts */

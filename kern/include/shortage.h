@@ -40,7 +40,8 @@ struct shortage_mark; /* of a cache; the slab layer's */
 
 /* Takes all that the record wants, atomically and without sleeping, or nothing; returns which.  It is
  * called by the server: it may run no constructor, destructor or callback, nor take a sleeping
- * lock, and it compares what it wants with what is free before it takes much. */
+ * lock (what may sleep panics in it, and names the arena), and it compares what it wants with what is
+ * free before it takes much. */
 typedef bool (*shortage_try_fn)(struct shortage *s);
 
 /* One thing that a request depends on: `amount` units of an arena, of which `piece` are needed in one

@@ -144,7 +144,8 @@ struct rendez {
 void rendez_init(struct rendez *r);
 
 /* Sleeps until condition(arg) is true.  It is called with no lock held, before sleeping and after
- * each wake-up, and may not sleep itself.  The code that makes it true calls rendez_wakeup()
+ * each wake-up, on the sleeper's stack; it may call whatever never sleeps, and panics if it calls what
+ * may.  The code that makes it true calls rendez_wakeup()
  * afterward; a wake-up that comes between a call of condition() and the sleep isn't missed.
  * Context: may sleep.  Cost: the condition's for each wake-up. */
 void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg);

@@ -175,6 +175,7 @@
  */
 #include "arena/arena_impl.h"
 
+#include "lib/callback.h"
 #include "lib/string.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -478,16 +479,14 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 /* A function of the owner's runs as a callback does: nothing may sleep in it. */
 static void *call_afunc(struct arena *a, size_t size)
 {
-	uintptr_t *word, outer;
+	uintptr_t outer;
 	void *span;
 
 	if (a->afunc == arena_alloc)
 		return arena_alloc(a->source, size, MEM_ATOMIC);
-	word = &port_thread_words()[PORT_THREAD_CALLBACK];
-	outer = *word;
-	*word = (uintptr_t)a->name;
+	outer = callback_enter(a->name);
 	span = a->afunc(a->source, size, MEM_ATOMIC);
-	*word = outer;
+	callback_leave(outer);
 	return span;
 }
 
@@ -630,11 +629,18 @@ static inline bool span_stays(const struct arena *a, const struct btag *span)
 
 void arena_span_return(struct arena *a, const struct arena_span *span)
 {
+	uintptr_t outer;
+
 	spin_assert_none_held();
-	if (span->by_xalloc)
+	if (span->by_xalloc) {
 		arena_xfree(a->source, (void *)span->start, span->size);
-	else
+	} else if (a->ffunc == arena_free) {
+		arena_free(a->source, (void *)span->start, span->size);
+	} else {
+		outer = callback_enter(a->name);
 		a->ffunc(a->source, (void *)span->start, span->size);
+		callback_leave(outer);
+	}
 }
 
 /* Tags beyond what is kept, requests that sleep, and care for hash and index. */

@@ -86,6 +86,7 @@
  * What if the hash has no memory to grow?  Its chains get longer, and the next slab asks again.
  */
 #include "lib/bitmap.h"
+#include "lib/callback.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "owner.h"
@@ -198,6 +199,20 @@ static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 	return got;
 }
 
+/* A constructor may sleep if its caller may. */
+static bool construct(struct kmem_cache *c, void *object, unsigned flags)
+{
+	uintptr_t outer;
+	bool done;
+
+	if (!(flags & MEM_ATOMIC))
+		return c->ctor(object, c->priv, flags) == 0;
+	outer = callback_enter(c->name);
+	done = c->ctor(object, c->priv, flags) == 0;
+	callback_leave(outer);
+	return done;
+}
+
 size_t slab_construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {
@@ -205,7 +220,7 @@ size_t slab_construct(
 
 	if (!c->ctor)
 		return n;
-	while (done < n && c->ctor(objects[done], c->priv, done < wanted ? flags : MEM_ATOMIC) == 0)
+	while (done < n && construct(c, objects[done], done < wanted ? flags : MEM_ATOMIC))
 		done++;
 	if (done == n)
 		return n;
@@ -672,14 +687,17 @@ static void destruct(struct kmem_cache *c, void *const *objects, size_t n, void 
 	port_irq_t irq = spin_lock(&c->lock);
 	size_t looked = 0, index;
 	struct slab *s = NULL;
+	uintptr_t outer;
 
 	for (; looked < n && m == NO_MISTAKE; looked++)
 		m = locate(c, (uintptr_t)objects[looked], &s, &index);
 	spin_unlock(&c->lock, irq);
 	if (m != NO_MISTAKE)
 		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
+	outer = callback_enter(c->name);
 	for (size_t i = 0; i < n; i++)
 		c->dtor(objects[i], c->priv);
+	callback_leave(outer);
 }
 
 /* Marks a used object free.  Lock held. */

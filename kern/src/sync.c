@@ -52,6 +52,7 @@
  */
 #include "sync.h"
 
+#include "lib/callback.h"
 #include "lib/panic.h"
 
 struct sync_sleeper {
@@ -426,6 +427,15 @@ void rendez_init(struct rendez *r)
 	queue_init(&r->queue);
 }
 
+static bool call_condition(bool (*condition)(void *arg), void *arg)
+{
+	uintptr_t outer = callback_enter("a rendez's condition");
+	bool holds = condition(arg);
+
+	callback_leave(outer);
+	return holds;
+}
+
 /* Enters the queue first and calls the condition then: a thread that makes it true later finds the
  * record in the queue. */
 static bool rendez_until(
@@ -439,11 +449,11 @@ static bool rendez_until(
 
 		queue_enter(&r->queue, &self, 0);
 		spin_unlock(&r->queue.lock, irq);
-		holds = condition(arg);
+		holds = call_condition(condition, arg);
 		irq = spin_lock(&r->queue.lock);
 		woken = queue_sleep(&r->queue, &self, holds ? 0 : deadline, irq);
 	} while (!holds && woken);
-	return holds || condition(arg);
+	return holds || call_condition(condition, arg);
 }
 
 void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg)

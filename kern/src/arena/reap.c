@@ -8,6 +8,7 @@
  */
 #include "arena_impl.h"
 
+#include "lib/callback.h"
 #include "sync.h"
 
 /* Steps under one hold of a lock. */
@@ -296,13 +297,13 @@ struct reclaim_account *arena_reclaim_account(struct arena *a)
 size_t arena_call_owner(
 	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units)
 {
-	uintptr_t *word = &port_thread_words()[PORT_THREAD_CALLBACK], outer = *word;
+	uintptr_t outer;
 	size_t answer;
 
 	spin_assert_none_held();
-	*word = (uintptr_t)name;
+	outer = callback_enter(name);
 	answer = fn(priv, units);
-	*word = outer;
+	callback_leave(outer);
 	return answer;
 }
 

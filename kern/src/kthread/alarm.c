@@ -9,7 +9,8 @@
  *
  * A handler runs with no lock held.  Meanwhile `running` names its alarm, and alarm_cancel() on
  * another core waits until it has ended.  On the handler's own core there is nothing to wait for:
- * only the handler itself can call alarm_cancel() there while it runs.
+ * only the handler itself can call alarm_cancel() there while it runs.  A handler never
+ * waits for another.
  */
 #include "alarm.h"
 
@@ -108,6 +109,17 @@ void alarm_set(struct alarm *a, uint64_t deadline)
 	port_irq_restore(outer);
 }
 
+/* In a handler: two that waited for each other on two cores would never end. */
+static void check_may_wait(const struct alarm *a, void *caller)
+{
+	const struct alarm *running = port_in_irq() ? cores[port_core_id()].running : NULL;
+
+	if (running)
+		panic("alarm %p, whose handler %pS runs, is cancelled in the handler %pS of another (called from %pS)",
+			(const void *)a, (void *)(uintptr_t)a->handler,
+			(void *)(uintptr_t)running->handler, caller);
+}
+
 bool alarm_cancel(struct alarm *a)
 {
 	struct alarm_core *c = __atomic_load_n(&a->core, __ATOMIC_RELAXED);
@@ -124,8 +136,10 @@ bool alarm_cancel(struct alarm *a)
 		a->is_set = false;
 		runs_elsewhere = c->running == a && c != &cores[port_core_id()];
 		spin_unlock(&c->lock, irq);
-		if (runs_elsewhere)
+		if (runs_elsewhere) {
+			check_may_wait(a, __builtin_return_address(0));
 			port_pause();
+		}
 	} while (runs_elsewhere);
 	return was_set;
 }

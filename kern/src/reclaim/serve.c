@@ -11,6 +11,7 @@
  */
 #include "reclaim_impl.h"
 
+#include "lib/callback.h"
 #include "port.h"
 #include "sync.h"
 
@@ -27,13 +28,18 @@ static struct {
 /* Returns whether it was served. */
 static bool try_one(struct shortage *s)
 {
+	bool served;
+	uintptr_t outer;
+
 	if (shortage_failed_before(s))
 		return false;
 	__atomic_store_n(&serve.tries, serve.tries + 1, __ATOMIC_RELAXED);
-	if (s->try(s))
-		return true;
-	shortage_note_failure(s);
-	return false;
+	outer = callback_enter(arena_name(s->parts[0].arena));
+	served = s->try(s);
+	callback_leave(outer);
+	if (!served)
+		shortage_note_failure(s);
+	return served;
 }
 
 static void serve_round(void)
