@@ -299,7 +299,8 @@ struct arena_stats {
 	char name[ARENA_NAME_MAX];
 	char source[ARENA_NAME_MAX]; /* "-": none; its own name: self-sourced */
 	unsigned depth;		     /* in the import tree, 0 at a root; arena_tree_stats() alone knows it */
-	bool is_memory;		     /* its root is a base arena: amounts are bytes */
+	bool is_memory;		     /* its root is a base arena */
+	bool in_bytes;		     /* amounts are bytes: it is memory, or its quantum is whole pages */
 	uint64_t quantum;
 	uint64_t qcache_max;
 	uint64_t total, used, free;

@@ -26,10 +26,13 @@
 struct arena_tree_line {
 	const char *name, *source;
 	unsigned depth;
-	bool is_memory;
+	bool in_bytes;
 	uint64_t quantum, total, used, free, largest_free;
 	uint64_t spans, allocs, failures;
 };
+
+/* Its columns, for help. */
+extern const struct table arena_tree_table;
 
 /* Begins the table: its heading.  table_end() ends it.  Cost: constant. */
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys);
@@ -46,8 +49,8 @@ void arena_tree_row(const struct arena_stats *row, void *printer);
  * arena_free_histogram(). */
 void arena_show(struct arena *arena, bool full, bool keys, struct sink *sink);
 
-/* Writes an amount for people into `text`: of memory as bytes with a unit, else as a plain number.
+/* Writes an amount for people into `text`: bytes with a unit, else as a plain number.
  * Context: any.  Cost: constant. */
-void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool is_memory);
+void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool in_bytes);
 
 #endif

@@ -5,7 +5,8 @@
  * A command is a row of a table, one table for each family, kept beside what it shows:
  *
  *	static const struct command commands[] = {
- *		{"mem", "[-k]", "where the machine's memory went", "mem", mem_command, COMMAND_PANIC_SAFE, NULL},
+ *		{"mem", "[-k]", "where the machine's memory went", "mem", mem_command, COMMAND_PANIC_SAFE, NULL,
+ *			tables},
  *	};
  *	static struct command_table table = COMMAND_TABLE("memory", commands);
  *	monitor_add_commands(&table);
@@ -27,29 +28,36 @@
 
 /* A flag of a command: it takes no lock and allocates nothing, so it may run after a panic. */
 #define COMMAND_PANIC_SAFE (1u << 0)
+/* Another: it shows what happens as it happens, so a full page doesn't stop it. */
+#define COMMAND_LIVE (1u << 1)
 
 /* How a command was called. */
 
 struct command_call {
 	int argc;	   /* words, those of the command's name included: `arena tree` is 2 */
 	const char **argv; /* argv[argc] is NULL */
-	bool keys;	   /* -k was given; it isn't in argv */
+	/* Words for every command, which aren't in argv: -k, and -a (show what is empty, too). */
+	bool keys, all;
 	struct sink *sink; /* where its output goes */
 };
 
 struct command {
 	const char *name;    /* "mem", or two words: "arena tree" */
 	/* The words after the name, those in brackets optional, the last one with dots in it any number
-	 * of words; "": none. */
+	 * of words; "": none.  A command with [-k] may be called with -s COLUMN, too: whatever it prints
+	 * as a table is sorted by that column, numbers from the greatest on. */
 	const char *usage;
 	const char *summary; /* one line */
 	const char *example; /* a whole line */
 	/* Runs it.  Returns NULL, or one plain line that says what was wrong with the call. */
 	const char *(*run)(const struct command_call *call);
-	unsigned flags; /* COMMAND_PANIC_SAFE, or 0 */
+	unsigned flags; /* COMMAND_ constants, or 0 */
 	/* Calls offer() with each word that an argument may be, to complete one.  NULL: there are
 	 * none. */
 	void (*complete)(void (*offer)(void *arg, const char *word), void *arg);
+	/* The tables that it prints, whose columns `help` explains; the last one NULL.  NULL: there are
+	 * none. */
+	const struct table *const *tables;
 };
 
 /* The commands of a family. */
@@ -75,6 +83,12 @@ void monitor_init(void);
 /* Has the monitor run after a panic's report, with the commands that are safe then.  Context: boot.
  * Cost: constant. */
 void monitor_stay_after_panic(void);
+
+/* Tells the monitor that a person reads the console on a terminal of COLUMNSxROWS, as "80x24", or that
+ * none does, "none", which holds until this is called: then output of typed lines stops when a page
+ * is full, and the line editor has that many columns.  Returns NULL, or what is wrong with `size`.  Context: boot,
+ * or a command's.  Cost: constant. */
+const char *monitor_set_terminal(const char *size);
 
 /* Use */
 

@@ -78,7 +78,7 @@ void reclaim_get_stats(struct reclaim_stats *stats);
 /* A root of the tree. */
 struct reclaim_root {
 	char name[ARENA_NAME_MAX];
-	bool is_memory;
+	bool in_bytes; /* amounts are, as in arena_stats */
 	uint64_t free, total;
 	uint64_t low, high; /* watermarks; 0: none, as for all but base arenas */
 	uint64_t wanted;    /* by records that aren't parked */
@@ -92,7 +92,7 @@ size_t reclaim_roots(struct reclaim_root *rows, size_t max);
 struct reclaim_node {
 	char name[32];
 	unsigned depth;	    /* as arena_stats has it; a cache's is its source's plus one */
-	bool is_cache, is_memory;
+	bool is_cache, in_bytes;
 	bool has_owner;	    /* it has a callback */
 	uint64_t last_given, last_instr; /* in the last pass that it gave something in: units, and port_ticks() they took */
 	unsigned last_level;

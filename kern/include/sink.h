@@ -23,8 +23,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+struct table_order;
+
 struct sink {
 	void (*write)(struct sink *sink, const char *text, size_t n);
+	struct table_order *order; /* NULL, or what puts rows of tables in order (table.h) */
 };
 
 /* The console of the port. */

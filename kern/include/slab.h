@@ -146,7 +146,8 @@ struct kmem_cache_stats {
 	const struct arena *source;
 	char name[KMEM_NAME_MAX];
 	char source_name[ARENA_NAME_MAX];
-	bool is_memory;		    /* units are bytes */
+	bool is_memory;		    /* its source is */
+	bool in_bytes;		    /* units are bytes, as in its source */
 	bool is_front;		    /* one of its source's quantum caches: objects are what that hands out */
 	bool is_frames;		    /* objects are found through the page frame table, else a hash */
 	uint64_t obj_size, stride;  /* as asked for; from one object to the next */

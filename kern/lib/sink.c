@@ -13,7 +13,7 @@ static void console_write(struct sink *sink, const char *text, size_t n)
 	port_console_write(text, n);
 }
 
-struct sink console_sink = {console_write};
+struct sink console_sink = {console_write, NULL};
 
 static void buffer_write(struct sink *sink, const char *text, size_t n)
 {
@@ -30,7 +30,7 @@ static void buffer_write(struct sink *sink, const char *text, size_t n)
 
 void buffer_sink_init(struct buffer_sink *b, char *buf, size_t size)
 {
-	*b = (struct buffer_sink){{buffer_write}, buf, size, 0};
+	*b = (struct buffer_sink){{buffer_write, NULL}, buf, size, 0};
 	if (size > 0)
 		buf[0] = '\0';
 }

@@ -6,18 +6,34 @@
  * Slices are cut from this sequence, so one may hold the end of a span and the start of the next.
  * Only the row being made is stored.  A row begins with the address of its first slice; the line
  * below it lists the spans that begin further on in the row, with their columns.
+ *
+ * Unless all is asked for, what holds nothing is left out: rows, and free segments of more than a
+ * sixteenth of the arena, which take no part in the size of a slice either.  One line tells how much was
+ * free there.  For scripts each slice that holds something is an object.
  */
 #include "monitor_impl.h"
 
+#include "arena_print.h"
 #include "lib/array.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "sink.h"
 #include "table.h"
 
-#define ROW_SLICES 64
+#define ROW_SLICES 56
 #define ROWS_MAX 16
-#define STARTS_MAX 3 /* spans listed below a row; the others are counted */
+#define STARTS_MAX 2 /* spans listed below a row; the others are counted */
+
+struct slice_row {
+	uint64_t start, size, used;
+};
+
+static const struct table_column slice_columns[] = {
+	TABLE_COLUMN(struct slice_row, start, "start", "start", 0, TABLE_HEX, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct slice_row, size, "size", "size", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct slice_row, used, "used", "used", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+};
+static const struct table slice_table = {"slice", slice_columns, ARRAY_SIZE(slice_columns)};
 
 /* A slice's character by how much of it is used. */
 static const struct {
@@ -35,14 +51,22 @@ static const struct {
 
 struct map {
 	struct sink *sink;
-	bool is_memory;
+	bool in_bytes, all, keys;
 	uint64_t slice_size; /* in units */
+	uint64_t long_free;  /* a free segment of more units is left out */
+	struct table_printer slices; /* for scripts */
+
+	/* What was left out since the last row. */
+	uintptr_t free_start;
+	uint64_t free_units; /* 0: nothing */
 
 	/* The row being made. */
 	bool row_begun;
 	uintptr_t row_start;
+	uint64_t row_units, row_used;
 	char row[ROW_SLICES + 1];
 	size_t column;	       /* of the slice being made */
+	uintptr_t slice_start;
 	uint64_t filled, used; /* units of that slice: so far, and of those in use */
 	struct { /* spans that begin in it, but not where it begins */
 		size_t column;
@@ -62,38 +86,76 @@ static char slice_character(const struct map *m)
 	return fills[1 + m->used / quarter].character;
 }
 
+static void leave_out(struct map *m, uintptr_t start, uint64_t units)
+{
+	if (m->free_units == 0)
+		m->free_start = start;
+	m->free_units += units;
+}
+
+static void print_left_out(struct map *m)
+{
+	char amount[TABLE_CELL_MAX];
+
+	if (m->free_units == 0 || m->keys)
+		return;
+	arena_format_amount(amount, m->free_units, m->in_bytes);
+	sink_printf(m->sink, "%#18zx  (%s free)\n", (size_t)m->free_start, amount);
+	m->free_units = 0;
+}
+
 static void print_starts(const struct map *m)
 {
 	size_t shown = m->start_count < STARTS_MAX ? m->start_count : STARTS_MAX;
 
-	for (size_t i = 0; i < shown; i++) {
-		sink_puts(m->sink, i ? ", " : "  spans begin at ");
-		sink_printf(m->sink, "%zu: ", m->starts[i].column);
-		sink_printf(m->sink, m->is_memory ? "%#zx" : "%zu", (size_t)m->starts[i].address);
-	}
+	for (size_t i = 0; i < shown; i++)
+		sink_printf(m->sink, "%s%zu: %#zx", i ? ", " : "  spans begin at ",
+			m->starts[i].column, (size_t)m->starts[i].address);
 	if (m->start_count > shown)
 		sink_printf(m->sink, " and %zu more", m->start_count - shown);
 	sink_puts(m->sink, shown ? "\n" : "");
 }
 
+static void print_row(struct map *m)
+{
+	print_left_out(m);
+	m->row[m->column] = '\0';
+	sink_printf(m->sink, "%#18zx  %s\n", (size_t)m->row_start, m->row);
+	print_starts(m);
+}
+
 static void end_row(struct map *m)
 {
-	char label[24];
-
-	m->row[m->column] = '\0';
-	ksnprintf(label, sizeof(label), m->is_memory ? "%#zx" : "%zu", (size_t)m->row_start);
-	sink_printf(m->sink, "%18s  %s\n", label, m->row);
-	print_starts(m);
+	if (m->row_used == 0 && !m->all)
+		leave_out(m, m->row_start, m->row_units);
+	else if (!m->keys)
+		print_row(m);
 	m->column = 0;
 	m->row_begun = false;
+	m->row_units = m->row_used = 0;
 	m->start_count = 0;
 }
 
 static void end_slice(struct map *m)
 {
+	struct slice_row slice = {m->slice_start, m->filled, m->used};
+
+	if (m->keys && (m->used > 0 || m->all))
+		table_row(&m->slices, &slice);
 	m->row[m->column++] = slice_character(m);
+	m->row_units += m->filled;
+	m->row_used += m->used;
 	m->filled = m->used = 0;
 	if (m->column == ROW_SLICES)
+		end_row(m);
+}
+
+/* Ends the row where it is. */
+static void end_early(struct map *m)
+{
+	if (m->filled)
+		end_slice(m);
+	if (m->column)
 		end_row(m);
 }
 
@@ -119,6 +181,8 @@ static void add_segment(struct map *m, uintptr_t start, uint64_t size, bool is_u
 			m->row_begun = true;
 			m->row_start = start;
 		}
+		if (m->filled == 0)
+			m->slice_start = start;
 		m->filled += part;
 		m->used += is_used ? part : 0;
 		start += part;
@@ -128,53 +192,80 @@ static void add_segment(struct map *m, uintptr_t start, uint64_t size, bool is_u
 	}
 }
 
-static bool map_segment(const struct arena_segment *s, void *arg)
+static bool is_left_out(const struct map *m, const struct arena_segment *s)
 {
-	if (s->kind == ARENA_SEGMENT_SPAN)
-		begin_span(arg, s->start);
-	else
-		add_segment(arg, s->start, s->size, s->kind == ARENA_SEGMENT_USED);
-	return true;
+	return s->kind == ARENA_SEGMENT_FREE && s->size > m->long_free;
 }
 
-/* The fewest quanta a slice can have for the whole arena to fit in ROWS_MAX rows; in units. */
-static uint64_t choose_slice_size(const struct arena_stats *stats)
+static bool map_segment(const struct arena_segment *s, void *arg)
 {
-	uint64_t quanta = stats->total / stats->quantum, slices = ROWS_MAX * ROW_SLICES;
+	struct map *m = arg;
 
-	return (quanta / slices + (quanta % slices != 0)) * stats->quantum;
+	if (s->kind == ARENA_SEGMENT_SPAN) {
+		begin_span(m, s->start);
+	} else if (is_left_out(m, s)) {
+		end_early(m);
+		leave_out(m, s->start, s->size);
+	} else {
+		add_segment(m, s->start, s->size, s->kind == ARENA_SEGMENT_USED);
+	}
+	return !monitor_interrupted(m->sink);
+}
+
+/* Adds up what the map shows, in slice_size, for the time being. */
+static bool measure_segment(const struct arena_segment *s, void *arg)
+{
+	struct map *m = arg;
+
+	if (s->kind != ARENA_SEGMENT_SPAN && !is_left_out(m, s))
+		m->slice_size += s->size;
+	return !monitor_interrupted(m->sink);
+}
+
+/* The fewest quanta a slice can have for `units` to fit in ROWS_MAX rows; in units. */
+static uint64_t choose_slice_size(uint64_t units, uint64_t quantum)
+{
+	uint64_t quanta = units / quantum, slices = ROWS_MAX * ROW_SLICES;
+
+	quanta = quanta / slices + (quanta % slices != 0);
+	return (quanta ? quanta : 1) * quantum;
 }
 
 static void print_legend(const struct map *m)
 {
-	sink_puts(m->sink, " ");
+	char amount[TABLE_CELL_MAX];
+
 	for (size_t i = 0; i < ARRAY_SIZE(fills); i++)
-		sink_printf(m->sink, " %c %s%s", fills[i].character, fills[i].meaning,
-			i < FILL_FULL ? "," : "; a character is ");
-	if (m->is_memory)
-		sink_printf(m->sink, "%pB\n", (const void *)&m->slice_size);
-	else
-		sink_printf(m->sink, "%llu\n", (unsigned long long)m->slice_size);
+		sink_printf(m->sink, "%s%c %s", i ? ", " : "  ", fills[i].character, fills[i].meaning);
+	arena_format_amount(amount, m->slice_size, m->in_bytes);
+	sink_printf(m->sink, "\n  a character is %s\n", amount);
+}
+
+static void print_map(struct map *m, struct arena *arena, const struct arena_stats *stats)
+{
+	m->in_bytes = stats->in_bytes;
+	m->long_free = m->all ? UINT64_MAX : stats->total / ROWS_MAX;
+	arena_walk(arena, measure_segment, m);
+	m->slice_size = choose_slice_size(m->slice_size, stats->quantum);
+	table_begin(&m->slices, &slice_table, m->sink, true);
+	arena_walk(arena, map_segment, m);
+	end_early(m);
+	print_left_out(m);
+	if (!m->keys)
+		print_legend(m);
 }
 
 const char *arena_map_command(const struct command_call *call)
 {
 	struct arena *arena = arena_find(call->argv[2]);
 	struct arena_stats stats;
-	struct map map = {.sink = call->sink};
+	struct map map = {.sink = call->sink, .all = call->all, .keys = call->keys};
 
 	if (!arena)
-		return command_error("no arena %s", call->argv[2]);
+		return command_no_arena(call->argv[2]);
 	arena_get_stats(arena, &stats);
 	if (stats.total == 0)
 		return command_error("%s has no spans", stats.name);
-	map.is_memory = stats.is_memory;
-	map.slice_size = choose_slice_size(&stats);
-	arena_walk(arena, map_segment, &map);
-	if (map.filled)
-		end_slice(&map);
-	if (map.column)
-		end_row(&map);
-	print_legend(&map);
+	print_map(&map, arena, &stats);
 	return NULL;
 }

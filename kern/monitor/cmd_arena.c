@@ -17,7 +17,7 @@ static struct arena *named_arena(const struct command_call *call)
 
 static const char *no_such_arena(const struct command_call *call)
 {
-	return command_error("no arena %s", call->argv[2]);
+	return command_no_arena(call->argv[2]);
 }
 
 /* arena tree */
@@ -32,7 +32,7 @@ static void tree_cache(
 		.name = s->name,
 		.source = s->source_name,
 		.depth = depth,
-		.is_memory = s->is_memory,
+		.in_bytes = s->in_bytes,
 		.quantum = s->obj_size,
 		.total = s->total,
 		.used = live,
@@ -45,19 +45,36 @@ static void tree_cache(
 	arena_tree_line(&line, printer);
 }
 
+/* What is printed of the tree, and what isn't. */
+struct tree_walk {
+	struct table_printer *printer;
+	bool all; /* what is empty, too */
+	size_t left_out;
+};
+
+/* Whether a row is printed; for scripts all are. */
+static bool tree_shows(struct tree_walk *w, uint64_t total)
+{
+	bool shows = total > 0 || w->all || w->printer->keys;
+
+	w->left_out += !shows;
+	return shows;
+}
+
 /* Prints an arena and then the caches that draw slabs from it; under -k the arena alone, since
  * `slab -k` has the caches. */
 static void tree_with_caches(
-	struct table_printer *printer, const struct arena_stats *a, const struct snapshot *caches)
+	struct tree_walk *w, const struct arena_stats *a, const struct snapshot *caches)
 {
-	arena_tree_row(a, printer);
-	for (size_t i = 0; i < caches->count && !printer->keys; i++)
-		if (caches->cache[i].source == a->arena)
-			tree_cache(printer, &caches->cache[i], a->depth + 1);
+	if (tree_shows(w, a->total))
+		arena_tree_row(a, w->printer);
+	for (size_t i = 0; i < caches->count && !w->printer->keys; i++)
+		if (caches->cache[i].source == a->arena && tree_shows(w, caches->cache[i].total))
+			tree_cache(w->printer, &caches->cache[i], a->depth + 1);
 }
 
 /* Returns false, with nothing printed, if there is no memory for the snapshots. */
-static bool tree_rows(struct table_printer *printer)
+static bool tree_rows(struct tree_walk *w)
 {
 	struct snapshot arenas, caches;
 	bool has_both;
@@ -67,7 +84,7 @@ static bool tree_rows(struct table_printer *printer)
 	has_both = snapshot_caches(&caches);
 	if (has_both) {
 		for (size_t i = 0; i < arenas.count; i++)
-			tree_with_caches(printer, &arenas.arena[i], &caches);
+			tree_with_caches(w, &arenas.arena[i], &caches);
 		snapshot_free(&caches);
 	}
 	snapshot_free(&arenas);
@@ -75,20 +92,27 @@ static bool tree_rows(struct table_printer *printer)
 }
 
 /* After a panic, or without memory for snapshots, each arena is printed as it is read, without
- * caches. */
-void arena_tree_print(struct sink *sink, bool keys)
+ * caches.  Returns how many rows were left out. */
+static size_t tree_print(struct sink *sink, bool keys, bool all)
 {
 	struct table_printer printer;
+	struct tree_walk walk = {&printer, all, 0};
 
 	arena_tree_begin(&printer, sink, keys);
-	if (panic_happened() || !tree_rows(&printer))
+	if (panic_happened() || !tree_rows(&walk))
 		arena_tree_peek(arena_tree_row, &printer);
 	table_end(&printer);
+	return walk.left_out;
+}
+
+void arena_tree_print(struct sink *sink, bool keys)
+{
+	tree_print(sink, keys, false);
 }
 
 static const char *tree_command(const struct command_call *call)
 {
-	arena_tree_print(call->sink, call->keys);
+	command_left_out(call, tree_print(call->sink, call->keys, call->all));
 	return NULL;
 }
 
@@ -114,18 +138,21 @@ struct segs_row {
 };
 
 static const struct table_column segs_columns[] = {
-	TABLE_COLUMN(struct segs_row, kind, "segment", "kind", -8, TABLE_STRING, 0),
-	TABLE_COLUMN(struct segs_row, start, "start", "start", 18, TABLE_HEX, 0),
-	TABLE_COLUMN(struct segs_row, end, "end", "end", 18, TABLE_HEX, 0),
+	TABLE_COLUMN(struct segs_row, kind, "segment", "kind", -8, TABLE_STRING, 0,
+		"a span, or what a part of the span above it is"),
+	TABLE_COLUMN(struct segs_row, start, "start", "start", 18, TABLE_HEX, 0, "its first address"),
 	TABLE_COLUMN(
-		struct segs_row, size_text, "size", "size", 12, TABLE_STRING, TABLE_PEOPLE_ONLY),
+		struct segs_row, end, "end", "end", 18, TABLE_HEX, 0, "the address behind its last"),
+	TABLE_COLUMN(struct segs_row, size_text, "size", "size", 12, TABLE_STRING,
+		TABLE_PEOPLE_ONLY, "its length"),
 	TABLE_COLUMN(struct segs_row, size, "size", "size", 12, TABLE_COUNT, TABLE_KEY_ONLY),
 };
 static const struct table segs_table = {"segment", segs_columns, ARRAY_SIZE(segs_columns)};
+static const struct table *const segs_tables[] = {&segs_table, NULL};
 
 struct segs_walk {
 	struct table_printer printer;
-	bool is_memory;
+	bool in_bytes;
 };
 
 static bool segs_segment(const struct arena_segment *s, void *arg)
@@ -141,7 +168,7 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 
 	while (walk->printer.keys && *row.kind == ' ')
 		row.kind++;
-	arena_format_amount(text, s->size, walk->is_memory);
+	arena_format_amount(text, s->size, walk->in_bytes);
 	table_row(&walk->printer, &row);
 	return true;
 }
@@ -155,7 +182,7 @@ static const char *segs_command(const struct command_call *call)
 	if (!arena)
 		return no_such_arena(call);
 	arena_get_stats(arena, &stats);
-	walk.is_memory = stats.is_memory;
+	walk.in_bytes = stats.in_bytes;
 	table_begin(&walk.printer, &segs_table, call->sink, call->keys);
 	arena_walk(arena, segs_segment, &walk);
 	table_end(&walk.printer);
@@ -170,13 +197,15 @@ struct check_row {
 };
 
 static const struct table_column check_columns[] = {
-	TABLE_COLUMN(struct check_row, name, "arena", "name", -24, TABLE_STRING, 0),
+	TABLE_COLUMN(struct check_row, name, "arena", "name", -24, TABLE_STRING, 0,
+		"the arena that was checked"),
 	TABLE_COLUMN(struct check_row, result, "invariants", "result", -12, TABLE_STRING,
-		TABLE_PEOPLE_ONLY),
+		TABLE_PEOPLE_ONLY, "whether all hold, or the number of the first that is broken"),
 	TABLE_COLUMN(
 		struct check_row, invariant, "broken", "broken", 6, TABLE_COUNT, TABLE_KEY_ONLY),
 };
 static const struct table check_table = {"check", check_columns, ARRAY_SIZE(check_columns)};
+static const struct table *const check_tables[] = {&check_table, NULL};
 
 /* Prints the arena's row; returns whether every invariant holds. */
 static bool check_one(struct table_printer *printer, const char *name, struct arena *arena)
@@ -238,17 +267,19 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 	snapshot_free(&s);
 }
 
+static const struct table *const tree_tables[] = {&arena_tree_table, NULL};
+
 static const struct command commands[] = {
-	{"arena tree", "[-k]", "every arena under its source", "arena tree -k", tree_command,
-		COMMAND_PANIC_SAFE, NULL},
+	{"arena tree", "[-k] [-a]", "every arena under its source", "arena tree", tree_command,
+		COMMAND_PANIC_SAFE, NULL, tree_tables},
 	{"arena show", "[-k] NAME [-v]", "one arena; -v: its boundary tags and hash, too",
-		"arena show base -v", show_command, 0, offer_names},
+		"arena show base -v", show_command, 0, offer_names, NULL},
 	{"arena segs", "[-k] NAME", "every span and segment of an arena", "arena segs kpages",
-		segs_command, 0, offer_names},
-	{"arena map", "NAME", "where an arena is used and free, a character for each slice",
-		"arena map base", arena_map_command, 0, offer_names},
+		segs_command, 0, offer_names, segs_tables},
+	{"arena map", "[-k] [-a] NAME", "where an arena is used and free", "arena map base",
+		arena_map_command, 0, offer_names, NULL},
 	{"arena check", "[-k] [NAME]", "checks the invariants of one arena, or of all",
-		"arena check", check_command, 0, offer_names},
+		"arena check", check_command, 0, offer_names, check_tables},
 };
 
 struct command_table arena_commands = COMMAND_TABLE("arena", commands);

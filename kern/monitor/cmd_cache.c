@@ -12,28 +12,34 @@
 
 /* cache */
 
-#define COLUMN(member, title, width, flags)                                                        \
-	TABLE_COLUMN(struct block_cache_stats, member, title, #member, width, TABLE_COUNT, flags)
+#define COLUMN(member, title, width, flags, help)                                                  \
+	TABLE_COLUMN(struct block_cache_stats, member, title, #member, width, TABLE_COUNT, flags, help)
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct block_cache_stats, disk, "disk", "disk", -8, TABLE_STRING, 0),
-	COLUMN(blocks, "blocks", 10, 0),
-	COLUMN(in_use, "in use", 8, 0),
-	COLUMN(dirty, "dirty", 8, 0),
-	COLUMN(hits, "hits", 11, 0),
-	COLUMN(misses, "misses", 11, 0),
-	COLUMN(written, "written", 11, 0),
-	COLUMN(given_up, "given up", 11, 0),
-	COLUMN(read_errors, "read errors", 0, TABLE_KEY_ONLY),
-	COLUMN(write_errors, "write errors", 0, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct block_cache_stats, disk, "disk", "disk", -8, TABLE_STRING, 0,
+		"the disk whose blocks it has"),
+	COLUMN(blocks, "blocks", 8, 0, "that it has, of 4 KiB"),
+	COLUMN(in_use, "in use", 7, 0, "of them, those that callers have"),
+	COLUMN(dirty, "dirty", 7, 0, "of them, those that the disk doesn't have yet"),
+	COLUMN(hits, "hits", 9, 0, "requests for a block that was there"),
+	COLUMN(misses, "misses", 9, 0, "and for one that was read from the disk"),
+	COLUMN(written, "written", 9, 0, "blocks written to the disk"),
+	COLUMN(given_up, "given up", 9, 0, "blocks whose memory went back"),
+	COLUMN(read_errors, "read errors", 0, TABLE_KEY_ONLY, ""),
+	COLUMN(write_errors, "write errors", 0, TABLE_KEY_ONLY, ""),
 };
 static const struct table table = {"block_cache", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
 static const char *cache_command(const struct command_call *call)
 {
 	struct block_cache_stats stats;
 	struct table_printer printer;
 
+	if (!block_cache_next(NULL) && !call->keys) {
+		sink_puts(call->sink, "there is no disk\n");
+		return NULL;
+	}
 	table_begin(&printer, &table, call->sink, call->keys);
 	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c)) {
 		block_cache_get_stats(c, &stats);
@@ -90,6 +96,8 @@ static void walk_blocks(struct walk *w, unsigned flags,
 	for (uint64_t number = w->first; number <= w->last; number++) {
 		struct block *block;
 
+		if (monitor_interrupted(w->call->sink))
+			return;
 		if (block_get(w->cache, number, MEM_WAIT | flags, &block) != 0) {
 			note_bad(w, number, "the disk can't read it");
 			continue;
@@ -195,17 +203,17 @@ static const char *sync_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"cache read", "[-k] RANGE", "gets blocks of the first disk: 7, 0-99 or all",
-		"cache read all", read_command, 0, NULL},
-	{"cache verify", "[-k] RANGE", "the same, and checks that they are as they were filled",
-		"cache verify 0-99", verify_command, 0, NULL},
+		"cache read all", read_command, 0, NULL, NULL},
+	{"cache verify", "[-k] RANGE", "the same, and checks that they are as filled",
+		"cache verify 0-99", verify_command, 0, NULL, NULL},
 	{"cache fill", "[-k] RANGE [COUNT]",
 		"overwrites blocks with a pattern that has COUNT in it",
-		"cache fill 0-99 1", fill_command, 0, NULL},
+		"cache fill 0-99 1", fill_command, 0, NULL, NULL},
 	{"cache sync", "", "writes what is dirty to the disks, and waits for it", "cache sync",
-		sync_command, 0, NULL},
+		sync_command, 0, NULL, NULL},
 	/* Last: the names above begin with its name. */
-	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses, given up",
-		"cache", cache_command, 0, NULL},
+	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses",
+		"cache", cache_command, 0, NULL, tables},
 };
 
 struct command_table cache_commands = COMMAND_TABLE("block caches", commands);

@@ -13,21 +13,23 @@ struct disk_row {
 	uint64_t bytes;
 };
 
-#define COLUMN(member, title, width)                                                               \
-	TABLE_COLUMN(struct disk_row, s.member, title, #member, width, TABLE_COUNT, 0)
+#define COLUMN(member, title, width, help)                                                         \
+	TABLE_COLUMN(struct disk_row, s.member, title, #member, width, TABLE_COUNT, 0, help)
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct disk_row, s.name, "disk", "name", -6, TABLE_STRING, 0),
-	TABLE_COLUMN(struct disk_row, s.kind, "kind", "kind", -6, TABLE_STRING, 0),
-	TABLE_COLUMN(struct disk_row, s.state, "state", "state", -7, TABLE_STRING, 0),
-	TABLE_COLUMN(struct disk_row, bytes, "size", "bytes", 10, TABLE_BYTES, 0),
-	COLUMN(blocks, "blocks", 9),
-	COLUMN(queues, "queues", 6),
-	COLUMN(vectors, "vectors", 7),
-	COLUMN(in_flight, "in flight", 9),
-	COLUMN(reads, "reads", 9),
-	COLUMN(writes, "writes", 9),
-	COLUMN(errors, "errors", 6),
+	TABLE_COLUMN(struct disk_row, s.name, "disk", "name", -6, TABLE_STRING, 0, "its name"),
+	TABLE_COLUMN(struct disk_row, s.kind, "kind", "kind", -6, TABLE_STRING, 0, "its driver"),
+	TABLE_COLUMN(struct disk_row, s.state, "state", "state", -7, TABLE_STRING, 0,
+		"whether it takes requests"),
+	TABLE_COLUMN(struct disk_row, bytes, "size", "bytes", 9, TABLE_BYTES, 0, "of all its blocks"),
+	TABLE_COLUMN(
+		struct disk_row, s.blocks, "blocks", "blocks", 0, TABLE_COUNT, TABLE_KEY_ONLY),
+	COLUMN(queues, "queues", 6, "of requests, for cores to share"),
+	COLUMN(vectors, "vectors", 7, "interrupt vectors"),
+	COLUMN(in_flight, "under way", 9, "requests that haven't ended"),
+	COLUMN(reads, "reads", 6, "that have ended"),
+	COLUMN(writes, "writes", 6, "that have ended"),
+	COLUMN(errors, "errors", 6, "requests that failed"),
 	TABLE_COLUMN(
 		struct disk_row, s.flushes, "flushes", "flushes", 0, TABLE_COUNT, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct disk_row, s.blocks_read, "blocks read", "blocks_read", 0, TABLE_COUNT,
@@ -36,12 +38,17 @@ static const struct table_column columns[] = {
 		TABLE_COUNT, TABLE_KEY_ONLY),
 };
 static const struct table table = {"disk", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
 static const char *disk_command(const struct command_call *call)
 {
 	struct table_printer printer;
 	struct disk_row row;
 
+	if (!disk_next(NULL) && !call->keys) {
+		sink_puts(call->sink, "there is no disk\n");
+		return NULL;
+	}
 	table_begin(&printer, &table, call->sink, call->keys);
 	for (struct disk *d = disk_next(NULL); d; d = disk_next(d)) {
 		disk_get_stats(d, &row.s);
@@ -53,8 +60,8 @@ static const char *disk_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"disk", "[-k]", "the disks: size, queues, requests under way and ended, errors", "disk",
-		disk_command, COMMAND_PANIC_SAFE, NULL},
+	{"disk", "[-k]", "the disks: size, queues, requests, errors", "disk",
+		disk_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 
 struct command_table disk_commands = COMMAND_TABLE("disks", commands);

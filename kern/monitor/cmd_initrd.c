@@ -17,15 +17,23 @@ struct stream_row {
 };
 
 static const struct table_column stream_columns[] = {
-	TABLE_COLUMN(struct stream_row, number, "stream", "number", 6, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct stream_row, kind, "of", "kind", -7, TABLE_STRING, 0),
-	TABLE_COLUMN(struct stream_row, caches, "caches", "caches", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct stream_row, records, "records", "records", 10, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct stream_row, objects, "objects", "objects", 10, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct stream_row, live, "never freed", "live", 11, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct stream_row, bytes, "allocated", "bytes", 10, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct stream_row, number, "stream", "number", 6, TABLE_NUMBER, 0,
+		"its place in the initrd"),
+	TABLE_COLUMN(struct stream_row, kind, "of", "kind", -7, TABLE_STRING, 0,
+		"what it allocates"),
+	TABLE_COLUMN(struct stream_row, caches, "caches", "caches", 6, TABLE_COUNT, 0,
+		"that it allocates from"),
+	TABLE_COLUMN(struct stream_row, records, "records", "records", 10, TABLE_COUNT, TABLE_TOTAL,
+		"allocations and frees"),
+	TABLE_COLUMN(struct stream_row, objects, "objects", "objects", 10, TABLE_COUNT, TABLE_TOTAL,
+		"allocations"),
+	TABLE_COLUMN(struct stream_row, live, "never freed", "live", 11, TABLE_COUNT, TABLE_TOTAL,
+		"of them, those that the stream doesn't free"),
+	TABLE_COLUMN(struct stream_row, bytes, "allocated", "bytes", 10, TABLE_BYTES, TABLE_TOTAL,
+		"memory of all allocations together"),
 };
 static const struct table stream_table = {"stream", stream_columns, ARRAY_SIZE(stream_columns)};
+static const struct table *const tables[] = {&stream_table, NULL};
 
 /* "objects" are those of the slab layer: of caches and of kmalloc. */
 static const char *kind_of(const struct stream_counts *c)
@@ -87,7 +95,7 @@ static const char *initrd_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"initrd", "[-k]", "the recorded streams of allocations in the initrd", "initrd",
-		initrd_command, COMMAND_PANIC_SAFE, NULL},
+		initrd_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 
 struct command_table initrd_commands = COMMAND_TABLE("initrd", commands);

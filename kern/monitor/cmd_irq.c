@@ -23,12 +23,16 @@ struct irq_row {
 };
 
 static const struct table_column irq_columns[] = {
-	TABLE_COLUMN(struct irq_row, vector, "vector", "vector", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct irq_row, name, "name", "name", -16, TABLE_STRING, 0),
-	TABLE_COLUMN(struct irq_row, count, "interrupts", "count", 12, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct irq_row, route, "from", "route", -40, TABLE_STRING, 0),
+	TABLE_COLUMN(struct irq_row, vector, "vector", "vector", 6, TABLE_NUMBER, 0,
+		"its number, of those that the arena `vectors` hands out"),
+	TABLE_COLUMN(struct irq_row, name, "name", "name", -16, TABLE_STRING, 0, "who has it"),
+	TABLE_COLUMN(struct irq_row, count, "interrupts", "count", 12, TABLE_COUNT, 0,
+		"handled, on all cores"),
+	TABLE_COLUMN(struct irq_row, route, "from", "route", -40, TABLE_STRING, 0,
+		"the device's pin or message that raises it"),
 };
 static const struct table irq_table = {"irq", irq_columns, ARRAY_SIZE(irq_columns)};
+static const struct table *const irq_tables[] = {&irq_table, NULL};
 
 static const char *irq_command(const struct command_call *call)
 {
@@ -65,7 +69,7 @@ static const struct table_column core_columns[] = {
 		struct core_row, spurious, "spurious", "spurious", 8, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(
 		struct core_row, restarts, "restarts", "restarts", 8, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct core_row, ktask, "runs", "ktask", -24, TABLE_STRING, 0),
+	TABLE_COLUMN(struct core_row, ktask, "runs", "ktask", -23, TABLE_STRING, 0),
 };
 static const struct table core_table = {"core", core_columns, ARRAY_SIZE(core_columns)};
 
@@ -153,10 +157,10 @@ static const char *cores_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"irq", "[-k]", "interrupt vectors in use: name, interrupts, where they come from",
-		"irq", irq_command, COMMAND_PANIC_SAFE, NULL},
-	{"cores", "[-k]", "the cores that run, and the distances between memory nodes", "cores",
-		cores_command, COMMAND_PANIC_SAFE, NULL},
+	{"irq", "[-k]", "interrupt vectors in use, and where they come from",
+		"irq", irq_command, COMMAND_PANIC_SAFE, NULL, irq_tables},
+	{"cores", "[-k]", "the cores, and the distances between memory nodes", "cores",
+		cores_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table irq_commands = COMMAND_TABLE("irq", commands);

@@ -305,8 +305,8 @@ static const char *mem_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"mem", "[-k] [-w]", "what all memory is used for; -w: every second until a key is pressed",
-		"mem", mem_command, COMMAND_PANIC_SAFE, NULL},
+	{"mem", "[-k] [-w]", "what memory is used for; -w: every second until a key",
+		"mem", mem_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table memory_commands = COMMAND_TABLE("memory", commands);

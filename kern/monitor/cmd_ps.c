@@ -16,7 +16,7 @@ struct ps_row {
 
 static const struct table_column ps_columns[] = {
 	TABLE_COLUMN(struct ps_row, s.id, "id", "id", 6, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct ps_row, name, "name", "name", -23, TABLE_STRING, 0),
+	TABLE_COLUMN(struct ps_row, name, "name", "name", -16, TABLE_STRING, 0),
 	TABLE_COLUMN(struct ps_row, state, "state", "state", -8, TABLE_STRING, 0),
 	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 5, TABLE_NUMBER, 0),
 	TABLE_COLUMN(struct ps_row, pinned, "pinned", "pinned", 6, TABLE_COUNT, 0),
@@ -60,8 +60,8 @@ static const char *ps_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"ps", "[-k]", "the ktasks: state, core, switches to each, time it ran, stack", "ps",
-		ps_command, 0, NULL},
+	{"ps", "[-k]", "the ktasks: state, core, switches, time, stack", "ps",
+		ps_command, 0, NULL, NULL},
 };
 
 struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

@@ -21,11 +21,11 @@
 static const char no_memory[] = "no memory for the tables";
 
 /* An amount takes two columns: for people text with a unit, or without one; for scripts a number. */
-#define TEXT(type, member, title, width)                                                           \
-	TABLE_COLUMN(type, member, title, title, width, TABLE_STRING, TABLE_PEOPLE_ONLY)
+#define TEXT(type, member, title, key, width, help)                                                \
+	TABLE_COLUMN(type, member, title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY, help)
 #define KEY(type, member, key) TABLE_COLUMN(type, member, key, key, 0, TABLE_COUNT, TABLE_KEY_ONLY)
-#define BOTH(type, member, title, key, width)                                                      \
-	TABLE_COLUMN(type, member, title, key, width, TABLE_COUNT, 0)
+#define BOTH(type, member, title, key, width, help)                                                \
+	TABLE_COLUMN(type, member, title, key, width, TABLE_COUNT, 0, help)
 
 /* reclaim: the summary */
 
@@ -47,17 +47,19 @@ _Static_assert(sizeof(size_t) == sizeof(uint64_t), "a table reads numbers as uin
 
 static void print_sentences(struct sink *sink, const struct reclaim_stats *s)
 {
+	char longest[TABLE_CELL_MAX];
+
+	table_format(longest, TABLE_TIME, s->longest_ns);
 	sink_printf(sink, "%llu pokes, %llu reports that memory is out\n", (unsigned long long)s->pokes,
 		(unsigned long long)s->outs);
 	sink_printf(sink, "server: %llu rounds, %llu tries, %llu wake-ups\n",
 		(unsigned long long)s->rounds, (unsigned long long)s->tries,
 		(unsigned long long)s->wakeups);
 	sink_printf(sink,
-		"requests: %llu slept, %llu served, after %llu ms at most, %llu refused; %zu wait now, %zu of "
-		"them parked\n",
-		(unsigned long long)s->sleeps, (unsigned long long)s->served,
-		(unsigned long long)(s->longest_ns / 1000000), (unsigned long long)s->refused, s->waiting,
-		s->parked);
+		"requests: %llu slept, %llu served, after %s at most, %llu refused\n"
+		"now %zu wait, %zu of them parked\n",
+		(unsigned long long)s->sleeps, (unsigned long long)s->served, longest,
+		(unsigned long long)s->refused, s->waiting, s->parked);
 }
 
 struct pass_row {
@@ -66,10 +68,11 @@ struct pass_row {
 };
 
 static const struct table_column pass_columns[] = {
-	TABLE_COLUMN(struct pass_row, level, "level", "level", 5, TABLE_NUMBER, 0),
-	BOTH(struct pass_row, passes, "passes", "passes", 10),
-	BOTH(struct pass_row, given, "units given", "given", 18),
-	TEXT(struct pass_row, state, "under way", 10),
+	TABLE_COLUMN(struct pass_row, level, "level", "level", 5, TABLE_NUMBER, 0,
+		"how hard a pass asks: 1 to 3"),
+	BOTH(struct pass_row, passes, "passes", "passes", 10, "since boot"),
+	BOTH(struct pass_row, given, "units given", "given", 18, "in all of them, over all roots"),
+	TEXT(struct pass_row, state, "under way", "running", 10, "whether such a pass runs now"),
 	KEY(struct pass_row, is_running, "running"),
 };
 static const struct table pass_table = {"pass", pass_columns, ARRAY_SIZE(pass_columns)};
@@ -81,7 +84,7 @@ static void print_passes(const struct command_call *call, const struct reclaim_s
 	table_begin(&printer, &pass_table, call->sink, call->keys);
 	for (unsigned level = 1; level <= RECLAIM_LEVELS; level++) {
 		struct pass_row row = {level, s->passes[level], s->given[level], s->level == level,
-			s->level == level ? "yes" : "-"};
+			s->level == level ? "yes" : "no"};
 
 		table_row(&printer, &row);
 	}
@@ -115,24 +118,26 @@ struct root_row {
 	uint64_t waiting, parked, pause_ns;
 };
 
-#define ROOT_TEXT(i, title, width) TEXT(struct root_row, text[i], title, width)
+#define ROOT_TEXT(i, title, width, help) TEXT(struct root_row, text[i], title, title, width, help)
 #define ROOT_KEY(i, key) KEY(struct root_row, amount[i], key)
 
 static const struct table_column root_columns[] = {
-	TABLE_COLUMN(struct root_row, name, "root", "name", -16, TABLE_STRING, 0),
-	ROOT_TEXT(ROOT_FREE, "free", 11),
-	ROOT_TEXT(ROOT_TOTAL, "total", 11),
-	ROOT_TEXT(ROOT_LOW, "low", 10),
-	ROOT_TEXT(ROOT_HIGH, "high", 10),
-	ROOT_TEXT(ROOT_WANTED, "wanted", 11),
+	TABLE_COLUMN(struct root_row, name, "root", "name", -11, TABLE_STRING, 0,
+		"an arena without a source"),
+	ROOT_TEXT(ROOT_FREE, "free", 10, "of what it has"),
+	ROOT_TEXT(ROOT_TOTAL, "total", 10, "what it has"),
+	ROOT_TEXT(ROOT_LOW, "low", 9, "with less free, reclaim begins"),
+	ROOT_TEXT(ROOT_HIGH, "high", 9, "with so much free, it ends"),
+	ROOT_TEXT(ROOT_WANTED, "wanted", 9, "by requests that sleep and aren't parked"),
 	ROOT_KEY(ROOT_FREE, "free"),
 	ROOT_KEY(ROOT_TOTAL, "total"),
 	ROOT_KEY(ROOT_LOW, "low"),
 	ROOT_KEY(ROOT_HIGH, "high"),
 	ROOT_KEY(ROOT_WANTED, "wanted"),
-	BOTH(struct root_row, waiting, "waiting", "waiting", 7),
-	BOTH(struct root_row, parked, "parked", "parked", 6),
-	TABLE_COLUMN(struct root_row, pause_ns, "pause", "pause_ns", 8, TABLE_TIME, 0),
+	BOTH(struct root_row, waiting, "waiting", "waiting", 7, "requests that sleep"),
+	KEY(struct root_row, parked, "parked"),
+	TABLE_COLUMN(struct root_row, pause_ns, "pause", "pause_ns", 8, TABLE_TIME, 0,
+		"until the next pass, after one that gave little"),
 };
 static const struct table root_table = {"root", root_columns, ARRAY_SIZE(root_columns)};
 
@@ -148,7 +153,7 @@ static void print_root(struct table_printer *printer, const struct reclaim_root 
 	};
 
 	for (int i = 0; i < ROOT_AMOUNTS; i++) {
-		arena_format_amount(text[i], row.amount[i], r->is_memory);
+		arena_format_amount(text[i], row.amount[i], r->in_bytes);
 		row.text[i] = text[i];
 	}
 	table_row(printer, &row);
@@ -186,20 +191,20 @@ struct node_row {
 };
 
 static const struct table_column node_columns[] = {
-	TEXT(struct node_row, indented, "gave", -28),
+	TEXT(struct node_row, indented, "gave", "name", -20, "an arena or a cache that was asked to give"),
 	TABLE_COLUMN(struct node_row, name, "name", "name", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	KEY(struct node_row, depth, "depth"),
 	KEY(struct node_row, is_cache, "cache"),
 	KEY(struct node_row, has_owner, "owner"),
-	BOTH(struct node_row, level, "level", "level", 5),
-	TEXT(struct node_row, last_text, "last", 11),
+	BOTH(struct node_row, level, "level", "level", 5, "of the last pass that it gave something in"),
+	TEXT(struct node_row, last_text, "last", "last", 10, "what it gave then"),
 	KEY(struct node_row, last, "last"),
-	BOTH(struct node_row, ticks, "ticks", "ticks", 11),
-	TEXT(struct node_row, given_text, "in all", 11),
+	BOTH(struct node_row, ticks, "ticks", "ticks", 8, "of the finest clock that this took"),
+	TEXT(struct node_row, given_text, "in all", "given", 10, "what it gave since boot"),
 	KEY(struct node_row, given, "given"),
-	BOTH(struct node_row, asked, "asked", "asked", 9),
-	BOTH(struct node_row, slow, "slow", "slow", 6),
-	TEXT(struct node_row, skipped_text, "left out", 8),
+	BOTH(struct node_row, asked, "asked", "asked", 6, "how often it was asked"),
+	BOTH(struct node_row, slow, "slow", "slow", 5, "how often its owner's callback took too long"),
+	TEXT(struct node_row, skipped_text, "left out", "skipped", 8, "whether it isn't asked for a while, for that"),
 	KEY(struct node_row, is_skipped, "skipped"),
 };
 static const struct table node_table = {"node", node_columns, ARRAY_SIZE(node_columns)};
@@ -207,13 +212,13 @@ static const struct table node_table = {"node", node_columns, ARRAY_SIZE(node_co
 static void print_node(struct table_printer *printer, const struct reclaim_node *n)
 {
 	char indented[NAME_SIZE], last[TABLE_CELL_MAX], given[TABLE_CELL_MAX];
-	struct node_row row = {indented, n->name, last, given, n->is_skipped ? "yes" : "-", n->depth,
+	struct node_row row = {indented, n->name, last, given, n->is_skipped ? "yes" : "no", n->depth,
 		n->is_cache, n->has_owner, n->last_level, n->last_given, n->last_instr, n->given,
 		n->asked, n->slow, n->is_skipped};
 
 	ksnprintf(indented, sizeof(indented), "%*s%s", (int)n->depth * INDENT, "", n->name);
-	arena_format_amount(last, n->last_given, n->is_memory);
-	arena_format_amount(given, n->given, n->is_memory);
+	arena_format_amount(last, n->last_given, n->in_bytes);
+	arena_format_amount(given, n->given, n->in_bytes);
 	table_row(printer, &row);
 }
 
@@ -240,15 +245,18 @@ static bool print_nodes(const struct command_call *call)
 {
 	struct table_printer printer;
 	struct snapshot s;
-	const struct reclaim_node *end;
+	const struct reclaim_node *first, *end;
 
 	if (!snapshot_nodes(&s))
 		return false;
 	end = s.node + s.count;
-	begin_table(&printer, &node_table, call);
-	for (const struct reclaim_node *n = keep_givers(&s); n < end; n++)
-		print_node(&printer, n);
-	table_end(&printer);
+	first = keep_givers(&s);
+	if (first < end) {
+		begin_table(&printer, &node_table, call);
+		for (const struct reclaim_node *n = first; n < end; n++)
+			print_node(&printer, n);
+		table_end(&printer);
+	}
 	snapshot_free(&s);
 	return true;
 }
@@ -256,55 +264,58 @@ static bool print_nodes(const struct command_call *call)
 /* reclaim: requests that sleep */
 
 struct waiter_row {
-	const char *arena, *piece_text, *amount_text, *flag, *parked_text, *caller;
-	uint64_t piece, amount, parts, since_ms, passed, is_parked;
+	const char *arena, *piece_text, *flag, *parked_text, *caller;
+	uint64_t piece, amount, parts, since_ns, since_ms, passed, is_parked;
 };
 
 static const struct table_column waiter_columns[] = {
-	TABLE_COLUMN(struct waiter_row, arena, "waits for", "arena", -16, TABLE_STRING, 0),
-	TEXT(struct waiter_row, piece_text, "piece", 11),
-	TEXT(struct waiter_row, amount_text, "in all", 11),
+	TABLE_COLUMN(struct waiter_row, arena, "waits for", "arena", -12, TABLE_STRING, 0,
+		"the arena that a request sleeps for"),
+	TEXT(struct waiter_row, piece_text, "piece", "piece", 10, "what it asks for, in one piece"),
 	KEY(struct waiter_row, piece, "piece"),
 	KEY(struct waiter_row, amount, "amount"),
 	KEY(struct waiter_row, parts, "parts"),
-	TABLE_COLUMN(struct waiter_row, flag, "by", "flag", -9, TABLE_STRING, 0),
-	BOTH(struct waiter_row, since_ms, "since, ms", "since_ms", 9),
-	BOTH(struct waiter_row, passed, "passed", "passed", 6),
-	TEXT(struct waiter_row, parked_text, "parked", 6),
+	TABLE_COLUMN(struct waiter_row, flag, "by", "flag", -9, TABLE_STRING, 0, "its memory flag"),
+	TABLE_COLUMN(struct waiter_row, since_ns, "for", "since_ns", 8, TABLE_TIME,
+		TABLE_PEOPLE_ONLY, "how long it has slept"),
+	KEY(struct waiter_row, since_ms, "since_ms"),
+	BOTH(struct waiter_row, passed, "passed", "passed", 6, "later requests that were served before"),
+	TEXT(struct waiter_row, parked_text, "parked", "parked", 6,
+		"whether it is left for large room to come free"),
 	KEY(struct waiter_row, is_parked, "parked"),
-	TABLE_COLUMN(struct waiter_row, caller, "caller", "caller", -22, TABLE_STRING, 0),
+	TABLE_COLUMN(struct waiter_row, caller, "caller", "caller", -22, TABLE_STRING, 0,
+		"the function that asked"),
 };
 static const struct table waiter_table = {"waiter", waiter_columns, ARRAY_SIZE(waiter_columns)};
 
-static bool is_memory(const struct snapshot *arenas, const char *name)
+static bool is_in_bytes(const struct snapshot *arenas, const char *name)
 {
 	for (size_t i = 0; i < arenas->count; i++)
 		if (strcmp(arenas->arena[i].name, name) == 0)
-			return arenas->arena[i].is_memory;
+			return arenas->arena[i].in_bytes;
 	return false;
 }
 
 static void print_waiter(struct table_printer *printer, const struct shortage_row *s, bool in_bytes)
 {
-	char piece[TABLE_CELL_MAX], amount[TABLE_CELL_MAX], caller[64];
-	uint64_t now = port_ns();
+	uint64_t now = port_ns(), since_ns = now > s->since ? now - s->since : 0;
+	char piece[TABLE_CELL_MAX], caller[64];
 	struct waiter_row row = {
 		.arena = s->arena,
 		.piece_text = piece,
-		.amount_text = amount,
 		.flag = s->flags & MEM_ERROR ? "MEM_ERROR" : "MEM_WAIT",
-		.parked_text = s->is_parked ? "yes" : "-",
+		.parked_text = s->is_parked ? "yes" : "no",
 		.caller = caller,
 		.piece = s->piece,
 		.amount = s->amount,
 		.parts = s->parts,
-		.since_ms = now > s->since ? (now - s->since) / NS_PER_MS : 0,
+		.since_ns = since_ns,
+		.since_ms = since_ns / NS_PER_MS,
 		.passed = s->passed,
 		.is_parked = s->is_parked,
 	};
 
 	arena_format_amount(piece, s->piece, in_bytes);
-	arena_format_amount(amount, s->amount, in_bytes);
 	ksnprintf(caller, sizeof(caller), "%pS", s->caller);
 	table_row(printer, &row);
 }
@@ -320,13 +331,15 @@ static bool print_waiters(const struct command_call *call)
 		snapshot_free(&arenas);
 		return false;
 	}
-	begin_table(&printer, &waiter_table, call);
-	for (size_t i = 0; i < waiters.count; i++) {
-		const struct shortage_row *w = &waiters.waiter[i];
+	if (waiters.count > 0) {
+		begin_table(&printer, &waiter_table, call);
+		for (size_t i = 0; i < waiters.count; i++) {
+			const struct shortage_row *w = &waiters.waiter[i];
 
-		print_waiter(&printer, w, is_memory(&arenas, w->arena));
+			print_waiter(&printer, w, is_in_bytes(&arenas, w->arena));
+		}
+		table_end(&printer);
 	}
-	table_end(&printer);
 	snapshot_free(&waiters);
 	snapshot_free(&arenas);
 	return true;
@@ -348,9 +361,10 @@ struct freed_row {
 };
 
 static const struct table_column freed_columns[] = {
-	TABLE_COLUMN(struct freed_row, name, "root", "name", -16, TABLE_STRING, 0),
-	TEXT(struct freed_row, units_text, "came free", 11),
-	TEXT(struct freed_row, free_text, "free now", 11),
+	TABLE_COLUMN(struct freed_row, name, "root", "name", -16, TABLE_STRING, 0,
+		"an arena that has more free than before"),
+	TEXT(struct freed_row, units_text, "came free", "units", 11, "how much more"),
+	TEXT(struct freed_row, free_text, "free now", "free", 11, "how much in all"),
 	KEY(struct freed_row, units, "units"),
 	KEY(struct freed_row, free, "free"),
 };
@@ -361,8 +375,8 @@ static void print_freed(struct table_printer *printer, const struct reclaim_root
 	char text[2][TABLE_CELL_MAX];
 	struct freed_row row = {r->name, text[0], text[1], units, r->free};
 
-	arena_format_amount(text[0], units, r->is_memory);
-	arena_format_amount(text[1], r->free, r->is_memory);
+	arena_format_amount(text[0], units, r->in_bytes);
+	arena_format_amount(text[1], r->free, r->in_bytes);
 	table_row(printer, &row);
 }
 
@@ -430,12 +444,15 @@ static const char *run_command(const struct command_call *call)
 	return run_level(call, (unsigned)level);
 }
 
+static const struct table *const freed_tables[] = {&freed_table, NULL};
+static const struct table *const tables[] = {&pass_table, &root_table, &node_table, &waiter_table, NULL};
+
 static const struct command commands[] = {
-	{"reclaim run", "[-k] [LEVEL]", "has all give back what is idle, by a level from 1 to 3",
-		"reclaim run 3", run_command, 0, NULL},
+	{"reclaim run", "[-k] [LEVEL]", "has all give back what is idle, by a level, 1 to 3",
+		"reclaim run 3", run_command, 0, NULL, freed_tables},
 	/* Last: the name above begins with its name. */
-	{"reclaim", "[-k]", "passes of reclaim, what they gave, and the requests that wait for it",
-		"reclaim", reclaim_command, 0, NULL},
+	{"reclaim", "[-k]", "passes of reclaim, what they gave, who waits for it",
+		"reclaim", reclaim_command, 0, NULL, tables},
 };
 
 struct command_table reclaim_commands = COMMAND_TABLE("reclaim", commands);

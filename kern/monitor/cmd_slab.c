@@ -4,56 +4,127 @@
  */
 #include "monitor_impl.h"
 
+#include "arena_print.h"
 #include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
 
 struct slab_row {
-	const char *name;
+	const char *name, *size_text, *total_text;
 	struct kmem_cache_stats s;
+	uint64_t used_permille, wasted_permille;
 };
 
-#define COLUMN(member, title, key, width, flags)                                                   \
-	TABLE_COLUMN(struct slab_row, s.member, title, key, width, TABLE_COUNT, flags)
+#define COLUMN(member, title, key, width, flags, help)                                             \
+	TABLE_COLUMN(struct slab_row, s.member, title, key, width, TABLE_COUNT, flags, help)
+#define KEY(member, title, key) COLUMN(member, title, key, 0, TABLE_KEY_ONLY, "")
+#define AMOUNT(member, title, key)                                                                 \
+	TABLE_COLUMN(struct slab_row, s.member, title, key, 0, TABLE_BYTES, TABLE_KEY_ONLY)
+#define TEXT(member, title, key, width, help)                                                      \
+	TABLE_COLUMN(struct slab_row, member, title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY, help)
 
-/* The table shows what fits in 100 columns; `slab -k` and `slab NAME` show all. */
+/* TABLE_BYTES: in bytes only if the cache's units are.  The table shows what fits in a line; `slab -k` and `slab NAME` show all. */
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct slab_row, name, "cache", "name", -18, TABLE_STRING, 0),
-	COLUMN(obj_size, "size", "size", 7, 0),
-	COLUMN(live, "live", "live", 9, 0),
-	COLUMN(objects, "objects", "objects", 9, 0),
-	COLUMN(slabs, "slabs", "slabs", 6, 0),
-	COLUMN(slab_objects, "in each", "slab_objects", 7, 0),
-	COLUMN(total, "units", "total", 10, 0),
-	COLUMN(allocs, "allocs", "allocs", 10, 0),
-	COLUMN(alloc_misses, "misses", "alloc_misses", 8, 0),
-	COLUMN(failures, "fails", "failures", 6, 0),
-	COLUMN(slab_size, "slab size", "slab_size", 0, TABLE_KEY_ONLY),
-	COLUMN(stride, "stride", "stride", 0, TABLE_KEY_ONLY),
-	COLUMN(out, "out of slabs", "out", 0, TABLE_KEY_ONLY),
-	COLUMN(used, "units live", "used", 0, TABLE_KEY_ONLY),
-	COLUMN(slabs_empty, "empty slabs", "slabs_empty", 0, TABLE_KEY_ONLY),
-	COLUMN(frees, "frees", "frees", 0, TABLE_KEY_ONLY),
-	COLUMN(free_misses, "free misses", "free_misses", 0, TABLE_KEY_ONLY),
-	COLUMN(depot_trips, "depot trips", "depot_trips", 0, TABLE_KEY_ONLY),
-	COLUMN(depot_full, "full magazines", "depot_full", 0, TABLE_KEY_ONLY),
-	COLUMN(depot_empty, "empty magazines", "depot_empty", 0, TABLE_KEY_ONLY),
-	COLUMN(magazine_size, "magazine size", "magazine_size", 0, TABLE_KEY_ONLY),
-	COLUMN(grows, "slabs taken", "grows", 0, TABLE_KEY_ONLY),
-	COLUMN(shrinks, "slabs given back", "shrinks", 0, TABLE_KEY_ONLY),
-	COLUMN(ctor_failures, "ctor fails", "ctor_failures", 0, TABLE_KEY_ONLY),
-	COLUMN(hash_buckets, "hash buckets", "hash_buckets", 0, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct slab_row, name, "cache", "name", -16, TABLE_STRING, 0, "its name"),
+	TEXT(size_text, "size", "size", 8, "of an object"),
+	AMOUNT(obj_size, "size", "size"),
+	COLUMN(live, "live", "live", 7, 0, "objects that callers have"),
+	TABLE_COLUMN(struct slab_row, used_permille, "used", "used_permille", 6, TABLE_PERMILLE,
+		TABLE_PEOPLE_ONLY, "live objects, of all objects in its slabs"),
+	KEY(objects, "objects", "objects"),
+	COLUMN(slabs, "slabs", "slabs", 6, 0, "pieces of its source that it cuts into objects"),
+	KEY(slab_objects, "in each", "slab_objects"),
+	TEXT(total_text, "in slabs", "total", 10, "memory, or units, in all of its slabs"),
+	AMOUNT(total, "units", "total"),
+	TABLE_COLUMN(struct slab_row, wasted_permille, "wasted", "wasted_permille", 6, TABLE_PERMILLE,
+		TABLE_PEOPLE_ONLY, "of that, what can be no part of an object"),
+	COLUMN(allocs, "allocs", "allocs", 7, 0, "allocations since the cache was made"),
+	KEY(alloc_misses, "misses", "alloc_misses"),
+	COLUMN(failures, "fails", "failures", 5, 0, "of them, those that were refused"),
+	AMOUNT(slab_size, "slab size", "slab_size"),
+	AMOUNT(stride, "stride", "stride"),
+	KEY(out, "out of slabs", "out"),
+	AMOUNT(used, "units live", "used"),
+	KEY(slabs_empty, "empty slabs", "slabs_empty"),
+	KEY(frees, "frees", "frees"),
+	KEY(free_misses, "free misses", "free_misses"),
+	KEY(depot_trips, "depot trips", "depot_trips"),
+	KEY(depot_full, "full magazines", "depot_full"),
+	KEY(depot_empty, "empty magazines", "depot_empty"),
+	KEY(magazine_size, "magazine size", "magazine_size"),
+	KEY(grows, "slabs taken", "grows"),
+	KEY(shrinks, "slabs given back", "shrinks"),
+	KEY(ctor_failures, "ctor fails", "ctor_failures"),
+	KEY(hash_buckets, "hash buckets", "hash_buckets"),
 };
 static const struct table table = {"cache", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
-/* A line for each column, by its title. */
+
+/* A line for each column that `slab -k` has, by its title. */
 static void show_one(struct sink *sink, const struct slab_row *row)
 {
+	char text[TABLE_CELL_MAX];
+
 	sink_printf(sink, "%-20s %12s\n%-20s %12s\n", "cache", row->name, "source",
 		row->s.source_name);
-	for (size_t i = 1; i < ARRAY_SIZE(columns); i++)
-		sink_printf(sink, "%-20s %12llu\n", columns[i].title,
-			*(const unsigned long long *)((const char *)row + columns[i].offset));
+	for (size_t i = 1; i < ARRAY_SIZE(columns); i++) {
+		uint64_t value = *(const uint64_t *)((const char *)row + columns[i].offset);
+
+		if (columns[i].kind == TABLE_STRING)
+			continue;
+		if (columns[i].kind == TABLE_BYTES)
+			arena_format_amount(text, value, row->s.in_bytes);
+		else
+			table_format(text, columns[i].kind, value);
+		sink_printf(sink, "%-20s %12s\n", columns[i].title, text);
+	}
+}
+
+static void show_row(const struct command_call *call, struct table_printer *printer,
+	const struct kmem_cache_stats *s)
+{
+	char size[TABLE_CELL_MAX], total[TABLE_CELL_MAX];
+	struct slab_row row = {
+		.name = s->name,
+		.size_text = size,
+		.total_text = total,
+		.s = *s,
+		.used_permille = table_permille(s->live, s->objects),
+		.wasted_permille = s->objects * s->obj_size < s->total ?
+			table_permille(s->total - s->objects * s->obj_size, s->total) : 0,
+	};
+
+	arena_format_amount(size, s->obj_size, s->in_bytes);
+	arena_format_amount(total, s->total, s->in_bytes);
+	if (printer)
+		table_row(printer, &row);
+	else
+		show_one(call->sink, &row);
+}
+
+/* Shows the caches called `name`, or all if it is NULL, without those that have no slab unless all
+ * were asked for.  Returns how many there are. */
+static size_t show_caches(const struct command_call *call, struct table_printer *printer, const char *name,
+	const struct snapshot *caches)
+{
+	size_t found = 0, left_out = 0;
+
+	for (size_t i = 0; i < caches->count; i++) {
+		const struct kmem_cache_stats *s = &caches->cache[i];
+
+		if (name && strcmp(name, s->name) != 0)
+			continue;
+		found++;
+		if (!name && !call->keys && !call->all && s->slabs == 0)
+			left_out++;
+		else
+			show_row(call, printer, s);
+	}
+	if (printer)
+		table_end(printer);
+	command_left_out(call, left_out);
+	return found;
 }
 
 static const char *slab_command(const struct command_call *call)
@@ -62,27 +133,18 @@ static const char *slab_command(const struct command_call *call)
 	bool as_table = !name || call->keys;
 	struct table_printer printer;
 	struct snapshot caches;
-	size_t shown = 0;
+	size_t found;
 
 	if (!snapshot_caches(&caches))
 		return "no memory for a list of caches";
 	if (as_table)
 		table_begin(&printer, &table, call->sink, call->keys);
-	for (size_t i = 0; i < caches.count; i++) {
-		struct slab_row row = {caches.cache[i].name, caches.cache[i]};
-
-		if (name && strcmp(name, row.name) != 0)
-			continue;
-		shown++;
-		if (as_table)
-			table_row(&printer, &row);
-		else
-			show_one(call->sink, &row);
-	}
-	if (as_table)
-		table_end(&printer);
+	found = show_caches(call, as_table ? &printer : NULL, name, &caches);
 	snapshot_free(&caches);
-	return shown ? NULL : command_error("no cache %s", name);
+	if (found)
+		return NULL;
+	return command_error(arena_find(name) ? "%s is an arena: `arena show %s` shows it" : "no cache %s", name,
+		name);
 }
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
@@ -96,8 +158,8 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 }
 
 static const struct command commands[] = {
-	{"slab", "[-k] [NAME]", "slab caches, or all about one", "slab kmalloc-64", slab_command, 0,
-		offer_names},
+	{"slab", "[-k] [-a] [NAME]", "slab caches, or all about one", "slab kmalloc-64",
+		slab_command, 0, offer_names, tables},
 };
 
 struct command_table slab_commands = COMMAND_TABLE("slab", commands);

@@ -21,7 +21,8 @@ struct help_row {
 
 static const struct table_column help_columns[] = {
 	TABLE_COLUMN(
-		struct help_row, call, "command", "call", -30, TABLE_STRING, TABLE_PEOPLE_ONLY),
+		struct help_row, call, "command", "call", -24, TABLE_STRING, TABLE_PEOPLE_ONLY,
+		"what to type; what stands in brackets may be left out"),
 	TABLE_COLUMN(struct help_row, name, "name", "name", -12, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct help_row, usage, "usage", "usage", -12, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct help_row, family, "family", "family", -8, TABLE_STRING, TABLE_KEY_ONLY),
@@ -29,21 +30,33 @@ static const struct table_column help_columns[] = {
 		struct help_row, panic_safe, "safe", "panic_safe", 4, TABLE_COUNT, TABLE_KEY_ONLY),
 	TABLE_COLUMN(
 		struct help_row, example, "example", "example", -20, TABLE_STRING, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct help_row, summary, "what it does", "summary", -60, TABLE_STRING, 0),
+	TABLE_COLUMN(struct help_row, summary, "what it does", "summary", -55, TABLE_STRING, 0,
+		"in a few words"),
 };
 static const struct table help_table = {"command", help_columns, ARRAY_SIZE(help_columns)};
+
+#define HELP_CALL_MAX 64
+
+/* The usage without the words that mean the same for every command. */
+static const char *own_usage(const struct command *command)
+{
+	const char *usage = command->usage;
+
+	while (str_starts(usage, "[-k]") || str_starts(usage, "[-a]"))
+		usage += usage[4] ? 5 : 4;
+	return usage;
+}
 
 static bool help_row_print(
 	const struct command_table *table, const struct command *command, void *printer)
 {
-	char call[64];
+	char call[HELP_CALL_MAX];
 	struct help_row row = {table->family, call, command->name, command->usage, command->summary,
 		command->example, !!(command->flags & COMMAND_PANIC_SAFE)};
 
 	if (panic_happened() && !row.panic_safe)
 		return true;
-	ksnprintf(call, sizeof(call), "%s%s%s", command->name, *command->usage ? " " : "",
-		command->usage);
+	ksnprintf(call, sizeof(call), "%s %s", command->name, own_usage(command));
 	table_row(printer, &row);
 	return true;
 }
@@ -64,6 +77,14 @@ static bool is_asked_for(const struct command_call *call, const char *name)
 	       (name[first] == ' ' && strcmp(name + first + 1, call->argv[2]) == 0);
 }
 
+static void explain_columns(struct sink *sink, const struct table *t)
+{
+	sink_printf(sink, "  columns of `%s`:\n", t->object);
+	for (size_t i = 0; i < t->column_count; i++)
+		if (!(t->columns[i].flags & TABLE_KEY_ONLY) && *t->columns[i].title)
+			sink_printf(sink, "    %-14s %s\n", t->columns[i].title, t->columns[i].help);
+}
+
 static bool help_one(const struct command_table *table, const struct command *command, void *arg)
 {
 	struct help_search *search = arg;
@@ -73,8 +94,14 @@ static bool help_one(const struct command_table *table, const struct command *co
 	search->found = true;
 	sink_printf(search->call->sink, "%s%s%s\n  %s\n  example: %s\n", command->name,
 		*command->usage ? " " : "", command->usage, command->summary, command->example);
+	for (const struct table *const *t = command->tables; t && *t; t++)
+		explain_columns(search->call->sink, *t);
 	return true;
 }
+
+static const char common_words[] =
+	"\nWhat prints a table takes -s COLUMN, which sorts it, and -k, for scripts; some\n"
+	"take -a, which shows what is empty, too.  `help COMMAND` explains the columns.\n";
 
 static const char *help_command(const struct command_call *call)
 {
@@ -85,6 +112,8 @@ static const char *help_command(const struct command_call *call)
 		table_begin(&printer, &help_table, call->sink, call->keys);
 		command_for_each(help_row_print, &printer);
 		table_end(&printer);
+		if (!call->keys)
+			sink_puts(call->sink, common_words);
 		return NULL;
 	}
 	command_for_each(help_one, &search);
@@ -197,21 +226,21 @@ static const char *poweroff_command(const struct command_call *call)
 	port_stop((int)code);
 }
 
+static const struct table *const help_tables[] = {&help_table, NULL};
+
 static const struct command commands[] = {
-	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or shows how to use one",
-		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names},
-	{"test", "[-l] [-v] [FILTER]",
-		"runs the tests with FILTER in their names; -l lists, -v says more",
-		"test -l \"arena: \"", test_command, 0, NULL},
-	{"bench", "[-c] [FILTER]",
-		"runs the benchmarks with FILTER in their names; -c: by the clock", "bench kmem",
-		bench_command, 0, NULL},
-	{"panic", "[TEXT]", "panics with TEXT; -f: by a page fault; -o: by a stack overflow",
-		"panic \"just trying\"", panic_command, 0, NULL},
+	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or explains one and its columns",
+		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names, help_tables},
+	{"test", "[-l] [-v] [FILTER]", "runs tests by name; -l lists them, -v says more",
+		"test -l \"arena: \"", test_command, COMMAND_LIVE, NULL, NULL},
+	{"bench", "[-c] [FILTER]", "runs benchmarks by name; -c: those by the clock", "bench kmem",
+		bench_command, COMMAND_LIVE, NULL, NULL},
+	{"panic", "[TEXT]", "panics; -f: by a page fault; -o: a stack overflow",
+		"panic \"just trying\"", panic_command, 0, NULL, NULL},
 	{"reboot", "", "starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
-		NULL},
-	{"poweroff", "[CODE]", "stops the machine; QEMU, or the process, exits with CODE",
-		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL},
+		NULL, NULL},
+	{"poweroff", "[CODE]", "stops the machine; QEMU or the process exits with CODE",
+		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table system_commands = COMMAND_TABLE("system", commands);

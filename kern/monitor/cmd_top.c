@@ -154,7 +154,7 @@ static const char *top_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"top", "[-k] [-a]", "who holds memory, most first",
-		"top", top_command, COMMAND_PANIC_SAFE, NULL},
+		"top", top_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table top_commands = COMMAND_TABLE("memory", commands);

@@ -18,7 +18,7 @@ struct whatis_row {
 };
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct whatis_row, indented, "arena", "arena", -24, TABLE_STRING,
+	TABLE_COLUMN(struct whatis_row, indented, "arena", "arena", -17, TABLE_STRING,
 		TABLE_PEOPLE_ONLY),
 	TABLE_COLUMN(struct whatis_row, name, "arena", "arena", -24, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct whatis_row, state, "state", "state", -5, TABLE_STRING, 0),
@@ -140,7 +140,7 @@ static const char *whatis_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"whatis", "[-k] ADDR", "the function, segments, slab and object at an address",
-		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL},
+		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table whatis_commands = COMMAND_TABLE("whatis", commands);

@@ -15,11 +15,15 @@
 /* work kinds */
 
 static const struct table_column kind_columns[] = {
-	TABLE_COLUMN(struct work_info, name, "name", "name", -7, TABLE_STRING, 0),
-	TABLE_COLUMN(struct work_info, args, "arguments", "args", -28, TABLE_STRING, 0),
-	TABLE_COLUMN(struct work_info, help, "what it does", "help", -1, TABLE_STRING, 0),
+	TABLE_COLUMN(struct work_info, name, "name", "name", -6, TABLE_STRING, 0,
+		"for `work start`"),
+	TABLE_COLUMN(struct work_info, args, "arguments", "args", -26, TABLE_STRING, 0,
+		"and what may follow it"),
+	TABLE_COLUMN(struct work_info, help, "what it does", "help", -46, TABLE_STRING, 0,
+		"in a few words"),
 };
 static const struct table kind_table = {"work_kind", kind_columns, ARRAY_SIZE(kind_columns)};
+static const struct table *const kind_tables[] = {&kind_table, NULL};
 
 static const char *kinds_command(const struct command_call *call)
 {
@@ -40,21 +44,27 @@ struct work_row {
 	const char *name, *args;
 };
 
-#define COUNT(member, title, width)                                                                \
-	TABLE_COLUMN(struct work_row, s.member, title, #member, width, TABLE_COUNT, TABLE_TOTAL)
+#define COUNT(member, title, width, help)                                                          \
+	TABLE_COLUMN(                                                                              \
+		struct work_row, s.member, title, #member, width, TABLE_COUNT, TABLE_TOTAL, help)
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct work_row, s.id, "id", "id", 6, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct work_row, name, "name", "name", -7, TABLE_STRING, 0),
-	TABLE_COLUMN(struct work_row, args, "arguments", "args", -16, TABLE_STRING, 0),
-	TABLE_COLUMN(struct work_row, s.state, "state", "state", -8, TABLE_STRING, 0),
-	COUNT(ktasks, "ktasks", 6),
-	COUNT(ops, "operations", 12),
-	COUNT(wrong, "wrong", 7),
-	COUNT(refused, "refused", 7),
-	COUNT(failed, "failed", 7),
+	TABLE_COLUMN(struct work_row, s.id, "id", "id", 4, TABLE_NUMBER, 0,
+		"for `work stop`"),
+	TABLE_COLUMN(struct work_row, name, "name", "name", -7, TABLE_STRING, 0,
+		"which workload it is"),
+	TABLE_COLUMN(struct work_row, args, "arguments", "args", -14, TABLE_STRING, 0,
+		"that it was started with"),
+	TABLE_COLUMN(struct work_row, s.state, "state", "state", -8, TABLE_STRING, 0,
+		"running, or stopping"),
+	COUNT(ktasks, "ktasks", 6, "that it runs on"),
+	COUNT(ops, "operations", 10, "done (docs/monitor.md says what one is)"),
+	COUNT(wrong, "wrong", 5, "contents or units that weren't its own"),
+	COUNT(refused, "refused", 7, "MEM_WAIT requests that returned NULL"),
+	COUNT(failed, "failed", 6, "blocks that a disk couldn't read"),
 };
 static const struct table table = {"work", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
 static void print_row(struct table_printer *printer, const struct work_stats *s)
 {
@@ -70,6 +80,10 @@ static const char *list_command(const struct command_call *call)
 	uint64_t from = 0;
 	size_t n;
 
+	if (!call->keys && work_list(0, stats, 1) == 0) {
+		sink_puts(call->sink, "no workload runs\n");
+		return NULL;
+	}
 	table_begin(&printer, &table, call->sink, call->keys);
 	while ((n = work_list(from, stats, ARRAY_SIZE(stats)))) {
 		for (size_t i = 0; i < n; i++)
@@ -125,13 +139,13 @@ static void offer_kinds(void (*offer)(void *arg, const char *word), void *arg)
 
 static const struct command commands[] = {
 	{"work kinds", "[-k]", "the workloads there are: their arguments, what they do",
-		"work kinds", kinds_command, 0, NULL},
+		"work kinds", kinds_command, 0, NULL, kind_tables},
 	{"work start", "[-k] NAME [ARG...]", "starts a workload, which runs until stopped",
-		"work start alloc 10", start_command, 0, offer_kinds},
-	{"work list", "[-k]", "those that run: ktasks, operations done, errors found", "work list",
-		list_command, 0, NULL},
-	{"work stop", "[-k] [ID]", "stops one, or all, and waits until all it held is freed",
-		"work stop", stop_command, 0, NULL},
+		"work start alloc 10", start_command, 0, offer_kinds, NULL},
+	{"work list", "[-k]", "those that run: ktasks, operations, errors found", "work list",
+		list_command, 0, NULL, tables},
+	{"work stop", "[-k] [ID]", "stops one, or all, and waits until all is freed",
+		"work stop", stop_command, 0, NULL, NULL},
 };
 
 struct command_table work_commands = COMMAND_TABLE("workloads", commands);

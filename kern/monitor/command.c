@@ -23,6 +23,35 @@ const char *command_error(const char *fmt, ...)
 	return line;
 }
 
+void command_left_out(const struct command_call *call, size_t count)
+{
+	if (count > 0 && !call->keys)
+		sink_printf(call->sink, "%zu that %s empty left out, -a shows all\n", count,
+			count == 1 ? "is" : "are");
+}
+
+struct kmem_cache *command_cache(const char *name)
+{
+	struct kmem_cache_stats stats;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &stats);
+		if (strcmp(stats.name, name) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+const char *command_no_arena(const char *name)
+{
+	struct kmem_cache *cache = command_cache(name);
+
+	if (!cache)
+		return command_error("no arena %s", name);
+	kmem_cache_unpin(cache);
+	return command_error("%s is a cache: `slab %s` shows it", name, name);
+}
+
 void monitor_add_commands(struct command_table *table)
 {
 	struct command_table **end = &tables;
@@ -71,7 +100,25 @@ static char *copy_word(const char **from, const char *end, char *to)
 	return quoted ? NULL : to;
 }
 
-/* Splits [from, end) into words; -k becomes `keys`, unless it was quoted. */
+/* Takes a word that is meant for every command; returns whether it is one, if it wasn't quoted. */
+static bool take_common(struct command_words *words, const char *word)
+{
+	if (words->awaits_column) {
+		words->sort = word;
+		words->awaits_column = false;
+	} else if (strcmp(word, "-k") == 0) {
+		words->keys = true;
+	} else if (strcmp(word, "-a") == 0) {
+		words->all = true;
+	} else if (strcmp(word, "-s") == 0) {
+		words->awaits_column = true;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Splits [from, end) into words; those for every command aren't kept, unless they were quoted. */
 static const char *split(const char *from, const char *end, struct command_words *words)
 {
 	char *to = words->text, *word;
@@ -81,18 +128,17 @@ static const char *split(const char *from, const char *end, struct command_words
 		while (from < end && *from == ' ')
 			from++;
 		if (from == end)
-			return NULL;
-		if (words->argc == MONITOR_ARGS_MAX)
-			return command_error("more than %d words in one command", MONITOR_ARGS_MAX);
+			return words->awaits_column ? "-s: the name of a column must follow" : NULL;
 		begin = from;
 		word = to;
 		to = copy_word(&from, end, word);
 		if (!to)
 			return "a quote is not closed";
-		if (strcmp(word, "-k") == 0 && *begin != '"')
-			words->keys = true;
-		else
-			words->argv[words->argc++] = word;
+		if ((*begin != '"' || words->awaits_column) && take_common(words, word))
+			continue;
+		if (words->argc == MONITOR_ARGS_MAX)
+			return command_error("more than %d words in one command", MONITOR_ARGS_MAX);
+		words->argv[words->argc++] = word;
 	}
 }
 
@@ -102,7 +148,8 @@ const char *command_split(const char **line, struct command_words *words)
 	const char *wrong;
 
 	words->argc = 0;
-	words->keys = false;
+	words->keys = words->all = words->awaits_column = false;
+	words->sort = NULL;
 	*line = *end ? end + 1 : end;
 	if (end - begin >= MONITOR_LINE_MAX)
 		wrong = command_error("command too long, at most %d bytes", MONITOR_LINE_MAX - 1);
@@ -161,9 +208,13 @@ static const char *check_usage(const struct command *command, const struct comma
 
 	if (words->keys && !strstr(command->usage, "[-k]"))
 		return "takes no -k";
+	if (words->all && !strstr(command->usage, "[-a]"))
+		return "takes no -a";
+	if (words->sort && !strstr(command->usage, "[-k]"))
+		return "takes no -s";
 	for (const char *word = command->usage; word && *word; word = strchr(word, ' ')) {
 		word += *word == ' ';
-		if (str_starts(word, "[-k]"))
+		if (str_starts(word, "[-k]") || str_starts(word, "[-a]"))
 			continue;
 		least += *word != '[';
 		most++;
@@ -176,17 +227,36 @@ static const char *check_usage(const struct command *command, const struct comma
 		command->name, *command->usage ? " " : "", command->usage);
 }
 
+static const char *run_sorted(
+	const struct command *command, const struct command_call *call, const char *column)
+{
+	struct command_call sorted = *call;
+	const char *wrong;
+	struct sort sort;
+
+	sorted.sink = sort_begin(&sort, column, call->sink);
+	wrong = command->run(&sorted);
+	if (sort_end(&sort) || wrong)
+		return wrong;
+	return command_error("no column %s: `help %s` lists them", column, command->name);
+}
+
 static const char *call(
 	const struct command *command, const struct command_words *words, struct sink *sink)
 {
-	struct command_call call = {words->argc, (const char **)words->argv, words->keys, sink};
+	struct command_call call = {
+		words->argc, (const char **)words->argv, words->keys, words->all, sink};
 	const char *wrong = check_usage(command, words);
+	bool was_paged;
 
 	if (wrong)
 		return wrong;
-	if (panic_happened() && !(command->flags & COMMAND_PANIC_SAFE))
+	if (panic_happened() && (words->sort || !(command->flags & COMMAND_PANIC_SAFE)))
 		return "not safe after a panic";
-	return command->run(&call);
+	was_paged = terminal_page(sink, !words->keys && !(command->flags & COMMAND_LIVE));
+	wrong = words->sort ? run_sorted(command, &call, words->sort) : command->run(&call);
+	terminal_page(sink, was_paged);
+	return wrong;
 }
 
 static bool run_words(const struct command_words *words, struct sink *sink)
@@ -208,18 +278,12 @@ static bool run_words(const struct command_words *words, struct sink *sink)
 	return !wrong;
 }
 
-/* Ctrl-C at the console stops what runs for the console. */
-static bool is_interrupted(const struct sink *sink)
-{
-	return sink == &console_sink && monitor_is_interrupted();
-}
-
 bool command_run_line(const char *line, struct sink *sink)
 {
 	struct command_words words;
 	bool all_ran = true;
 
-	while (*line && !is_interrupted(sink)) {
+	while (*line && !monitor_interrupted(sink)) {
 		const char *wrong = command_split(&line, &words);
 
 		if (wrong)

@@ -19,7 +19,9 @@
  * differ in where the cursor goes from there. */
 static size_t shown_max(const struct editor *e)
 {
-	return EDITOR_COLUMNS - 1 - strlen(e->prompt);
+	size_t columns = e->columns ? e->columns : EDITOR_COLUMNS, taken = strlen(e->prompt) + 1;
+
+	return columns > taken ? columns - taken : 1;
 }
 
 /* Moves the part of the line that is shown so that it has the cursor; returns whether it moved. */

@@ -87,6 +87,7 @@ struct editor {
 	const char *prompt;
 	struct history *history;     /* NULL: none */
 	editor_complete_fn complete; /* NULL: none */
+	unsigned columns;	     /* of the terminal; 0: EDITOR_COLUMNS */
 
 	char line[MONITOR_LINE_MAX]; /* always terminated */
 	size_t length, cursor;       /* cursor <= length */

@@ -16,16 +16,44 @@ void monitor_init(void);
 /* From now on a panic, after its report, runs the monitor with the commands that are safe then. */
 void monitor_stay_after_panic(void);
 
+/* The terminal (terminal.c) */
+
+struct terminal {
+	unsigned columns, rows; /* both 0: none is known */
+};
+const struct terminal *terminal_size(void);
+
+/* Between these two Ctrl-C is a key of the line that is read; afterward it interrupts what runs. */
+void terminal_begin_reading(void);
+void terminal_end_reading(void);
+
+/* The next byte typed; waits for it. */
+int terminal_read(void);
+
+/* Begins to run a line that was typed; returns the sink for what it prints.  terminal_end() ends it. */
+struct sink *terminal_begin(void);
+void terminal_end(void);
+
+/* Sets whether what is printed to `sink` waits at the end of each page, if that sink is the typed
+ * line's and there is a terminal; returns whether it did. */
+bool terminal_page(struct sink *sink, bool on);
+
 /* For a command that shows something again and again: sleeps for `ns`, or until a key is pressed,
  * which it takes from the input.  Returns true if the time has passed without a key.  Returns false at
  * once if no one is there to press a key: if the line wasn't typed (autorun) or doesn't print to the
- * console, after the end of input, and after a panic.  Context: a command's. */
+ * console, after the end of input, after a panic, and once monitor_interrupted().  Context: a
+ * command's. */
 bool monitor_pause(struct sink *sink, uint64_t ns);
 
 /* Whether Ctrl-C was pressed since the line that runs began, or, before the first prompt, since boot.
  * Keys are read as they come: those before Ctrl-C are dropped, others wait for the prompt.  Context:
  * any but an NMI.  Cost: constant. */
 bool monitor_is_interrupted(void);
+
+/* Whether what is printed to `sink` is wanted no more, because of Ctrl-C or at the end of a page: then
+ * nothing of it is shown any more, and a command that takes long is to end.  False if it doesn't go to
+ * the console.  Context: a command's.  Cost: constant. */
+bool monitor_interrupted(struct sink *sink);
 
 /* Commands (command.c) */
 
@@ -44,7 +72,9 @@ const char *command_error(const char *fmt, ...) __attribute__((format(printf, 1,
 struct command_words {
 	int argc;
 	const char *argv[MONITOR_ARGS_MAX + 1]; /* argv[argc] is NULL */
-	bool keys;				/* -k was among them; it isn't in argv */
+	bool keys, all;				/* -k, -a were among them; they aren't in argv */
+	const char *sort;			/* what followed -s, or NULL; both aren't in argv */
+	bool awaits_column;			/* -s was the last word */
 	char text[MONITOR_LINE_MAX];		/* that argv points to */
 };
 
@@ -53,12 +83,50 @@ struct command_words {
  * can't be split. */
 const char *command_split(const char **line, struct command_words *words);
 
+/* The cache of that name, or NULL; it can't be destroyed until kmem_cache_unpin(). */
+struct kmem_cache *command_cache(const char *name);
+
+/* Why a command that takes an arena's name can't be run: there is none called `name`, or that is a cache. */
+const char *command_no_arena(const char *name);
+
+/* For people: says how many objects a command has left out because they are empty, if any. */
+void command_left_out(const struct command_call *call, size_t count);
+
 /* The command that argv[0 .. argc) begins with, or NULL. */
 const struct command *command_find(int argc, const char *const *argv);
 
 /* An editor_complete_fn: offers command names, and after a name what that command offers. */
 void command_complete(
 	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg);
+
+/* Sorted tables (sort.c) */
+
+struct sort_row;
+
+/* What a command prints, while it is put in order.  Memory for it grows as rows come. */
+struct sort {
+	struct sink sink; /* the command's */
+	struct table_order order;
+	struct sink *out;    /* where all of it goes in the end */
+	bool found;	     /* a table had the column */
+	bool failed;	     /* there was no memory */
+	bool is_row;	     /* what is written belongs to a row */
+	char *text;	     /* of the rows of a table, and of the texts they are sorted by */
+	size_t length, size; /* bytes in use, and there */
+	struct sort_row *rows;
+	size_t count, rows_size; /* rows, and bytes for them */
+};
+
+/* Begins to sort by `column` the tables of a command that prints to `out`; returns the sink to print
+ * to. */
+struct sink *sort_begin(struct sort *s, const char *column, struct sink *out);
+
+/* Where what is printed to `sink` goes, if it is one of these; else `sink`. */
+struct sink *sort_out(struct sink *sink);
+
+/* Ends it; returns whether a table had the column.  Without memory, tables came out unsorted, and a
+ * line says so. */
+bool sort_end(struct sort *s);
 
 /* Families of commands (cmd_*.c) */
 

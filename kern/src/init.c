@@ -63,7 +63,7 @@ static const char *set_test_divisor(const char *value)
 static const char *set_terminal(const char *value)
 {
 	test_config.on_terminal = true;
-	return NULL;
+	return monitor_set_terminal(*value ? value : "80x24");
 }
 
 static const struct cmdline_option options[] = {
@@ -71,7 +71,7 @@ static const struct cmdline_option options[] = {
 	{"test", set_test},		    /* run the tests with this in their name, then stop */
 	{"test_seed", set_test_seed},	    /* test_config.seed */
 	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
-	{"terminal", set_terminal},	    /* a person reads the console, on a terminal */
+	{"terminal", set_terminal},	    /* a person reads the console, on a terminal of that size */
 };
 
 static const struct boot_ram *first_big_enough(void)

@@ -8,13 +8,13 @@
 #include "lib/string.h"
 
 static const struct work_kind kinds[] = {
-	{{"alloc", "PERCENT [KTASKS]", "holds up to PERCENT of memory, in pieces of all sorts"},
+	{{"alloc", "PERCENT [KTASKS]", "holds PERCENT of memory in all sorts of pieces"},
 		work_start_alloc},
 	{{"bursts", "[KTASKS]", "starts ktasks that allocate, free and end"}, work_start_bursts},
 	{{"disk", "[DISK] [READERS] [WRITERS]",
-		 "overwrites a disk's blocks, checks those it reads"},
+		 "overwrites and checks blocks of a disk"},
 		work_start_disk},
-	{{"hog", "[HOLD_MS] [PAUSE_MS]", "takes all free pages, frees them a moment later"},
+	{{"hog", "[HOLD_MS] [PAUSE_MS]", "takes all free pages and frees them, again"},
 		work_start_hog},
 	{{"ids", "[KTASKS]", "allocates and frees IDs"}, work_start_ids},
 	{{"maps", "[KTASKS]", "maps and unmaps pages"}, work_start_maps},

@@ -254,7 +254,7 @@ def _():
 @test("autorun: shows base and its importers, and ends with the code of poweroff", quick=True)
 def _():
     status, text = run(qemu("--mem", "512M", "--autorun",
-                            "arena tree; mem; arena check; poweroff 3"))
+                            "arena tree -a; mem; arena check; poweroff 3"))
     equal(status, 3)
     assert re.search(r"(?m)^base ", text) and re.search(r"(?m)^  kpages ", text), text
     assert re.search(r"(?m)^    monitor ", text), text

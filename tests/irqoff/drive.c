@@ -13,7 +13,7 @@ static void null_write(struct sink *sink, const char *text, size_t n)
 {
 }
 
-struct sink null_sink = {null_write};
+struct sink null_sink = {null_write, NULL};
 
 static uint64_t net(const struct irqoff_stretch *s)
 {

@@ -47,11 +47,11 @@ TEST("table: people see aligned columns, units, dashes for zero, totals")
 	table_end(&t);
 	CHECK_STR(text, "name      count      used  share note\n"
 			"base         12   4.0 KiB  12.3% pages\n"
-			"-             -         -      - -\n"
+			"              -         -      -\n"
 			"total        12   4.0 KiB\n");
 }
 
-TEST("table: a wide value pushes its line and is not cut")
+TEST("table: a wide value takes room from what is beside it, and a wide count is cut to tenths")
 {
 	struct table_printer t;
 
@@ -59,7 +59,42 @@ TEST("table: a wide value pushes its line and is not cut")
 	table_row(&t, &wide);
 	table_end(&t);
 	CHECK_STR(text, "name      count      used  share note\n"
-			"a long name 1234567   1.5 KiB 100.0% x\n");
+			"a long name 1.2M  1.5 KiB 100.0% x\n");
+}
+
+/* 8 + 1 + 6 + 1 + 60: of the 80 characters of a line 4 are left. */
+static const struct table_column broad_columns[] = {
+	TABLE_COLUMN(struct row, name, "name", "name", -8, TABLE_STRING, 0),
+	TABLE_COLUMN(struct row, count, "count", "n", 6, TABLE_COUNT, 0),
+	TABLE_COLUMN(struct row, note, "note", "note", -60, TABLE_STRING, 0),
+};
+static const struct table broad = {"x", broad_columns, ARRAY_SIZE(broad_columns)};
+
+#define TEN "0123456789"
+#define SIXTY TEN TEN TEN TEN TEN TEN
+
+TEST("table: no line is wider than 80, and a text that was cut for it ends in ~")
+{
+	static const struct row rows[] = {
+		{"short", 1, 0, 0, 0, SIXTY},
+		{"four more xx", 1, 0, 0, 0, SIXTY},
+		{"ten more xxxxxxxxx", 1, 0, 0, 0, SIXTY},
+		{TEN TEN TEN, UINT64_MAX, 0, 0, 0, SIXTY TEN},
+	};
+	struct table_printer t;
+
+	begin(&t, &broad, false);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		table_row(&t, &rows[i]);
+	table_end(&t);
+	CHECK_STR(text, "name      count note\n"
+			"short         1 " SIXTY "\n"
+			"four more xx  1 " SIXTY "\n"
+			"ten more xxxxxxx~ 1 " SIXTY "\n"
+			"0123456~  18.4E " SIXTY "012~\n");
+	begin(&t, &broad, true);
+	table_row(&t, &rows[3]);
+	CHECK(strstr(text, SIXTY TEN));
 }
 
 TEST("table: scripts see plain numbers under stable keys, and no heading or total")
@@ -120,6 +155,18 @@ TEST("table: one with too many columns is refused")
 	struct table_printer t;
 
 	CHECK_PANICS(begin(&t, &huge, false), "column_count");
+}
+
+TEST("table: a share of a thousand is 0 for nothing alone, and rounds down from there")
+{
+	CHECK_EQ(table_permille(0, 7), 0);
+	CHECK_EQ(table_permille(7, 0), 0);
+	CHECK_EQ(table_permille(1, UINT64_MAX), 1);
+	CHECK_EQ(table_permille(2, 3), 666);
+	CHECK_EQ(table_permille(3, 3), 1000);
+	CHECK_EQ(table_permille(4, 3), 1000);
+	CHECK_EQ(table_permille(UINT64_MAX / 2, UINT64_MAX), 500);
+	CHECK_EQ(table_permille(UINT64_MAX - 1, UINT64_MAX), 1000);
 }
 
 TEST("table: a time has the unit that leaves it below a thousand, cut to a tenth")

@@ -34,6 +34,11 @@ bool arena_is_memory(const struct arena *a)
 	return a->is_memory;
 }
 
+bool arena_in_bytes(const struct arena *a)
+{
+	return a->is_memory || a->store.quantum % PORT_PAGE_SIZE == 0;
+}
+
 struct arena *arena_base(const struct arena *a)
 {
 	return a->base;

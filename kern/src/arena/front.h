@@ -70,6 +70,8 @@ const char *arena_name(const struct arena *a);
 size_t arena_quantum(const struct arena *a);
 size_t arena_qcache_max(const struct arena *a);
 bool arena_is_memory(const struct arena *a);
+/* Whether amounts are bytes: it is memory, or addresses in whole pages. */
+bool arena_in_bytes(const struct arena *a);
 /* The nearest base arena, itself if it is one. */
 struct arena *arena_base(const struct arena *a);
 /* The same, if what the arena hands out are direct-map addresses in whole pages of their own: it is

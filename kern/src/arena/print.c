@@ -8,9 +8,9 @@
 #include "lib/array.h"
 #include "lib/string.h"
 
-void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool is_memory)
+void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool in_bytes)
 {
-	table_format(text, is_memory ? TABLE_BYTES : TABLE_COUNT, amount);
+	table_format(text, in_bytes ? TABLE_BYTES : TABLE_COUNT, amount);
 }
 
 /* The tree */
@@ -24,35 +24,45 @@ struct tree_row {
 	struct arena_tree_line line;
 	const char *indented;
 	const char *text[AMOUNTS];
+	uint64_t used_permille;
 };
 
 /* An amount is a cell of text for people and a number for scripts. */
-#define AMOUNT(index, member, title, key, width)                                                   \
-	TABLE_COLUMN(                                                                              \
-		struct tree_row, text[index], title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY), \
-		TABLE_COLUMN(struct tree_row, line.member, title, key, width, TABLE_COUNT,         \
-			TABLE_KEY_ONLY)
+#define TEXT(index, title, key, width, help)                                                       \
+	TABLE_COLUMN(struct tree_row, text[index], title, key, width, TABLE_STRING,                \
+		TABLE_PEOPLE_ONLY, help)
+#define KEY(member, key)                                                                           \
+	TABLE_COLUMN(struct tree_row, line.member, key, key, 0, TABLE_COUNT, TABLE_KEY_ONLY)
 
 static const struct table_column tree_columns[] = {
-	TABLE_COLUMN(
-		struct tree_row, indented, "arena", "name", -16, TABLE_STRING, TABLE_PEOPLE_ONLY),
+	TABLE_COLUMN(struct tree_row, indented, "arena", "name", -17, TABLE_STRING,
+		TABLE_PEOPLE_ONLY, "an arena under its source, or a cache under its arena"),
 	TABLE_COLUMN(struct tree_row, line.name, "arena", "name", -16, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(
 		struct tree_row, line.source, "source", "source", -16, TABLE_STRING, TABLE_KEY_ONLY),
-	AMOUNT(QUANTUM, quantum, "quantum", "quantum", 8),
-	AMOUNT(TOTAL, total, "total", "total", 10),
-	AMOUNT(USED, used, "used", "used", 10),
-	AMOUNT(FREE, free, "free", "free", 10),
-	AMOUNT(LARGEST, largest_free, "largest free", "largest_free", 12),
-	TABLE_COLUMN(struct tree_row, line.spans, "spans", "spans", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct tree_row, line.allocs, "allocs", "allocs", 10, TABLE_COUNT, 0),
-	TABLE_COLUMN(struct tree_row, line.failures, "fails", "fails", 6, TABLE_COUNT, 0),
+	TEXT(QUANTUM, "quantum", "quantum", 8,
+		"all sizes are multiples of it; of a cache: an object's size"),
+	TEXT(TOTAL, "total", "total", 10, "what its spans hold, or a cache's slabs"),
+	TEXT(USED, "used", "used", 10, "of that, what callers and importers have"),
+	TABLE_COLUMN(struct tree_row, used_permille, "used %", "used_permille", 6, TABLE_PERMILLE,
+		TABLE_PEOPLE_ONLY, "used, of total"),
+	TEXT(LARGEST, "free piece", "largest_free", 10, "the largest piece that is free"),
+	KEY(quantum, "quantum"),
+	KEY(total, "total"),
+	KEY(used, "used"),
+	KEY(free, "free"),
+	KEY(largest_free, "largest_free"),
+	KEY(spans, "spans"),
+	TABLE_COLUMN(struct tree_row, line.allocs, "allocs", "allocs", 6, TABLE_COUNT, 0,
+		"allocations since it was made"),
+	TABLE_COLUMN(struct tree_row, line.failures, "fails", "fails", 5, TABLE_COUNT, 0,
+		"of them, those that were refused"),
 };
-static const struct table tree_table = {"arena", tree_columns, ARRAY_SIZE(tree_columns)};
+const struct table arena_tree_table = {"arena", tree_columns, ARRAY_SIZE(tree_columns)};
 
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys)
 {
-	table_begin(printer, &tree_table, sink, keys);
+	table_begin(printer, &arena_tree_table, sink, keys);
 }
 
 void arena_tree_line(const struct arena_tree_line *line, struct table_printer *printer)
@@ -60,11 +70,17 @@ void arena_tree_line(const struct arena_tree_line *line, struct table_printer *p
 	const uint64_t amounts[AMOUNTS] = {
 		line->quantum, line->total, line->used, line->free, line->largest_free};
 	char text[AMOUNTS][TABLE_CELL_MAX], indented[NAME_MAX];
-	struct tree_row row = {.line = *line, .indented = indented};
+	/* Sorted rows are no tree. */
+	int indent = printer->order ? 0 : (int)line->depth * INDENT;
+	struct tree_row row = {
+		.line = *line,
+		.indented = indented,
+		.used_permille = table_permille(line->used, line->total),
+	};
 
-	ksnprintf(indented, sizeof(indented), "%*s%s", (int)line->depth * INDENT, "", line->name);
+	ksnprintf(indented, sizeof(indented), "%*s%s", indent, "", line->name);
 	for (size_t i = 0; i < AMOUNTS; i++) {
-		arena_format_amount(text[i], amounts[i], line->is_memory);
+		arena_format_amount(text[i], amounts[i], line->in_bytes);
 		row.text[i] = text[i];
 	}
 	table_row(printer, &row);
@@ -72,7 +88,7 @@ void arena_tree_line(const struct arena_tree_line *line, struct table_printer *p
 
 void arena_tree_row(const struct arena_stats *s, void *printer)
 {
-	struct arena_tree_line line = {s->name, s->source, s->depth, s->is_memory, s->quantum, s->total,
+	struct arena_tree_line line = {s->name, s->source, s->depth, s->in_bytes, s->quantum, s->total,
 		s->used, s->free, s->largest_free, s->spans, s->allocs, s->failures};
 
 	arena_tree_line(&line, printer);
@@ -163,7 +179,7 @@ enum {
 #define SHOW(member, title, key, kind)                                                             \
 	TABLE_COLUMN(struct show_row, stats.member, title, key, 0, kind, 0)
 
-/* TABLE_BYTES: an amount, bytes only for memory, but for the index. */
+/* TABLE_BYTES: an amount, in bytes only if the arena's are, but for the index. */
 static const struct table_column show_columns[] = {
 	[SHOW_NAME] = TABLE_COLUMN(struct show_row, name, "arena", "name", 0, TABLE_STRING, 0),
 	[SHOW_SOURCE] = TABLE_COLUMN(struct show_row, source, "source", "source", 0, TABLE_STRING, 0),
@@ -252,7 +268,7 @@ static void show_field(struct sink *sink, const struct show_row *row, const stru
 
 	if (c->kind == TABLE_BYTES)
 		arena_format_amount(text, value,
-			row->stats.is_memory || c == &show_columns[SHOW_INDEX_BYTES]);
+			row->stats.in_bytes || c == &show_columns[SHOW_INDEX_BYTES]);
 	else
 		table_format(text, c->kind, value);
 	sink_fill(sink, ' ', (size_t)gap);
@@ -276,7 +292,10 @@ static void show_line(struct sink *sink, const struct show_row *row, const uint8
 
 static void show_for_people(struct sink *sink, const struct show_row *row, bool full)
 {
-	sink_printf(sink, "arena %s, source %s\n", row->name, row->source);
+	if (strcmp(row->source, "-") == 0)
+		sink_printf(sink, "arena %s, without a source\n", row->name);
+	else
+		sink_printf(sink, "arena %s, source %s\n", row->name, row->source);
 	for (size_t i = 0; i < (full ? LINES_FULL : LINES_BRIEF); i++)
 		show_line(sink, row, show_lines[i]);
 }
@@ -322,8 +341,8 @@ static void class_print(struct table_printer *printer, const struct show_row *sh
 	struct class_row row = {show->name, from, units, bar + BAR_MAX - length,
 		(uint64_t)1 << class, c->segments, c->units};
 
-	arena_format_amount(from, row.from, show->stats.is_memory);
-	arena_format_amount(units, row.units, show->stats.is_memory);
+	arena_format_amount(from, row.from, show->stats.in_bytes);
+	arena_format_amount(units, row.units, show->stats.in_bytes);
 	table_row(printer, &row);
 }
 

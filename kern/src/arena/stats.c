@@ -36,6 +36,7 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	str_copy(stats->name, a->name, sizeof(stats->name));
 	str_copy(stats->source, a->source ? a->source->name : "-", sizeof(stats->source));
 	stats->is_memory = a->is_memory;
+	stats->in_bytes = arena_in_bytes(a);
 	stats->quantum = s->quantum;
 	stats->qcache_max = a->qcache_max;
 	stats->total = s->total;

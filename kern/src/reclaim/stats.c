@@ -16,7 +16,7 @@ static void fill_root(struct arena *root, struct reclaim_root *row)
 
 	memset(row, 0, sizeof(*row));
 	str_copy(row->name, arena_name(root), sizeof(row->name));
-	row->is_memory = arena_is_memory(root);
+	row->in_bytes = arena_in_bytes(root);
 	row->free = arena_amt_free(root);
 	row->total = arena_amt_total(root);
 	row->wanted = wants.amount;
@@ -68,7 +68,7 @@ static struct reclaim_node arena_node(struct arena *a, unsigned depth)
 
 	str_copy(n.name, arena_name(a), sizeof(n.name));
 	n.depth = depth;
-	n.is_memory = arena_is_memory(a);
+	n.in_bytes = arena_in_bytes(a);
 	n.has_owner = arena_owner(a, &priv) != NULL;
 	return n;
 }
@@ -81,7 +81,7 @@ static struct reclaim_node cache_node(struct kmem_cache *c, unsigned depth)
 	str_copy(n.name, slab_name(c), sizeof(n.name));
 	n.depth = depth;
 	n.is_cache = true;
-	n.is_memory = slab_is_memory(c);
+	n.in_bytes = slab_in_bytes(c);
 	n.has_owner = slab_owner(c, &priv) != NULL;
 	return n;
 }

@@ -362,9 +362,9 @@ const char *slab_name(const struct kmem_cache *c)
 	return c->name;
 }
 
-bool slab_is_memory(const struct kmem_cache *c)
+bool slab_in_bytes(const struct kmem_cache *c)
 {
-	return c->is_memory;
+	return arena_in_bytes(c->source);
 }
 
 size_t slab_table_trim(void)

@@ -21,7 +21,7 @@ size_t slab_reclaim(struct kmem_cache *c, unsigned level, size_t amount);
 size_t (*slab_owner(struct kmem_cache *c, void **priv))(void *priv, size_t bytes);
 
 const char *slab_name(const struct kmem_cache *c);
-bool slab_is_memory(const struct kmem_cache *c);
+bool slab_in_bytes(const struct kmem_cache *c);
 
 /* Gives leaves of the page frame table that stand empty back to base_arena; returns the bytes. */
 size_t slab_table_trim(void);

@@ -160,6 +160,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	str_copy(s->name, c->name, sizeof(s->name));
 	str_copy(s->source_name, arena_name(c->source), sizeof(s->source_name));
 	s->is_memory = c->is_memory;
+	s->in_bytes = arena_in_bytes(c->source);
 	s->is_front = c->flags & KMC_QCACHE;
 	s->is_frames = c->is_frames;
 	s->obj_size = c->obj_size;
