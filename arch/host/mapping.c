@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "lib/array.h"
 #include "lib/panic.h"
+#include "lib/string.h"
 #include "table.h"
 #include "machine.h"
 #include "port.h"
@@ -151,4 +152,37 @@ size_t machine_table_pages(void)
 uint64_t machine_shootdowns(void)
 {
 	return 0;
+}
+
+/* Defined by the link. */
+extern char __executable_start[], etext[], edata[], end[];
+
+static bool is_in(uintptr_t address, const char *from, const char *to)
+{
+	return address >= (uintptr_t)from && address < (uintptr_t)to;
+}
+
+/* The image has its constants between its functions and its data, too: they have no borders of their
+ * own. */
+void machine_place(uintptr_t address, struct machine_place *p)
+{
+	uintptr_t *slot = slot_of(address & -PORT_PAGE_SIZE);
+	uintptr_t page = slot ? __atomic_load_n(slot, __ATOMIC_RELAXED) & -PORT_PAGE_SIZE : 0;
+
+	*p = (struct machine_place){.what = "not of the kernel"};
+	if (address - ram_start < ram_size)
+		page = address & -PORT_PAGE_SIZE;
+	if (is_in(address, __executable_start, end)) {
+		str_copy(p->what, is_in(address, __executable_start, etext) ? "kernel text" : "kernel data",
+			sizeof(p->what));
+		p->image = address;
+	} else if (page) {
+		str_copy(p->what, slot ? "page of the kernel's window" : "RAM in the direct map", sizeof(p->what));
+		p->direct = page + address % PORT_PAGE_SIZE;
+		p->has_phys = true;
+		p->phys = p->direct - machine_direct_base();
+	} else if (slot) {
+		str_copy(p->what, "unmapped part of the kernel's window", sizeof(p->what));
+	}
+	p->is_mapped = p->image || p->direct;
 }

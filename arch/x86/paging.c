@@ -366,25 +366,42 @@ static bool is_canonical(uintptr_t address)
 	return (uint64_t)((int64_t)(address << 16) >> 16) == address;
 }
 
-/* Whether tables map `address`.  Interrupts are off, so that no table is given back meanwhile. */
-static bool is_mapped(uintptr_t address)
+/* Interrupts are off, so that no table is given back meanwhile. */
+bool paging_find_page(uintptr_t address, uint64_t *phys)
 {
 	port_irq_t irq = port_irq_save();
 	const uint64_t *link = paging_find_link(address);
 	uint64_t value = link ? __atomic_load_n(link, __ATOMIC_ACQUIRE) : 0;
-	bool yes = (value & (PTE_PRESENT | PTE_LARGE)) == PTE_PRESENT &&
-		   is_present(paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT));
 
+	if ((value & (PTE_PRESENT | PTE_LARGE)) == PTE_PRESENT)
+		value = __atomic_load_n(
+			paging_entry_in(paging_table_of(value), address, PORT_PAGE_SHIFT), __ATOMIC_ACQUIRE);
+	else
+		value = 0;
 	port_irq_restore(irq);
-	return yes;
+	*phys = (value & PTE_ADDRESS) | address % PORT_PAGE_SIZE;
+	return value & PTE_PRESENT;
+}
+
+bool paging_is_ram(uint64_t phys)
+{
+	return extent_in(phys & ~(uint64_t)(PORT_PAGE_SIZE - 1), PORT_PAGE_SIZE);
+}
+
+bool paging_is_boot_table(uint64_t phys)
+{
+	return phys - block_start < block_size;
 }
 
 bool paging_is_readable(uintptr_t address)
 {
+	uint64_t phys;
+
 	if (is_direct_ram(address))
 		return true;
 	if (!paging_top)
 		return address >= (uintptr_t)image_start && address < (uintptr_t)image_end;
 	/* Reading a device's registers could have an effect. */
-	return is_canonical(address) && address - DEVICE_BASE >= DEVICE_SIZE && is_mapped(address);
+	return is_canonical(address) && address - DEVICE_BASE >= DEVICE_SIZE &&
+	       paging_find_page(address, &phys);
 }

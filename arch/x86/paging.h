@@ -87,6 +87,15 @@ static inline uint64_t *paging_find_link(uintptr_t address)
 /* Whether 8 bytes can be loaded from `address`, a multiple of 8, without an exception. */
 bool paging_is_readable(uintptr_t address);
 
+/* Whether the page at physical address `phys` is RAM. */
+bool paging_is_ram(uint64_t phys);
+
+/* Whether it is one of the tables made at boot. */
+bool paging_is_boot_table(uint64_t phys);
+
+/* Whether tables of 4 KiB pages map `address`; *phys is then where. */
+bool paging_find_page(uintptr_t address, uint64_t *phys);
+
 /* Whether `address` lies in a stack's guard page. */
 bool paging_is_guard(uintptr_t address);
 

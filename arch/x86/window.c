@@ -48,6 +48,7 @@
 #include "ipi.h"
 #include "layout.h"
 #include "errors.h"
+#include "lib/array.h"
 #include "physical.h"
 #include "lib/panic.h"
 #include "machine.h"
@@ -415,4 +416,38 @@ bool window_map_fresh(uintptr_t address, size_t size)
 		*entry = direct_phys(page) | PAGE_FLAGS;
 	}
 	return true;
+}
+
+/* The tables on the way to `address`; those of the top two levels belong to the whole part. */
+static bool is_on_the_way(uintptr_t address, uint64_t page, uintptr_t *first)
+{
+	struct place p = place_top(address);
+	port_irq_t irq = port_irq_save();
+	uint64_t value;
+	bool found = false;
+
+	while (!found && ((value = read_link(p.link)) & (PTE_PRESENT | PTE_LARGE)) == PTE_PRESENT) {
+		found = (value & PTE_ADDRESS) == page;
+		*first = address & -(1ull << p.shift);
+		if (p.shift == LINK_SHIFT)
+			break;
+		place_descend(&p, value, address);
+	}
+	port_irq_restore(irq);
+	return found;
+}
+
+bool window_find_table(uint64_t phys, uintptr_t *first)
+{
+	static const struct {
+		uintptr_t start;
+		size_t size;
+	} parts[] = {{WINDOW_BASE, WINDOW_SIZE}, {CORE_STACKS_BASE, CORE_STACKS_SIZE}};
+	uint64_t page = phys & PTE_ADDRESS;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		for (size_t at = 0; at < parts[i].size; at += 1ull << LINK_SHIFT)
+			if (is_on_the_way(parts[i].start + at, page, first))
+				return true;
+	return false;
 }

@@ -14,4 +14,8 @@
  * Context: boot. */
 bool window_map_fresh(uintptr_t address, size_t size);
 
+/* Whether the page at physical address `phys` is a table of what is mapped page by page; *first is then
+ * the first address that it serves.  Cost: a look at each table of the lowest level that there can be. */
+bool window_find_table(uint64_t phys, uintptr_t *first);
+
 #endif

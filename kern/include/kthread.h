@@ -98,6 +98,7 @@ struct ktask_stats {
 	bool pinned;
 	uint64_t switches; /* times a core switched to it */
 	uint64_t ns;	   /* time it has run, without its present turn */
+	uintptr_t stack; /* its guard page, below it; 0: it runs on the stack its core started on */
 	uint64_t stack_size;
 };
 

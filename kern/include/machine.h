@@ -192,6 +192,20 @@ void machine_raise(unsigned vector);
 
 /* Reports */
 
+/* What lies at an address, as far as the machine knows. */
+struct machine_place {
+	char what[80];	  /* in words: "kernel text", "page table, made at boot", "not a canonical address" */
+	bool is_mapped;	  /* the kernel can read it */
+	bool has_phys;	  /* phys is its physical address */
+	uint64_t phys;
+	uintptr_t image;  /* where the kernel's image has the same memory; 0: it isn't of the image */
+	uintptr_t direct; /* where the direct map has the same memory; 0: it isn't RAM */
+};
+
+/* Fills in *place; reads nothing at the address itself.  Context: any but an NMI; takes no lock.  Cost:
+ * linear in page tables. */
+void machine_place(uintptr_t address, struct machine_place *place);
+
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's
  * stack; if so, writes the ktask's id and name to `owner`.  Takes no lock. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size);

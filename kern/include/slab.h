@@ -208,6 +208,10 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 size_t kmem_table_pages(void);
 size_t kmem_table_pages_max(void);
 
+/* Whether addr lies in the table; *first is then the first address whose pages that part of the table is
+ * for, 0 in its root.  Context: any but an NMI.  Cost: linear in what the table could have. */
+bool kmem_table_find(uintptr_t addr, uintptr_t *first);
+
 /* Destroy */
 
 /*

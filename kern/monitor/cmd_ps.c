@@ -11,7 +11,7 @@
 struct ps_row {
 	struct ktask_stats s;
 	const char *name, *state;
-	uint64_t pinned, us;
+	uint64_t pinned, us, guard; /* guard: the guard page of its stack, 0: it has the core's first */
 };
 
 static const struct table_column ps_columns[] = {
@@ -23,6 +23,7 @@ static const struct table_column ps_columns[] = {
 	TABLE_COLUMN(
 		struct ps_row, s.switches, "switches", "switches", 10, TABLE_COUNT, TABLE_TOTAL),
 	TABLE_COLUMN(struct ps_row, us, "ran, us", "us", 12, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(struct ps_row, guard, "", "guard", 0, TABLE_HEX, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 10, TABLE_BYTES, TABLE_TOTAL),
 };
 static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
@@ -35,6 +36,7 @@ static void ps_rows(struct table_printer *printer, const struct ktask_stats *sta
 			.name = stats[i].name,
 			.state = stats[i].state,
 			.pinned = stats[i].pinned,
+			.guard = stats[i].stack,
 			.us = stats[i].ns / 1000,
 		};
 

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command: what lies at an address, from the arena down to the object.
+ * Command: what lies at an address: the part of the address space, the symbol of the kernel's image, the
+ * stack, the table that the machine or the kernel keeps there, segments from the root of the tree down to
+ * the arena that handed it out, and the object.
  */
 #include "monitor_impl.h"
 
+#include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/symbol.h"
+#include "machine.h"
 #include "table.h"
 
 #define INDENT 2
@@ -24,12 +28,20 @@ static const struct table_column columns[] = {
 	TABLE_COLUMN(struct whatis_row, state, "state", "state", -5, TABLE_STRING, 0),
 	TABLE_COLUMN(struct whatis_row, start, "start", "start", 18, TABLE_HEX, 0),
 	TABLE_COLUMN(struct whatis_row, end, "end", "end", 18, TABLE_HEX, 0),
-	TABLE_COLUMN(struct whatis_row, offset, "offset", "offset", 18, TABLE_HEX, 0),
+	TABLE_COLUMN(struct whatis_row, offset, "offset", "offset", 14, TABLE_HEX, 0),
 };
 static const struct table table = {"segment", columns, ARRAY_SIZE(columns)};
 
-static void print_segment(struct table_printer *printer, const struct arena_stats *arena,
-	const struct arena_segment *segment, uintptr_t address)
+/* The segments that contain an address. */
+struct segments {
+	const struct command_call *call;
+	struct table_printer printer;
+	uintptr_t address;
+	size_t found;
+};
+
+static void print_segment(struct segments *s, const struct arena_stats *arena,
+	const struct arena_segment *segment)
 {
 	char indented[ARENA_NAME_MAX + 8 * INDENT];
 	struct whatis_row row = {
@@ -38,32 +50,41 @@ static void print_segment(struct table_printer *printer, const struct arena_stat
 		.state = segment->kind == ARENA_SEGMENT_USED ? "used" : "free",
 		.start = segment->start,
 		.end = segment->start + segment->size,
-		.offset = address - segment->start,
+		.offset = s->address - segment->start,
 	};
 
 	ksnprintf(indented, sizeof(indented), "%*s%s", (int)arena->depth * INDENT, "", arena->name);
-	table_row(printer, &row);
+	if (s->found++ == 0)
+		table_begin(&s->printer, &table, s->call->sink, s->call->keys);
+	table_row(&s->printer, &row);
+}
+
+static void look_in_arena(const struct arena_stats *arena, void *segments)
+{
+	struct segments *s = segments;
+	struct arena_segment segment;
+
+	if (arena_find_segment((struct arena *)arena->arena, s->address, &segment))
+		print_segment(s, arena, &segment);
 }
 
 /* Prints the segment that contains the address in every arena that has one, sources before their
  * importers; returns how many. */
-static size_t print_segments(
-	const struct command_call *call, const struct snapshot *arenas, uintptr_t address)
+static size_t print_segments(const struct command_call *call, uintptr_t address)
 {
-	struct table_printer printer;
-	struct arena_segment segment;
-	size_t found = 0;
+	struct segments s = {.call = call, .address = address};
+	struct snapshot arenas;
 
-	for (size_t i = 0; i < arenas->count; i++) {
-		if (!arena_find_segment((struct arena *)arenas->arena[i].arena, address, &segment))
-			continue;
-		if (found++ == 0)
-			table_begin(&printer, &table, call->sink, call->keys);
-		print_segment(&printer, &arenas->arena[i], &segment, address);
+	if (!snapshot_arenas(&arenas)) {
+		sink_puts(call->sink, "no memory for a list of arenas\n");
+		return 0;
 	}
-	if (found)
-		table_end(&printer);
-	return found;
+	for (size_t i = 0; i < arenas.count; i++)
+		look_in_arena(&arenas.arena[i], &s);
+	snapshot_free(&arenas);
+	if (s.found)
+		table_end(&s.printer);
+	return s.found;
 }
 
 static void print_object(const struct command_call *call, struct kmem_cache *c,
@@ -102,45 +123,145 @@ static size_t print_objects(const struct command_call *call, uintptr_t address)
 	return found;
 }
 
-static bool print_function(const struct command_call *call, uintptr_t address)
+/* A symbol of the image: of the address, or of the one at which the image has the same memory. */
+static size_t print_symbol(const struct command_call *call, const struct machine_place *place)
 {
 	uintptr_t offset;
-	const char *name = symbol_find(address, &offset);
+	const char *name = place->image ? symbol_find(place->image, &offset) : NULL;
 
 	if (!name)
-		return false;
-	sink_printf(call->sink,
-		call->keys ? "function name=%s offset=0x%zx\n" : "function %s+0x%zx\n", name,
+		return 0;
+	sink_printf(call->sink, call->keys ? "symbol name=%s offset=0x%zx\n" : "symbol %s+0x%zx\n", name,
 		(size_t)offset);
+	return 1;
+}
+
+/* The part of the address space. */
+static void print_place(
+	const struct command_call *call, uintptr_t address, const struct machine_place *place)
+{
+	char what[sizeof(place->what)];
+
+	str_copy(what, place->what, sizeof(what));
+	for (char *c = what; call->keys && *c; c++)
+		if (*c == ' ')
+			*c = '_';
+	if (call->keys) {
+		sink_printf(call->sink,
+			"place address=0x%zx what=%s mapped=%d phys=0x%llx direct=0x%zx image=0x%zx\n",
+			(size_t)address, what, place->is_mapped, (unsigned long long)place->phys,
+			(size_t)place->direct, (size_t)place->image);
+		return;
+	}
+	sink_printf(call->sink, "0x%zx: %s", (size_t)address, what);
+	if (place->has_phys)
+		sink_printf(call->sink, ", physical 0x%llx", (unsigned long long)place->phys);
+	sink_puts(call->sink, "\n");
+	if (place->direct && place->direct != address)
+		sink_printf(call->sink, "in the direct map at 0x%zx\n", (size_t)place->direct);
+	if (place->image && place->image != address)
+		sink_printf(call->sink, "in the kernel image at 0x%zx\n", (size_t)place->image);
+}
+
+static void print_stack(
+	const struct command_call *call, const struct ktask_stats *t, uintptr_t address)
+{
+	uintptr_t end = t->stack + PORT_PAGE_SIZE + t->stack_size;
+	bool is_guard = address - t->stack < PORT_PAGE_SIZE;
+
+	if (call->keys)
+		sink_printf(call->sink, "stack ktask=%llu name=%s guard=%d end=0x%zx\n",
+			(unsigned long long)t->id, t->name, is_guard, (size_t)end);
+	else
+		sink_printf(call->sink, "%s of ktask %llu (%s), 0x%zx below its top\n",
+			is_guard ? "guard page of the stack" : "stack", (unsigned long long)t->id, t->name,
+			(size_t)(end - address));
+}
+
+/* The stack of a ktask, its guard page included. */
+static size_t print_stacks(const struct command_call *call, uintptr_t address)
+{
+	struct ktask_stats rows[KTASK_STATS_STEP / 2];
+	uint64_t from = 0;
+	size_t n, found = 0;
+
+	while ((n = ktask_stats(from, rows, ARRAY_SIZE(rows)))) {
+		for (size_t i = 0; i < n; i++) {
+			if (!rows[i].stack ||
+				address - rows[i].stack >= PORT_PAGE_SIZE + rows[i].stack_size)
+				continue;
+			print_stack(call, &rows[i], address);
+			found++;
+		}
+		from = rows[n - 1].id + 1;
+	}
+	return found;
+}
+
+static size_t print_frame_table(const struct command_call *call, uintptr_t address)
+{
+	uintptr_t first;
+
+	if (!kmem_table_find(address, &first))
+		return 0;
+	if (call->keys)
+		sink_printf(call->sink, "frames first=0x%zx\n", (size_t)first);
+	else if (first)
+		sink_printf(call->sink, "page frame table, for pages from 0x%zx on\n", (size_t)first);
+	else
+		sink_puts(call->sink, "page frame table, its root\n");
+	return 1;
+}
+
+/* An address, or a symbol with or without an offset: name+0x12. */
+static bool parse(const char *word, uint64_t *address)
+{
+	const char *plus = strchr(word, '+');
+	char name[64];
+	uint64_t offset = 0;
+	uintptr_t start;
+
+	if (str_to_u64(word, address))
+		return true;
+	if (plus && !str_to_u64(plus + 1, &offset))
+		return false;
+	str_copy(name, word, sizeof(name));
+	if (plus && (size_t)(plus - word) < sizeof(name))
+		name[plus - word] = '\0';
+	if (!symbol_address(name, &start))
+		return false;
+	*address = start + offset;
 	return true;
 }
 
 static const char *whatis_command(const struct command_call *call)
 {
-	struct snapshot arenas;
-	uint64_t address;
+	struct machine_place place;
+	uint64_t word;
+	uintptr_t address;
 	size_t found;
 
-	if (!str_to_u64(call->argv[1], &address))
-		return command_error("%s is not an address", call->argv[1]);
-	found = print_function(call, (uintptr_t)address);
+	if (!parse(call->argv[1], &word))
+		return command_error("%s is neither an address nor a symbol", call->argv[1]);
+	address = (uintptr_t)word;
+	machine_place(address, &place);
+	print_place(call, address, &place);
+	found = print_symbol(call, &place);
 	/* Segments and objects are found under locks, which a panic may have left held. */
 	if (panic_happened())
-		return found ? NULL : "not in a function; arenas can't be searched after a panic";
-	if (!snapshot_arenas(&arenas))
-		return "no memory for a list of arenas";
-	found += print_segments(call, &arenas, (uintptr_t)address);
-	snapshot_free(&arenas);
-	found += print_objects(call, (uintptr_t)address);
-	if (!found)
-		sink_printf(call->sink, "%#llx is in no arena and no function of the kernel\n",
-			(unsigned long long)address);
+		return NULL;
+	found += print_stacks(call, address);
+	found += print_frame_table(call, address);
+	found += print_segments(call, address);
+	found += print_objects(call, address);
+	if (!found && !call->keys)
+		sink_puts(call->sink, "no arena has it\n");
 	return NULL;
 }
 
 static const struct command commands[] = {
-	{"whatis", "[-k] ADDR", "the function, segments, slab and object at an address",
-		"whatis 0xffffffff80100000", whatis_command, COMMAND_PANIC_SAFE, NULL, NULL},
+	{"whatis", "[-k] ADDR", "what lies at an address, or at a symbol (NAME+OFFSET)",
+		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table whatis_commands = COMMAND_TABLE("whatis", commands);

@@ -352,6 +352,7 @@ static void fill_row(struct ktask *t, struct ktask_stats *row)
 	row->pinned = t->pinned;
 	row->switches = __atomic_load_n(&t->switches, __ATOMIC_RELAXED);
 	row->ns = __atomic_load_n(&t->ns, __ATOMIC_RELAXED);
+	row->stack = (uintptr_t)t->stack;
 	row->stack_size = t->stack_size;
 }
 

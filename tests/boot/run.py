@@ -496,6 +496,89 @@ def _():
         equal(console.status(), 0)
 
 
+# What lies at an address
+
+def ask(console, line):
+    console.type(line + "\n")
+    return console.expect(r"(?s)(.*)\nspandrel> $")[1]
+
+
+def whatis(console, address):
+    """The rows of `whatis -k`, by their first word."""
+    if isinstance(address, int):
+        address = f"{address:#x}"
+    return {word: row for word, row in keys(ask(console, f"whatis -k {address}"))}
+
+
+DIRECT = 0xffff800000000000
+
+
+def knows_image(console):
+    for symbol, part in (("kernel_main+0x4", "kernel_text"), ("base_arena", "kernel_data"),
+                         ("btag_span_order", "kernel_read-only_data")):
+        here = whatis(console, symbol)
+        equal(here["place"]["what"], part)
+        equal(here["symbol"]["name"], symbol.split("+")[0])
+        there = whatis(console, here["place"]["direct"])
+        equal(there["place"]["what"], part)
+        equal((there["symbol"], there["place"]["image"]), (here["symbol"], here["place"]["address"]))
+    for stack in ("boot", "nmi"):
+        assert "guard_page" in whatis(console, f"{stack}_stack_guard")["place"]["what"]
+
+
+def knows_holes(console):
+    for address, what in ((0x800000000000, "not_a_canonical"), (0x1000, "lower_half"),
+                          (DIRECT + (1 << 44), "hole"), (DIRECT + 0xa0000, "hole"),
+                          (0xffffd00000000000, "between_the_parts"), (0xffffe00000000000, "device_memory"),
+                          (0xffffffff80000000, "around_the_kernel_image")):
+        rows = whatis(console, address)
+        assert what in rows["place"]["what"], rows
+        equal(rows["place"]["mapped"], "1" if what == "device_memory" else "0")
+
+
+def knows_stacks(console):
+    rows = [row for word, row in keys(ask(console, "ps -k")) if word == "ktask"]
+    for row in (row for row in rows if row["guard"] != "0x0"):
+        guard = int(row["guard"], 16)
+        for offset, is_guard in ((0, "1"), (PAGE - 1, "1"), (PAGE, "0"), (PAGE + int(row["stack"]) - 1, "0")):
+            stack = whatis(console, guard + offset)
+            equal((stack["stack"]["name"], stack["stack"]["guard"]), (row["name"], is_guard))
+            equal(stack["place"]["mapped"], "0" if is_guard == "1" else "1")
+    assert "first_stack_of_core_1" in whatis(console, 0xffffc00000000000)["place"]["what"]
+    assert "NMI_stack_of_core_1" in whatis(console, 0xffffe0004001fff8)["place"]["what"]
+
+
+def knows_memory(console):
+    """Each segment of base is known: free, or in use as what."""
+    kinds = set()
+    for word, row in keys(ask(console, "arena segs base -k")):
+        if row["kind"] == "span":
+            continue
+        # The last page of a free one: the first may be taken meanwhile.
+        is_free = row["kind"] == "free"
+        rows = whatis(console, int(row["end"], 16) - 8 if is_free else int(row["start"], 16) + 8)
+        equal(rows["place"]["mapped"], "1")
+        kinds |= {rows["place"]["what"].split(",")[0]} | rows.keys()
+        if is_free and int(row["size"]) > MIB:
+            equal((rows["segment"]["arena"], rows["segment"]["state"]), ("base", "free"))
+            kinds.add("free")
+    assert kinds >= {"page_table", "frames", "object", "free", "area_of_core_1"}, kinds
+
+
+@test("whatis: knows the image, stacks, tables, devices, holes and free memory")
+def _():
+    with qemu("--cores", "2", "--mem", "64M") as console:
+        console.expect(PROMPT)
+        knows_image(console)
+        knows_holes(console)
+        knows_stacks(console)
+        knows_memory(console)
+        for line in ask(console, "whatis kernel_main; whatis 0xffffc00000000000; whatis all_arenas").splitlines():
+            assert len(line) <= 80, line
+        console.type("poweroff\n")
+        equal(console.status(), 0)
+
+
 SHOWN = "that is all RAM of the memory map"
 
 

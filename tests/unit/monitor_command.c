@@ -111,7 +111,7 @@ TEST("command: what can't be run gets one plain line that names the problem")
 	check_refused("arena show base -x", "arena show: -x is not -v\n");
 	check_refused("poweroff 100", "poweroff: 100 is not a number from 0 to 99\n");
 	check_refused("poweroff two", "poweroff: two is not a number from 0 to 99\n");
-	check_refused("whatis here", "whatis: here is not an address\n");
+	check_refused("whatis here", "whatis: here is neither an address nor a symbol\n");
 	check_refused("work start", "work start: too few words, usage: work start [-k] NAME [ARG...]\n");
 	check_refused("work start nothing 1 2 3", "work start: no such workload: nothing\n");
 	check_refused("work stop all", "work stop: no number: all\n");
@@ -560,8 +560,12 @@ TEST("whatis: names functions, and says so when there is nothing")
 	char line[64];
 
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)arena_find);
-	check_says(line, "function arena_find+0x0\n");
-	check_says("whatis 0xfff0000000000000", "0xfff0000000000000 is in no arena and no function of the kernel\n");
+	check_says(line, ": kernel text");
+	check_says(line, "\nsymbol arena_find+0x0\n");
+	check_says("whatis arena_find+3", "\nsymbol arena_find+0x3\n");
+	check_says("whatis base_arena", "\nsymbol base_arena+0x0\n");
+	check_refused("whatis base_arena+x", "whatis: base_arena+x is neither an address nor a symbol\n");
+	check_says("whatis 0xfff0000000000000", "\nno arena has it\n");
 }
 
 /* Workloads */

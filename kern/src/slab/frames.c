@@ -214,3 +214,26 @@ size_t kmem_table_pages_max(void)
 {
 	return root_pages + frames.count;
 }
+
+/* Whether addr lies in what take_pages() returned for so many bytes. */
+static bool is_in(uintptr_t addr, const void *pages, size_t bytes)
+{
+	return addr - (uintptr_t)pages < pages_for(bytes) * PORT_PAGE_SIZE;
+}
+
+bool kmem_table_find(uintptr_t addr, uintptr_t *first)
+{
+	*first = 0;
+	if (is_in(addr, frames.root, frames.count * sizeof(*frames.root)) ||
+		is_in(addr, live, frames.count * sizeof(*live)) ||
+		is_in(addr, idle, BITMAP_WORDS(frames.count) * sizeof(*idle)))
+		return true;
+	for (size_t i = 0; i < frames.count; i++) {
+		uintptr_t *leaf = __atomic_load_n(&frames.root[i], __ATOMIC_RELAXED);
+
+		*first = frames.first + i * FRAMES_LEAF_BYTES;
+		if (leaf != empty && addr - (uintptr_t)leaf < PORT_PAGE_SIZE)
+			return true;
+	}
+	return false;
+}
