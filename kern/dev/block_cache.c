@@ -278,7 +278,10 @@ int block_get(struct block_cache *c, uint64_t number, unsigned flags, struct blo
 
 	sync_check_may_sleep("block_get", __builtin_return_address(0));
 	flags ^= is_new ? BLOCK_NEW : 0;
-	ASSERT(flags == MEM_WAIT || flags == MEM_ERROR || flags == MEM_ATOMIC);
+	if (flags != MEM_WAIT && flags != MEM_ERROR && flags != MEM_ATOMIC)
+		panic("cache of %s: block %llu is asked for with flags %#x: not exactly one memory flag (called "
+		      "from %pS)",
+			disk_name(c->disk), (unsigned long long)number, flags, __builtin_return_address(0));
 	if (number >= disk_blocks(c->disk))
 		return -EINVAL;
 	b = find_locked(c, number);
@@ -296,14 +299,19 @@ int block_get(struct block_cache *c, uint64_t number, unsigned flags, struct blo
 	return error;
 }
 
+static __attribute__((noreturn, cold)) void bad_use(const struct cached *b, const char *how, void *caller)
+{
+	panic("cache of %s: block %llu is %s, but no caller has it (called from %pS)",
+		disk_name(b->cache->disk), (unsigned long long)b->link.key, how, caller);
+}
+
 void block_dirty(struct block *block)
 {
 	struct cached *b = cached_of(block);
 	struct block_cache *c = b->cache;
 	port_irq_t irq = spin_lock(&c->lock);
-	bool is_first = !b->is_dirty && b->is_hashed;
+	bool is_used = b->users > 0, is_first = is_used && !b->is_dirty && b->is_hashed;
 
-	ASSERT(b->users > 0);
 	if (is_first) {
 		b->is_dirty = true;
 		if (!b->is_writing) {
@@ -312,9 +320,11 @@ void block_dirty(struct block *block)
 		}
 	}
 	/* A block that was forgotten has its data no longer written. */
-	if (!b->is_hashed)
+	if (is_used && !b->is_hashed)
 		c->has_lost = true;
 	spin_unlock(&c->lock, irq);
+	if (!is_used)
+		bad_use(b, "changed", __builtin_return_address(0));
 	if (is_first)
 		rendez_wakeup(&c->work);
 }
@@ -332,9 +342,7 @@ void block_put(struct block *block)
 	}
 	spin_unlock(&c->lock, irq);
 	if (!is_used)
-		panic("cache of %s: block %llu is put, but no caller has it (called from %pS)",
-			disk_name(c->disk), (unsigned long long)b->link.key,
-			__builtin_return_address(0));
+		bad_use(b, "put", __builtin_return_address(0));
 	if (must_free)
 		block_free(b);
 }

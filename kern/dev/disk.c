@@ -82,22 +82,26 @@ uint64_t disk_blocks(const struct disk *d)
 
 /* Requests */
 
-static bool is_of_disk(const struct disk *d, const struct disk_request *r)
+static bool are_of_disk(const struct disk *d, uint64_t block, size_t n)
 {
-	if (r->operation == DISK_FLUSH)
-		return true;
-	return r->count > 0 && r->count <= d->blocks_max && r->count <= d->blocks &&
-	       r->block <= d->blocks - r->count;
+	return n <= d->blocks && block <= d->blocks - n;
+}
+
+static void begin(struct disk *d, struct disk_request *r)
+{
+	count(&d->begun, 1);
+	d->submit(d, r);
 }
 
 void disk_submit(struct disk *d, struct disk_request *r)
 {
-	if (!is_of_disk(d, r))
-		panic("disk %s: a request is for %zu blocks from %llu of %llu, at most %zu at once",
-			d->name, r->count, (unsigned long long)r->block,
-			(unsigned long long)d->blocks, d->blocks_max);
-	count(&d->begun, 1);
-	d->submit(d, r);
+	if (r->operation != DISK_FLUSH &&
+		(r->count == 0 || r->count > d->blocks_max || !are_of_disk(d, r->block, r->count)))
+		panic("disk %s: a request is for %zu blocks from %llu of %llu, at most %zu at once (called "
+		      "from %pS)",
+			d->name, r->count, (unsigned long long)r->block, (unsigned long long)d->blocks,
+			d->blocks_max, __builtin_return_address(0));
+	begin(d, r);
 }
 
 void disk_end(struct disk *d, struct disk_request *r, int error)
@@ -142,16 +146,19 @@ static int run(struct disk *d, enum disk_operation operation, uint64_t block, si
 	struct waited w = {.request = {operation, block, n, data, wake, 0, NULL}};
 
 	sem_init(&w.ended, 0);
-	disk_submit(d, &w.request);
+	begin(d, &w.request);
 	sem_down(&w.ended, 1);
 	return w.request.error;
 }
 
-static int run_pieces(
-	struct disk *d, enum disk_operation operation, uint64_t first, size_t n, char *data)
+static int run_pieces(struct disk *d, enum disk_operation operation, uint64_t first, size_t n, char *data,
+	void *caller)
 {
 	int error = 0;
 
+	if (!are_of_disk(d, first, n))
+		panic("disk %s: %zu blocks from %llu of %llu are asked for (called from %pS)", d->name, n,
+			(unsigned long long)first, (unsigned long long)d->blocks, caller);
 	while (n > 0 && !error) {
 		size_t piece = n < d->blocks_max ? n : d->blocks_max;
 
@@ -166,13 +173,13 @@ static int run_pieces(
 int disk_read(struct disk *d, uint64_t first, size_t n, void *data)
 {
 	sync_check_may_sleep("disk_read", __builtin_return_address(0));
-	return run_pieces(d, DISK_READ, first, n, data);
+	return run_pieces(d, DISK_READ, first, n, data, __builtin_return_address(0));
 }
 
 int disk_write(struct disk *d, uint64_t first, size_t n, void *data)
 {
 	sync_check_may_sleep("disk_write", __builtin_return_address(0));
-	return run_pieces(d, DISK_WRITE, first, n, data);
+	return run_pieces(d, DISK_WRITE, first, n, data, __builtin_return_address(0));
 }
 
 int disk_flush(struct disk *d)

@@ -59,7 +59,8 @@ struct block_cache *block_cache_create(struct disk *d);
 int block_get(struct block_cache *cache, uint64_t number, unsigned flags, struct block **block);
 
 /* Notes that the data of a block the caller has was changed: it will be written to the disk.  To be
- * called after the change.  Context: any but an NMI; no spinlock held.  Cost: constant. */
+ * called after the change.  Context: any but an NMI; no spinlock held.  Cost: constant.  Panics if no
+ * caller has it. */
 void block_dirty(struct block *block);
 
 /* Gives it back.  Context: any but an NMI; no spinlock held.  Cost: constant.  Panics if no caller

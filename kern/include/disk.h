@@ -56,7 +56,8 @@ void disk_submit(struct disk *d, struct disk_request *r);
 
 /* Read and write blocks [first, first + count), any number of them; disk_flush() is DISK_FLUSH.
  * They sleep until that is done.  Context: may sleep.  Cost: the disk's.  Return 0 or -EIO: then
- * it isn't known which blocks were read or written. */
+ * it isn't known which blocks were read or written.  Panic, before anything is read or written, if the
+ * blocks aren't all blocks of the disk. */
 int disk_read(struct disk *d, uint64_t first, size_t count, void *data);
 int disk_write(struct disk *d, uint64_t first, size_t count, void *data);
 int disk_flush(struct disk *d);

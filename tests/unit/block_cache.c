@@ -309,7 +309,7 @@ TEST("block cache: one whose blocks callers have isn't destroyed, and goes on")
 	end();
 }
 
-TEST("block cache: putting a block that no caller has is a caller's bug")
+TEST("block cache: putting or changing a block that no caller has is a caller's bug, and so are unsound flags")
 {
 	struct block *b;
 
@@ -317,6 +317,10 @@ TEST("block cache: putting a block that no caller has is a caller's bug")
 	b = get(1);
 	block_put(b);
 	CHECK_PANICS(block_put(b), "block 1 is put");
+	CHECK_PANICS(block_dirty(b), "block 1 is changed");
+	CHECK_EQ(stats_now().dirty, 0);
+	CHECK_PANICS(block_get(cache, 1, 0, &b), "not exactly one memory flag");
+	CHECK_PANICS(block_get(cache, 1, MEM_WAIT | MEM_ERROR | BLOCK_NEW, &b), "not exactly one");
 	end();
 }
 

@@ -10,6 +10,7 @@
 #include "arena.h"
 #include "disk_pattern.h"
 #include "errors.h"
+#include "lib/string.h"
 #include "lib/test.h"
 #include "sync.h"
 
@@ -210,6 +211,65 @@ TEST("disk: a request for blocks that aren't there is a caller's bug")
 	CHECK_PANICS(disk_read(&f->disk, 20, 1, data), "from 20 of 20");
 	CHECK_PANICS(disk_read(&f->disk, UINT64_MAX, 1, data), "of 20");
 	CHECK_PANICS(disk_write(&f->disk, 19, 2, data), "2 blocks from 19");
+	/* More than one request would hold, the first of which would be good. */
+	CHECK_PANICS(disk_read(&f->disk, 1, 20, data), "20 blocks from 1");
+	CHECK_PANICS(disk_read(&f->disk, 1, SIZE_MAX, data), "from 1 of 20");
+	CHECK_EQ(f->served, 0);
+	CHECK_EQ(disk_read(&f->disk, 20, 0, NULL), 0);
+	pages_free(data, 1);
+	fake_disk_destroy(f);
+}
+
+TEST("disk: one that is added gets the lowest number that is free")
+{
+	struct fake_disk *f[3];
+	char name[DISK_NAME_MAX];
+
+	for (int i = 0; i < 3; i++)
+		f[i] = fake_disk_create(1);
+	str_copy(name, disk_name(&f[1]->disk), sizeof(name));
+	CHECK(strcmp(name, disk_name(&f[2]->disk)) != 0);
+	fake_disk_destroy(f[1]);
+	f[1] = fake_disk_create(1);
+	CHECK_STR(disk_name(&f[1]->disk), name);
+	/* Behind those there are. */
+	CHECK(disk_next(&f[2]->disk) == &f[1]->disk);
+	CHECK(!disk_next(&f[1]->disk));
+	for (int i = 0; i < 3; i++)
+		fake_disk_destroy(f[i]);
+}
+
+struct asked {
+	struct disk_request request;
+	unsigned ends; /* atomic */
+	bool irq_on;
+};
+
+static void note_asked(struct disk_request *r)
+{
+	struct asked *a = (struct asked *)r;
+
+	a->irq_on = port_irq_enabled();
+	__atomic_fetch_add(&a->ends, 1, __ATOMIC_RELEASE);
+}
+
+TEST("disk: a request's end is told once, with interrupts off, also if it failed")
+{
+	struct fake_disk *f = fake_disk_create(20);
+	char *data = pages(1);
+
+	for (uint64_t block = 4; block < 6; block++) {
+		struct asked a = {.request = {DISK_READ, block, 1, data, note_asked, 1, NULL}};
+
+		fake_disk_fail(f, 5);
+		disk_submit(&f->disk, &a.request);
+		while (!__atomic_load_n(&a.ends, __ATOMIC_ACQUIRE))
+			kthread_yield();
+		CHECK_EQ(disk_flush(&f->disk), 0);
+		CHECK_EQ(a.ends, 1);
+		CHECK(!a.irq_on);
+		CHECK_EQ(a.request.error, block < 5 ? 0 : -EIO);
+	}
 	pages_free(data, 1);
 	fake_disk_destroy(f);
 }
