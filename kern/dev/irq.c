@@ -198,14 +198,13 @@ void irq_free(unsigned vector)
 
 void irq_set_route(unsigned vector, const char *fmt, ...)
 {
-	struct vector *v = vector_at(vector);
 	va_list ap;
 
 	if (!is_vector(vector))
 		panic("irq: a route is set of %u, which is no vector (called from %pS)", vector,
 			__builtin_return_address(0));
 	va_start(ap, fmt);
-	kvsnprintf(v->route, sizeof(v->route), fmt, ap);
+	kvsnprintf(vector_at(vector)->route, IRQ_ROUTE_MAX, fmt, ap);
 	va_end(ap);
 }
 

@@ -88,15 +88,9 @@ static void timer_set(struct alarm_core *c, uint64_t deadline)
 	machine_timer_set(deadline);
 }
 
-/* Interrupts are off from reading the core's number to taking its lock, so that both are the same
- * core's. */
-void alarm_set(struct alarm *a, uint64_t deadline)
+/* Lock held. */
+static void enter(struct alarm_core *c, struct alarm *a, uint64_t deadline)
 {
-	port_irq_t outer = port_irq_save(), irq;
-	struct alarm_core *c = &cores[port_core_id()];
-
-	irq = spin_lock(&c->lock);
-	ASSERT(!a->is_set);
 	a->deadline = deadline;
 	/* Relaxed, with the load in alarm_cancel().  The two meet only if a handler sets its alarm
 	 * again while another core cancels it, and then this stores what is already there. */
@@ -105,8 +99,25 @@ void alarm_set(struct alarm *a, uint64_t deadline)
 	tree_insert(&c->alarms, node_of(a), &by_deadline);
 	if (deadline < c->timer)
 		timer_set(c, deadline);
+}
+
+/* Interrupts are off from reading the core's number to taking its lock, so that both are the same
+ * core's. */
+void alarm_set(struct alarm *a, uint64_t deadline)
+{
+	port_irq_t outer = port_irq_save(), irq;
+	struct alarm_core *c = &cores[port_core_id()];
+	bool was_set;
+
+	irq = spin_lock(&c->lock);
+	was_set = a->is_set;
+	if (!was_set)
+		enter(c, a, deadline);
 	spin_unlock(&c->lock, irq);
 	port_irq_restore(outer);
+	if (was_set)
+		panic("alarm %p of %pS is set while it is set (called from %pS)", (void *)a,
+			(void *)a->handler, __builtin_return_address(0));
 }
 
 /* In a handler: two that waited for each other on two cores would never end. */
