@@ -223,8 +223,9 @@ size_t arena_amt_total(struct arena *arena);
 
 /*
  * Gives back what the arena has and doesn't use, until that comes to `amount` (SIZE_MAX: all of
- * it): what its front holds idle and the spans it retains go to its source, in units; pages of its
- * hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what it came to.
+ * it): what its front holds idle, all of that at once, and the spans it retains go to its source, in
+ * units; pages of its hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what
+ * it came to, spans that went back by themselves meanwhile included; 0, and nothing changed, for 0.
  *
  * Context: may sleep.  Cost: linear in what goes back, and, while spans are retained, a logarithmic
  * step for each span there is; locks are held for a few dozen steps at a time.  An index that

@@ -56,6 +56,7 @@ struct arena {
 	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
 	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t imports, returns;
+	uint64_t units_returned; /* in the spans that ever went back to the source */
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
 	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
 	size_t retained; /* units in imported spans that are wholly free, as the source counts them */

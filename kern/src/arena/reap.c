@@ -42,6 +42,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 			*left = (struct arena_span){span->start, span->size, span->by_xalloc};
 			btag_span_out(&a->store, span);
 			a->returns++;
+			a->units_returned += left->size;
 		}
 		spin_unlock(&a->lock, irq);
 	} while (span && !found && from != 0);
@@ -216,15 +217,33 @@ static size_t tags_gather(struct arena *a)
 	return tag_pages_reap(a);
 }
 
+static uint64_t units_returned(struct arena *a)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	uint64_t units = a->units_returned;
+
+	spin_unlock(&a->lock, irq);
+	return units;
+}
+
+/* Spans that come free while the front is drained may go back by themselves, and count. */
+static size_t units_reap(struct arena *a, size_t amount)
+{
+	uint64_t before = units_returned(a);
+	size_t given;
+
+	if (a->front && amount > 0)
+		a->front->drain(a->front, ARENA_DRAIN_ALL);
+	given = units_returned(a) - before;
+	return given < amount ? given + arena_spans_reap(a, amount - given) : given;
+}
+
 size_t arena_reap(struct arena *a, size_t amount)
 {
-	size_t given = 0;
+	size_t given;
 
 	sync_check_may_sleep("arena_reap", __builtin_return_address(0));
-	if (a->front)
-		a->front->drain(a->front, ARENA_DRAIN_ALL);
-	if (a->afunc)
-		given += arena_spans_reap(a, amount);
+	given = units_reap(a, amount);
 	if (given < amount)
 		given += index_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)

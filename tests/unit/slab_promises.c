@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sentences of slab.h and kmalloc.h that no other test is about.
+ */
+#include "slab.h"
+
+#include "arenas.h"
+#include "kmalloc.h"
+#include "lib/string.h"
+#include "lib/test.h"
+
+static struct kmem_cache_stats stats_of(struct kmem_cache *c)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(c, &s);
+	return s;
+}
+
+TEST("slab: storage of the caller's need not be cleared, and is the caller's again after the end")
+{
+	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+	struct kmem_cache *c;
+
+	for (int byte = 0xff; byte > 0; byte -= 0x55) {
+		memset(storage, byte, sizeof(storage));
+		c = __kmem_cache_create((struct kmem_cache *)storage, "placed", 48, 0, 0, NULL, NULL, NULL, NULL);
+		CHECK(c == (struct kmem_cache *)storage);
+		kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
+		CHECK_EQ(__kmem_cache_destroy(c), 0);
+	}
+}
+
+TEST("slab: none of an array are allocated and freed, by any flag")
+{
+	struct kmem_cache *c = kmem_cache_create("none", 48, 0, 0, NULL, NULL, NULL, NULL);
+
+	CHECK_EQ(kmem_cache_alloc_bulk(c, NULL, 0, MEM_ATOMIC), 0);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, NULL, 0, MEM_ERROR), 0);
+	CHECK_EQ(kmem_cache_alloc_bulk(c, NULL, 0, MEM_WAIT), 0);
+	CHECK_PANICS(kmem_cache_alloc_bulk(c, NULL, 0, 0), "not exactly one memory flag");
+	kmem_cache_free_bulk(c, NULL, 0);
+	CHECK_EQ(stats_of(c).live, 0);
+	CHECK_EQ(stats_of(c).failures, 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("slab: a fit is no flag of a cache's")
+{
+	struct kmem_cache *c = kmem_cache_create("fits", 48, 0, 0, NULL, NULL, NULL, NULL);
+
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_ATOMIC | ARENA_BESTFIT), "no fit");
+	CHECK_PANICS(kmem_cache_reserve(c, 1, MEM_ATOMIC | ARENA_HIGHFIT), "no fit");
+	CHECK_PANICS(kmalloc(48, MEM_ATOMIC | ARENA_NEXTFIT), "no fit");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+/* Of a source that has no more than the reserve takes. */
+TEST("slab: a reserve that fails leaves the one there was, and beneath one no allocation asks the source")
+{
+	struct arena *a = arenas_ids(1, 640);
+	struct kmem_cache *c = kmem_cache_create("reserved", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	static void *held[640];
+	size_t n = 0, imported;
+
+	CHECK_EQ(kmem_cache_reserve(c, 100, MEM_ATOMIC), 0);
+	imported = stats_of(c).grows;
+	while (n < 100 && (held[n] = kmem_cache_alloc(c, MEM_ATOMIC)))
+		n++;
+	CHECK_EQ(n, 100);
+	CHECK_EQ(stats_of(c).grows, imported);
+	while (n > 0)
+		kmem_cache_free(c, held[--n]);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_LE(100, stats_of(c).objects);
+	CHECK_EQ(kmem_cache_reserve(c, 1000, MEM_ATOMIC), -ENOMEM);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_LE(100, stats_of(c).objects);
+	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_ATOMIC), 0);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	CHECK_EQ(stats_of(c).objects, 0);
+	CHECK_EQ(arena_amt_free(a), 640);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(a);
+}
+
+TEST("slab: a reap answers what went back to the source, by any pressure")
+{
+	struct arena *a = arenas_ids(1, 6400);
+	struct kmem_cache *c = kmem_cache_create("reaped", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	static void *held[3000];
+	size_t before, came;
+
+	for (enum kmem_pressure p = KMEM_REAP_IDLE; p <= KMEM_REAP_ALL; p++) {
+		CHECK_EQ(kmem_cache_alloc_bulk(c, held, 3000, MEM_ATOMIC), 3000);
+		kmem_cache_free_bulk(c, held, 3000);
+		before = arena_amt_free(a);
+		came = kmem_cache_reap(c, p);
+		CHECK_EQ(came, arena_amt_free(a) - before);
+	}
+	CHECK_EQ(arena_amt_free(a), 6400);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(a);
+}
+
+TEST("kmalloc: nothing has an address of its own, like one byte")
+{
+	char *a = kmalloc(0, MEM_ATOMIC), *b = kmalloc(0, MEM_WAIT), *c = kzalloc(0, MEM_ERROR);
+	char *d = kmalloc_array(0, 100, MEM_ATOMIC), *e = kmalloc_align(0, 64, MEM_ATOMIC);
+
+	CHECK(a && b && c && d && e);
+	CHECK(a != b && a != c && b != c && d != a && d != b && d != c && e != a);
+	CHECK_LE(1, ksize(a));
+	CHECK_EQ((uintptr_t)e % 64, 0);
+	kfree(a);
+	kfree(b);
+	kfree(c);
+	kfree(d);
+	kfree(e);
+	CHECK_EQ((uintptr_t)krealloc(NULL, 0, MEM_ATOMIC), 0);
+}
+
+static size_t alignment_of(size_t size)
+{
+	return size && (size & (size - 1)) == 0 && size > 8 ? size : 8;
+}
+
+TEST("kmalloc: each size is aligned to 8, and a power of two to itself, on both sides of a page")
+{
+	for (size_t size = 0; size <= 5 * PORT_PAGE_SIZE; size += size < 70 ? 1 : 61) {
+		for (size_t n = size; n <= size + 3; n++) {
+			void *p = kmalloc(n, MEM_WAIT);
+
+			CHECK_EQ((uintptr_t)p % alignment_of(n), 0);
+			CHECK_LE(n, ksize(p));
+			memset(p, 1, ksize(p));
+			kfree(p);
+		}
+	}
+	for (size_t size = 1; size <= (size_t)1 << 20; size *= 2) {
+		void *p = kmalloc(size, MEM_WAIT);
+
+		CHECK_EQ((uintptr_t)p % alignment_of(size), 0);
+		kfree(p);
+	}
+}
+
+TEST("kmalloc: the size of what isn't its own is asked for in vain")
+{
+	char *p = kmalloc(3 * PORT_PAGE_SIZE, MEM_WAIT);
+
+	CHECK_PANICS(ksize(NULL), "ksize of ");
+	CHECK_PANICS(ksize(p + PORT_PAGE_SIZE), "no memory of kmalloc's");
+	CHECK_PANICS(ksize(p + 1), "no memory of kmalloc's");
+	CHECK_PANICS(ksize(&p), "no memory of kmalloc's");
+	kfree(p);
+}
