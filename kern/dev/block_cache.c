@@ -22,7 +22,7 @@
  *  3. A block is in `dirty` iff it is dirty and not being written, and in `writing` iff it is being
  *     written.
  *  4. Orders ascend in `dirty` and in `writing`.
- *  5. The counts of blocks in use and of dirty blocks are right.
+ *  5. The counts of hashed blocks in use and of dirty blocks are right.
  *
  * Locking.  One spinlock guards a cache.  It is held for a bounded number of steps, and nothing that
  * allocates, frees, sleeps, wakes or calls back is called under it.  So the reclaim callback, which
@@ -87,6 +87,7 @@ void block_unhash(struct cached *b)
 {
 	linear_hash_remove(&b->cache->hash, linear_hash_seek(&b->cache->hash, b->link.key));
 	b->is_hashed = false;
+	b->cache->in_use -= b->users > 0;
 	b->cache->changes++;
 }
 
@@ -191,6 +192,7 @@ static struct cached *find(struct block_cache *c, uint64_t number)
 
 	if (b && b->users++ == 0) {
 		c->in_use++;
+		c->changes++;
 		if (!b->is_dirty && !b->is_writing)
 			list_del(&b->place);
 	}
@@ -219,6 +221,7 @@ static struct cached *enter(struct block_cache *c, struct cached *fresh)
 		b->is_reading = b->is_hashed = true;
 		c->misses++;
 		c->in_use++;
+		c->changes++;
 		linear_hash_insert(&c->hash, &b->link);
 	}
 	spin_unlock(&c->lock, irq);
@@ -337,7 +340,7 @@ void block_put(struct block *block)
 	bool is_used = b->users > 0, must_free = false;
 
 	if (is_used && --b->users == 0) {
-		c->in_use--;
+		c->in_use -= b->is_hashed;
 		must_free = block_settle(b);
 	}
 	spin_unlock(&c->lock, irq);
@@ -519,6 +522,9 @@ int block_cache_destroy(struct block_cache *c)
 	struct block_cache_stats stats;
 
 	sync_check_may_sleep("block_cache_destroy", __builtin_return_address(0));
+	block_cache_get_stats(c, &stats);
+	if (stats.in_use > 0)
+		return -EBUSY;
 	block_cache_sync(c);
 	kmem_cache_set_reclaim(c->headers, NULL, NULL);
 	block_cache_give_up(c, SIZE_MAX);

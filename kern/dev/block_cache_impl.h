@@ -53,7 +53,7 @@ struct block_cache {
 	struct list dirty, writing; /* both in ascending order */
 	struct write *ended_writes; /* that the writer has yet to settle, in the order in which they ended */
 	struct write **ended_last;  /* the place of the pointer behind the last of them */
-	uint64_t changes; /* of hash and lists, but for those that a caller's call makes */
+	uint64_t changes; /* of hash, lists and counts: a check sees whether there were any */
 	uint64_t orders;  /* blocks that have entered dirty */
 	size_t owed;	  /* blocks to give up as soon as they are clean */
 	size_t in_use, dirty_count;

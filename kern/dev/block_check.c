@@ -18,19 +18,21 @@ static int block_check(struct cached *b)
 	return 0;
 }
 
-#define CHECK_STEP 32 /* blocks, or buckets, under one hold of the lock */
+#define CHECK_TRIES 8 /* walks, before sums and lists are left unchecked */
+#define CHECK_STEP 32 /* buckets of the hash, or blocks of a list, under one hold of the lock */
 
 enum phase { HASH, IDLE, DIRTY, WRITING, DONE };
 
-/* How far a check is, and what it has counted.  It is good while the cache's changes are as many. */
+/* How far a check is, and what it has counted.  Each block of the hash is checked whatever changes;
+ * lists and sums are good while the cache's changes are as many as when the walk began. */
 struct walk {
 	struct block_cache *cache;
 	uint64_t changes;
+	bool has_changed;
 	enum phase phase;
-	size_t bucket;		/* HASH: the next one, */
-	struct hash_link *link; /* and the next of the one before it */
-	struct list *place;	/* else: the next of the list; NULL: the list begins */
-	uint64_t order;		/* the last one's */
+	size_t bucket;	    /* HASH: the next one */
+	struct list *place; /* else: the next of the list; NULL: the list begins */
+	uint64_t order;	    /* the last one's */
 	size_t blocks, in_use, dirty, lists;
 	int wrong;
 };
@@ -40,24 +42,24 @@ static void note_wrong(struct walk *w, int wrong)
 	w->wrong = w->wrong ? w->wrong : wrong;
 }
 
-static void look_at_hash(struct walk *w)
+static void look_at_bucket(struct walk *w)
 {
 	struct block_cache *c = w->cache;
-	struct cached *b;
 
-	if (!w->link && w->bucket == c->hash.buckets)
-		w->phase = IDLE;
-	else if (!w->link)
-		w->link = linear_hash_bucket(&c->hash, w->bucket++);
-	if (!w->link)
+	if (w->bucket >= c->hash.buckets) {
+		w->phase = w->has_changed ? DONE : IDLE;
 		return;
-	b = container_of(w->link, struct cached, link);
-	note_wrong(w, block_check(b));
-	w->blocks++;
-	w->in_use += b->users > 0;
-	w->dirty += b->is_dirty || b->is_writing;
-	w->lists += !list_empty(&b->place);
-	w->link = w->link->next;
+	}
+	for (struct hash_link *l = linear_hash_bucket(&c->hash, w->bucket); l; l = l->next) {
+		struct cached *b = container_of(l, struct cached, link);
+
+		note_wrong(w, block_check(b));
+		w->blocks++;
+		w->in_use += b->users > 0;
+		w->dirty += b->is_dirty || b->is_writing;
+		w->lists += !list_empty(&b->place);
+	}
+	w->bucket++;
 }
 
 static void look_at_list(struct walk *w, struct list *list)
@@ -98,36 +100,48 @@ static void look_at_one(struct walk *w)
 		[IDLE] = &w->cache->idle, [DIRTY] = &w->cache->dirty, [WRITING] = &w->cache->writing};
 
 	if (w->phase == HASH)
-		look_at_hash(w);
+		look_at_bucket(w);
 	else
 		look_at_list(w, lists[w->phase]);
-	if (w->phase == DONE)
+	if (w->phase == DONE && !w->has_changed)
 		look_at_counts(w);
 }
 
-/* One hold of the lock.  What the walk has seen is void if the cache has changed since. */
+/* One hold of the lock.  A list that has changed can't be gone on with. */
 static void walk_step(struct walk *w)
 {
 	struct block_cache *c = w->cache;
 	port_irq_t irq = spin_lock(&c->lock);
 
-	if (w->changes != c->changes)
-		*w = (struct walk){.cache = c, .changes = c->changes};
+	w->has_changed = w->has_changed || w->changes != c->changes;
+	if (w->has_changed && w->phase != HASH)
+		w->phase = DONE;
 	for (int i = 0; i < CHECK_STEP && w->phase != DONE; i++)
 		look_at_one(w);
 	spin_unlock(&c->lock, irq);
 }
 
-/* No other caller uses the cache; the writer and reclaim may. */
+static uint64_t changes_of(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	uint64_t changes = c->changes;
+
+	spin_unlock(&c->lock, irq);
+	return changes;
+}
+
 int block_cache_check(struct block_cache *c)
 {
-	struct walk w = {.cache = c};
+	struct walk w;
+	int tries = 0;
 
 	sync_check_may_sleep("block_cache_check", __builtin_return_address(0));
-	walk_step(&w);
-	while (w.phase != DONE && !w.wrong) {
-		port_thread_yield();
-		walk_step(&w);
-	}
+	do {
+		w = (struct walk){.cache = c, .changes = changes_of(c)};
+		while (w.phase != DONE && !w.wrong) {
+			walk_step(&w);
+			port_thread_yield();
+		}
+	} while (w.has_changed && !w.wrong && ++tries < CHECK_TRIES);
 	return w.wrong;
 }

@@ -401,7 +401,8 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
 /*
  * Ends an arena: its spans go back to the source, its tags and storage to the base arena.  An arena
  * with live allocations, importers or requests that sleep is left exactly as it was, the console says
- * which, and the answer is -EBUSY; otherwise 0.  A base arena gives nothing back: its memory is the caller's
+ * which, and the answer is -EBUSY; so is one while kmem_cache_next() stands on one of the caches that
+ * front it; otherwise 0.  A base arena gives nothing back: its memory is the caller's
  * again.  Context: may sleep, until no pass of reclaim stands on it; nothing else may use the arena
  * any more.  Cost: linear in
  * spans.  __arena_destroy is for what __arena_create made.

@@ -55,6 +55,7 @@ struct block_cache *block_cache_create(struct disk *d);
  * Context: may sleep, holding no lock that a reclaim callback takes.  Cost: constant if it is there;
  * else a page, a header and the disk's time.  Returns 0 with *block set; -ENOMEM, by flag; -EIO if
  * the disk failed, and then the block isn't in the cache; or -EINVAL if the disk has no such block.
+ * Panics on other flags, and where it may not sleep.
  */
 int block_get(struct block_cache *cache, uint64_t number, unsigned flags, struct block **block);
 
@@ -101,15 +102,15 @@ struct block_cache_stats {
 void block_cache_get_stats(struct block_cache *cache, struct block_cache_stats *stats);
 
 /* Checks that lists, hash and counts agree.  Returns 0, or the number of the first invariant of
- * block_cache.c that fails.  Context: may sleep, while no other caller uses the
- * cache.  Cost: linear in blocks, a few of them under one hold of the cache's lock; it begins anew when
- * the writer or reclaim has changed something meanwhile, and lets others run. */
+ * block_cache.c that fails.  Context: may sleep; others may use the cache meanwhile.  Cost: linear in
+ * blocks, a few of them under one hold of the cache's lock, and it lets others run; when something
+ * has changed it begins anew, eight times at most, and leaves lists and counts unchecked then. */
 int block_cache_check(struct block_cache *cache);
 
 /* Destroy */
 
 /* Writes back what is dirty and ends the cache.  Context: may sleep; for 0, no other caller may use
- * it any more.  Returns 0; or -EBUSY, and the cache goes on, if callers have blocks. */
+ * it any more.  Returns 0; or -EBUSY, and the cache goes on as it was, if callers have blocks. */
 int block_cache_destroy(struct block_cache *cache);
 
 /* Boot */

@@ -333,6 +333,7 @@ struct in_use {
 	size_t cached; /* of those, through its front */
 	size_t arenas, caches; /* that import from it; the front's own not counted */
 	bool tags;     /* those of other arenas lie in it */
+	bool looked_at; /* a walk over caches stands on one of its front's */
 	unsigned waiters; /* requests that sleep for it, or for what imports from it */
 };
 
@@ -429,24 +430,26 @@ static bool front_end(struct arena *a, struct in_use *u)
 	if (!a->front)
 		return true;
 	a->front->drain(a->front, ARENA_DRAIN_ALL);
-	if (!arena_is_idle(a, u, false) || a->front->destroy(a->front))
+	if (!arena_is_idle(a, u, false))
 		return false;
-	arena_set_front(a, NULL);
-	return true;
+	u->looked_at = a->front->destroy(a->front) != 0;
+	if (!u->looked_at)
+		arena_set_front(a, NULL);
+	return !u->looked_at;
 }
 
 static int refuse(struct arena *a, const struct in_use *u)
 {
 	kprintf("arena %s: not destroyed: %zu of it allocated (%zu through its front), %zu importing "
-		"arenas, %zu caches, %u requests wait%s\n",
+		"arenas, %zu caches, %u requests wait%s%s\n",
 		a->name, u->live, u->cached, u->arenas, u->caches, u->waiters,
-		u->tags ? ", its tags in use" : "");
+		u->tags ? ", its tags in use" : "", u->looked_at ? ", its front is being looked at" : "");
 	return -EBUSY;
 }
 
 static int end_arena(struct arena *a)
 {
-	struct in_use u;
+	struct in_use u = {0};
 	port_irq_t irq;
 
 	if (!front_end(a, &u) || !arena_is_idle(a, &u, true))
