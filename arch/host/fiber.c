@@ -247,3 +247,14 @@ void machine_fiber_end(struct machine_fiber *f)
 	asan_clean(f->stack, f->size);
 	tsan_destroy(f);
 }
+
+/* Frames of other stacks aren't walked. */
+size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max)
+{
+	return 0;
+}
+
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+{
+	return 0;
+}

@@ -49,6 +49,7 @@ struct core {
 	uint64_t deadline; /* of its timer, port_ns(); PORT_FOREVER: none */
 	uint64_t nmis;	   /* unexpected NMIs */
 	uint64_t spurious; /* interrupts without a handler */
+	uintptr_t frozen_pc, frozen_frame; /* what a panic of another core's stopped; 0: nothing */
 	uint64_t restarts; /* restarted sequences (restart.h) */
 
 	/* Written by other cores too. */

@@ -134,6 +134,25 @@ void machine_fiber_end(struct machine_fiber *f)
 {
 }
 
+/* Backtraces of others: a switch has left a frame, above five registers, on the stack. */
+
+#define SWITCH_REGISTERS 5
+
+size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max)
+{
+	return f->sp ? port_backtrace((uintptr_t)((uint64_t *)f->sp + SWITCH_REGISTERS), pcs, max) : 0;
+}
+
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+{
+	const struct core *c = cores[core];
+
+	if (c->frozen_pc == 0 || max == 0)
+		return 0;
+	pcs[0] = c->frozen_pc;
+	return 1 + port_backtrace(c->frozen_frame, pcs + 1, max - 1);
+}
+
 /* Stop and reboot */
 
 static __attribute__((noreturn)) void halt_forever(void)

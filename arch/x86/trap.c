@@ -225,8 +225,11 @@ static void print_nmi(const struct core *core, const struct trap_frame *frame)
 /* Restores cr2, since the NMI may have come between a page fault and its handler's read of cr2. */
 static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
 {
-	if (ipi_is_frozen())
+	if (ipi_is_frozen()) {
+		core->frozen_pc = frame->rip;
+		core->frozen_frame = frame->rbp;
 		ipi_freeze_own();
+	}
 	core->port.context.irq++;
 	core->port.context.nmi++;
 	core->nmis++;

@@ -108,6 +108,10 @@ struct ktask_stats {
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
 
+/* After a panic: fills pcs[0 .. max) with the return addresses of the ktask of that id, innermost first,
+ * and returns how many, 0 if they aren't known.  Context: the core that reports the panic. */
+size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max);
+
 /* The number of ktasks, idle ones and those not yet freed included.  Context: any, NMIs included. */
 size_t ktask_count(void);
 

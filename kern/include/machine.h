@@ -41,6 +41,13 @@ void machine_switch(struct machine_fiber *from, struct machine_fiber *to, bool l
 /* Frees what machine_fiber_init() took.  `f` doesn't run and won't be switched to again. */
 void machine_fiber_end(struct machine_fiber *f);
 
+/* Fills pcs[0 .. max) with the return addresses of a thread of execution that doesn't run, innermost
+ * first; returns how many, 0 if the machine can't tell.  Context: any, `f` isn't switched to meanwhile. */
+size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max);
+
+/* The same of what ran on another core when a panic froze it; 0 if none did. */
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max);
+
 /* The running ktask: a word that each core keeps for the kernel. */
 struct ktask *machine_current(void);
 void machine_set_current(struct ktask *t);

@@ -58,7 +58,8 @@ struct qlock {
 /* Does at run time what QLOCK_INIT() does.  Context: any; no other caller uses the lock yet. */
 void qlock_init(struct qlock *q);
 
-/* Takes the lock, sleeping until it is free.  Context: may sleep.  Panics if the caller holds
+/* Takes the lock, sleeping until it is free; on the core that reports a panic, for which nothing is locked
+ * any more, does nothing.  Context: may sleep.  Panics if the caller holds
  * it. */
 void qlock_lock(struct qlock *q);
 

@@ -142,6 +142,11 @@ bool panic_happened(void)
 	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) != NO_CORE;
 }
 
+bool panic_is_mine(void)
+{
+	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) == port_core_id();
+}
+
 void panic_add_hook(struct panic_hook *hook)
 {
 	list_add_tail(&hooks, &hook->link);

@@ -38,6 +38,10 @@ void panic_at(const struct panic_site *site, const char *fmt, ...)
 /* Whether this kernel has panicked: then only the panic monitor runs. */
 bool panic_happened(void);
 
+/* Whether the caller's core is the one that reports a panic.  Nothing else runs then: what was locked
+ * stays locked for good, so spinlocks and qlocks let it pass. */
+bool panic_is_mine(void);
+
 /* A hook prints at the end of every panic's report.  It may only read what needs no lock. */
 struct panic_hook {
 	struct list link;

@@ -16,6 +16,7 @@
  */
 #include "spinlock.h"
 
+#include "lib/panic.h"
 #include "lib/spinlock_impl.h"
 
 /* Acquire: where it takes the lock it pairs with the release in spin_unlock(); changes that other
@@ -87,6 +88,8 @@ void spin_wait(struct spinlock *l, port_irq_t irq)
 {
 	struct spin_waiter w = {0};
 
+	if (panic_is_mine())
+		return;
 	do {
 		port_irq_restore(irq);
 		port_pause();
@@ -95,8 +98,6 @@ void spin_wait(struct spinlock *l, port_irq_t irq)
 }
 
 #if SPANDREL_DEBUG
-
-#include "lib/panic.h"
 
 static const char *class_name(enum spin_class class)
 {
@@ -140,6 +141,8 @@ __attribute__((noinline)) void spin_debug_check(struct spinlock *l)
 	struct spinlock *last = last_taken();
 	void *site = __builtin_return_address(0);
 
+	if (panic_is_mine())
+		return;
 	if (is_mine(l))
 		panic("spinlock of class %s, taken at %pS, is taken again at %pS", class_name(l->class),
 			l->site, site);
@@ -151,6 +154,8 @@ __attribute__((noinline)) void spin_debug_check(struct spinlock *l)
 
 __attribute__((noinline)) void spin_debug_taken(struct spinlock *l)
 {
+	if (panic_is_mine())
+		return;
 	l->site = __builtin_return_address(0);
 	l->below = last_taken();
 	__atomic_store_n(&l->holder, my_word(), __ATOMIC_RELAXED);
@@ -159,6 +164,8 @@ __attribute__((noinline)) void spin_debug_taken(struct spinlock *l)
 
 __attribute__((noinline)) void spin_debug_released(struct spinlock *l)
 {
+	if (panic_is_mine())
+		return;
 	if (!is_mine(l))
 		panic("spinlock of class %s released at %pS by one who doesn't hold it",
 			class_name(l->class), __builtin_return_address(0));

@@ -6,7 +6,10 @@
 
 #include "kthread.h"
 #include "lib/array.h"
+#include "lib/panic.h"
 #include "table.h"
+
+#define FRAMES_MAX 32 /* of a backtrace */
 
 struct ps_row {
 	struct ktask_stats s;
@@ -28,6 +31,21 @@ static const struct table_column ps_columns[] = {
 };
 static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
 
+/* Nothing runs any more, so stacks stay as they are. */
+static void print_backtrace(const struct table_printer *printer, uint64_t id)
+{
+	uintptr_t pcs[FRAMES_MAX];
+	size_t n = ktask_backtrace(id, pcs, FRAMES_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		if (printer->keys)
+			sink_printf(printer->sink, "frame ktask=%llu number=%zu pc=0x%zx symbol=%pS\n",
+				(unsigned long long)id, i, (size_t)pcs[i], (void *)pcs[i]);
+		else
+			sink_printf(printer->sink, "       #%zu 0x%zx %pS\n", i, (size_t)pcs[i],
+				(void *)pcs[i]);
+}
+
 static void ps_rows(struct table_printer *printer, const struct ktask_stats *stats, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -41,6 +59,8 @@ static void ps_rows(struct table_printer *printer, const struct ktask_stats *sta
 		};
 
 		table_row(printer, &row);
+		if (panic_happened())
+			print_backtrace(printer, stats[i].id);
 	}
 }
 
@@ -63,7 +83,7 @@ static const char *ps_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"ps", "[-k]", "the ktasks: state, core, switches, time, stack", "ps",
-		ps_command, 0, NULL, NULL},
+		ps_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 
 struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

@@ -6,6 +6,7 @@
 
 #include "arena_print.h"
 #include "lib/array.h"
+#include "lib/panic.h"
 #include "lib/string.h"
 #include "table.h"
 
@@ -103,28 +104,48 @@ static void show_row(const struct command_call *call, struct table_printer *prin
 		show_one(call->sink, &row);
 }
 
-/* Shows the caches called `name`, or all if it is NULL, without those that have no slab unless all
- * were asked for.  Returns how many there are. */
-static size_t show_caches(const struct command_call *call, struct table_printer *printer, const char *name,
-	const struct snapshot *caches)
+/* The caches called `name`, or all if it is NULL. */
+struct caches_shown {
+	const struct command_call *call;
+	struct table_printer *printer;
+	const char *name;
+	size_t found, left_out;
+};
+
+/* Those that have no slab are left out, unless all were asked for. */
+static void show_cache(const struct kmem_cache_stats *s, void *arg)
 {
-	size_t found = 0, left_out = 0;
+	struct caches_shown *c = arg;
 
-	for (size_t i = 0; i < caches->count; i++) {
-		const struct kmem_cache_stats *s = &caches->cache[i];
+	if (c->name && strcmp(c->name, s->name) != 0)
+		return;
+	c->found++;
+	if (!c->name && !c->call->keys && !c->call->all && s->slabs == 0)
+		c->left_out++;
+	else
+		show_row(c->call, c->printer, s);
+}
 
-		if (name && strcmp(name, s->name) != 0)
-			continue;
-		found++;
-		if (!name && !call->keys && !call->all && s->slabs == 0)
-			left_out++;
-		else
-			show_row(call, printer, s);
+static void peek_arena(const struct arena_stats *a, void *arg)
+{
+	kmem_cache_peek(a->arena, show_cache, arg);
+}
+
+/* Returns false if there is no memory for a snapshot; after a panic each is read where it is. */
+static bool show_caches(struct caches_shown *c)
+{
+	struct snapshot caches;
+
+	if (panic_happened()) {
+		arena_tree_peek(peek_arena, c);
+		return true;
 	}
-	if (printer)
-		table_end(printer);
-	command_left_out(call, left_out);
-	return found;
+	if (!snapshot_caches(&caches))
+		return false;
+	for (size_t i = 0; i < caches.count; i++)
+		show_cache(&caches.cache[i], c);
+	snapshot_free(&caches);
+	return true;
 }
 
 static const char *slab_command(const struct command_call *call)
@@ -132,16 +153,16 @@ static const char *slab_command(const struct command_call *call)
 	const char *name = call->argv[1]; /* NULL: all */
 	bool as_table = !name || call->keys;
 	struct table_printer printer;
-	struct snapshot caches;
-	size_t found;
+	struct caches_shown c = {call, as_table ? &printer : NULL, name, 0, 0};
 
-	if (!snapshot_caches(&caches))
-		return "no memory for a list of caches";
 	if (as_table)
 		table_begin(&printer, &table, call->sink, call->keys);
-	found = show_caches(call, as_table ? &printer : NULL, name, &caches);
-	snapshot_free(&caches);
-	if (found)
+	if (!show_caches(&c))
+		return "no memory for a list of caches";
+	if (as_table)
+		table_end(&printer);
+	command_left_out(call, c.left_out);
+	if (c.found > 0)
 		return NULL;
 	return command_error(arena_find(name) ? "%s is an arena: `arena show %s` shows it" : "no cache %s", name,
 		name);
@@ -159,7 +180,7 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 
 static const struct command commands[] = {
 	{"slab", "[-k] [-a] [NAME]", "slab caches, or all about one", "slab kmalloc-64",
-		slab_command, 0, offer_names, tables},
+		slab_command, COMMAND_PANIC_SAFE, offer_names, tables},
 };
 
 struct command_table slab_commands = COMMAND_TABLE("slab", commands);

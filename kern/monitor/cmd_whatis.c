@@ -73,15 +73,16 @@ static void look_in_arena(const struct arena_stats *arena, void *segments)
 static size_t print_segments(const struct command_call *call, uintptr_t address)
 {
 	struct segments s = {.call = call, .address = address};
-	struct snapshot arenas;
+	struct snapshot arenas = {.count = 0};
 
-	if (!snapshot_arenas(&arenas)) {
+	if (panic_happened())
+		arena_tree_peek(look_in_arena, &s);
+	else if (!snapshot_arenas(&arenas))
 		sink_puts(call->sink, "no memory for a list of arenas\n");
-		return 0;
-	}
 	for (size_t i = 0; i < arenas.count; i++)
 		look_in_arena(&arenas.arena[i], &s);
-	snapshot_free(&arenas);
+	if (arenas.rows)
+		snapshot_free(&arenas);
 	if (s.found)
 		table_end(&s.printer);
 	return s.found;
@@ -247,9 +248,6 @@ static const char *whatis_command(const struct command_call *call)
 	machine_place(address, &place);
 	print_place(call, address, &place);
 	found = print_symbol(call, &place);
-	/* Segments and objects are found under locks, which a panic may have left held. */
-	if (panic_happened())
-		return NULL;
 	found += print_stacks(call, address);
 	found += print_frame_table(call, address);
 	found += print_segments(call, address);

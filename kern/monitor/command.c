@@ -241,6 +241,21 @@ static const char *run_sorted(
 	return command_error("no column %s: `help %s` lists them", column, command->name);
 }
 
+/* After a panic anything may be broken: what panics once more while it is shown ends the command. */
+static const char *run_guarded(const struct command *command, const struct command_call *call)
+{
+	struct panic_catch catch;
+	const char *wrong;
+
+	panic_catch_push(&catch);
+	if (port_setjmp(&catch.jump) == 0)
+		wrong = command->run(call);
+	else
+		wrong = command_error("stopped by a panic: %s", catch.message);
+	panic_catch_pop(&catch);
+	return wrong;
+}
+
 static const char *call(
 	const struct command *command, const struct command_words *words, struct sink *sink)
 {
@@ -254,7 +269,10 @@ static const char *call(
 	if (panic_happened() && (words->sort || !(command->flags & COMMAND_PANIC_SAFE)))
 		return "not safe after a panic";
 	was_paged = terminal_page(sink, !words->keys && !(command->flags & COMMAND_LIVE));
-	wrong = words->sort ? run_sorted(command, &call, words->sort) : command->run(&call);
+	if (panic_happened())
+		wrong = run_guarded(command, &call);
+	else
+		wrong = words->sort ? run_sorted(command, &call, words->sort) : command->run(&call);
 	terminal_page(sink, was_paged);
 	return wrong;
 }

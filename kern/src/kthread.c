@@ -400,6 +400,31 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 	return n;
 }
 
+/* Whether the ktask was running when the machine stopped: its core's idle ktask was if no other was. */
+static bool was_running(const struct ktask *t)
+{
+	struct ktask *other = NULL;
+
+	if (t->state != KTASK_IDLE)
+		return t->state == KTASK_RUNNING;
+	for (uint64_t from = 0; (other = find_from(from)); from = other->id + 1)
+		if (other->state == KTASK_RUNNING && other->core == t->core)
+			return false;
+	return true;
+}
+
+size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max)
+{
+	const struct ktask *t = find_from(id);
+
+	if (!t || t->id != id)
+		return 0;
+	if (t == machine_current())
+		return port_backtrace(0, pcs, max);
+	return was_running(t) ? machine_core_backtrace(t->core, pcs, max) :
+				machine_fiber_backtrace(&t->fiber, pcs, max);
+}
+
 size_t ktask_count(void)
 {
 	/* Acquire, with the releases where it changes: a caller that sees a ktask gone also sees

@@ -631,6 +631,92 @@ def _():
 
 # Panics
 
+class Debugger:
+    """QEMU's gdb stub, to write into a machine's memory behind its back."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(RUN_LIMIT)
+        self.socket.connect(path)
+        self.command("?")
+
+    def command(self, text):
+        self.socket.sendall(f"${text}#{sum(text.encode()) % 256:02x}".encode())
+        answer = b""
+        while b"#" not in answer or len(answer) < answer.index(b"#") + 3:
+            answer += self.socket.recv(4096)
+        self.socket.sendall(b"+")
+        return answer.lstrip(b"+")[1:answer.lstrip(b"+").index(b"#")].decode()
+
+    def write(self, address, value):
+        equal(self.command(f"M{address:x},8:{struct.pack('<Q', value).hex()}"), "OK")
+
+    def resume(self):
+        """Lets the machine run on, for good."""
+        self.command("D")
+        self.socket.close()
+
+
+def address_of(symbol):
+    with open(options.kernel + ".sym", encoding="ascii") as symbols:
+        return next(int(line.split()[0], 16) for line in symbols if line.split()[-1] == symbol)
+
+
+def after_panic(console, line):
+    console.type(line + "\n")
+    return console.expect(r"(?s)(.*)\npanic> $")[1]
+
+
+SAFE = ("arena tree", "arena show base", "arena show kpages -v", "arena segs kpages", "arena map base",
+        "slab", "slab kmalloc-64", "ps", "top", "mem", "whatis kernel_main")
+
+
+@test("panic: under load on 4 cores, all that can be walked is shown")
+def _():
+    with qemu("--cores", "4", "--mem", "128M") as console:
+        console.expect(PROMPT)
+        console.type("work start alloc 30; work start maps; work start bursts; ps -k\n")
+        console.expect(PROMPT)
+        console.type("panic\n")
+        console.expect(r"panic> $")
+        for line in SAFE:
+            text = after_panic(console, line)
+            assert "not safe" not in text and "stopped by a panic" not in text, (line, text)
+            assert text.count("\n") > 1, (line, text)
+        frames = [row for word, row in keys(after_panic(console, "ps -k")) if word == "frame"]
+        functions = {re.split(r"[.+]", row["symbol"])[0] for row in frames}
+        # The monitor's, which panicked; ktasks that sleep; what other cores ran.
+        assert functions >= {"panic_command", "port_thread_block", "ktask_main", "sched_idle"}, functions
+        rows = {word: row for word, row in keys(after_panic(console, "whatis -k base_arena"))}
+        equal(rows["symbol"]["name"], "base_arena")
+        stack = next(row for word, row in keys(after_panic(console, "ps -k"))
+                     if word == "ktask" and row["name"] == "reclaim")
+        text = after_panic(console, f"whatis {int(stack['guard'], 16) + 64:#x}")
+        assert "guard page of the stack of ktask" in text and "vaddr " in text, text
+        console.type("poweroff 6\n")
+        equal(console.status(), 6)
+
+
+@test("panic: a fault while something is shown gives one line and the prompt")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/gdb"
+        with qemu("--mem", "64M", "--", "-gdb", f"unix:{path},server=on,wait=off") as console:
+            console.expect(PROMPT)
+            console.type("panic -f\n")
+            console.expect(r"panic> $")
+            debugger = Debugger(path)
+            debugger.write(address_of("all_arenas"), 0x8000000000000000)
+            debugger.resume()
+            for line in ("arena tree", "arena show base", "slab", "whatis base_arena", "arena tree"):
+                text = after_panic(console, line)
+                faults = [row for row in text.splitlines() if "panic" in row]
+                equal(len(faults), 1)
+                assert "stopped by a panic: general protection fault" in faults[0], text
+            assert "monitor" in after_panic(console, "ps")
+            console.type("poweroff 7\n")
+            equal(console.status(), 7)
+
 def check_report(text, first_line):
     assert re.search(rf"(?m)^panic: {first_line}", text), text
     assert re.search(r"(?m)^ *#\d+ 0x[0-9a-f]+ command_run_line\+0x", text), text
