@@ -9,6 +9,7 @@
 #include "errors.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "sync.h"
 #include "virtio_disk.h"
 
@@ -35,34 +36,59 @@ static bool is_taken(const char *name)
 	return false;
 }
 
-void disk_add(struct disk *d)
+/* Where the pointer to d stands; *result NULL: d isn't there.  Lock held. */
+static struct disk **place_of(const struct disk *d)
 {
 	struct disk **at = &first_disk;
+
+	while (*at && *at != d)
+		at = &(*at)->next;
+	return at;
+}
+
+void disk_add(struct disk *d)
+{
+	struct disk **at;
 	unsigned number = 0;
+	bool is_there;
 
 	sync_check_may_sleep("disk_add", __builtin_return_address(0));
+	if (!d->kind || !d->submit || d->blocks_max == 0)
+		panic("disk %p: added without %s (called from %pS)", (void *)d,
+			!d->kind ? "a kind" : !d->submit ? "a submit()" : "blocks in a request",
+			__builtin_return_address(0));
 	qlock_lock(&lock);
-	do {
-		ksnprintf(d->name, sizeof(d->name), "disk%u", number++);
-	} while (is_taken(d->name));
-	while (*at)
-		at = &(*at)->next;
-	d->next = NULL;
-	/* Release: pairs with the acquire in disk_next(), which takes no lock. */
-	__atomic_store_n(at, d, __ATOMIC_RELEASE);
+	at = place_of(d);
+	is_there = *at != NULL;
+	if (!is_there) {
+		do {
+			ksnprintf(d->name, sizeof(d->name), "disk%u", number++);
+		} while (is_taken(d->name));
+		d->next = NULL;
+		/* Release: pairs with the acquire in disk_next(), which takes no lock. */
+		__atomic_store_n(at, d, __ATOMIC_RELEASE);
+	}
 	qlock_unlock(&lock);
+	if (is_there)
+		panic("disk %s: added, but is there (called from %pS)", d->name,
+			__builtin_return_address(0));
 }
 
 void disk_remove(struct disk *d)
 {
-	struct disk **at = &first_disk;
+	struct disk **at;
+	bool is_there;
 
 	sync_check_may_sleep("disk_remove", __builtin_return_address(0));
 	qlock_lock(&lock);
-	while (*at != d)
-		at = &(*at)->next;
-	__atomic_store_n(at, d->next, __ATOMIC_RELEASE);
+	at = place_of(d);
+	is_there = *at != NULL;
+	if (is_there)
+		__atomic_store_n(at, d->next, __ATOMIC_RELEASE);
 	qlock_unlock(&lock);
+	if (!is_there)
+		panic("disk %p: removed, but isn't there (called from %pS)", (void *)d,
+			__builtin_return_address(0));
 }
 
 struct disk *disk_next(struct disk *d)
@@ -93,14 +119,41 @@ static void begin(struct disk *d, struct disk_request *r)
 	d->submit(d, r);
 }
 
-void disk_submit(struct disk *d, struct disk_request *r)
+/* Whether the first and the last byte lie in the direct map: a device finds them by their physical
+ * addresses. */
+static bool is_direct(const void *data, size_t n)
 {
-	if (r->operation != DISK_FLUSH &&
-		(r->count == 0 || r->count > d->blocks_max || !are_of_disk(d, r->block, r->count)))
+	uintptr_t first = (uintptr_t)data, last = first + (n * DISK_BLOCK_SIZE - 1);
+
+	return last > first && machine_is_direct_page((void *)(first & -PORT_PAGE_SIZE)) &&
+	       machine_is_direct_page((void *)(last & -PORT_PAGE_SIZE));
+}
+
+static void check_data(const struct disk *d, size_t n, const void *data, void *caller)
+{
+	if (!is_direct(data, n))
+		panic("disk %s: data of %zu blocks at %p isn't in the direct map (called from %pS)",
+			d->name, n, data, caller);
+}
+
+static void check_request(const struct disk *d, const struct disk_request *r, void *caller)
+{
+	if (!r->done || r->operation > DISK_FLUSH)
+		panic("disk %s: a request %s (called from %pS)", d->name,
+			r->done ? "is no read, write or flush" : "has no done()", caller);
+	if (r->operation == DISK_FLUSH)
+		return;
+	if (r->count == 0 || r->count > d->blocks_max || !are_of_disk(d, r->block, r->count))
 		panic("disk %s: a request is for %zu blocks from %llu of %llu, at most %zu at once (called "
 		      "from %pS)",
 			d->name, r->count, (unsigned long long)r->block, (unsigned long long)d->blocks,
-			d->blocks_max, __builtin_return_address(0));
+			d->blocks_max, caller);
+	check_data(d, r->count, r->data, caller);
+}
+
+void disk_submit(struct disk *d, struct disk_request *r)
+{
+	check_request(d, r, __builtin_return_address(0));
 	begin(d, r);
 }
 
@@ -159,6 +212,8 @@ static int run_pieces(struct disk *d, enum disk_operation operation, uint64_t fi
 	if (!are_of_disk(d, first, n))
 		panic("disk %s: %zu blocks from %llu of %llu are asked for (called from %pS)", d->name, n,
 			(unsigned long long)first, (unsigned long long)d->blocks, caller);
+	if (n > 0)
+		check_data(d, n, data, caller);
 	while (n > 0 && !error) {
 		size_t piece = n < d->blocks_max ? n : d->blocks_max;
 

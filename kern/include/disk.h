@@ -51,13 +51,14 @@ struct disk_request {
 /* Begins a request.  It belongs to the disk until done() is called, which always happens: a disk
  * that fails or doesn't answer as it should is taken offline, and all its requests end with -EIO.
  * Context: any but an NMI; no spinlock held.  Cost: constant.  Panics if the blocks aren't all
- * blocks of the disk, or are too many. */
+ * blocks of the disk, or are none or too many, if the data isn't in the direct map, and on a request
+ * without an operation or done(). */
 void disk_submit(struct disk *d, struct disk_request *r);
 
 /* Read and write blocks [first, first + count), any number of them; disk_flush() is DISK_FLUSH.
  * They sleep until that is done.  Context: may sleep.  Cost: the disk's.  Return 0 or -EIO: then
  * it isn't known which blocks were read or written.  Panic, before anything is read or written, if the
- * blocks aren't all blocks of the disk. */
+ * blocks aren't all blocks of the disk, or the data isn't in the direct map. */
 int disk_read(struct disk *d, uint64_t first, size_t count, void *data);
 int disk_write(struct disk *d, uint64_t first, size_t count, void *data);
 int disk_flush(struct disk *d);
@@ -106,7 +107,8 @@ struct disk {
 
 /* Adds a disk behind those there are, and names it "disk" and the lowest number that is free.
  * disk_remove() takes it away: no request is under way, and no caller uses it any more.  Context:
- * may sleep. */
+ * may sleep.  Panic on a disk that is there already, or isn't, and on one without a kind, a submit()
+ * or blocks in a request. */
 void disk_add(struct disk *d);
 void disk_remove(struct disk *d);
 

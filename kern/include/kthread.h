@@ -42,7 +42,7 @@ struct sink;
 
 /* Starts a ktask that runs fn(arg) and ends when fn returns.  It must be joined.  The name is
  * copied.  Returns NULL if there is no memory for it.  Cost: constant if a stack is cached, else
- * linear in a stack's pages. */
+ * linear in a stack's pages.  Panics if name or fn is NULL. */
 struct ktask *ktask(const char *name, void (*fn)(void *arg), void *arg);
 
 /* The same, pinned: it runs on core `core` alone.  Panics unless core < port_core_count(). */
@@ -53,7 +53,8 @@ struct ktask *ktask_pinned(const char *name, void (*fn)(void *arg), void *arg, u
 bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg);
 
 /* The general form.  A detached ktask may already be freed when this returns: its pointer may only
- * be compared with NULL. */
+ * be compared with NULL.  Panics, too, on a stack that isn't whole pages; returns NULL for one that no
+ * memory would do for. */
 struct ktask_plan {
 	const char *name;
 	void (*fn)(void *arg);
@@ -66,7 +67,8 @@ struct ktask_plan {
 struct ktask *ktask_create(const struct ktask_plan *plan);
 
 /* Waits until t has ended, then frees it.  To be called once for each ktask that isn't detached.
- * Panics if t is the caller or is detached. */
+ * Panics if t is the caller or is detached, and, for as long as nothing else lies where it was, if t
+ * was joined before. */
 void ktask_join(struct ktask *t);
 
 /* Run */

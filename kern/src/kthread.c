@@ -186,15 +186,26 @@ static bool give_stack_and_id(struct ktask *t)
 	return false;
 }
 
+static void check_plan(const struct ktask_plan *plan, void *caller)
+{
+	if (!plan->name || !plan->fn)
+		panic("ktask %s: made without a %s (called from %pS)", plan->name,
+			plan->name ? "function" : "name", caller);
+	if (plan->core != KTASK_ANY_CORE && plan->core >= port_core_count())
+		panic("ktask %s: pinned to core %u of %u (called from %pS)", plan->name, plan->core,
+			port_core_count(), caller);
+	if (plan->stack_size % PORT_PAGE_SIZE)
+		panic("ktask %s: a stack of %zu bytes is no whole pages (called from %pS)", plan->name,
+			plan->stack_size, caller);
+}
+
 /* `what`: the name of the call. */
 static struct ktask *create_from(const char *what, const struct ktask_plan *plan, void *caller)
 {
 	struct ktask *t;
 
 	sync_check_may_sleep(what, caller);
-	if (plan->core != KTASK_ANY_CORE && plan->core >= port_core_count())
-		panic("ktask %s: pinned to core %u of %u (called from %pS)", plan->name, plan->core,
-			port_core_count(), caller);
+	check_plan(plan, caller);
 	t = kmem_cache_alloc(ktasks, MEM_ERROR);
 	if (!t)
 		return NULL;
@@ -252,6 +263,8 @@ void ktask_join(struct ktask *t)
 		panic("ktask %s: joined %s (called from %pS)", t->name,
 			t->detached ? "though it is detached" : "by itself",
 			__builtin_return_address(0));
+	if (__atomic_exchange_n(&t->is_joined, true, __ATOMIC_RELAXED))
+		panic("ktask %s: joined twice (called from %pS)", t->name, __builtin_return_address(0));
 	sem_down(&t->ended, 1);
 	ktask_free(t);
 }

@@ -16,6 +16,7 @@
 
 #include "unit/fake_disk.h"
 #include "unit/threads.h"
+#include "vmap.h"
 
 #define PIECE_MAX 16 /* blocks */
 #define THREADS 6
@@ -272,4 +273,64 @@ TEST("disk: a request's end is told once, with interrupts off, also if it failed
 	}
 	pages_free(data, 1);
 	fake_disk_destroy(f);
+}
+
+static void never_done(struct disk_request *r)
+{
+}
+
+static void check_submit(struct disk *d, struct disk_request r, const char *why)
+{
+	CHECK_PANICS(disk_submit(d, &r), why);
+}
+
+TEST("disk: a request that a device couldn't carry out is reported, and none begins")
+{
+	struct fake_disk *f = fake_disk_create(20);
+	char *data = arena_alloc(kpages_arena, DISK_BLOCK_SIZE, MEM_WAIT), *mapped = vmalloc(DISK_BLOCK_SIZE, MEM_WAIT);
+	struct disk_request r = {DISK_READ, 0, 1, data, never_done, 0, NULL}, wrong;
+	struct disk_stats stats;
+
+	wrong = r, wrong.done = NULL;
+	check_submit(&f->disk, wrong, "a request has no done() (called from check_submit");
+	wrong = r, wrong.operation = (enum disk_operation)7;
+	check_submit(&f->disk, wrong, "a request is no read, write or flush");
+	wrong = r, wrong.data = NULL;
+	check_submit(&f->disk, wrong, "data of 1 blocks at 0x0 isn't in the direct map");
+	wrong = r, wrong.data = mapped;
+	check_submit(&f->disk, wrong, "isn't in the direct map");
+	wrong = r, wrong.data = (void *)(UINTPTR_MAX - 100);
+	check_submit(&f->disk, wrong, "isn't in the direct map");
+	wrong = r, wrong.count = 0;
+	check_submit(&f->disk, wrong, "a request is for 0 blocks");
+	wrong = r, wrong.count = SIZE_MAX;
+	check_submit(&f->disk, wrong, "a request is for 18446744073709551615 blocks");
+	wrong = r, wrong.block = UINT64_MAX;
+	check_submit(&f->disk, wrong, "a request is for 1 blocks from 18446744073709551615");
+	CHECK_PANICS(disk_read(&f->disk, 0, 1, NULL), "at 0x0 isn't in the direct map (called from test_");
+	CHECK_PANICS(disk_write(&f->disk, 0, 1, mapped), "isn't in the direct map (called from test_");
+	CHECK_EQ(disk_read(&f->disk, 0, 0, NULL), 0);
+	disk_get_stats(&f->disk, &stats);
+	CHECK_EQ(stats.in_flight + stats.reads + stats.writes, 0);
+	CHECK_PANICS(disk_add(&f->disk), "added, but is there (called from test_");
+	vfree(mapped, DISK_BLOCK_SIZE);
+	arena_free(kpages_arena, data, DISK_BLOCK_SIZE);
+	fake_disk_destroy(f);
+}
+
+static void submit_never(struct disk *d, struct disk_request *r)
+{
+}
+
+TEST("disk: one that can't do anything isn't added, one that isn't there isn't removed")
+{
+	struct disk d = {.kind = "bare", .blocks = 1, .blocks_max = 0, .submit = submit_never};
+
+	CHECK_PANICS(disk_add(&d), "added without blocks in a request (called from test_");
+	d.blocks_max = 1;
+	CHECK_PANICS(disk_remove(&d), "removed, but isn't there (called from test_");
+	d.submit = NULL;
+	CHECK_PANICS(disk_add(&d), "added without a submit()");
+	d.kind = NULL;
+	CHECK_PANICS(disk_add(&d), "added without a kind");
 }

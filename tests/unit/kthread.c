@@ -352,3 +352,62 @@ TEST("panic: each ktask catches its own")
 	threads_run(THREADS_FREE, 8, catch_in_thread, &caught);
 	CHECK_EQ(caught, 8);
 }
+
+/* Mistakes */
+
+static void end_at_once(void *arg)
+{
+}
+
+static struct ktask_plan plan_of(size_t stack_size)
+{
+	return (struct ktask_plan){.name = "sized", .fn = end_at_once, .core = KTASK_ANY_CORE, .stack_size = stack_size};
+}
+
+static void check_no_stack(size_t size)
+{
+	struct ktask_plan plan = plan_of(size);
+
+	CHECK(!ktask_create(&plan));
+}
+
+static void check_ragged_stack(size_t size)
+{
+	struct ktask_plan plan = plan_of(size);
+
+	CHECK_PANICS(ktask_create(&plan), "bytes is no whole pages (called from check_ragged_stack");
+}
+
+TEST("ktask: a stack that no memory would do for isn't had, one of no whole pages is reported")
+{
+	size_t used = arena_amt_free(kpages_arena);
+
+	check_no_stack((size_t)1 << 40);
+	check_no_stack((size_t)1 << 63);
+	check_no_stack(SIZE_MAX - PORT_PAGE_SIZE + 1);
+	check_no_stack(SIZE_MAX - 2 * PORT_PAGE_SIZE + 1);
+	check_ragged_stack(1);
+	check_ragged_stack(SIZE_MAX);
+	check_ragged_stack(((size_t)1 << 63) + 1);
+	check_ragged_stack(MACHINE_STACK_SIZE + 8);
+	CHECK_LE(used / 2, arena_amt_free(kpages_arena));
+}
+
+TEST("ktask: one without a function or a name is reported where it is made")
+{
+	struct ktask_plan plan = {.name = "idle hands", .core = KTASK_ANY_CORE};
+
+	CHECK_PANICS(ktask("idle hands", NULL, NULL), "ktask idle hands: made without a function (called from test_");
+	CHECK_PANICS(ktask_pinned("idle hands", NULL, NULL, 0), "made without a function");
+	CHECK_PANICS(ktask_detached("idle hands", NULL, NULL), "made without a function");
+	CHECK_PANICS(ktask_create(&plan), "made without a function");
+	CHECK_PANICS(ktask(NULL, end_at_once, NULL), "made without a name");
+}
+
+TEST("ktask: joined twice it is reported, and doesn't sleep for ever")
+{
+	struct ktask *t = ktask("joined", end_at_once, NULL);
+
+	ktask_join(t);
+	CHECK_PANICS(ktask_join(t), "ktask joined: joined twice (called from test_");
+}

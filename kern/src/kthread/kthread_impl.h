@@ -52,6 +52,7 @@ struct ktask {
 	struct alarm alarm; /* the deadline it sleeps to */
 
 	struct semaphore ended; /* ktask_join() waits for it */
+	bool is_joined;		/* atomic; stays set when it is freed, until the memory is used again */
 };
 
 /* Scheduling (sched.c) */

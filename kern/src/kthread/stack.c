@@ -73,6 +73,8 @@ void *stack_alloc(size_t size)
 
 	if (size == MACHINE_STACK_SIZE)
 		return kmem_cache_alloc(stacks, MEM_ERROR);
+	if (size > arena_amt_total(base_arena))
+		return NULL;
 	stack = arena_alloc(vaddr_arena, PORT_PAGE_SIZE + size, MEM_ERROR);
 	if (stack && !stack_map(stack_low(stack), size, MEM_ERROR)) {
 		arena_free(vaddr_arena, stack, PORT_PAGE_SIZE + size);
