@@ -10,11 +10,11 @@
  *	alarm_cancel(&bell);
  *
  * The handler is called once, at the moment or soon after it, in an interrupt of the core that set
- * the alarm, with no lock held.  It may set and cancel its own alarm and others, and call
- * whatever is legal in an interrupt.  It may not sleep; nor cancel another alarm whose handler is
- * running on another core, since two that wait for each other would never end: so it cancels alarms
- * of its own core alone, or such as can't be due.  Both are panics that name it.  Alarms of one core go off in the order
- * of their deadlines, those of equal deadlines in the order in which they were set.
+ * the alarm, with no lock held.  It may set and cancel its own alarm and others, and call whatever is
+ * legal in an interrupt.  It may not sleep; nor cancel another alarm whose handler is running on
+ * another core, since two that wait for each other would never end: so it cancels alarms of its own
+ * core alone, or such as can't be due.  Both are panics that name it.  Alarms of one core go off in
+ * the order of their deadlines, those of equal deadlines in the order in which they were set.
  *
  * An alarm lies in the caller's memory and belongs to one user at a time: two calls for the same
  * alarm at once are a bug.  Any core may use any alarm.
@@ -50,9 +50,9 @@ void alarm_set(struct alarm *a, uint64_t deadline);
  * until it has returned.  Then the alarm is the caller's alone.  In the alarm's own handler it
  * doesn't wait.  An alarm that isn't set, or never was, stays as it is.
  *
- * Context: any but an NMI; the caller holds no lock that the handler takes.  Cost: logarithmic in the core's alarms, and the rest of a handler that runs.  Returns
- * whether the alarm was set.  Panics in an alarm's handler that would wait for another one, and names
- * both.
+ * Context: any but an NMI; the caller holds no lock that the handler takes.  Cost: logarithmic in the
+ * core's alarms, and the rest of a handler that runs.  Returns whether the alarm was set.  Panics in
+ * an alarm's handler that would wait for another one, and names both.
  */
 bool alarm_cancel(struct alarm *a);
 

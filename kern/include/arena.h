@@ -17,9 +17,10 @@
  * quantum.
  *
  * Contexts, here and in the other headers.  "May sleep": a thread or boot, interrupts on, no spinlock
- * held, in no callback of an arena's or a cache's owner.  It is checked at entry, whether or not the call
- * comes to sleep, and the panic names the function and its caller (sync.h).  "Any": interrupts and
- * callbacks as well, and under a spinlock of SPIN_CALLER (spinlock.h); NMIs only where that is said.
+ * held, in no callback of an arena's or a cache's owner.  It is checked at entry, whether or not the
+ * call comes to sleep, and the panic names the function and its caller (sync.h).  "Any": everywhere,
+ * in NMIs too.  "Any but an NMI": interrupts, callbacks, and under a spinlock of SPIN_CALLER
+ * (spinlock.h).
  */
 #ifndef SPANDREL_ARENA_H
 #define SPANDREL_ARENA_H
@@ -145,22 +146,23 @@ const char *arena_add_strerror(int error);
  * Context: by flag; in an NMI by MEM_ATOMIC, sizes up to qcache_max, without a fit, of an arena that
  * has its caches: what this core has in its magazines, else NULL.  No other request may be made in an
  * NMI.  Cost: constant (an instant fit that hits); else a look at 64 segments, and beyond that, for a
- * caller that may take long, steps with the lock released between, until these have cost as much as an index of the free
- * segments does; then the index is built, and searches are logarithmic.  An import costs what the
- * source does.  Returns NULL on shortage, by flag.  A request by MEM_WAIT or MEM_ERROR that could be
- * served from what the arena holds is served; a MEM_ATOMIC one is, by any fit, where an instant fit
- * serves, and may be NULL where telling takes more than 64 looks.  Panics on size 0, a size that
- * wraps when rounded, not exactly one memory flag, two fits, and MEM_WAIT with interrupts off.
+ * caller that may take long, steps with the lock released between, until these have cost as much as
+ * an index of the free segments does; then the index is built, and searches are logarithmic.  An
+ * import costs what the source does.  Returns NULL on shortage, by flag.  A request by MEM_WAIT or
+ * MEM_ERROR that could be served from what the arena holds is served; a MEM_ATOMIC one is, by any
+ * fit, where an instant fit serves, and may be NULL where telling takes more than 64 looks.  Panics
+ * on size 0, a size that wraps when rounded, not exactly one memory flag, two fits, and MEM_WAIT with
+ * interrupts off.
  */
 void *arena_alloc(struct arena *arena, size_t size, unsigned flags);
 
 /*
  * arena_alloc() with MEM_ERROR that sleeps until it is served or until `deadline`, a moment of
  * port_ns(); then NULL.  Requests that sleep are tried for, the oldest first, whenever something was
- * freed that they may depend on; one that can't be served is passed by.  A request that may sleep stands
- * behind those that sleep for the same arena.  One that was passed 64 times
- * holds up later requests, which may sleep, of the same root for 30 ms at most, and then none is
- * held up for nine times as long.  MEM_ATOMIC takes what is free in any case (shortage.h).
+ * freed that they may depend on; one that can't be served is passed by.  A request that may sleep
+ * stands behind those that sleep for the same arena.  One that was passed 64 times holds up later
+ * requests, which may sleep, of the same root for 30 ms at most, and then none is held up for nine
+ * times as long.  MEM_ATOMIC takes what is free in any case (shortage.h).
  *
  * Context: a thread, interrupts on.  Cost: as arena_alloc(); to sleep, a step for each source, and a
  * call on each core where nothing was short before.
@@ -217,7 +219,7 @@ void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase,
  * panics on such a segment, as this does on any other. */
 void arena_xfree(struct arena *arena, void *addr, size_t size);
 
-/* Units free and units in all spans, now.  Context: any.  Cost: constant. */
+/* Units free and units in all spans, now.  Context: any but an NMI.  Cost: constant. */
 size_t arena_amt_free(struct arena *arena);
 size_t arena_amt_total(struct arena *arena);
 
@@ -236,7 +238,7 @@ size_t arena_reap(struct arena *arena, size_t amount);
 /* Builds the arena's index of free segments now, and keeps it for good: searches are logarithmic from
  * then on, MEM_ATOMIC ones too (but for constraints new to it).  Returns false if there is no memory
  * for it; if memory for it should run out later, it goes, and comes again with the next search that
- * earns it.  Context: any.  Cost: linear in segments, in bounded steps; nothing on a
+ * earns it.  Context: any but an NMI.  Cost: linear in segments, in bounded steps; nothing on a
  * young arena. */
 bool arena_index(struct arena *arena);
 
@@ -245,7 +247,7 @@ bool arena_index(struct arena *arena);
  * for units, fn frees what its owner can do without, by arena_free() or otherwise, and answers how
  * many units that was.  NULL: no longer; a call that has begun goes on.
  *
- * Context of the call: any; constant.  Context of fn: a thread, no lock held; it may not
+ * Context of the call: any but an NMI; constant.  Context of fn: a thread, no lock held; it may not
  * sleep, allocate but by MEM_ATOMIC, reap, call reclaim, or create or destroy arenas and caches, which
  * are panics that name the arena; it
  * takes locks by trying, and none that is held by a thread that allocates by MEM_WAIT.  One that takes
@@ -330,15 +332,15 @@ struct arena_stats {
 	uint64_t tag_pages;	     /* base arenas: pages for itself, tags and hashes, in `used` */
 };
 
-/* Fills *stats.  Context: any.  Cost: constant. */
+/* Fills *stats.  Context: any but an NMI.  Cost: constant. */
 void arena_get_stats(struct arena *arena, struct arena_stats *stats);
 
 /* Fills rows[0 .. max) with every arena, each after its source, and returns how many there are.
  * Context: may sleep.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
-/* The same for a panic, when no other core runs and a lock may be held for good: fn sees every arena, each
- * after its source, without a lock.  What it shows may be halfway through a change. */
+/* The same for a panic, when no other core runs and a lock may be held for good: fn sees every arena,
+ * each after its source, without a lock.  What it shows may be halfway through a change. */
 void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
 
 enum arena_segment_kind {
@@ -368,21 +370,21 @@ struct arena_free_class {
 	uint64_t units; /* in all of them */
 };
 
-/* Counts the arena's free segments into all of classes[].  Context: any.  Cost: linear in segments,
- * used ones included, in steps as arena_walk() takes, with what may change between them. */
+/* Counts the arena's free segments into all of classes[].  Context: any but an NMI.  Cost: linear in
+ * segments, used ones included, in steps as arena_walk() takes, with what may change between them. */
 void arena_free_histogram(
 	struct arena *arena, struct arena_free_class classes[ARENA_FREE_CLASSES]);
 
-/* The segment that contains addr: true and *segment filled in, or false.  Context: any.  Cost:
- * linear in the segments of one span, in steps as arena_walk() takes. */
+/* The segment that contains addr: true and *segment filled in, or false.  Context: any but an NMI.
+ * Cost: linear in the segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
 
 /* The first arena of that name, or NULL.  Context: may sleep.  Cost: linear in arenas. */
 struct arena *arena_find(const char *name);
 
 /* Checks every invariant of arena.c's theory statement.  Returns 0, or the number of the first one
- * that fails, having said on `sink` (may be NULL) where.  Context: any; needs no memory.  Cost:
- * linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared
+ * that fails, having said on `sink` (may be NULL) where.  Context: any but an NMI; needs no memory.
+ * Cost: linear; the lock is held for at most ARENA_WALK_STEP segments at a time, so sums are compared
  * only if nothing changed meanwhile (it tries again a few times). */
 int arena_check(struct arena *arena, struct sink *sink);
 

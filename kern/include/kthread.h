@@ -73,8 +73,8 @@ void ktask_join(struct ktask *t);
 
 /* Run */
 
-/* The running ktask; in an interrupt, the interrupted one; NULL while there are none; and what a ktask is
- * called.  Context: any, NMIs included. */
+/* The running ktask; in an interrupt, the interrupted one; NULL while there are none; and what a
+ * ktask is called.  Context: any. */
 struct ktask *ktask_self(void);
 uint64_t ktask_id(const struct ktask *t);
 const char *ktask_name(const struct ktask *t);
@@ -114,10 +114,10 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
  * and returns how many, 0 if they aren't known.  Context: the core that reports the panic. */
 size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max);
 
-/* The number of ktasks, idle ones and those not yet freed included.  Context: any, NMIs included. */
+/* The number of ktasks, idle ones and those not yet freed included.  Context: any. */
 size_t ktask_count(void);
 
-/* How many ktasks cores have taken from other cores' queues since boot.  Context: any, NMIs included. */
+/* How many ktasks cores have taken from other cores' queues since boot.  Context: any. */
 uint64_t kthread_steals(void);
 
 /* Boot */

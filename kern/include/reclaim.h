@@ -35,7 +35,7 @@
 void reclaim_main(void *arg);
 void serve_main(void *arg);
 
-/* Whether both run.  Any context. */
+/* Whether both run.  Context: any. */
 bool reclaim_is_running(void);
 
 /* Has the reclaim ktask look whether a request sleeps or a base arena is below its low watermark.

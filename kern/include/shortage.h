@@ -103,7 +103,7 @@ struct shortage {
 bool shortage_wait(struct shortage *s);
 
 /* Whether a record that isn't parked depends on the arena: then what is freed in it, or laid by for
- * it elsewhere, belongs back in it at once.  Any context; constant. */
+ * it elsewhere, belongs back in it at once.  Context: any.  Cost: constant. */
 bool shortage_is_short(const struct arena *arena);
 
 /* To be called, without a lock, when something was freed that a record may depend on and that no

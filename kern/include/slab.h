@@ -120,7 +120,7 @@ int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 /* Has fn called first when the cache is to give back memory: asked for bytes, it frees what of the
  * cache's objects its owner can do without and returns how many bytes that was.  NULL: no longer; a
  * call that has begun goes on.  What fn may do is as arena_set_reclaim() has it; it panics by the
- * cache's name.  Context of this call: any; constant. */
+ * cache's name.  Context of this call: any but an NMI; constant. */
 void kmem_cache_set_reclaim(
 	struct kmem_cache *cache, size_t (*fn)(void *priv, size_t bytes), void *priv);
 
@@ -168,7 +168,7 @@ struct kmem_cache_stats {
 	uint64_t hash_buckets;
 };
 
-/* Fills *stats.  Context: any.  Cost: linear in cores. */
+/* Fills *stats.  Context: any but an NMI.  Cost: linear in cores. */
 void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *stats);
 
 /* Fills rows[0 .. max) with every cache, in the order of the arena tree, and returns how many there
@@ -192,11 +192,12 @@ struct kmem_object {
 	bool is_free;		/* in the slab layer; else live, or in a magazine */
 };
 
-/* Whether addr lies in a slab of the cache, and then where.  Context: any.  Cost: constant. */
+/* Whether addr lies in a slab of the cache, and then where.  Context: any but an NMI.  Cost:
+ * constant. */
 bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_object *where);
 
 /* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one
- * that fails, having said on `sink` (may be NULL) where.  Context: any; needs no
+ * that fails, having said on `sink` (may be NULL) where.  Context: any but an NMI; needs no
  * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums
  * are compared only if nothing changed meanwhile. */
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
@@ -204,22 +205,22 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 /* Pages of base_arena that the page frame table takes: those it takes now, and those it would take if
  * each page of RAM had an entry.  The table knows for each page the slab, or the large kmalloc, that
  * lies in it; its pages come as they are needed, and kmem_reap_all() gives back those without an
- * entry.  Context: any.  Cost: constant. */
+ * entry.  Context: any but an NMI.  Cost: constant. */
 size_t kmem_table_pages(void);
 size_t kmem_table_pages_max(void);
 
-/* Whether addr lies in the table; *first is then the first address whose pages that part of the table is
- * for, 0 in its root.  Context: any but an NMI.  Cost: linear in what the table could have. */
+/* Whether addr lies in the table; *first is then the first address whose pages that part of the table
+ * is for, 0 in its root.  Context: any but an NMI.  Cost: linear in what the table could have. */
 bool kmem_table_find(uintptr_t addr, uintptr_t *first);
 
 /* Destroy */
 
 /*
- * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live objects or
- * requests that sleep, or while kmem_cache_next() stands on it, it is left as it was, the console says
- * why, and the answer is -EBUSY; otherwise 0.  Context: may sleep, until no pass of reclaim stands on
- * it; for 0, no other caller may use the cache any more.  __kmem_cache_destroy is for what __kmem_cache_create
- * made.
+ * Ends a cache: what is in magazines goes to the slab layer, slabs to the source.  With live objects
+ * or requests that sleep, or while kmem_cache_next() stands on it, it is left as it was, the console
+ * says why, and the answer is -EBUSY; otherwise 0.  Context: may sleep, until no pass of reclaim
+ * stands on it; for 0, no other caller may use the cache any more.  __kmem_cache_destroy is for what
+ * __kmem_cache_create made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);
 int __kmem_cache_destroy(struct kmem_cache *cache);

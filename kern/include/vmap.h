@@ -14,9 +14,9 @@
  * used again; the first mapping that could then meet a stale translation has all cores forget all
  * stale ones at once (machine_map).  Any core may call these functions at any time.
  *
- * Context: a thread or boot, interrupts on, since they may wait for other cores, which is checked at entry;
- * vunmap() and vfree(): any (arena.h).  Cost: linear in the pages.  Flags are
- * exactly one of MEM_ATOMIC, MEM_WAIT and MEM_ERROR (arena.h), which is checked at entry.
+ * Context: a thread or boot, interrupts on, since they may wait for other cores, which is checked at
+ * entry; vunmap() and vfree(): any but an NMI.  Cost: linear in the pages.  Flags are exactly one of
+ * MEM_ATOMIC, MEM_WAIT and MEM_ERROR (arena.h), which is checked at entry.
  */
 #ifndef SPANDREL_VMAP_H
 #define SPANDREL_VMAP_H

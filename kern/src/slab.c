@@ -126,12 +126,14 @@ void *kmem_cache_alloc(struct kmem_cache *c, unsigned flags)
 
 void *kmem_cache_zalloc(struct kmem_cache *c, unsigned flags)
 {
-	void *object;
+	void *caller = __builtin_return_address(0), *object;
 
 	if (c->ctor || (c->flags & KMC_NOTOUCH) || !c->is_memory)
-		kmem_bug(c, __builtin_return_address(0), "zeroed objects asked for, which %s",
+		kmem_bug(c, caller, "zeroed objects asked for, which %s",
 			c->ctor ? "the constructor readies" : "aren't memory");
-	object = kmem_cache_alloc(c, flags);
+	object = kmem_flags_sound(flags) ? kmem_alloc_hot(c) : NULL;
+	if (unlikely(!object))
+		object = kmem_alloc_slow(c, flags, caller);
 	return object ? memset(object, 0, c->obj_size) : NULL;
 }
 

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Callers' bugs outside of arenas (arena_bugs.c): each report names the function that made the call, and
+ * no lock is held after it, since each is made twice.
+ */
+#include "alarm.h"
+#include "arenas.h"
+#include "block_cache.h"
+#include "fake_disk.h"
+#include "irq.h"
+#include "kmalloc.h"
+#include "kthread.h"
+#include "physical.h"
+#include "slab.h"
+#include "sync.h"
+#include "vmap.h"
+#include "lib/array.h"
+#include "lib/test.h"
+
+static struct arena *ids, *importer;
+static struct kmem_cache *cache, *readied;
+static struct fake_disk *fake;
+static struct block_cache *blocks;
+static struct block *put; /* no caller has it, and it stays */
+static struct alarm alarm;
+static char *page;
+static struct qlock lock = QLOCK_INIT(lock), held = QLOCK_INIT(held);
+static struct condvar cv = CONDVAR_INIT(cv);
+static struct rwlock rw = RWLOCK_INIT(rw);
+
+static int make_ready(void *object, void *priv, unsigned flags)
+{
+	return 0;
+}
+
+static void nothing(void *arg)
+{
+}
+
+static void not_to_ring(struct alarm *a)
+{
+}
+
+/* The call isn't the function's last, which would be a jump and leave no trace of it. */
+#define BUG(name, call)                                                                            \
+	static __attribute__((noinline)) void name(void)                                           \
+	{                                                                                          \
+		call;                                                                              \
+		__asm__ volatile("");                                                              \
+	}
+
+BUG(create_arena, arena_create("no quantum", NULL, 0, 0, NULL, NULL, NULL, 0, MEM_WAIT))
+BUG(create_base, arena_create_base("crooked", page + 1, 100 * PORT_PAGE_SIZE))
+BUG(add_span, arena_add(ids, (void *)5000, 1, 0))
+BUG(link_arena, add_importing_arena(ids, importer))
+BUG(unlink_arena, del_importing_arena(importer, ids))
+BUG(take_memory, base_alloc(ids, PORT_PAGE_SIZE, 0))
+BUG(take_zeroed, base_zalloc(NULL, PORT_PAGE_SIZE, MEM_WAIT | MEM_ATOMIC))
+BUG(give_memory, base_free(NULL, page + 1, PORT_PAGE_SIZE))
+BUG(take_low_memory, arena_alloc(dma32_arena, 0, MEM_WAIT))
+
+BUG(create_cache, kmem_cache_create("of nothing", 0, 0, 0, NULL, NULL, NULL, NULL))
+BUG(alloc_object, kmem_cache_alloc(cache, 0))
+BUG(alloc_zeroed, kmem_cache_zalloc(cache, MEM_WAIT | MEM_ERROR))
+BUG(alloc_zeroed_readied, kmem_cache_zalloc(readied, MEM_WAIT))
+BUG(alloc_many, kmem_cache_alloc_bulk(cache, NULL, 5, 0))
+BUG(reserve_some, kmem_cache_reserve(cache, 1, 0))
+BUG(link_cache, add_importing_slab(kpages_arena, cache))
+BUG(unlink_cache, del_importing_slab(ids, cache))
+
+BUG(kmalloc_small, kmalloc(1, 0))
+BUG(kmalloc_large, kmalloc(9000, MEM_WAIT | MEM_ERROR))
+BUG(kzalloc_some, kzalloc(1, 0))
+BUG(kmalloc_some_array, kmalloc_array(1, 1, 0))
+BUG(kmalloc_aligned, kmalloc_align(1, 8, 0))
+BUG(kmalloc_crooked, kmalloc_align(1, 3, MEM_WAIT))
+BUG(krealloc_some, krealloc(NULL, 1, 0))
+BUG(krealloc_foreign, krealloc(&page, 1, MEM_WAIT))
+BUG(ask_size, ksize(&page))
+BUG(free_foreign, kfree(&page))
+
+BUG(lock_again, qlock_lock(&held))
+BUG(unlock_free, qlock_unlock(&lock))
+BUG(wait_unlocked, cv_wait(&cv, &lock))
+BUG(wait_unlocked_until, cv_wait_timeout(&cv, &lock, 0))
+BUG(read_done, rwlock_read_done(&rw))
+BUG(write_done, rwlock_write_done(&rw))
+
+BUG(join_myself, ktask_join(ktask_self()))
+BUG(pin_nowhere, ktask_pinned("nowhere", nothing, NULL, port_core_count()))
+
+BUG(map_by_no_flag, vmap((void *const *)&page, 1, 0))
+BUG(unmap_nothing, vunmap(page, 1))
+BUG(allocate_by_no_flag, vmalloc(1, 0))
+BUG(free_nothing, vfree(page, 1))
+
+BUG(alloc_vector, irq_alloc("no handler", NULL, NULL))
+BUG(alloc_vectors, irq_alloc_block(NULL, 3))
+BUG(free_vector, irq_free(0))
+BUG(free_vectors, irq_free_block(0, 3))
+BUG(set_route, irq_set_route(0, "nowhere"))
+BUG(count_core, irq_core_count(port_core_max()))
+BUG(set_again, alarm_set(&alarm, 0))
+
+BUG(read_beyond, disk_read(&fake->disk, 8, 1, page))
+BUG(write_beyond, disk_write(&fake->disk, 7, 2, page))
+
+static __attribute__((noinline)) void submit_none(void)
+{
+	struct disk_request r = {.operation = DISK_READ, .count = 0, .data = page};
+
+	disk_submit(&fake->disk, &r);
+	__asm__ volatile("");
+}
+
+BUG(put_again, block_put(put))
+BUG(dirty_unused, block_dirty(put))
+BUG(get_by_no_flag, block_get(blocks, 0, 0, &(struct block *){NULL}))
+
+static const struct {
+	const char *name;
+	void (*make)(void);
+} bugs[] = {
+#define ROW(name) {#name, name}
+	ROW(create_arena), ROW(create_base), ROW(add_span), ROW(link_arena), ROW(unlink_arena),
+	ROW(take_memory), ROW(take_zeroed), ROW(give_memory), ROW(take_low_memory), ROW(create_cache),
+	ROW(alloc_object), ROW(alloc_zeroed), ROW(alloc_zeroed_readied), ROW(alloc_many), ROW(reserve_some),
+	ROW(link_cache), ROW(unlink_cache), ROW(kmalloc_small), ROW(kmalloc_large), ROW(kzalloc_some),
+	ROW(kmalloc_some_array), ROW(kmalloc_aligned), ROW(kmalloc_crooked), ROW(krealloc_some),
+	ROW(krealloc_foreign), ROW(ask_size), ROW(free_foreign), ROW(lock_again), ROW(unlock_free),
+	ROW(wait_unlocked), ROW(wait_unlocked_until), ROW(read_done), ROW(write_done), ROW(join_myself),
+	ROW(pin_nowhere), ROW(map_by_no_flag), ROW(unmap_nothing), ROW(allocate_by_no_flag),
+	ROW(free_nothing), ROW(alloc_vector), ROW(alloc_vectors), ROW(free_vector), ROW(free_vectors),
+	ROW(set_route), ROW(count_core), ROW(set_again), ROW(read_beyond), ROW(write_beyond),
+	ROW(submit_none), ROW(put_again), ROW(dirty_unused), ROW(get_by_no_flag),
+};
+
+static void begin(void)
+{
+	ids = arenas_ids(1, 1000);
+	importer = arenas_importer("importer", ids, 1);
+	cache = kmem_cache_create("bugs", 64, 0, 0, NULL, NULL, NULL, NULL);
+	readied = kmem_cache_create("readied", 64, 0, 0, NULL, make_ready, NULL, NULL);
+	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	fake = fake_disk_create(8);
+	blocks = block_cache_create(&fake->disk);
+	CHECK_EQ(block_get(blocks, 1, MEM_WAIT, &put), 0);
+	block_put(put);
+	alarm_init(&alarm, not_to_ring);
+	alarm_set(&alarm, PORT_FOREVER);
+	qlock_lock(&held);
+}
+
+static void end(void)
+{
+	qlock_unlock(&held);
+	CHECK(alarm_cancel(&alarm));
+	CHECK_EQ(block_cache_check(blocks), 0);
+	CHECK_EQ(block_cache_destroy(blocks), 0);
+	fake_disk_destroy(fake);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	CHECK_EQ(kmem_cache_destroy(readied), 0);
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+	arenas_end(importer);
+	arenas_end(ids);
+}
+
+TEST("callers: each bug's report names the function that made the call, and leaves no lock held")
+{
+	begin();
+	for (int turn = 0; turn < 2; turn++)
+		for (size_t i = 0; i < ARRAY_SIZE(bugs); i++) {
+			CHECK_PANICS(bugs[i].make(), "called from ");
+			CHECK_PANICS(bugs[i].make(), bugs[i].name);
+		}
+	end();
+}
