@@ -303,12 +303,12 @@ CALL(shortage_check)
 
 CALL(disk_read)
 {
-	CHECK_EQ(disk_read(&contexts.fake->disk, 0, 1, buffer), 0);
+	CHECK_EQ(disk_read(&contexts.fake->disk, 0, 1, pages), 0);
 }
 
 CALL(disk_write)
 {
-	CHECK_EQ(disk_write(&contexts.fake->disk, 0, 1, buffer), 0);
+	CHECK_EQ(disk_write(&contexts.fake->disk, 0, 1, pages), 0);
 }
 
 CALL(disk_flush)
