@@ -320,6 +320,7 @@ CALL(disk_add)
 {
 	static struct disk d;
 
+	d = (struct disk){.kind = "none", .blocks = 1, .blocks_max = 1, .submit = contexts.fake->disk.submit};
 	disk_add(&d);
 	disk_remove(&d);
 }
