@@ -100,9 +100,62 @@ static uintptr_t *slot_of(uintptr_t va)
 		       : NULL;
 }
 
+uint64_t machine_physical(const void *p)
+{
+	return (uintptr_t)p - machine_direct_base();
+}
+
+void *machine_other_address(const void *direct)
+{
+	return NULL;
+}
+
+static bool is_boot_ram(const void *page)
+{
+	return (uintptr_t)page - ram_start < ram_size;
+}
+
+/* RAM that came later is memory of the process, of any kind. */
+static bool is_late_ram(void *page)
+{
+	unsigned char in_core;
+
+	return (uintptr_t)page - va_start >= RAM_PLACE + ram_size &&
+	       mincore(page, PORT_PAGE_SIZE, &in_core) == 0;
+}
+
 bool machine_is_direct_page(const void *page)
 {
-	return (uintptr_t)page - ram_start < ram_size && (uintptr_t)page % PORT_PAGE_SIZE == 0;
+	return (uintptr_t)page % PORT_PAGE_SIZE == 0 &&
+	       (is_boot_ram(page) || is_late_ram((void *)page));
+}
+
+/* Puts memory that can be mapped twice in the page's place, with what the page holds. */
+static bool share(void *page)
+{
+	void *shared = mmap(NULL, PORT_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (shared == MAP_FAILED)
+		return false;
+	memcpy(shared, page, PORT_PAGE_SIZE);
+	return mremap(shared, PORT_PAGE_SIZE, PORT_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, page) == page;
+}
+
+/* Of shared memory, an old size of 0 makes a second mapping; of other memory it fails. */
+static bool map_late(uintptr_t va, void *page)
+{
+	void *second = mremap(page, 0, PORT_PAGE_SIZE, MREMAP_MAYMOVE);
+
+	if (second == MAP_FAILED && share(page))
+		second = mremap(page, 0, PORT_PAGE_SIZE, MREMAP_MAYMOVE);
+	return second != MAP_FAILED && mremap(second, PORT_PAGE_SIZE, PORT_PAGE_SIZE,
+					       MREMAP_MAYMOVE | MREMAP_FIXED, (void *)va) == (void *)va;
+}
+
+static bool map_page(uintptr_t va, void *page)
+{
+	return is_boot_ram(page) ? map_file(va, (uintptr_t)page - ram_start, PORT_PAGE_SIZE)
+				 : map_late(va, page);
 }
 
 int machine_map_marked(uintptr_t va, void *page, unsigned mark)
@@ -112,7 +165,7 @@ int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 	ASSERT(slot);
 	if (!machine_is_direct_page(page))
 		return -EINVAL;
-	if (!map_file(va, (uintptr_t)page - ram_start, PORT_PAGE_SIZE))
+	if (!map_page(va, page))
 		return -ENOMEM;
 	__atomic_store_n(slot, (uintptr_t)page | mark, __ATOMIC_RELEASE);
 	return 0;

@@ -65,6 +65,9 @@
 #define MARK_SHIFT 52
 _Static_assert(MACHINE_MARKS <= 1 << 7, "a mark has its own bits");
 
+/* Of a page's entry, ignored by the processor: the page was given by its address in the image. */
+#define PTE_IMAGE 0x200
+
 /* A link's count.  The processor ignores these bits in an entry that leads to a table. */
 #define COUNT_SHIFT 52
 #define COUNT_ONE (1ull << COUNT_SHIFT)
@@ -80,9 +83,35 @@ static struct arena_owner tables = ARENA_OWNER("page tables", phys_arena);
 static struct arena_owner interrupt_stacks = ARENA_OWNER("interrupt stacks", base_arena);
 static uintptr_t trim_next = WINDOW_BASE; /* where the next search for empty tables begins */
 
-static uint64_t direct_phys(const void *p)
+/* RAM that came after boot may be part of the image, by its address there. */
+static bool is_in_image(const void *p)
 {
-	return (uintptr_t)p - DIRECT_BASE;
+	return (uintptr_t)p - (uintptr_t)image_start < (uintptr_t)(image_end - image_start);
+}
+
+uint64_t machine_physical(const void *p)
+{
+	return is_in_image(p) ? image_phys(p) : (uintptr_t)p - DIRECT_BASE;
+}
+
+void *machine_other_address(const void *direct)
+{
+	char *p = (char *)direct - DIRECT_BASE + KERNEL_BASE;
+
+	return is_in_image(p) ? p : NULL;
+}
+
+/* The entry of a page, given by either of its addresses. */
+static uint64_t entry_of(const void *page)
+{
+	return machine_physical(page) | PAGE_FLAGS | (is_in_image(page) ? PTE_IMAGE : 0);
+}
+
+static void *page_of(uint64_t entry)
+{
+	void *direct = direct_at(entry & PTE_ADDRESS);
+
+	return entry & PTE_IMAGE ? machine_other_address(direct) : direct;
 }
 
 static uint64_t read_link(const uint64_t *link)
@@ -325,7 +354,7 @@ void machine_va_range(uintptr_t *start, size_t *size)
 
 bool machine_is_direct_page(const void *page)
 {
-	return direct_phys(page) < DIRECT_MAX && (uintptr_t)page % PORT_PAGE_SIZE == 0;
+	return machine_physical(page) < DIRECT_MAX && (uintptr_t)page % PORT_PAGE_SIZE == 0;
 }
 
 int machine_map_marked(uintptr_t va, void *page, unsigned mark)
@@ -343,8 +372,7 @@ int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 		ASSERT(!(was & PTE_PRESENT));
 		ipi_flush_until(was >> STAMP_SHIFT);
 	}
-	__atomic_store_n(entry, direct_phys(page) | PAGE_FLAGS | (uint64_t)mark << MARK_SHIFT,
-		__ATOMIC_RELEASE);
+	__atomic_store_n(entry, entry_of(page) | (uint64_t)mark << MARK_SHIFT, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -358,7 +386,7 @@ void *machine_unmap_marked(uintptr_t va, unsigned mark)
 	irq = port_irq_save();
 	was = entry_clear(va, mark);
 	port_irq_restore(irq);
-	return was ? direct_at(was & PTE_ADDRESS) : NULL;
+	return was ? page_of(was) : NULL;
 }
 
 int machine_mark(uintptr_t va)
@@ -413,7 +441,7 @@ bool window_map_fresh(uintptr_t address, size_t size)
 		if (!page)
 			return false;
 		arena_owner_add(&interrupt_stacks, base_arena, PORT_PAGE_SIZE);
-		*entry = direct_phys(page) | PAGE_FLAGS;
+		*entry = entry_of(page);
 	}
 	return true;
 }

@@ -11,9 +11,9 @@
 
 struct arena *dma32_arena, *dma24_arena, *phys_arena, *large_arena;
 
-uint64_t physical_of(const void *direct)
+uint64_t physical_of(const void *ram)
 {
-	return (uintptr_t)direct - machine_direct_base();
+	return machine_physical(ram);
 }
 
 void *physical_at(uint64_t phys)
@@ -49,9 +49,15 @@ static void *phys_import(struct arena *source, size_t size, unsigned flags)
 	return span ? (void *)(uintptr_t)physical_of(span) : NULL;
 }
 
+/* The source knows RAM by one of its addresses alone. */
 static void phys_return(struct arena *source, void *addr, size_t size)
 {
-	arena_free(source, physical_at((uintptr_t)addr), size);
+	void *span = physical_at((uintptr_t)addr), *other = machine_other_address(span);
+	struct arena_segment s;
+
+	if (other && !arena_find_segment(source, (uintptr_t)span, &s))
+		span = other;
+	arena_free(source, span, size);
 }
 
 /* Page tables that stand empty: their pages are of phys_arena. */

@@ -128,7 +128,9 @@ struct arena *arena_create_base(const char *name, void *start, size_t size);
 
 /*
  * Adds the span [base, base + size), rounded inward to the quantum, to an arena without a source.
- * Adjacent spans become one.  Context: by flag.  Cost: logarithmic in spans.
+ * Adjacent spans become one.  RAM may be added to base_arena at any time, at any address outside of
+ * what boot found, and serves whatever boot's does; the page frame table takes 3 pages for the first
+ * GiB of it that is used, and 2 for each further one.  Context: by flag.  Cost: logarithmic in spans.
  * Returns 0, or one of these, nothing having changed; arena_add_strerror() gives the reason:
  *   -ENOMEM  no tags, by flag           -EINVAL  empty, once rounded
  *   -ERANGE  wraps around               -EDOM    contains 0

@@ -109,6 +109,13 @@ void kernel_input(void);
 /* The direct-map address of physical address 0, a multiple of 2 MiB.  Context: any. */
 uintptr_t machine_direct_base(void);
 
+/* The physical address of a byte of RAM, by its address in the direct map; or in memory outside of it
+ * that may be added to the base arena: on x86 the kernel's own image, on a host any memory of the
+ * process.  machine_other_address(): the address outside the direct map that a byte has, too; NULL: it
+ * has none.  Context: any. */
+uint64_t machine_physical(const void *ram);
+void *machine_other_address(const void *direct);
+
 /* Mappings of the kernel's own virtual addresses */
 
 /* The range that machine_map() may map: whole pages, none of them mapped at first. */
@@ -132,8 +139,9 @@ void *machine_unmap_marked(uintptr_t va, unsigned mark);
 /* The mark of what is mapped at `va`; -1 if nothing is, whatever `va` is.  Context: any but an NMI. */
 int machine_mark(uintptr_t va);
 
-/* Whether this is the address of a page in the direct map; whether RAM lies there isn't looked up.
- * Context: any.  Cost: constant. */
+/* Whether this can be the address of a page of RAM: in the direct map, whether RAM lies there isn't
+ * looked up, or elsewhere, of memory that may be added to the base arena (machine_physical).  Context:
+ * any.  Cost: constant. */
 bool machine_is_direct_page(const void *page);
 
 /* The same with mark 0. */

@@ -203,7 +203,7 @@ bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_objec
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 
 /* Pages of base_arena that the page frame table takes: those it takes now, and those it would take if
- * each page of RAM had an entry.  The table knows for each page the slab, or the large kmalloc, that
+ * each page of RAM it has met had an entry.  The table knows for each page the slab, or the large kmalloc, that
  * lies in it; its pages come as they are needed, and kmem_reap_all() gives back those without an
  * entry.  Context: any but an NMI.  Cost: constant. */
 size_t kmem_table_pages(void);

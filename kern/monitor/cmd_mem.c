@@ -238,16 +238,19 @@ static bool has_holes(void)
 
 static void print_sum(const struct command_call *call, uint64_t accounted)
 {
-	uint64_t total = boot_info->ram_total, differ;
+	uint64_t total = boot_info->ram_total, added = accounted > total ? accounted - total : 0;
 
-	differ = total > accounted ? total - accounted : accounted - total;
+	accounted -= added;
 	if (call->keys)
-		sink_printf(call->sink, "ram total=%llu accounted=%llu\n",
-			(unsigned long long)total, (unsigned long long)accounted);
-	else if (differ)
-		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes %s than above\n",
-			(void *)&total, (unsigned long long)differ,
-			total > accounted ? "more" : "less");
+		sink_printf(call->sink, "ram total=%llu accounted=%llu added=%llu\n",
+			(unsigned long long)total, (unsigned long long)accounted,
+			(unsigned long long)added);
+	else if (total > accounted)
+		sink_printf(call->sink, "the memory map has %pB of RAM: %llu bytes more than above\n",
+			(void *)&total, (unsigned long long)(total - accounted));
+	else if (added)
+		sink_printf(call->sink, "that is all RAM of the memory map, and %pB that came later\n",
+			(void *)&added);
 	else
 		sink_printf(call->sink, "that is all RAM of the memory map, to the byte\n");
 }

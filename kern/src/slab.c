@@ -667,11 +667,12 @@ static inline size_t index_of(const struct kmem_cache *c, size_t offset)
 	return x >> c->stride_shift | x << (-c->stride_shift & 63);
 }
 
-/* Finds the slab and the number of a used object, or why that isn't one.  Lock held. */
-static inline enum mistake locate(
-	const struct kmem_cache *c, uintptr_t addr, struct slab **s, size_t *index)
+/* Finds the slab and the number of a used object, or why that isn't one; unless late_too, not in RAM
+ * that came after boot.  Inlined for kmem_batch_4096.  Lock held. */
+static inline __attribute__((always_inline)) enum mistake locate(const struct kmem_cache *c,
+	uintptr_t addr, bool late_too, struct slab **s, size_t *index)
 {
-	*s = slab_find(c, addr);
+	*s = late_too ? slab_find(c, addr) : slab_find_early(c, addr);
 	if (!*s)
 		return NO_SLAB;
 	if ((*s)->cache != c)
@@ -692,7 +693,7 @@ static void destruct(struct kmem_cache *c, void *const *objects, size_t n, void 
 	uintptr_t outer;
 
 	for (; looked < n && m == NO_MISTAKE; looked++)
-		m = locate(c, (uintptr_t)objects[looked], &s, &index);
+		m = locate(c, (uintptr_t)objects[looked], true, &s, &index);
 	spin_unlock(&c->lock, irq);
 	if (m != NO_MISTAKE)
 		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
@@ -724,10 +725,40 @@ static void shed_for_others(struct kmem_cache *c)
 	shortage_poke();
 }
 
+/* As slab_give(), of objects that have no slab in boot's RAM.  Only a call finds the others, and
+ * there is none in the loop for all (kmem_batch_4096).  Returns whether the cache has a surplus. */
+static __attribute__((noinline, cold)) bool give_late(
+	struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	enum mistake m, mistake = NO_MISTAKE; /* the first one */
+	struct slab *s, *bad_slab = NULL;
+	size_t given = 0, bad = 0, index;
+	port_irq_t irq = spin_lock(&c->lock);
+	bool surplus;
+
+	for (size_t i = 0; i < n; i++) {
+		m = locate(c, (uintptr_t)objects[i], true, &s, &index);
+		if (m == NO_MISTAKE) {
+			put_back(c, s, index);
+			given++;
+		} else if (mistake == NO_MISTAKE) {
+			mistake = m;
+			bad = i;
+			bad_slab = s;
+		}
+	}
+	free_add(c, given);
+	surplus = has_surplus(c);
+	spin_unlock(&c->lock, irq);
+	if (mistake != NO_MISTAKE)
+		bad_free(c, mistake, (uintptr_t)objects[bad], bad_slab, caller);
+	return surplus;
+}
+
 /* What can't be put back is dealt with when all the others have been, and the lock released. */
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
 {
-	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself */
+	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself; or late ones */
 	size_t foreigners = 0, bad = 0, index;
 	enum mistake m, mistake = NO_MISTAKE; /* the first one */
 	struct slab *s, *bad_slab = NULL;
@@ -740,10 +771,10 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 
 	irq = spin_lock(&c->lock);
 	for (size_t i = 0; i < n; i++) {
-		m = locate(c, (uintptr_t)objects[i], &s, &index);
+		m = locate(c, (uintptr_t)objects[i], false, &s, &index);
 		if (likely(m == NO_MISTAKE)) {
 			put_back(c, s, index);
-		} else if (m == NO_SLAB && (c->flags & KMC_QCACHE)) {
+		} else if (m == NO_SLAB && (c->is_frames || (c->flags & KMC_QCACHE))) {
 			foreign[foreigners++] = objects[i];
 		} else if (bad++ == 0) {
 			mistake = m;
@@ -757,7 +788,9 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 
 	if (bad > 0)
 		bad_free(c, mistake, bad_addr, bad_slab, caller);
-	while (foreigners > 0)
+	if (foreigners > 0 && c->is_frames)
+		surplus = give_late(c, foreign, foreigners, caller);
+	while (foreigners > 0 && !c->is_frames)
 		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
 	if (unlikely(kmem_is_slow(c) || shortage_any()))
 		shed_for_others(c);

@@ -34,7 +34,7 @@ static struct {
 } before;
 
 static struct arena_stats rows[WATCHED_ARENAS_MAX];
-static size_t table_pages;
+static size_t page_tables, frame_table; /* pages */
 static char report[REPORT_MAX];
 
 static size_t watched(size_t arenas)
@@ -49,9 +49,10 @@ static size_t read_rows(void)
 	size_t arenas;
 
 	do {
-		table_pages = machine_table_pages() + kmem_table_pages();
+		page_tables = machine_table_pages();
+		frame_table = kmem_table_pages();
 		arenas = arena_tree_stats(rows, WATCHED_ARENAS_MAX);
-	} while (table_pages != machine_table_pages() + kmem_table_pages());
+	} while (page_tables != machine_table_pages() || frame_table != kmem_table_pages());
 	return arenas;
 }
 
@@ -62,7 +63,9 @@ static uint64_t in_use(const struct arena_stats *s)
 	uint64_t own = s->tag_pages;
 
 	if (s->arena == base_arena || s->arena == phys_arena)
-		own += table_pages;
+		own += page_tables;
+	if (s->arena == base_arena)
+		own += frame_table;
 	return s->used - own * PORT_PAGE_SIZE;
 }
 

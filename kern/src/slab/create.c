@@ -139,15 +139,6 @@ static void lay_out(struct kmem_cache *c)
 
 /* Creation */
 
-/* Whether the page frame table stands for what the arena hands out.  A base arena lies in its own
- * memory, so its address tells whether that is of the RAM there was at boot. */
-static bool is_direct(const struct arena *a)
-{
-	const struct arena *base = arena_direct_base(a);
-
-	return base && frames_cover((uintptr_t)base, 1);
-}
-
 static void check_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	const struct arena *source, void *caller)
 {
@@ -177,7 +168,7 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	c->flags = flags;
 	c->source = source;
 	c->is_memory = arena_is_memory(source);
-	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && is_direct(source);
+	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && arena_direct_base(source);
 	if (align == 0)
 		align = c->is_memory && arena_quantum(source) % sizeof(void *) == 0 ? sizeof(void *) : 1;
 	c->stride = round_up(obj_size, align);

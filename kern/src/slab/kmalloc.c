@@ -228,6 +228,7 @@ static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *
 	return NULL;
 }
 
+/* Also of an object in RAM that came after boot, which may yet fit into the core's magazine. */
 static __attribute__((noinline)) void free_slow(void *p, void *caller)
 {
 	struct kmem_cache *c;
@@ -236,16 +237,17 @@ static __attribute__((noinline)) void free_slow(void *p, void *caller)
 	if (!p)
 		return;
 	c = class_at(p, &entry, "kfree", caller);
-	if (c)
+	if (c && !kmem_free_hot(c, p))
 		kmem_free_slow(c, p, caller);
-	else
+	else if (!c)
 		large_free(p, entry, caller);
 }
 
-/* NULL has no entry, like whatever isn't kmalloc's. */
+/* NULL has no entry, like whatever isn't kmalloc's.  A call to look in RAM that came later would need
+ * a frame (kmalloc_pair_64), so that is left to free_slow(). */
 void kfree(void *p)
 {
-	uintptr_t e = frames_get((uintptr_t)p);
+	uintptr_t e = frames_get_early((uintptr_t)p);
 
 	if (__builtin_expect(e & FRAMES_KMALLOC, 1)) {
 		struct kmem_cache *c = ((struct slab *)(e - FRAMES_KMALLOC))->cache;

@@ -170,17 +170,19 @@ static inline size_t slab_header_size(size_t objects)
 	return sizeof(struct slab) + BITMAP_WORDS(objects) * sizeof(uint64_t);
 }
 
-/* The slab that addr lies in, or NULL; through the frame table it may be another cache's.  Through
- * the hash, the lock is held. */
-static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
+static inline struct slab *slab_of(uintptr_t entry)
+{
+	return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
+}
+
+/* The slab that addr lies in, or NULL; through the frame table it may be another cache's, and is NULL,
+ * too, in RAM that came after boot.  Through the hash, the lock is held. */
+static inline struct slab *slab_find_early(const struct kmem_cache *c, uintptr_t addr)
 {
 	uintptr_t block;
 
-	if (__builtin_expect(c->is_frames, 1)) { /* kmem_batch_4096 */
-		uintptr_t entry = frames_get(addr);
-
-		return entry & FRAMES_LARGE ? NULL : (struct slab *)(entry & ~(uintptr_t)FRAMES_KMALLOC);
-	}
+	if (__builtin_expect(c->is_frames, 1)) /* kmem_batch_4096 */
+		return slab_of(frames_get_early(addr));
 	block = addr >> c->block_shift;
 	for (struct hash_link *l = *linear_hash_chain(&c->hash, block); l; l = l->next) {
 		struct slab *s = &container_of(l - block % 2, struct slab_outside, links[0])->slab;
@@ -189,6 +191,14 @@ static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
 			return s;
 	}
 	return NULL;
+}
+
+/* The same in any RAM. */
+static inline struct slab *slab_find(const struct kmem_cache *c, uintptr_t addr)
+{
+	struct slab *s = slab_find_early(c, addr);
+
+	return s || !c->is_frames ? s : slab_of(frames_get_late(addr));
 }
 
 /* The caches the module itself is made of: no cores, no magazines, straight to the slab layer. */
