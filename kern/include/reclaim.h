@@ -49,7 +49,7 @@ void reclaim_poked(void);
 /* Has every tree give back what it can by `level`, 1 to 3, without a target, as often as that gives
  * anything, then has the server try for all records.  Returns the units that came free at the roots:
  * bytes for memory.  Context: may sleep (arena.h); not in a ktask of reclaim.  Cost:
- * linear in what there is. */
+ * linear in what there is.  Panics on another level. */
 size_t reclaim_run(unsigned level);
 
 /* Notes that memory is on its way: I/O of a writer that frees some when it ends.  While that goes on

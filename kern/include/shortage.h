@@ -96,9 +96,11 @@ struct shortage {
  * The first try is the server's.  Returns whether it was served.
  *
  * Context: a thread, interrupts on, no lock held that a callback takes; not in a callback or a ktask of
- * reclaim.  Where MEM_ERROR can't sleep (an interrupt, a kernel without threads) it tries once more,
- * with what the arenas hold idle given back, and returns.  Cost: a switch to another thread and back
- * and two calls of `try` at least.  Panics on MEM_WAIT where it can't sleep.
+ * reclaim.  Elsewhere it isn't served by MEM_ERROR, which returns at once, and MEM_WAIT is a panic; a
+ * kernel without threads has what the arenas hold idle given back, and tries once more, first.  By
+ * MEM_ERROR without a deadline it tries once and returns, too, if more is asked for than there is, or if
+ * nothing could be given back.  Cost: a switch to another thread and back, and two calls of `try` at
+ * least.
  */
 bool shortage_wait(struct shortage *s);
 

@@ -80,6 +80,7 @@
  */
 #include "reclaim/reclaim_impl.h"
 
+#include "lib/panic.h"
 #include "port.h"
 #include "sync.h"
 
@@ -388,10 +389,14 @@ static size_t run_all(unsigned level)
 
 size_t reclaim_run(unsigned level)
 {
+	void *caller = __builtin_return_address(0);
 	size_t sum = 0, gain;
 	unsigned quiet = 0;
 
-	sync_check_may_sleep("reclaim_run", __builtin_return_address(0));
+	sync_check_may_sleep("reclaim_run", caller);
+	if (level < 1 || level > RECLAIM_LEVELS)
+		panic("reclaim_run at level %u: there are 1 to %d (called from %pS)", level, RECLAIM_LEVELS,
+			caller);
 	qlock_lock(&r.pass_lock);
 	for (int turn = 0; turn < RUN_TURNS && quiet < RUN_QUIET; turn++) {
 		gain = run_all(level);

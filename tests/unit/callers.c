@@ -11,6 +11,7 @@
 #include "kmalloc.h"
 #include "kthread.h"
 #include "physical.h"
+#include "reclaim.h"
 #include "slab.h"
 #include "sync.h"
 #include "vmap.h"
@@ -58,6 +59,9 @@ BUG(take_memory, base_alloc(ids, PORT_PAGE_SIZE, 0))
 BUG(take_zeroed, base_zalloc(NULL, PORT_PAGE_SIZE, MEM_WAIT | MEM_ATOMIC))
 BUG(give_memory, base_free(NULL, page + 1, PORT_PAGE_SIZE))
 BUG(take_low_memory, arena_alloc(dma32_arena, 0, MEM_WAIT))
+
+BUG(run_no_level, reclaim_run(0))
+BUG(run_beyond, reclaim_run(RECLAIM_LEVELS + 1))
 
 BUG(create_cache, kmem_cache_create("of nothing", 0, 0, 0, NULL, NULL, NULL, NULL))
 BUG(alloc_object, kmem_cache_alloc(cache, 0))
@@ -123,7 +127,7 @@ static const struct {
 } bugs[] = {
 #define ROW(name) {#name, name}
 	ROW(create_arena), ROW(create_base), ROW(add_span), ROW(link_arena), ROW(unlink_arena),
-	ROW(take_memory), ROW(take_zeroed), ROW(give_memory), ROW(take_low_memory), ROW(create_cache),
+	ROW(take_memory), ROW(take_zeroed), ROW(give_memory), ROW(take_low_memory), ROW(run_no_level), ROW(run_beyond), ROW(create_cache),
 	ROW(alloc_object), ROW(alloc_zeroed), ROW(alloc_zeroed_readied), ROW(alloc_many), ROW(reserve_some),
 	ROW(link_cache), ROW(unlink_cache), ROW(kmalloc_small), ROW(kmalloc_large), ROW(kzalloc_some),
 	ROW(kmalloc_some_array), ROW(kmalloc_aligned), ROW(kmalloc_crooked), ROW(krealloc_some),

@@ -6,6 +6,7 @@
 #include "contexts.h"
 
 #include "disk.h"
+#include "irq.h"
 #include "kthread.h"
 #include "reclaim.h"
 #include "shortage.h"
@@ -364,6 +365,21 @@ CALL(block_cache_destroy)
 	CHECK_EQ(block_cache_destroy(contexts.blocks), -EBUSY);
 }
 
+/* The vector is handed out where that is legal. */
+static unsigned vector;
+
+CALL(irq_free)
+{
+	irq_free(vector);
+	vector = irq_alloc("made", nothing, NULL);
+}
+
+CALL(irq_free_block)
+{
+	irq_free_block(vector, 1);
+	vector = irq_alloc("made", nothing, NULL);
+}
+
 CALL(work_start)
 {
 	struct buffer_sink why;
@@ -470,6 +486,8 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(block_cache_next),
 	CONTEXTS_ROW(block_cache_check),
 	CONTEXTS_ROW(block_cache_destroy),
+	CONTEXTS_ROW(irq_free),
+	CONTEXTS_ROW(irq_free_block),
 	CONTEXTS_ROW(work_start),
 	CONTEXTS_ROW(work_stop),
 	CONTEXTS_ROW(work_stop_all),
@@ -481,10 +499,12 @@ static void begin(void)
 	contexts_begin();
 	pages = base_alloc(NULL, ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE, MEM_WAIT);
 	ended = ktask("ended", nothing, NULL);
+	vector = irq_alloc("made", nothing, NULL);
 }
 
 static void end(void)
 {
+	irq_free(vector);
 	ktask_join(ended);
 	base_free(NULL, pages, ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE);
 	contexts_end();

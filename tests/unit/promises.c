@@ -267,3 +267,63 @@ TEST("shortage: a workload for which memory is short isn't started, and the reas
 	while (n > 0)
 		CHECK(work_stop(started[--n]));
 }
+
+/* A record where its sleeper can't sleep */
+
+static unsigned tries;
+
+static bool try_in_vain(struct shortage *s)
+{
+	tries++;
+	return false;
+}
+
+TEST("shortage: where no thread can sleep a record by MEM_ERROR isn't served, and one by MEM_WAIT is a caller's bug")
+{
+	struct arena *full = arenas_full(2);
+	struct shortage_part part = {full, 1, 1, NULL};
+	struct shortage s = {.try = try_in_vain, .parts = &part, .part_count = 1, .flags = MEM_ERROR};
+	port_irq_t irq = port_irq_save();
+
+	tries = 0;
+	CHECK(!shortage_wait(&s));
+	CHECK_EQ(tries, 0);
+	s.flags = MEM_WAIT;
+	CHECK_PANICS(shortage_wait(&s), "MEM_WAIT with interrupts off");
+	CHECK_EQ(tries, 0);
+	port_irq_restore(irq);
+	/* Nothing hangs on the arena that could give back. */
+	s.flags = MEM_ERROR;
+	CHECK(!shortage_wait(&s));
+	CHECK_EQ(tries, 1);
+	arena_free(full, (void *)1, 1);
+	arena_free(full, (void *)2, 1);
+	arenas_end(full);
+}
+
+TEST("work: each kind has a name, arguments and help, and behind the last there is none")
+{
+	struct work_info info;
+	size_t n = 0;
+
+	for (; work_kinds(n, &info); n++)
+		CHECK(strlen(info.name) > 0 && strlen(info.name) < WORK_NAME_MAX && info.args &&
+			strlen(info.help) > 0);
+	CHECK_LT(0, n);
+	CHECK(!work_kinds(n + 1, &info));
+	CHECK(!work_kinds(SIZE_MAX, &info));
+}
+
+TEST("disk: that it goes offline is noted once")
+{
+	struct fake_disk *f = fake_disk_create(1);
+	struct disk_stats stats;
+
+	disk_get_stats(&f->disk, &stats);
+	CHECK_STR(stats.state, "online");
+	CHECK(disk_set_offline(&f->disk, "told to by its test"));
+	CHECK(!disk_set_offline(&f->disk, "told to by its test"));
+	disk_get_stats(&f->disk, &stats);
+	CHECK_STR(stats.state, "offline");
+	fake_disk_destroy(f);
+}

@@ -155,3 +155,22 @@ TEST("kmalloc: the size of what isn't its own is asked for in vain")
 	CHECK_PANICS(ksize(&p), "no memory of kmalloc's");
 	kfree(p);
 }
+
+TEST("slab: free objects keep what they hold, by whatever way they went")
+{
+	struct kmem_cache *c = kmem_cache_create("kept", 48, 0, 0, NULL, NULL, NULL, NULL);
+	static unsigned char *held[500];
+
+	CHECK_EQ(kmem_cache_alloc_bulk(c, (void **)held, 500, MEM_WAIT), 500);
+	/* So that no slab goes back. */
+	CHECK_EQ(kmem_cache_reserve(c, 500, MEM_WAIT), 0);
+	for (size_t i = 0; i < 500; i++)
+		memset(held[i], (int)(i & 0xff), 48);
+	kmem_cache_free_bulk(c, (void **)held, 500);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	for (size_t i = 0; i < 500; i++)
+		for (size_t byte = 0; byte < 48; byte++)
+			CHECK_EQ(held[i][byte], i & 0xff);
+	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_WAIT), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
