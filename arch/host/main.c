@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -183,6 +184,21 @@ static char **option_take(char **argv)
 	return argv + 1;
 }
 
+/* Tells the kernel that a person reads its console, and the size of the terminal, if it has one. */
+static void cmdline_add_terminal(void)
+{
+	struct winsize size = {0};
+	char word[32];
+
+	if (!isatty(STDOUT_FILENO))
+		return;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+		snprintf(word, sizeof(word), "terminal=%ux%u", size.ws_col, size.ws_row);
+	else
+		snprintf(word, sizeof(word), "terminal");
+	cmdline_add("", word);
+}
+
 static void map_ram(void)
 {
 	void *start = host_ram_map(ram_size);
@@ -200,8 +216,7 @@ int main(int argc, char **argv)
 	host_port_init(argv);
 	for (argv++; *argv;)
 		argv = option_take(argv);
-	if (isatty(STDOUT_FILENO))
-		cmdline_add("", "terminal");
+	cmdline_add_terminal();
 	map_ram();
 	host_cores_init((unsigned)cores);
 	host_console_init();

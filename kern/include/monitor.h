@@ -28,7 +28,8 @@
 
 /* A flag of a command: it takes no lock and allocates nothing, so it may run after a panic. */
 #define COMMAND_PANIC_SAFE (1u << 0)
-/* Another: it shows what happens as it happens, so a full page doesn't stop it. */
+/* Another: it shows what happens as it happens, so a full page doesn't stop it, nor the commands that it
+ * runs. */
 #define COMMAND_LIVE (1u << 1)
 
 /* How a command was called. */

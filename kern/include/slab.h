@@ -149,6 +149,7 @@ struct kmem_cache_stats {
 	bool is_memory;		    /* its source is */
 	bool in_bytes;		    /* units are bytes, as in its source */
 	bool is_front;		    /* one of its source's quantum caches: objects are what that hands out */
+	bool is_own;		    /* of what caches are made of: not for callers */
 	bool is_frames;		    /* objects are found through the page frame table, else a hash */
 	uint64_t obj_size, stride;  /* as asked for; from one object to the next */
 	uint64_t slab_size, slab_objects;

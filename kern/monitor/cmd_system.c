@@ -231,6 +231,8 @@ static const struct table *const help_tables[] = {&help_table, NULL};
 static const struct command commands[] = {
 	{"help", "[-k] [COMMAND [WORD]]", "lists the commands, or explains one and its columns",
 		"help arena tree", help_command, COMMAND_PANIC_SAFE, offer_names, help_tables},
+	{"?", "[-k] [COMMAND [WORD]]", "the same as `help`", "? slab", help_command,
+		COMMAND_PANIC_SAFE, offer_names, help_tables},
 	{"test", "[-l] [-v] [FILTER]", "runs tests by name; -l lists them, -v says more",
 		"test -l \"arena: \"", test_command, COMMAND_LIVE, NULL, NULL},
 	{"bench", "[-c] [FILTER]", "runs benchmarks by name; -c: those by the clock", "bench kmem",

@@ -268,7 +268,8 @@ static const char *call(
 		return wrong;
 	if (panic_happened() && (words->sort || !(command->flags & COMMAND_PANIC_SAFE)))
 		return "not safe after a panic";
-	was_paged = terminal_page(sink, !words->keys && !(command->flags & COMMAND_LIVE));
+	was_paged = terminal_page(sink, false);
+	terminal_page(sink, was_paged && !words->keys && !(command->flags & COMMAND_LIVE));
 	if (panic_happened())
 		wrong = run_guarded(command, &call);
 	else

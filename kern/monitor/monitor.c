@@ -21,6 +21,11 @@ static struct editor editor = {
 	.complete = command_complete,
 };
 
+const struct history *monitor_history(void)
+{
+	return &history;
+}
+
 static void print_tree(struct sink *sink)
 {
 	arena_tree_print(sink, false);
@@ -48,6 +53,8 @@ void monitor_init(void)
 	monitor_add_commands(&disk_commands);
 	monitor_add_commands(&cache_commands);
 	monitor_add_commands(&work_commands);
+	monitor_add_commands(&try_commands);
+	monitor_add_commands(&terminal_commands);
 	panic_add_hook(&panic_hook);
 }
 

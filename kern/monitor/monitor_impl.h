@@ -35,7 +35,7 @@ struct sink *terminal_begin(void);
 void terminal_end(void);
 
 /* Sets whether what is printed to `sink` waits at the end of each page, if that sink is the typed
- * line's and there is a terminal; returns whether it did. */
+ * line's; returns whether it did, as it does at first if the terminal's size is known. */
 bool terminal_page(struct sink *sink, bool on);
 
 /* For a command that shows something again and again: sleeps for `ns`, or until a key is pressed,
@@ -44,6 +44,10 @@ bool terminal_page(struct sink *sink, bool on);
  * console, after the end of input, after a panic, and once monitor_interrupted().  Context: a
  * command's. */
 bool monitor_pause(struct sink *sink, uint64_t ns);
+
+/* For a command that goes on at a key: shows `prompt` and waits for one, if there is someone to press it as
+ * monitor_pause() has it.  Returns whether to go on: not after Ctrl-C.  Context: a command's. */
+bool monitor_ask(struct sink *sink, const char *prompt);
 
 /* Whether Ctrl-C was pressed since the line that runs began, or, before the first prompt, since boot.
  * Keys are read as they come: those before Ctrl-C are dropped, others wait for the prompt.  Context:
@@ -54,6 +58,8 @@ bool monitor_is_interrupted(void);
  * nothing of it is shown any more, and a command that takes long is to end.  False if it doesn't go to
  * the console.  Context: a command's.  Cost: constant. */
 bool monitor_interrupted(struct sink *sink);
+
+struct history;
 
 /* Commands (command.c) */
 
@@ -130,9 +136,15 @@ bool sort_end(struct sort *s);
 
 /* Families of commands (cmd_*.c) */
 
-extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands, irq_commands,
-	ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands, top_commands,
-	whatis_commands, work_commands;
+extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands,
+	irq_commands, ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands,
+	terminal_commands, top_commands, try_commands, whatis_commands, work_commands;
+
+/* The lines that were entered (monitor.c) */
+const struct history *monitor_history(void);
+
+/* `demo` (demo.c) */
+const char *demo_command(const struct command_call *call);
 
 /* `arena map` (arena_map.c) */
 const char *arena_map_command(const struct command_call *call);

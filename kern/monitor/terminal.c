@@ -197,7 +197,7 @@ static void show(const char *text, size_t n)
 {
 	bool ends = text[n - 1] == '\n';
 
-	if (is_paged && column == 0 && rows + 1 >= terminal.rows)
+	if (is_paged && terminal.rows > 0 && column == 0 && rows + 1 >= terminal.rows)
 		wait_for_reader();
 	if (is_over)
 		return;
@@ -232,7 +232,8 @@ static bool is_shown(struct sink *sink)
 struct sink *terminal_begin(void)
 {
 	is_typed = true;
-	is_over = is_paged = false;
+	is_over = false;
+	is_paged = terminal.rows > 0;
 	rows = column = 0;
 	return &shown;
 }
@@ -249,7 +250,7 @@ bool terminal_page(struct sink *sink, bool on)
 	bool was = is_paged;
 
 	if (is_shown(sink))
-		is_paged = on && terminal.rows > 0;
+		is_paged = on;
 	return was;
 }
 
@@ -271,6 +272,20 @@ bool monitor_pause(struct sink *sink, uint64_t ns)
 		return true;
 	end_key(byte);
 	return false;
+}
+
+bool monitor_ask(struct sink *sink, const char *prompt)
+{
+	int key;
+
+	if (!is_shown(sink) || is_over)
+		return !monitor_interrupted(sink);
+	sink_puts(&console_sink, prompt);
+	key = terminal_read();
+	end_key(key);
+	sink_puts(&console_sink, "\r\x1b[K");
+	is_over |= key == EDITOR_KEY_INTERRUPT;
+	return !is_over;
 }
 
 /* The terminal's size */

@@ -368,6 +368,177 @@ def _():
         equal(console.status(), 6)
 
 
+# Screens
+
+COLUMNS = 80
+# They end the run, take long, or wait for a key.
+NOT_RUN = ("panic", "reboot", "poweroff", "test", "bench", "demo", "watch")
+
+
+def answer(console, line):
+    """What a line prints, behind its echo."""
+    console.type(line + "\n")
+    return console.expect(r"(?s)\n(.*)spandrel> $")[1]
+
+
+def check_width(line, text):
+    for row in text.splitlines():
+        assert len(row) <= COLUMNS, f"{line}: {len(row)} columns: {row}"
+        assert not row.endswith("~"), f"{line}: is cut: {row}"
+
+
+def lines_to_show(commands):
+    """Each command's example, its help, and where it can, what is empty, too."""
+    for _, row in commands:
+        name, usage = row["name"].replace("_", " "), row["usage"]
+        yield f"help {name}"
+        if name in NOT_RUN:
+            continue
+        example = row["example"].replace("_", " ")
+        yield example
+        if "[-a]" in usage:
+            yield example + " -a"
+
+
+@test("screens: no row of any command is wider than 80 columns", quick=True)
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path, initrd = make_image(folder, 256), make_initrd(folder)[0]
+        for console in (qemu("--cores", "4", "--disk", path, "--initrd", initrd), host("--initrd", initrd)):
+            with console:
+                console.expect(PROMPT)
+                for line in ("reclaim run 3", "cache fill all 1", "work start alloc 10"):
+                    answer(console, line)
+                for line in lines_to_show(keys(answer(console, "help -k"))):
+                    check_width(line, answer(console, line))
+                check_width("work list", answer(console, "work list"))
+                answer(console, "work stop")
+                console.type("poweroff 9\n")
+                equal(console.status(), 9)
+
+
+MORE = r"-- more: .* --"
+
+
+@test("screens: on a terminal long output stops at each page, until it is read or refused", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--append", "terminal=80x24") as console:
+            console.expect(PROMPT)
+            console.type("slab -a\n")
+            equal(console.expect(rf"(?s)slab -a\n(.*){MORE}")[1].count("\n"), 23)
+            # Another key is no answer; Enter is one row, space another page.
+            console.type("x")
+            console.expect("\a")
+            console.type("\r")
+            equal(console.expect(rf"(?s)\x1b\[K(.*){MORE}")[1].count("\n"), 1)
+            console.type(" ")
+            equal(console.expect(rf"(?s)\x1b\[K(.*){MORE}")[1].count("\n"), 23)
+            console.type("q")
+            equal(console.expect(r"(?s)\x1b\[K(.*)spandrel> $")[1], "")
+            # Ctrl-C ends the whole line.
+            console.type("slab -a; mem\n")
+            console.expect(MORE)
+            console.type("\x03")
+            equal(console.expect(r"(?s)\x1b\[K(.*)spandrel> $")[1], "")
+            # What a script reads isn't stopped, nor what fits.
+            for line in ("slab -k", "help slab", "terminal none", "slab -a"):
+                assert "-- more" not in answer(console, line), line
+            console.type("poweroff 7\n")
+            equal(console.status(), 7)
+
+
+@test("screens: output isn't stopped by autorun, nor without a terminal")
+def _():
+    for start in (qemu, host):
+        status, text = run(start("--append", "terminal=80x24", "--autorun", "slab -a; poweroff 3"))
+        equal(status, 3)
+        assert "-- more" not in text, text
+        status, text = run(start("--append", "terminal=80", "--autorun", "terminal; poweroff 3"))
+        equal(status, 3)
+        assert re.search(r"(?m)^.*terminal.*not a size as 80x24", text), text
+        assert "no size is known" in text, text
+
+
+@test("screens: Ctrl-C ends what takes long, and what is typed ahead isn't lost", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2") as console:
+            console.expect(PROMPT)
+            console.type("alloc ktask-ids 1 1000000; mem\n\x03")
+            assert "kernel image" not in console.expect(r"(?s)\n(.*)spandrel> $")[1]
+            held = keys(answer(console, "alloc -k"))
+            assert sum(int(row["pieces"]) for _, row in held) < 1000000, held
+            console.type("free\nalloc -k vaddr 4096 3\nslab -a\nalloc -k\npoweroff 9\n")
+            equal(console.status(), 9)
+            equal(len(re.findall(r"from=vaddr size=4096 pieces=3 ", console.text)), 2)
+
+
+@test("alloc: from every arena and every cache, and free leaves all whole")
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2") as console:
+            console.expect(PROMPT)
+            names = [row["name"] for _, row in keys(answer(console, "arena tree -k; slab -k"))]
+            assert len(names) > 50, names
+            for name in names:
+                text = answer(console, f"alloc {name}")
+                assert re.search(rf"\d {name} ", text) or "no more" in text or "isn't for" in text, text
+            assert len(keys(answer(console, "alloc -k"))) > 50
+            answer(console, "free")
+            check = answer(console, "arena check; alloc")
+            assert "broken" not in check and "nothing is held" in check, check
+            console.type("poweroff 9\n")
+            equal(console.status(), 9)
+
+
+GOES_ON = "-- any key goes on, Ctrl-C ends the demo --"
+
+
+@test("demo: fragments an arena, has a request sleep until it is served, and frees all", quick=True)
+def _():
+    for start in (qemu, host):
+        status, text = run(start("--cores", "2", "--autorun", "demo; arena tree -k; arena check; poweroff 3"))
+        equal(status, 3)
+        assert "MEM_ATOMIC) is NULL" in text, text
+        assert re.search(r"(?m)^fragmentation +99.2%", text), text
+        assert re.search(r"(?m)^demo +64.0 KiB MEM_WAIT ", text), text
+        assert re.search(r"(?m)^the ktask was served: 0x", text), text
+        assert "name=demo" not in text and "broken" not in text, text
+        check_width("demo", text[:text.index("arena name=")])
+
+
+@test("demo: goes on at a key, and Ctrl-C ends it at any step, with all freed")
+def _():
+    with qemu("--cores", "2") as console:
+        console.expect(PROMPT)
+        for keys_before in range(5):
+            console.type("demo\n")
+            for _ in range(keys_before):
+                console.expect(GOES_ON)
+                console.type("x")
+            console.expect(GOES_ON)
+            console.type("\x03")
+            console.expect(r"spandrel> $")
+            assert "name=demo" not in answer(console, "arena tree -k")
+        console.type("poweroff 9\n")
+        equal(console.status(), 9)
+
+
+@test("watch: repeats a command until a key", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--append", "terminal=80x24") as console:
+            console.expect(PROMPT)
+            console.type("watch arena check base\n")
+            for _ in range(3):
+                console.expect(r"\x1b\[H\x1b\[2Jarena +invariants\nbase +all hold\n")
+            console.type("x")
+            console.expect(r"spandrel> $")
+            console.type("poweroff 9\n")
+            equal(console.status(), 9)
+
+
 # Reclaim
 
 @test("reclaim: by autorun a run gives memory back, and says at which root", quick=True)

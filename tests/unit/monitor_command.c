@@ -583,3 +583,87 @@ TEST("work: what runs is listed until it is stopped, in a 80 columns")
 	CHECK_STR(said, "");
 	CHECK_STR(complete("work start a"), "alloc,bursts,disk,hog,ids,maps,replay,");
 }
+
+/* To look at */
+
+TEST("alloc: takes pieces of an arena or objects of a cache, until free gives them back")
+{
+	struct arena *ids = arenas_ids(1, 100);
+	struct kmem_cache *c = kmem_cache_create("test-objects", 64, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache_stats s;
+
+	check_says("alloc -k ids 2 10", " from=ids size=2 pieces=10 sum=20 first=0x");
+	CHECK_EQ(arena_amt_free(ids), 80);
+	check_says("alloc -k test-objects 60 7", " from=test-objects size=60 pieces=7 sum=420 ");
+	kmem_cache_get_stats(c, &s);
+	CHECK_EQ(s.live, 7);
+	check_says("alloc -k test-objects", " size=64 pieces=1 ");
+	check_says("alloc", "ids ");
+	CHECK(fits_in(80));
+	CHECK(!run("alloc ids 30 4"));
+	test_check_contains(__FILE__, __LINE__, "said", said, "alloc: 2 of 4 pieces: no more can be had\n");
+	check_says("free -k", "freed pieces=20\n");
+	CHECK_EQ(arena_amt_free(ids), 100);
+	check_says("alloc", "nothing is held\n");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
+}
+
+TEST("alloc: one line of what it holds can be freed by its id")
+{
+	struct arena *ids = arenas_ids(1, 100);
+	uint64_t id;
+	char line[40];
+
+	check_says("alloc -k ids 2 10", "held id=");
+	id = number("held", " id=");
+	CHECK(run("alloc -k ids 3"));
+	ksnprintf(line, sizeof(line), "free %llu", (unsigned long long)id);
+	check_says(line, "10 pieces freed\n");
+	CHECK_EQ(arena_amt_free(ids), 97);
+	check_says("free", "1 pieces freed\n");
+	arenas_end(ids);
+}
+
+TEST("alloc: what can't be asked for is refused, and nothing is held")
+{
+	check_refused("alloc nobody 1", "alloc: no arena and no cache nobody\n");
+	check_refused("alloc base 0", "alloc: 0 is not a size above 0\n");
+	check_refused("alloc base much", "alloc: much is not a size above 0\n");
+	check_refused("alloc base 0xffffffffffffffff", "alloc: no arena has pieces of that size\n");
+	check_refused("alloc base 1 0", "alloc: 0 is not a number from 1 to 1000000\n");
+	check_refused("alloc base 1 1000001", "alloc: 1000001 is not a number from 1 to 1000000\n");
+	check_refused("alloc kmalloc-64 65", "alloc: objects of kmalloc-64 have a size of 64\n");
+	check_refused("alloc base 1000T", "alloc: 0 of 1 pieces: no more can be had\n");
+	check_refused("alloc slab-headers", "alloc: slab-headers has what caches are made of, which isn't for callers\n");
+	check_refused("free 0", "free: 0 is not an id: `alloc` lists them\n");
+	check_refused("free 12345678", "free: nothing is held under the id 12345678\n");
+	check_says("alloc -k", "");
+	CHECK_STR(said, "");
+}
+
+TEST("watch: runs a command, once where there is no key to press, with its quotes and -k")
+{
+	check_says("watch -k arena check \"monitor\"", "check name=monitor broken=0\n");
+	CHECK(strchr(said, '\n')[1] == '\0');
+	check_refused("watch watch mem", "watch: a watch isn't watched\n");
+	CHECK(run("watch bogus \"a; b\""));
+	CHECK_STR(said, "bogus a; b: no such command, `help` lists them\n");
+}
+
+TEST("terminal: shows and sets the size, and refuses one that no terminal has")
+{
+	struct terminal before = *terminal_size();
+	char size[24] = "none";
+
+	check_says("terminal 132x43", "132 columns, 43 rows");
+	CHECK_EQ(terminal_size()->columns, 132);
+	check_says("terminal none", "output never stops\n");
+	CHECK_EQ(terminal_size()->rows, 0);
+	for (const char *bad = "9x24\0" "80x9\0" "80\0" "80x\0" "x24\0" "80x24x\0" "1001x24\0"
+			       "18446744073709551696x24\0" "-80x24\0"; *bad; bad += strlen(bad) + 1)
+		CHECK(monitor_set_terminal(bad) != NULL);
+	if (before.rows)
+		ksnprintf(size, sizeof(size), "%ux%u", before.columns, before.rows);
+	CHECK(monitor_set_terminal(size) == NULL);
+}

@@ -162,6 +162,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->is_memory = c->is_memory;
 	s->in_bytes = arena_in_bytes(c->source);
 	s->is_front = c->flags & KMC_QCACHE;
+	s->is_own = c->flags & KMC_META;
 	s->is_frames = c->is_frames;
 	s->obj_size = c->obj_size;
 	s->stride = c->stride;
