@@ -868,6 +868,27 @@ def _():
         equal(console.status(), 6)
 
 
+@test("panic: what stays locked for good stops nothing")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/gdb"
+        with qemu("--mem", "64M", "--", "-gdb", f"unix:{path},server=on,wait=off") as console:
+            console.expect(PROMPT)
+            console.type("panic\n")
+            console.expect(r"panic> $")
+            debugger = Debugger(path)
+            # The lock of the tree of ktasks; a qlock, and the spinlock in it.
+            for address in (address_of("all"), address_of("arenas_and_slabs_lock"),
+                            address_of("arenas_and_slabs_lock") + 32):
+                debugger.write(address, 1)
+            debugger.resume()
+            for line in SAFE:
+                text = after_panic(console, line)
+                assert "panic:" not in text and text.count("\n") > 1, (line, text)
+            console.type("poweroff 7\n")
+            equal(console.status(), 7)
+
+
 @test("panic: a fault while something is shown gives one line and the prompt")
 def _():
     with tempfile.TemporaryDirectory() as folder:
