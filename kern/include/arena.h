@@ -381,6 +381,9 @@ void arena_free_histogram(
  * Cost: linear in the segments of one span, in steps as arena_walk() takes. */
 bool arena_find_segment(struct arena *arena, uintptr_t addr, struct arena_segment *segment);
 
+/* Copies the name of the arena at that address; false if none is there.  Context: not in an interrupt. */
+bool arena_name_at(const struct arena *arena, char name[ARENA_NAME_MAX]);
+
 /* The first arena of that name, or NULL.  Context: may sleep.  Cost: linear in arenas. */
 struct arena *arena_find(const char *name);
 

@@ -102,6 +102,8 @@ struct ktask_stats {
 	uint64_t ns;	   /* time it has run, without its present turn */
 	uintptr_t stack; /* its guard page, below it; 0: it runs on the stack its core started on */
 	uint64_t stack_size;
+	const char *wait;  /* what it sleeps for, in a word, NULL if it isn't asleep or that isn't known */
+	uintptr_t wait_of; /* "memory": the arena; "rendez": the function that tells whether it has come; else the lock, the semaphore ...; 0: none */
 };
 
 /* Fills rows[0 .. max) with the ktasks that have an id of at least `from`, in order of id, and
@@ -109,6 +111,11 @@ struct ktask_stats {
  * linear in max; it holds a lock for KTASK_STATS_STEP rows at most, then lets go of it. */
 #define KTASK_STATS_STEP 32
 size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max);
+
+/* The most bytes of its stack that the ktask of that id has used, or an earlier one on the same stack; 0 if
+ * there is no such ktask, or it runs on the stack its core started on.  Context: any but an NMI.  Cost:
+ * linear in what was never used; it holds a lock for 256 words at most, then lets go of it. */
+size_t ktask_stack_peak(uint64_t id);
 
 /* After a panic: fills pcs[0 .. max) with the return addresses of the ktask of that id, innermost first,
  * and returns how many, 0 if they aren't known.  Context: the core that reports the panic. */

@@ -211,6 +211,8 @@ enum {
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
 	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */
 	PORT_THREAD_READING,  /* the sum of their addresses */
+	PORT_THREAD_WAIT,     /* what it sleeps for, in a word: a string; 0: it doesn't */
+	PORT_THREAD_WAIT_OF,  /* the address of that, or of the function that tells whether it has come */
 	PORT_THREAD_WORDS
 };
 uintptr_t *port_thread_words(void);

@@ -46,6 +46,16 @@ struct sync_queue {
 };
 #define SYNC_QUEUE_INIT {SPINLOCK_INIT(SPIN_SYNC), NULL, NULL, 0}
 
+/* Notes for people what the running thread is about to sleep for, a static string, and its address; NULL,
+ * NULL: it goes on.  What is made of sync.h's own sleeps notes it by itself.  Context: any but an NMI. */
+static inline void sync_note_wait(const char *what, const void *of)
+{
+	uintptr_t *words = port_thread_words();
+
+	__atomic_store_n(&words[PORT_THREAD_WAIT_OF], (uintptr_t)of, __ATOMIC_RELAXED);
+	__atomic_store_n(&words[PORT_THREAD_WAIT], (uintptr_t)what, __ATOMIC_RELAXED);
+}
+
 /* qlock: one holder at a time */
 
 struct qlock {

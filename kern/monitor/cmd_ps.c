@@ -7,29 +7,46 @@
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
+#include "lib/string.h"
+#include "lib/symbol.h"
 #include "table.h"
 
 #define FRAMES_MAX 32 /* of a backtrace */
 
+#define WAIT_MAX 64
+#define SHOWN_MAX 18 /* what a line has room for, its end included */
+
 struct ps_row {
 	struct ktask_stats s;
-	const char *name, *state;
+	const char *name, *state, *wait, *wait_key;
 	uint64_t pinned, us, guard; /* guard: the guard page of its stack, 0: it has the core's first */
+	uint64_t peak;
 };
 
+#define KEY(member, key, kind) TABLE_COLUMN(struct ps_row, member, "", key, 0, kind, TABLE_KEY_ONLY)
+
 static const struct table_column ps_columns[] = {
-	TABLE_COLUMN(struct ps_row, s.id, "id", "id", 6, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct ps_row, name, "name", "name", -16, TABLE_STRING, 0),
-	TABLE_COLUMN(struct ps_row, state, "state", "state", -8, TABLE_STRING, 0),
-	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 5, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct ps_row, pinned, "pinned", "pinned", 6, TABLE_COUNT, 0),
-	TABLE_COLUMN(
-		struct ps_row, s.switches, "switches", "switches", 10, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct ps_row, us, "ran, us", "us", 12, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct ps_row, guard, "", "guard", 0, TABLE_HEX, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 10, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct ps_row, s.id, "id", "id", 5, TABLE_NUMBER, 0, "its number"),
+	TABLE_COLUMN(struct ps_row, name, "name", "name", -15, TABLE_STRING, 0, "its name"),
+	TABLE_COLUMN(struct ps_row, state, "state", "state", -7, TABLE_STRING, 0, "what it does"),
+	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 4, TABLE_NUMBER, 0,
+		"the core it runs on, or ran on last"),
+	KEY(pinned, "pinned", TABLE_COUNT),
+	KEY(s.switches, "switches", TABLE_COUNT),
+	KEY(us, "us", TABLE_COUNT),
+	TABLE_COLUMN(struct ps_row, s.ns, "ran", "ns", 8, TABLE_TIME, TABLE_PEOPLE_ONLY | TABLE_TOTAL,
+		"the time it ran, without its present turn"),
+	KEY(guard, "guard", TABLE_HEX),
+	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 9, TABLE_BYTES, TABLE_TOTAL,
+		"the size of its stack"),
+	TABLE_COLUMN(struct ps_row, peak, "used", "peak", 8, TABLE_BYTES, 0,
+		"the most of the stack that was ever in use"),
+	TABLE_COLUMN(struct ps_row, wait, "waits for", "", -17, TABLE_STRING, TABLE_PEOPLE_ONLY,
+		"what it sleeps for; a rendez: the function that tells"),
+	KEY(wait_key, "wait", TABLE_STRING),
 };
 static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
+static const struct table *const ps_tables[] = {&ps_table, NULL};
 
 /* Nothing runs any more, so stacks stay as they are. */
 static void print_backtrace(const struct table_printer *printer, uint64_t id)
@@ -46,8 +63,29 @@ static void print_backtrace(const struct table_printer *printer, uint64_t id)
 				(void *)pcs[i]);
 }
 
+/* What a ktask sleeps for, in words. */
+static void format_wait(char text[WAIT_MAX], const struct ktask_stats *s)
+{
+	char arena[ARENA_NAME_MAX];
+	uintptr_t offset;
+	const char *symbol = symbol_find(s->wait_of, &offset);
+
+	if (!s->wait)
+		str_copy(text, "-", WAIT_MAX);
+	else if (strcmp(s->wait, "memory") == 0 && arena_name_at((const struct arena *)s->wait_of, arena))
+		ksnprintf(text, WAIT_MAX, "memory of %s", arena);
+	else if (symbol && offset == 0)
+		ksnprintf(text, WAIT_MAX, "%s %s", s->wait, symbol);
+	else if (s->wait_of)
+		ksnprintf(text, WAIT_MAX, "%s %#zx", s->wait, (size_t)s->wait_of);
+	else
+		str_copy(text, s->wait, WAIT_MAX);
+}
+
 static void ps_rows(struct table_printer *printer, const struct ktask_stats *stats, size_t n)
 {
+	char wait[WAIT_MAX], shown[SHOWN_MAX];
+
 	for (size_t i = 0; i < n; i++) {
 		struct ps_row row = {
 			.s = stats[i],
@@ -56,7 +94,13 @@ static void ps_rows(struct table_printer *printer, const struct ktask_stats *sta
 			.pinned = stats[i].pinned,
 			.guard = stats[i].stack,
 			.us = stats[i].ns / 1000,
+			.peak = ktask_stack_peak(stats[i].id),
+			.wait = shown,
+			.wait_key = wait,
 		};
+
+		format_wait(wait, &stats[i]);
+		str_copy(shown, wait, sizeof(shown));
 
 		table_row(printer, &row);
 		if (panic_happened())
@@ -82,8 +126,8 @@ static const char *ps_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"ps", "[-k]", "the ktasks: state, core, switches, time, stack", "ps",
-		ps_command, COMMAND_PANIC_SAFE, NULL, NULL},
+	{"ps", "[-k]", "the ktasks: state, time, stack, what they wait for", "ps",
+		ps_command, COMMAND_PANIC_SAFE, NULL, ps_tables},
 };
 
 struct command_table ktask_commands = COMMAND_TABLE("ktasks", commands);

@@ -311,9 +311,11 @@ void kthread_usleep(uint64_t us)
 	if (us < (PORT_FOREVER - now) / 1000)
 		deadline = now + us * 1000;
 	sync_check_may_sleep("kthread_usleep", __builtin_return_address(0));
+	sync_note_wait("time", NULL);
 	do {
 		port_thread_block(deadline);
 	} while (port_ns() < deadline);
+	sync_note_wait(NULL, NULL);
 }
 
 /* The port's threads */
@@ -358,6 +360,7 @@ static const char *state_name(enum ktask_state state)
 /* all.lock is held, so t exists. */
 static void fill_row(struct ktask *t, struct ktask_stats *row)
 {
+	*row = (struct ktask_stats){.wait = NULL};
 	str_copy(row->name, t->name, sizeof(row->name));
 	row->id = t->id;
 	row->state = state_name(__atomic_load_n(&t->state, __ATOMIC_RELAXED));
@@ -367,6 +370,10 @@ static void fill_row(struct ktask *t, struct ktask_stats *row)
 	row->ns = __atomic_load_n(&t->ns, __ATOMIC_RELAXED);
 	row->stack = (uintptr_t)t->stack;
 	row->stack_size = t->stack_size;
+	if (__atomic_load_n(&t->state, __ATOMIC_RELAXED) == KTASK_ASLEEP) {
+		row->wait = (const char *)__atomic_load_n(&t->words[PORT_THREAD_WAIT], __ATOMIC_RELAXED);
+		row->wait_of = __atomic_load_n(&t->words[PORT_THREAD_WAIT_OF], __ATOMIC_RELAXED);
+	}
 }
 
 /* The first ktask with an id of at least `from`.  all.lock is held. */
@@ -411,6 +418,38 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 			from = rows[n - 1].id + 1;
 	} while (step == KTASK_STATS_STEP);
 	return n;
+}
+
+/* Words of a stack, from its low end, that are looked at under one hold of the lock. */
+#define PEAK_STEP 256
+
+/* Moves *at up to the first word, of PEAK_STEP, that isn't paint; returns whether it may go on.  The
+ * stack is another thread's: it may be written meanwhile. */
+static __attribute__((no_sanitize("address", "thread"))) bool peak_step(
+	uint64_t id, size_t *at, size_t *size)
+{
+	port_irq_t irq = spin_lock(&all.lock);
+	const struct ktask *t = find_from(id);
+	bool more = t && t->id == id && t->stack;
+
+	*size = more ? t->stack_size : 0;
+	for (int i = 0; more && i < PEAK_STEP; i++, *at += sizeof(uint64_t)) {
+		more = *at < t->stack_size &&
+		       *(const volatile uint64_t *)((char *)stack_low(t->stack) + *at) == STACK_PAINT;
+		if (!more)
+			break;
+	}
+	spin_unlock(&all.lock, irq);
+	return more;
+}
+
+size_t ktask_stack_peak(uint64_t id)
+{
+	size_t at = 0, size;
+
+	while (peak_step(id, &at, &size))
+		;
+	return at < size ? size - at : 0;
 }
 
 /* Whether the ktask was running when the machine stopped: its core's idle ktask was if no other was. */

@@ -136,16 +136,18 @@ static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 /* Sleeps until woken or until the deadline, then takes the record out of the queue if no waker has;
  * returns whether it was woken.  The lock is held on entry and released; `irq` is what taking it
  * returned. */
-static bool queue_sleep(
-	struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq)
+static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq,
+	const char *what, const void *of)
 {
 	bool can_sleep = s->thread != NULL;
 
+	sync_note_wait(what, of);
 	while (!s->woken && can_sleep && port_ns() < deadline) {
 		spin_unlock(&q->lock, irq);
 		port_thread_block(deadline);
 		irq = spin_lock(&q->lock);
 	}
+	sync_note_wait(NULL, NULL);
 	if (!s->woken)
 		queue_leave(q, s);
 	spin_unlock(&q->lock, irq);
@@ -208,7 +210,7 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 		qlock_take(q, port_thread_self());
 	} else if (!again) {
 		queue_enter(&q->queue, &self, 0);
-		queue_sleep(&q->queue, &self, PORT_FOREVER, irq);
+		queue_sleep(&q->queue, &self, PORT_FOREVER, irq, "qlock", q);
 		return;
 	}
 	spin_unlock(&q->queue.lock, irq);
@@ -330,7 +332,7 @@ static bool sem_down_until(struct semaphore *s, size_t n, uint64_t deadline)
 		return true;
 	}
 	queue_enter(&s->queue, &self, n);
-	served = queue_sleep(&s->queue, &self, deadline, irq);
+	served = queue_sleep(&s->queue, &self, deadline, irq, "semaphore", s);
 	if (!served)
 		sem_add(s, 0);
 	return served;
@@ -394,7 +396,7 @@ static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline,
 	spin_unlock(&cv->queue.lock, irq);
 	qlock_unlock(q);
 	irq = spin_lock(&cv->queue.lock);
-	woken = queue_sleep(&cv->queue, &self, deadline, irq);
+	woken = queue_sleep(&cv->queue, &self, deadline, irq, "condvar", cv);
 	qlock_lock_from(q, caller);
 	return woken;
 }
@@ -457,7 +459,8 @@ static bool rendez_until(
 		spin_unlock(&r->queue.lock, irq);
 		holds = call_condition(condition, arg);
 		irq = spin_lock(&r->queue.lock);
-		woken = queue_sleep(&r->queue, &self, holds ? 0 : deadline, irq);
+		woken = queue_sleep(&r->queue, &self, holds ? 0 : deadline, irq, "rendez",
+			(const void *)(uintptr_t)condition);
 	} while (!holds && woken);
 	return holds || call_condition(condition, arg);
 }
@@ -564,7 +567,7 @@ static void rwlock_take_or_sleep(struct rwlock *l, size_t wants, void *caller)
 		spin_unlock(&l->queue.lock, irq);
 	} else {
 		queue_enter(&l->queue, &self, wants);
-		queue_sleep(&l->queue, &self, PORT_FOREVER, irq);
+		queue_sleep(&l->queue, &self, PORT_FOREVER, irq, "rwlock", l);
 	}
 	if (wants == READ)
 		note_read(l, true);

@@ -800,6 +800,34 @@ def _():
         equal(console.status(), 8)
 
 
+# ktasks
+
+def ps(console):
+    return [row for word, row in keys(ask(console, "ps -k")) if word == "ktask"]
+
+
+@test("ps: what a sleeper waits for, the peak of its stack, times with units, in 80 columns", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2", "--mem", "64M") as console:
+            console.expect(PROMPT)
+            rows = {row["name"]: row for row in ps(console)}
+            equal(rows["serve"]["wait"], "rendez_is_poked")
+            for row in rows.values():
+                assert 0 < int(row["peak"]) < int(row["stack"]) or row["stack"] == "0", row
+            # All memory is held by the hog, so others wait for some.
+            ask(console, "work start hog 60000 1; work start maps 3")
+            waits = set()
+            while not any(wait.startswith("memory_of_") for wait in waits):
+                waits = {row["wait"] for row in ps(console)}
+            screen = ask(console, "ps").splitlines()
+            assert max(map(len, screen)) <= 80, screen
+            assert any(re.search(r" [\d.]+ (us|ms|s) ", line) for line in screen), screen
+            ask(console, "work stop")
+            console.type("poweroff\n")
+            equal(console.status(), 0)
+
+
 # Panics
 
 class Debugger:

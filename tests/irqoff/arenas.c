@@ -39,6 +39,7 @@ static void inspect(void)
 {
 	static struct arena_stats rows[IMPORTERS];
 	static struct arena_free_class classes[ARENA_FREE_CLASSES];
+	char name[ARENA_NAME_MAX];
 
 	arena_free_histogram(base_arena, classes);
 	arena_tree_stats(rows, IMPORTERS);
@@ -46,6 +47,7 @@ static void inspect(void)
 	print_arena_stats(NULL, &null_sink);
 	print_arena_stats(base_arena, &null_sink);
 	CHECK(arena_find("base") == base_arena);
+	CHECK(arena_name_at(base_arena, name));
 	arena_base_balances(base_arena);
 	CHECK_EQ(arena_check(base_arena, &null_sink), 0);
 }

@@ -80,11 +80,13 @@ static void ignore_row(const struct kmem_cache_stats *row, void *arg)
 static void list(void)
 {
 	struct kmem_cache *c = kmem_cache_next(NULL);
+	uintptr_t first;
 
 	c = kmem_cache_next(c);
 	kmem_cache_unpin(c);
 	kmem_cache_peek(kpages_arena, ignore_row, NULL);
 	CHECK_LE(kmem_table_pages(), kmem_table_pages_max());
+	CHECK(!kmem_table_find((uintptr_t)c, &first));
 }
 
 static void of_memory(void)

@@ -171,9 +171,12 @@ static void leave(void *arg)
 	ktask_exit();
 }
 
+#define FRAMES 8
+
 static void ktasks(void)
 {
 	static struct ktask_stats rows[ROWS];
+	uintptr_t pcs[FRAMES];
 	struct ktask_plan plan = {.name = "planned", .fn = leave, .core = KTASK_ANY_CORE};
 
 	ktask_join(ktask_pinned("pinned", nothing, NULL, 0));
@@ -185,6 +188,8 @@ static void ktasks(void)
 	ktask_name(ktask_self());
 	ktask_stats(0, rows, ROWS);
 	ktask_count();
+	CHECK_LT(0, ktask_backtrace(ktask_id(ktask_self()), pcs, FRAMES));
+	ktask_stack_peak(ktask_id(ktask_self()));
 	kthread_steals();
 }
 

@@ -164,6 +164,19 @@ void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void 
 	}
 }
 
+bool arena_name_at(const struct arena *arena, char name[ARENA_NAME_MAX])
+{
+	struct arena *a;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	for (a = all_arenas; a && a != arena; a = a->all_next)
+		;
+	if (a)
+		str_copy(name, a->name, ARENA_NAME_MAX);
+	qlock_unlock(&arenas_and_slabs_lock);
+	return a;
+}
+
 struct arena *arena_find(const char *name)
 {
 	struct arena *a;

@@ -394,8 +394,10 @@ bool shortage_wait(struct shortage *s)
 	enter(s);
 	shortage_poke();
 	arena_poke(shortage_arena(s));
+	sync_note_wait("memory", shortage_arena(s));
 	while (!is_answered(s))
 		port_thread_block(wake_time(s));
+	sync_note_wait(NULL, NULL);
 	leave(s);
 	return s->served;
 }

@@ -88,6 +88,9 @@ void stacks_init(void);
 void *stack_alloc(size_t size);
 void stack_free(void *stack, size_t size);
 
+/* What each word of a new stack holds: those that still do haven't been used. */
+#define STACK_PAINT 0xdeadbeef57ac57acull
+
 /* The lowest address of the mapped part. */
 static inline void *stack_low(void *stack)
 {

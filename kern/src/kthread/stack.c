@@ -23,10 +23,18 @@ static void stack_unmap(char *low, size_t size)
 		arena_free(kpages_arena, machine_unmap((uintptr_t)low + at), PORT_PAGE_SIZE);
 }
 
+static void paint(uint64_t *page)
+{
+	for (size_t i = 0; i < PORT_PAGE_SIZE / sizeof(*page); i++)
+		page[i] = STACK_PAINT;
+}
+
 static bool stack_map_page(uintptr_t va, unsigned flags)
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);
 
+	if (page)
+		paint(page);
 	if (page && machine_map(va, page) == 0) {
 		arena_owner_add(&owner, kpages_arena, PORT_PAGE_SIZE);
 		return true;
