@@ -2,6 +2,7 @@
 /*
  * Commands: help, tests, benchmarks, and three ways to end.
  */
+#include "editor.h"
 #include "monitor_impl.h"
 
 #include "lib/array.h"
@@ -101,7 +102,8 @@ static bool help_one(const struct command_table *table, const struct command *co
 
 static const char common_words[] =
 	"\nWhat prints a table takes -s COLUMN, which sorts it, and -k, for scripts; some\n"
-	"take -a, which shows what is empty, too.  `help COMMAND` explains the columns.\n";
+	"take -a, which shows what is empty, too.  `help COMMAND` explains the columns,\n"
+	"`help keys` the keys.\n";
 
 static const char *help_command(const struct command_call *call)
 {
@@ -114,6 +116,10 @@ static const char *help_command(const struct command_call *call)
 		table_end(&printer);
 		if (!call->keys)
 			sink_puts(call->sink, common_words);
+		return NULL;
+	}
+	if (call->argc == 2 && strcmp(call->argv[1], "keys") == 0) {
+		editor_list_keys(call->sink);
 		return NULL;
 	}
 	command_for_each(help_one, &search);

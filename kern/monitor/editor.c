@@ -5,23 +5,46 @@
 #include "editor.h"
 
 #include "lib/array.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 #include "port.h"
 #include "table.h"
 
 #define CONTROL(letter) ((letter) - '@')
 #define DELETE 0x7f
+#define UTF8_LEAD 0xc0 /* a byte from here on begins a character that isn't ASCII */
+#define PROMPT_MAX 80  /* bytes of a prompt, its end included */
+#define LINE_MIN 6     /* characters of the line that a prompt leaves room for */
 #define PARAMETER_MAX 99 /* of an escape sequence; no key has a greater one */
 
 /* The screen */
+
+static size_t columns(const struct editor *e)
+{
+	return e->columns ? e->columns : EDITOR_COLUMNS;
+}
+
+/* A prompt that would leave the line less than a few characters is shortened. */
+static void make_prompt(const struct editor *e, char prompt[PROMPT_MAX])
+{
+	size_t length;
+
+	if (e->is_searching)
+		length = ksnprintf(prompt, PROMPT_MAX, "search `%s`: ", e->sought);
+	else
+		length = str_copy(prompt, e->prompt, PROMPT_MAX);
+	if (length + LINE_MIN >= columns(e) || length >= PROMPT_MAX)
+		str_copy(prompt, e->is_searching ? "? " : "> ", PROMPT_MAX);
+}
 
 /* How many characters of the line fit behind the prompt.  The last column stays free: terminals
  * differ in where the cursor goes from there. */
 static size_t shown_max(const struct editor *e)
 {
-	size_t columns = e->columns ? e->columns : EDITOR_COLUMNS, taken = strlen(e->prompt) + 1;
+	char prompt[PROMPT_MAX];
 
-	return columns > taken ? columns - taken : 1;
+	make_prompt(e, prompt);
+	return columns(e) - 1 - strlen(prompt);
 }
 
 /* Moves the part of the line that is shown so that it has the cursor; returns whether it moved. */
@@ -41,12 +64,14 @@ static bool scroll(struct editor *e)
 
 static void redraw(struct editor *e)
 {
+	char prompt[PROMPT_MAX];
 	size_t shown, column;
 
+	make_prompt(e, prompt);
 	scroll(e);
 	shown = e->length - e->left < shown_max(e) ? e->length - e->left : shown_max(e);
-	column = strlen(e->prompt) + e->cursor - e->left;
-	sink_printf(e->sink, "\r%s", e->prompt);
+	column = strlen(prompt) + e->cursor - e->left;
+	sink_printf(e->sink, "\r%s", prompt);
 	sink_write(e->sink, e->line + e->left, shown);
 	sink_puts(e->sink, "\x1b[K");
 	if (e->cursor < e->left + shown)
@@ -203,6 +228,80 @@ static void go_later(struct editor *e)
 		show_history(e, e->back - 1);
 }
 
+/* Searching the history: lines that contain what is sought, the latest first */
+
+/* Shows the line of the history that contains what is sought, from the one `back` lines ago on. */
+static void search(struct editor *e, unsigned back)
+{
+	const char *text, *found = NULL;
+
+	for (; (text = history_get(e->history, back)); back++)
+		if ((found = strstr(text, e->sought)))
+			break;
+	if (!found) {
+		beep(e);
+		redraw(e);
+		return;
+	}
+	e->back = back;
+	replace(e, 0, e->length, text, strlen(text));
+	e->excess = 0;
+	move_to(e, (size_t)(found - text));
+}
+
+static void begin_search(struct editor *e)
+{
+	if (!e->history) {
+		beep(e);
+		return;
+	}
+	if (e->back == 0)
+		str_copy(e->draft, e->line, sizeof(e->draft));
+	e->is_searching = true;
+	e->sought_length = 0;
+	e->sought[0] = '\0';
+	redraw(e);
+}
+
+static void seek(struct editor *e, char c)
+{
+	if (e->sought_length == SOUGHT_MAX - 1) {
+		beep(e);
+		return;
+	}
+	e->sought[e->sought_length++] = c;
+	e->sought[e->sought_length] = '\0';
+	search(e, e->back ? e->back : 1);
+}
+
+static void seek_less(struct editor *e)
+{
+	if (e->sought_length > 0)
+		e->sought[--e->sought_length] = '\0';
+	search(e, 1);
+}
+
+/* Takes a byte while the history is searched.  Returns false for one that ends the search and then does
+ * what it always does; with ^G the line is as before. */
+static bool feed_search(struct editor *e, uint8_t byte)
+{
+	if (byte >= ' ' && byte < DELETE) {
+		seek(e, (char)byte);
+	} else if (byte == CONTROL('R')) {
+		search(e, e->back + 1);
+	} else if (byte == CONTROL('H') || byte == DELETE) {
+		seek_less(e);
+	} else {
+		e->is_searching = false;
+		if (byte == CONTROL('G'))
+			show_history(e, 0);
+		else
+			redraw(e);
+		return false;
+	}
+	return true;
+}
+
 /* Completion */
 
 /* The offered words that begin with word[0 .. word_length). */
@@ -212,7 +311,20 @@ struct matches {
 	size_t count;
 	char common[MONITOR_LINE_MAX]; /* what all of them begin with */
 	struct sink *list;	       /* prints them; NULL: doesn't */
+	size_t columns, column;	       /* of the terminal; where the list stands */
 };
+
+static void list_word(struct matches *m, const char *word)
+{
+	size_t width = 2 + strlen(word);
+
+	if (m->column > 0 && m->column + width >= m->columns) {
+		sink_puts(m->list, "\n");
+		m->column = 0;
+	}
+	sink_printf(m->list, "  %s", word);
+	m->column += width;
+}
 
 static void match(void *arg, const char *word)
 {
@@ -222,7 +334,7 @@ static void match(void *arg, const char *word)
 	if (strncmp(word, m->word, m->word_length) != 0)
 		return;
 	if (m->list)
-		sink_printf(m->list, "  %s", word);
+		list_word(m, word);
 	if (m->count++ == 0) {
 		str_copy(m->common, word, sizeof(m->common));
 		return;
@@ -234,7 +346,7 @@ static void match(void *arg, const char *word)
 
 static void list_matches(struct editor *e, const struct matches *m)
 {
-	struct matches listing = {m->word, m->word_length, 0, "", e->sink};
+	struct matches listing = {m->word, m->word_length, 0, "", e->sink, columns(e), 0};
 
 	sink_puts(e->sink, "\n");
 	e->complete(e->line, e->cursor, match, &listing);
@@ -244,7 +356,7 @@ static void list_matches(struct editor *e, const struct matches *m)
 
 static void complete(struct editor *e)
 {
-	struct matches m = {NULL, 0, 0, "", NULL};
+	struct matches m = {NULL, 0, 0, "", NULL, 0, 0};
 	size_t begin = e->cursor, typed;
 
 	if (!e->complete)
@@ -269,25 +381,38 @@ static void complete(struct editor *e)
 
 /* Bytes */
 
+/* What each does is said once, where several do the same. */
 static const struct {
 	uint8_t byte;
 	void (*act)(struct editor *e);
+	const char *name, *help;
 } keys[] = {
-	{CONTROL('A'), go_start},
-	{CONTROL('B'), go_left},
-	{CONTROL('C'), drop_line},
-	{CONTROL('E'), go_end},
-	{CONTROL('F'), go_right},
-	{CONTROL('H'), delete_before},
-	{DELETE, delete_before},
-	{CONTROL('I'), complete},
-	{CONTROL('K'), delete_to_end},
-	{CONTROL('L'), clear_screen},
-	{CONTROL('N'), go_later},
-	{CONTROL('P'), go_earlier},
-	{CONTROL('U'), delete_to_start},
-	{CONTROL('W'), delete_word},
+	{CONTROL('B'), go_left, "left, Ctrl-B", "one character back"},
+	{CONTROL('F'), go_right, "right, Ctrl-F", "one character forward"},
+	{CONTROL('A'), go_start, "Home, Ctrl-A", "to the start of the line"},
+	{CONTROL('E'), go_end, "End, Ctrl-E", "to its end"},
+	{CONTROL('H'), delete_before, "backspace", "deletes the character before the cursor"},
+	{DELETE, delete_before, NULL, NULL},
+	{CONTROL('D'), delete_under, "Delete, Ctrl-D",
+		"deletes the one under it; Ctrl-D on an empty line ends the input"},
+	{CONTROL('U'), delete_to_start, "Ctrl-U", "deletes all before the cursor"},
+	{CONTROL('K'), delete_to_end, "Ctrl-K", "deletes all behind it"},
+	{CONTROL('W'), delete_word, "Ctrl-W", "deletes the word before it"},
+	{CONTROL('P'), go_earlier, "up, Ctrl-P", "the line entered before; `history` lists them"},
+	{CONTROL('N'), go_later, "down, Ctrl-N", "the line entered after it"},
+	{CONTROL('R'), begin_search, "Ctrl-R",
+		"searches them for what is typed next; again: an earlier one"},
+	{CONTROL('I'), complete, "Tab", "completes the word, or lists what it may become"},
+	{CONTROL('L'), clear_screen, "Ctrl-L", "clears the screen"},
+	{CONTROL('C'), drop_line, "Ctrl-C", "drops the line; ends the one that runs"},
 };
+
+void editor_list_keys(struct sink *sink)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i].name)
+			sink_printf(sink, "%-15s %s\n", keys[i].name, keys[i].help);
+}
 
 /* Escape sequences by their last byte and, unless it is 0 here, their first parameter. */
 static const struct {
@@ -373,11 +498,15 @@ static enum editor_result end_input(struct editor *e)
 
 void editor_begin(struct editor *e)
 {
+	char prompt[PROMPT_MAX];
+
 	e->length = e->cursor = e->left = e->excess = 0;
 	e->line[0] = '\0';
 	e->back = 0;
 	e->escape = EDITOR_PLAIN;
-	sink_puts(e->sink, e->prompt);
+	e->is_searching = false;
+	make_prompt(e, prompt);
+	sink_puts(e->sink, prompt);
 }
 
 enum editor_result editor_feed(struct editor *e, int byte)
@@ -388,7 +517,11 @@ enum editor_result editor_feed(struct editor *e, int byte)
 	e->after_return = byte == '\r';
 	if (byte == PORT_CONSOLE_CLOSED)
 		return end_input(e);
+	if (byte >= UTF8_LEAD)
+		beep(e); /* lines are ASCII */
 	if (byte < 0 || byte > DELETE || (byte == '\n' && after_return))
+		return EDITOR_MORE;
+	if (e->is_searching && feed_search(e, (uint8_t)byte))
 		return EDITOR_MORE;
 	if (byte < ' ')
 		e->escape = EDITOR_PLAIN; /* a control key cuts a sequence short */
@@ -400,8 +533,6 @@ enum editor_result editor_feed(struct editor *e, int byte)
 		return end_line(e);
 	else if (byte == CONTROL('D') && e->length == 0)
 		return end_input(e);
-	else if (byte == CONTROL('D'))
-		delete_under(e);
 	else if (byte >= ' ' && byte < DELETE)
 		insert(e, &c, 1);
 	else

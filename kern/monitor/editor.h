@@ -8,19 +8,11 @@
  *	if (result == EDITOR_LINE)
  *		monitor_run_line(editor.line);
  *
- *	left, right, ^B, ^F	one character back, forward
- *	Home, End, ^A, ^E	to the start, the end
- *	backspace, Delete, ^D	delete the character before, under the cursor
- *	^U, ^K, ^W		delete to the start, to the end, the word before
- *	up, down, ^P, ^N	earlier, later line of the history
- *	Tab			complete the word
- *	^L			clear the screen
- *	^C			drop the line
- *	^D on an empty line	end the input
+ * editor_list_keys() lists the keys.
  *
- * Other bytes that aren't printable ASCII are ignored.  When a line is full the editor beeps; such
- * a line is refused at its end, unless it was made shorter.  The terminal has EDITOR_COLUMNS
- * columns and understands ANSI's cursor sequences; a line that is wider scrolls.
+ * A line is ASCII: a character that isn't, in UTF-8, beeps, and so does one more where the line is full;
+ * such a line is refused at its end, unless it was made shorter.  Other bytes are ignored.  The terminal
+ * understands ANSI's cursor sequences; a line that is wider than it scrolls.
  *
  * One caller at a time.  Only history_add() allocates.
  */
@@ -37,6 +29,7 @@
 #include "sink.h"
 
 #define EDITOR_COLUMNS 80
+#define SOUGHT_MAX 64 /* bytes of what the history is searched for, its end included */
 #define HISTORY_MAX 64 /* lines kept */
 #define EDITOR_KEY_INTERRUPT 0x03 /* Ctrl-C */
 #define EDITOR_KEY_ESC 0x1b /* the byte that the Escape key sends, and other keys begin with */
@@ -101,10 +94,17 @@ struct editor {
 
 	unsigned back;                /* 0: a new line is shown; else history_get(back) */
 	char draft[MONITOR_LINE_MAX]; /* the new line, while one of the history is shown */
+
+	bool is_searching;	 /* the history, for `sought` */
+	char sought[SOUGHT_MAX]; /* always terminated */
+	size_t sought_length;
 };
 
 /* Empties the line and shows the prompt. */
 void editor_begin(struct editor *e);
+
+/* Writes what each key does, a line for each. */
+void editor_list_keys(struct sink *sink);
 
 /* Takes what port_console_getc() returned. */
 enum editor_result editor_feed(struct editor *e, int byte);

@@ -129,6 +129,103 @@ TEST("editor: control and non-ASCII garbage is passed over")
 		"ba");
 }
 
+static size_t count_bells(void)
+{
+	size_t bells = 0;
+
+	for (const char *c = screen_text; *c; c++)
+		bells += *c == '\a';
+	return bells;
+}
+
+TEST("editor: a character in UTF-8 is refused with one bell")
+{
+	check_line("a\xc3\xa9"
+		   "b\xe2\x82\xac\xf0\x9f\x98\x80"
+		   "c",
+		"abc");
+	CHECK_EQ(count_bells(), 3);
+	CHECK_STR(screen_text, "> a\a"
+			       "b\a\a"
+			       "c\n");
+}
+
+/* Follows the screen and checks that nothing was written in the last column, or beyond; returns the
+ * cursor's column. */
+static size_t check_screen(size_t columns)
+{
+	size_t column = 0, n;
+
+	for (const char *c = screen_text; *c; c++) {
+		if (*c == '\r' || *c == '\n') {
+			column = 0;
+		} else if (*c == '\x1b') {
+			for (n = 0, c += 2; *c >= '0' && *c <= '9'; c++)
+				n = n * 10 + (size_t)(*c - '0');
+			column += *c == 'C' ? n : 0;
+		} else if (*c >= ' ') {
+			column++;
+		}
+		CHECK_LE(column, columns - 1);
+	}
+	return column;
+}
+
+static void begin_narrow(unsigned columns)
+{
+	begin();
+	buffer_sink_init(&screen, screen_text, sizeof(screen_text));
+	editor.columns = columns;
+	editor.prompt = "spandrel> ";
+	editor_begin(&editor);
+}
+
+TEST("editor: on a terminal of any width nothing passes its last column")
+{
+	for (unsigned columns = 10; columns <= 100; columns += 15) {
+		begin_narrow(columns);
+		for (unsigned i = 0; i < 120; i++)
+			type(i % 7 ? "x" : " ");
+		check_screen(columns);
+		type(LEFT LEFT LEFT "yy\x01" RIGHT "z\x05 ap\t\t");
+		CHECK_LE(2, check_screen(columns));
+	}
+}
+
+TEST("editor: a prompt that would leave no room is shortened")
+{
+	begin_narrow(12);
+	CHECK_STR(screen_text, "> ");
+	begin_narrow(40);
+	CHECK_STR(screen_text, "spandrel> ");
+}
+
+static void offer_many(
+	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg)
+{
+	for (char word[] = "a-word-a"; word[7] <= 'z'; word[7]++)
+		offer(arg, word);
+}
+
+TEST("editor: words that Tab lists are broken into lines")
+{
+	begin_narrow(40);
+	editor.complete = offer_many;
+	type("a\t\t");
+	CHECK(strstr(screen_text, "\n  a-word-a  a-word-b  a-word-c\n  a-word-d  ") != NULL);
+	check_screen(40);
+}
+
+TEST("editor: every key is listed, in lines that fit")
+{
+	buffer_sink_init(&screen, screen_text, sizeof(screen_text));
+	editor_list_keys(&screen.sink);
+	CHECK(str_starts(screen_text, "left, Ctrl-B    one character back\n"));
+	CHECK(strstr(screen_text, "\nCtrl-R          ") != NULL);
+	CHECK(strstr(screen_text, "\nCtrl-C          ") != NULL);
+	check_screen(81);
+}
+
 TEST("editor: a carriage return and its newline end one line")
 {
 	begin();
@@ -239,6 +336,64 @@ TEST("history: up and down walk it, and the line being written comes back")
 	CHECK_STR(editor.line, "thr");
 	type(DOWN "ee");
 	CHECK_STR(editor.line, "three");
+	end_history();
+}
+
+TEST("history: ^R finds the latest line that contains what is typed, and again an earlier one")
+{
+	begin_history();
+	history_add(&history, "arena map base");
+	history_add(&history, "slab");
+	history_add(&history, "arena show kpages");
+	history_add(&history, "mem");
+	type("new\x12"
+	     "are");
+	CHECK_STR(editor.line, "arena show kpages");
+	CHECK_EQ(editor.cursor, 0);
+	CHECK(strstr(screen_text, "\rsearch `are`: arena show kpages") != NULL);
+	type("\x12");
+	CHECK_STR(editor.line, "arena map base");
+	type("\x12");
+	CHECK_STR(editor.line, "arena map base");
+	CHECK_EQ(count_bells(), 1);
+	/* Less is sought from the latest line on. */
+	type("\x7f\x7f\x7fkp");
+	CHECK_STR(editor.line, "arena show kpages");
+	CHECK_EQ(type("\r"), EDITOR_LINE);
+	CHECK_STR(editor.line, "arena show kpages");
+	end_history();
+}
+
+TEST("history: a search ends at another key, which does what it does, and ^G takes it back")
+{
+	begin_history();
+	history_add(&history, "one");
+	history_add(&history, "two");
+	history_add(&history, "three");
+	type("new\x12"
+	     "w\x05"
+	     "!");
+	CHECK_STR(editor.line, "two!");
+	type(DOWN);
+	CHECK_STR(editor.line, "three");
+	type(DOWN);
+	CHECK_STR(editor.line, "new");
+	type("\x12"
+	     "o\x07"
+	     "er");
+	CHECK_STR(editor.line, "newer");
+	type("\x12"
+	     "zzz");
+	CHECK_STR(editor.line, "newer");
+	type(LEFT "x");
+	CHECK_STR(editor.line, "newexr");
+	for (unsigned i = 0; i < 2 * SOUGHT_MAX; i++)
+		type(i ? "y" : "\x12");
+	type("\x03z");
+	CHECK_STR(editor.line, "z");
+	editor.history = NULL;
+	type("\x12w");
+	CHECK_STR(editor.line, "zw");
 	end_history();
 }
 
