@@ -96,7 +96,7 @@ void host_cores_init(unsigned count)
 
 	cores = aligned_alloc(PORT_LINE_SIZE, count * sizeof(*cores));
 	if (!cores)
-		abort();
+		host_refuse("--cores", strerror(errno));
 	memset(cores, 0, count * sizeof(*cores));
 	core_max = count;
 	core_count = 1;

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Ends a process that can't begin, with PORT_STOP_REFUSED and one line: `word` and what is wrong with
+ * it. */
+void host_refuse(const char *word, const char *why) __attribute__((noreturn));
+
 /* Starts the clock, and keeps argv for a reboot.  Called first, by main(). */
 void host_port_init(char **argv);
 

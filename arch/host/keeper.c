@@ -4,10 +4,12 @@
  * interrupt when there is input.  It isn't a core; it acts on cores only by host_raise().
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -107,11 +109,12 @@ void host_keeper_start(unsigned cores)
 	deadlines = calloc(cores, sizeof(*deadlines));
 	changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!deadlines || changed < 0)
-		abort();
+		host_refuse("timers", strerror(errno));
 	for (unsigned i = 0; i < cores; i++)
 		deadlines[i] = PORT_FOREVER;
 	wakes_at = PORT_FOREVER;
-	if (pthread_create(&thread, NULL, keep, NULL) != 0)
-		abort();
+	errno = pthread_create(&thread, NULL, keep, NULL);
+	if (errno)
+		host_refuse("timers", strerror(errno));
 	pthread_detach(thread);
 }

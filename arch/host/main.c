@@ -20,7 +20,6 @@
 #include "table.h"
 #include "port.h"
 
-#define EXIT_USAGE 2
 #define RAM_MIN (64 * PORT_PAGE_SIZE)
 #define CORES_MAX 255
 
@@ -105,9 +104,23 @@ static const char *option_initrd(const char *value)
 	return wrong;
 }
 
+/* A quote that isn't closed would take in the words of later options. */
+static bool quotes_close(const char *text)
+{
+	bool quoted = false;
+
+	for (; *text; text++) {
+		if (quoted && *text == '\\' && text[1])
+			text++;
+		else if (*text == '"')
+			quoted = !quoted;
+	}
+	return !quoted;
+}
+
 static const char *option_append(const char *value)
 {
-	return cmdline_add("", value);
+	return quotes_close(value) ? cmdline_add("", value) : "a quote is not closed";
 }
 
 static const char *option_autorun(const char *value)
@@ -139,7 +152,7 @@ static const struct option {
 	{"--mem", "SIZE", "memory as 64M or 4G, without a unit in MiB; default 256M", option_mem},
 	{"--initrd", "FILE", "a file for the kernel to read; default none", option_initrd},
 	{"--append", "WORDS", "words for the kernel's command line", option_append},
-	{"--autorun", "CMDS", "monitor commands to run first, `;` between them", option_autorun},
+	{"--autorun", "CMDS", "monitor commands to run, `;` between them, and exit", option_autorun},
 	{"--test", "[FILTER]", "run the tests whose names contain FILTER, and exit", option_test},
 	{"--seed", "S", "seed of the tests' random numbers", option_seed},
 	{"--help", "", "print this list", option_help},
@@ -160,10 +173,10 @@ static const struct option *option_find(const char *name)
 	return NULL;
 }
 
-static void __attribute__((noreturn)) refuse(const char *word, const char *why)
+void host_refuse(const char *word, const char *why)
 {
 	fprintf(stderr, "spandrel-host: %s: %s\n", word, why);
-	exit(EXIT_USAGE);
+	exit(PORT_STOP_REFUSED);
 }
 
 /* Handles the option at argv[0] and returns what follows it. */
@@ -173,14 +186,14 @@ static char **option_take(char **argv)
 	const char *value = "", *wrong;
 
 	if (!option)
-		refuse(argv[0], "no such option, --help lists them");
+		host_refuse(argv[0], "no such option, --help lists them");
 	if (option->value[0] == '[' ? argv[1] && !str_starts(argv[1], "--") : option->value[0])
 		value = *++argv;
 	if (!value)
-		refuse(option->name, "a value must follow");
+		host_refuse(option->name, "a value must follow");
 	wrong = option->set(value);
 	if (wrong)
-		refuse(option->name, wrong);
+		host_refuse(option->name, wrong);
 	return argv + 1;
 }
 
@@ -204,15 +217,25 @@ static void map_ram(void)
 	void *start = host_ram_map(ram_size);
 
 	if (!start)
-		refuse("--mem", "Linux won't map that much");
+		host_refuse("--mem", "Linux won't map that much");
 	ram.start = (uintptr_t)start;
 	ram.size = ram_size;
 	info.ram_total = ram_size;
 }
 
+/* Standard files that are closed become /dev/null: else the next file that is opened, RAM perhaps,
+ * gets the number of one and is read as keys, or written to. */
+static void open_standard_files(void)
+{
+	for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
+		if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDWR) != file)
+			exit(PORT_STOP_REFUSED);
+}
+
 int main(int argc, char **argv)
 {
 	info.entry_ticks = port_ticks();
+	open_standard_files();
 	host_port_init(argv);
 	for (argv++; *argv;)
 		argv = option_take(argv);

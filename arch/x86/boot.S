@@ -90,7 +90,7 @@ refuse:
 	jz 4f
 	outb %al, %dx
 	jmp 3b
-4:	movb $1, %al
+4:	movb $127, %al
 	outb %al, $0xf4
 5:	hlt
 	jmp 5b

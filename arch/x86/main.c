@@ -31,7 +31,7 @@ void refuse(const char *fmt, ...)
 	sink_vprintf(&console_sink, fmt, ap);
 	va_end(ap);
 	kprintf("\n");
-	port_stop(1);
+	port_stop(PORT_STOP_REFUSED);
 }
 
 void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noreturn));

@@ -3,11 +3,15 @@
  * The console on a 16550.
  *
  * Concepts.  Output goes into a ring.  The writer sends what the device takes at once; the device's
- * interrupts send the rest.  Interrupts put input into a second ring, and wake the reader, which
- * sleeps.  Until the device has interrupts, readers and writers poll.  Interrupts come through the
- * I/O APIC, or through the 8259 if there is none.
+ * interrupts send the rest.  Until the device has interrupts, readers and writers poll.  Interrupts
+ * come through the I/O APIC, or through the 8259 if there is none.
  *
- * Locking.  `locked` guards rings and device, for at most CHUNK bytes at a time.  Before it, a
+ * Input stays in the device until a reader takes it, and its sender waits meanwhile.  A reader that
+ * finds none has the next byte raise an interrupt, which wakes it.  So input that no reader wants
+ * costs no instruction.  The FIFO is left as it is found: turning it on or off drops what the device
+ * has received, a byte that comes at that moment too.
+ *
+ * Locking.  `locked` guards ring and device, for at most CHUNK bytes at a time.  Before it, a
  * writer takes `turn`, for one whole call and with interrupts left as they are, so that texts of
  * two cores don't mix.  Nothing breaks without `turn`: a writer that has waited TURN_NS for it, or
  * that interrupts the core that holds it, writes without it, since the holder may wait for
@@ -42,7 +46,6 @@
 #define UART_DATA (UART + 0)    /* with LCR_DIVISOR: the divisor's low byte */
 #define UART_ENABLE (UART + 1)  /* interrupts; with LCR_DIVISOR: the divisor's high byte */
 #define UART_CAUSE (UART + 2)   /* read: the interrupt's cause; reading acknowledges it */
-#define UART_FIFO (UART + 2)    /* written */
 #define UART_LINE (UART + 3)    /* format */
 #define UART_MODEM (UART + 4)   /* control */
 #define UART_STATUS (UART + 5)  /* line status */
@@ -52,12 +55,10 @@
 #define ENABLE_ROOM 0x02
 #define LINE_8N1 0x03
 #define LINE_DIVISOR 0x80
-#define FIFO_ON_CLEAR 0x07
-#define FIFO_SIZE 16
 #define MODEM_DTR_RTS 0x03
 #define MODEM_INTERRUPTS 0x08 /* on a PC: connects the device to its interrupt line */
 #define STATUS_RECEIVED 0x01
-#define STATUS_ROOM 0x20 /* for FIFO_SIZE bytes */
+#define STATUS_ROOM 0x20 /* for a byte */
 #define STATUS_SENT 0x40
 
 #define BAUD 115200
@@ -79,8 +80,9 @@ static bool by_interrupts;
 
 /* Guarded by locked. */
 static bool locked;
-static struct ring out, in;
+static struct ring out;
 static uint8_t enabled;	       /* interrupts of the device */
+static bool awaited;	       /* a reader found no input: the next byte raises an interrupt */
 static port_thread_t *reader; /* asleep until there is input */
 
 static bool polling;  /* a core writes in an NMI or a panic */
@@ -148,19 +150,19 @@ static bool uart_answers(void)
 /* Sends from the ring what the device takes at once. */
 static void send(void)
 {
-	size_t n = ring_used(&out);
-
-	if (n == 0 || !(inb(UART_STATUS) & STATUS_ROOM))
-		return;
-	for (size_t i = 0; i < n && i < FIFO_SIZE; i++)
+	for (int i = 0; i < CHUNK && ring_used(&out) > 0 && inb(UART_STATUS) & STATUS_ROOM; i++)
 		outb(UART_DATA, (uint8_t)ring_take(&out));
 }
 
-/* What the ring has no room for stays in the device, and its sender waits. */
-static void receive(void)
+static bool has_received(void)
 {
-	for (int i = 0; i < CHUNK && ring_room(&in) > 0 && inb(UART_STATUS) & STATUS_RECEIVED; i++)
-		ring_put(&in, (char)inb(UART_DATA));
+	return inb(UART_STATUS) & STATUS_RECEIVED;
+}
+
+/* The next byte, or PORT_CONSOLE_NONE. */
+static int receive(void)
+{
+	return has_received() ? inb(UART_DATA) : PORT_CONSOLE_NONE;
 }
 
 void serial_init(void)
@@ -168,20 +170,18 @@ void serial_init(void)
 	present = uart_answers();
 	if (!present)
 		return;
-	receive(); /* setting the device up would lose early input */
 	outb(UART_ENABLE, 0);
 	outb(UART_LINE, LINE_DIVISOR);
 	outb(UART_DATA, BAUD_MAX / BAUD);
 	outb(UART_ENABLE, 0);
 	outb(UART_LINE, LINE_8N1);
-	outb(UART_FIFO, FIFO_ON_CLEAR);
 	outb(UART_MODEM, MODEM_DTR_RTS | MODEM_INTERRUPTS);
 }
 
 /* Enables the device's interrupts for what is left to do. */
 static void set_interrupts(void)
 {
-	uint8_t wanted = (ring_room(&in) > 0 ? ENABLE_RECEIVED : 0) |
+	uint8_t wanted = (awaited ? ENABLE_RECEIVED : 0) |
 			 (ring_used(&out) > 0 ? ENABLE_ROOM : 0);
 
 	if (!by_interrupts || wanted == enabled)
@@ -201,19 +201,20 @@ static void wake_reader(void)
 static void interrupt(void)
 {
 	port_irq_t irq = lock();
-	bool has_input;
+	bool has_come;
 
 	inb(UART_CAUSE);
-	receive();
 	send();
+	has_come = awaited && has_received();
+	if (has_come) {
+		awaited = false;
+		wake_reader();
+	}
 	outb(UART_ENABLE, 0);
 	enabled = 0;
 	set_interrupts();
-	has_input = ring_used(&in) > 0;
-	if (has_input)
-		wake_reader();
 	unlock(irq);
-	if (has_input)
+	if (has_come)
 		kernel_input();
 }
 
@@ -396,26 +397,18 @@ void serial_flush(void)
 
 /* Input */
 
-/* The next byte, or PORT_CONSOLE_NONE; then, with `wait`, the next input wakes this thread. */
+/* The next byte, or PORT_CONSOLE_NONE: then the next input raises an interrupt, and with `wait` it
+ * wakes this thread. */
 static int take_byte(bool wait)
 {
 	port_irq_t irq = lock();
-	int byte = PORT_CONSOLE_NONE;
+	int byte = receive();
 
-	receive();
-	if (ring_used(&in) > 0)
-		byte = (uint8_t)ring_take(&in);
-	reader = byte == PORT_CONSOLE_NONE && wait ? port_thread_self() : NULL;
+	awaited = byte == PORT_CONSOLE_NONE;
+	reader = awaited && wait ? port_thread_self() : NULL;
 	set_interrupts();
 	unlock(irq);
 	return byte;
-}
-
-static int take_byte_polled(void)
-{
-	if (ring_used(&in) > 0)
-		return (uint8_t)ring_take(&in);
-	return inb(UART_STATUS) & STATUS_RECEIVED ? inb(UART_DATA) : PORT_CONSOLE_NONE;
 }
 
 static void wait_for_byte(void)
@@ -431,7 +424,7 @@ int port_console_getc(bool wait)
 	if (!present)
 		return PORT_CONSOLE_CLOSED;
 	for (;;) {
-		int byte = panic_happened() ? take_byte_polled() : take_byte(wait);
+		int byte = panic_happened() ? receive() : take_byte(wait);
 
 		if (byte != PORT_CONSOLE_NONE || !wait)
 			return byte;

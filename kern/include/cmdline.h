@@ -16,7 +16,7 @@
 #include "sink.h"
 
 #define CMDLINE_NAME_MAX 32    /* bytes of a word's name, its end included */
-#define CMDLINE_VALUE_MAX 2048 /* and of its value */
+#define CMDLINE_VALUE_MAX 4096 /* and of its value: as many as a whole line may have */
 
 struct cmdline_option {
 	const char *name;

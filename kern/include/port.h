@@ -160,12 +160,13 @@ void port_longjmp(port_jump_t *jump, int value) __attribute__((noreturn));
 
 #define PORT_STOP_CODE_MAX 99 /* of the codes that a user may ask for; above it the port's own */
 #define PORT_STOP_PANIC 126   /* the kernel ended in a panic */
+#define PORT_STOP_REFUSED 127 /* the kernel doesn't run on this machine, or with these options */
 
 /* Stops all other cores for good, whatever they do: for a panic.  Returns when they have stopped,
  * or after a bounded time. */
 void port_freeze(void);
 
-/* Ends the machine (or the process) with `code`, 0 to 99 or PORT_STOP_PANIC. */
+/* Ends the machine (or the process) with `code`, 0 to 99 or one of the two above. */
 void port_stop(int code) __attribute__((noreturn));
 
 /* Starts the machine (or the process) again from its beginning. */

@@ -148,8 +148,15 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 
 /* test, bench */
 
+static const char *no_test(const char *filter)
+{
+	return command_error("no test has \"%s\" in its name", filter ? filter : "");
+}
+
 static const char *test_command(const struct command_call *call)
 {
+	struct test_result result;
+	const char *filter;
 	bool lists = false, is_verbose = false;
 	int word = 1;
 
@@ -163,11 +170,15 @@ static const char *test_command(const struct command_call *call)
 	}
 	if (word + 1 < call->argc)
 		return "one filter at a time";
+	filter = call->argv[word];
 	if (lists)
-		test_list(call->argv[word], call->sink);
-	else
-		test_run(call->argv[word], is_verbose, call->sink);
-	return NULL;
+		return test_list(filter, call->sink) ? NULL : no_test(filter);
+	result = test_run(filter, is_verbose, call->sink);
+	if (result.passed + result.failed == 0)
+		return no_test(filter);
+	if (result.is_interrupted)
+		return "interrupted";
+	return result.failed ? command_error("%zu failed", result.failed) : NULL;
 }
 
 static const char *bench_command(const struct command_call *call)
@@ -178,7 +189,7 @@ static const char *bench_command(const struct command_call *call)
 	if (call->argc > 2 + by_clock)
 		return "one filter at a time";
 	if (!bench_run(filter, by_clock, call->sink))
-		return command_error("no benchmark %s", filter);
+		return command_error("no benchmark has \"%s\" in its name", filter ? filter : "");
 	return NULL;
 }
 

@@ -490,8 +490,11 @@ static enum editor_result end_line(struct editor *e)
 	return EDITOR_MORE;
 }
 
+/* A line that no Enter ended is a line too; the next byte then says again that there are no more. */
 static enum editor_result end_input(struct editor *e)
 {
+	if (e->length > 0)
+		return end_line(e);
 	sink_puts(e->sink, "\n");
 	return EDITOR_CLOSED;
 }

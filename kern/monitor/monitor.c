@@ -81,6 +81,7 @@ void monitor_run(void)
 		command_run_line(editor.line, terminal_begin());
 		terminal_end();
 	}
+	kprintf("end of input: powering off\n");
 }
 
 static void run_after_panic(void)

@@ -21,20 +21,21 @@
 #include "reclaim.h"
 #include "vmap.h"
 
-#define EXIT_TESTS_FAILED 1
+#define EXIT_FAILED 1 /* a test, or a command of a script */
 #define KPAGES_CACHED 8 /* kpages_arena has quantum caches for at most this many pages */
 
 /* Tests need more than an ordinary stack. */
 #define FIRST_STACK (4 * MACHINE_STACK_SIZE)
 
 /* From the command line. */
-static char autorun[CMDLINE_VALUE_MAX]; /* "": nothing */
+static char autorun[CMDLINE_VALUE_MAX];
 static char test_filter[CMDLINE_VALUE_MAX];
-static bool runs_tests;
+static bool runs_commands, runs_tests;
 
 static const char *set_autorun(const char *value)
 {
 	str_copy(autorun, value, sizeof(autorun));
+	runs_commands = true;
 	return NULL;
 }
 
@@ -67,7 +68,7 @@ static const char *set_terminal(const char *value)
 }
 
 static const struct cmdline_option options[] = {
-	{"autorun", set_autorun},	    /* monitor commands to run first */
+	{"autorun", set_autorun},	    /* run these monitor commands, then stop */
 	{"test", set_test},		    /* run the tests with this in their name, then stop */
 	{"test_seed", set_test_seed},	    /* test_config.seed */
 	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
@@ -115,14 +116,7 @@ static void print_boot_line(void)
 /* Whether a script runs this kernel: then a panic ends the run, without the panic monitor. */
 static bool is_scripted(void)
 {
-	return *autorun || runs_tests;
-}
-
-static bool run_tests(void)
-{
-	struct test_result result = test_run(test_filter, false, &console_sink);
-
-	return !result.failed && !result.is_interrupted;
+	return runs_commands || runs_tests;
 }
 
 static void start(const char *name, void (*fn)(void *arg), bool is_urgent)
@@ -134,7 +128,28 @@ static void start(const char *name, void (*fn)(void *arg), bool is_urgent)
 		panic("no memory for ktask %s", name);
 }
 
-/* The first ktask: tests, or the monitor. */
+static bool run_tests(void)
+{
+	struct test_result result = test_run(test_filter, false, &console_sink);
+
+	if (result.passed + result.failed == 0)
+		kprintf("no test has \"%s\" in its name\n", test_filter);
+	return result.passed > 0 && result.failed == 0 && !result.is_interrupted;
+}
+
+/* Runs what the command line asks for; returns the code to stop with. */
+static int run_script(void)
+{
+	bool passed = true;
+
+	if (runs_tests)
+		passed = run_tests();
+	if (runs_commands)
+		passed = monitor_run_line(autorun) && passed;
+	return passed ? 0 : EXIT_FAILED;
+}
+
+/* The first ktask: a script, or the monitor. */
 static void run_first(void *arg)
 {
 	start("serve", serve_main, true);
@@ -145,9 +160,8 @@ static void run_first(void *arg)
 	disk_init();
 	block_cache_init();
 	monitor_input();
-	if (runs_tests)
-		port_stop(run_tests() ? 0 : EXIT_TESTS_FAILED);
-	monitor_run_line(autorun);
+	if (is_scripted())
+		port_stop(run_script());
 	monitor_run();
 	port_stop(0);
 }

@@ -9,6 +9,7 @@ counted one by one.
 """
 
 import argparse
+import os
 import re
 import socket
 import struct
@@ -348,12 +349,114 @@ def _():
         equal(console.status(), 4)
 
 
-@test("typing: the end of input ends the host process")
+# Input that nobody types
+
+CLOSED = "\nend of input: powering off\n"
+
+
+def piped(keys, *command):
+    """Runs a command whose input is there before it begins; returns its status, output and errors."""
+    done = subprocess.run(command, input=keys.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=RUN_LIMIT + 10, check=False)
+    return done.returncode, done.stdout.decode(errors="replace").replace("\r", ""), done.stderr.decode()
+
+
+def qemu_command(*arguments):
+    return ["scripts/qemu", "--kernel", options.kernel, "--timeout", str(RUN_LIMIT), *arguments]
+
+
+@test("input: of what is piped in no byte is lost", quick=True)
 def _():
-    with host() as console:
-        console.expect(PROMPT)
-        console.close_input()
-        equal(console.status(), 0)
+    for icount in [[], ["--icount"]] * (1 if options.quick else 4):
+        status, text, _ = piped("help mem\npoweroff 37\n", *qemu_command("--mem", "32M", *icount))
+        equal(status, 37)
+        assert text.endswith("spandrel> poweroff 37\n"), text
+        assert "no such command" not in text and "example: mem\n" in text, text
+
+
+@test("input: long lines come whole and in order, also while commands run")
+def _():
+    # Each is refused with a line of its own.
+    words = ["x" * (7 * i % 500) + str(i) for i in range(200)]
+    lines = "".join(word + "\n" for word in words)
+    for command in qemu_command("--cores", "4", "--mem", "64M"), [options.host]:
+        status, text, _ = piped(lines + "test lib\npoweroff 38\n", *command)
+        equal(status, 38)
+        equal(re.findall(r"(?m)^(x*\d+): no such command", text), words)
+
+
+@test("input: its end ends the line, and the machine", quick=True)
+def _():
+    for command in qemu_command("--mem", "32M"), [options.host]:
+        for keys in "", "\n", "help mem\n", "help mem", "mem -w":
+            status, text, _ = piped(keys, *command)
+            equal((status, text.count(CLOSED)), (0, 1))
+            equal("example: mem\n" in text, keys.startswith("help"))
+        equal(piped("poweroff 39", *command)[0], 39)
+
+
+@test("input: Ctrl-D at the prompt says what it does")
+def _():
+    for start in qemu, host:
+        with start("--mem", "32M") as console:
+            console.expect(PROMPT)
+            console.type("help\x04\n")
+            console.expect("what it does")
+            console.expect(PROMPT)
+            console.type("\x04")
+            equal(console.status(), 0)
+            assert console.text.endswith(CLOSED), console.text
+
+
+def without_files(*files):
+    """For a process that begins: closes standard files."""
+    def close():
+        for file in files:
+            os.close(file)
+    return close
+
+
+@test("input: standard files that are closed are empty, and take no other file's number")
+def _():
+    for files in (0,), (1,), (0, 1), (0, 1, 2):
+        for command in qemu_command("--mem", "32M"), [options.host]:
+            def run_without(arguments):
+                return subprocess.run([*command, *arguments], stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+                                      timeout=RUN_LIMIT, preexec_fn=without_files(*files))
+            done = run_without([])
+            equal(done.returncode, 0)
+            equal(b"\nspandrel> " in done.stdout, 1 not in files)
+            equal(run_without(["--autorun", "mem; arena check; poweroff 7"]).returncode, 7)
+
+
+@test("autorun: powers off at its end, with 1 if a command failed")
+def _():
+    for start in qemu, host:
+        for commands, code in (("help mem", 0), ("", 0), ("help mem; mem x", 1), ("whatis \"\\ a\"", 1)):
+            status, text = run(start("--mem", "32M", "--autorun", commands))
+            equal(status, code)
+            assert "spandrel> " not in text, text
+    text = run(host("--autorun", 'help "a \\b"'))[1]
+    assert "no command a \\b" in text, text
+
+
+@test("filters: one that no test and no benchmark has is an error everywhere")
+def _():
+    for start in qemu, host:
+        for command in "test", "bench", "bench -c":
+            status, text = run(start("--autorun", f"{command} frob; poweroff"))
+            assert re.search(rf'(?m)^{command[:5].strip()}: no (test|benchmark) has "frob" in its name$',
+                             text), text
+            equal(run(start("--autorun", f"{command} frob"))[0], 1)
+    status, text = run(host("--test", "frob"))
+    equal(status, 1)
+    assert 'no test has "frob" in its name' in text, text
+    for command in (["python3", "tests/boot/run.py", "frob"], ["scripts/bench", "frob"],
+                    ["scripts/bench-host", "frob"]):
+        status, text, errors = piped("", *command)
+        equal(status, 1)
+        equal(re.sub(r'.*: no (test|benchmark) has "frob" in its name\n', "", errors), "")
 
 
 @test("typing: reboot starts the machine again")
@@ -1343,6 +1446,63 @@ nothing:
 """
 
 
+WRONG = ["--timeout nan", "--timeout inf", "--timeout -1", "--timeout 0", "--timeout 1e999",
+         "--timeout x", "--cores 0", "--cores 256", "--cores -1", "--cores 1_0", "--cores x",
+         "--mem 0", "--mem -1", "--mem 1X", "--mem x", "--mem 1M", "--mem 3.2M", "--kernel /nonexistent",
+         "--kernel /", "--initrd /nonexistent", "--initrd /", "--initrd", "--disk /", "--frob", "frob",
+         "--core 2", "--autorun", "--append a=\"b", "--kvm --icount", "-- --frob"]
+
+
+def is_refused(lines_of, status, text, errors, words):
+    """Status 127, and one plain line of the program's own."""
+    assert status == 127, (words, status, text, errors)
+    equal((words, text, len(re.findall(rf"(?m)^{lines_of}: ", errors))), (words, "", 1))
+    assert "Traceback" not in errors, errors
+
+
+@test("scripts/qemu: each wrong argument is one plain line and status 127", quick=True)
+def _():
+    for words in WRONG:
+        is_refused("qemu", *piped("", "scripts/qemu", "--kernel", options.kernel, *words.split()), words)
+    is_refused("qemu", *piped("", "scripts/qemu", "--initrd", ""), "--initrd ''")
+
+
+@test("spandrel-host: each wrong argument is one plain line and status 127", quick=True)
+def _():
+    for words in ["--cores 0", "--cores 256", "--cores x", "--cores", "--mem 0", "--mem x",
+                  "--mem 99999999999999999999", "--mem 9999999T", "--seed x", "--initrd /nonexistent",
+                  "--initrd /", "--frob", "frob", "--autorun", "--append a=\"b",
+                  "--append " + 5000 * "x"]:
+        is_refused("spandrel-host", *piped("", options.host, *words.split()), words)
+
+
+@test("scripts: a wrong argument is status 2, and no traceback")
+def _():
+    for words in ["tests/run.py --frob", "tests/run.py frob", "tests/boot/run.py --frob",
+                  "tests/boot/run.py a b", "tests/boot/run.py --kernel /nonexistent x",
+                  "tests/boot/soak.py --seconds nan", "tests/boot/soak.py --seconds -1",
+                  "tests/boot/soak.py --mem x", "tests/boot/soak.py --disk 0",
+                  "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
+                  "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
+                  "scripts/bench-host --frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
+                  f"scripts/irqoff {options.kernel} /proc/x/y"]:
+        command = words.split()
+        if command[0].endswith(".py"):
+            command.insert(0, sys.executable)
+        status, text, errors = piped("", *command)
+        equal((words, status, text), (words, 2, ""))
+        assert errors and "Traceback" not in errors, (words, errors)
+
+
+@test("scripts/qemu: --kvm runs where this machine has it, and is one plain line elsewhere")
+def _():
+    status, text, errors = piped("", *qemu_command("--kvm", "--mem", "64M", "--autorun", "poweroff 41"))
+    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+        equal(status, 41)
+    else:
+        equal((status, text, errors), (127, "", "qemu: no --kvm here: can't use /dev/kvm\n"))
+
+
 @test("scripts/qemu: a triple fault ends with status 125")
 def _():
     with tempfile.TemporaryDirectory() as folder:
@@ -1399,18 +1559,24 @@ def run_one(name, function):
 
 def main():
     global options
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--kernel", default="build/x86/spandrel.elf")
     parser.add_argument("--host", default="build/host/spandrel-host")
     parser.add_argument("filter", nargs="?", default="")
     options = parser.parse_args()
+    for file in options.kernel, options.host:
+        if not os.path.isfile(file):
+            parser.error(f"there is no file {file}")
+    chosen = [(name, function) for name, quick, function in TESTS
+              if options.filter in name and (quick or not options.quick)]
+    if not chosen:
+        sys.exit(f'tests/boot/run.py: no test has "{options.filter}" in its name')
 
     passed = failed = 0
-    for name, quick, function in TESTS:
-        if options.filter in name and (quick or not options.quick):
-            good = run_one(name, function)
-            passed, failed = passed + good, failed + (not good)
+    for name, function in chosen:
+        good = run_one(name, function)
+        passed, failed = passed + good, failed + (not good)
     if not options.filter:
         for cores, divisor in QUICK_UNIT_RUNS if options.quick else UNIT_RUNS:
             p, f = run_unit_tests(cores, divisor)

@@ -13,6 +13,7 @@ pages.  With --icount there is one core, time is counted in instructions, and no
 """
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -31,6 +32,7 @@ WORKLOADS = ["alloc 40 4", "bursts 2", "disk disk0 2 2", "ids 4", "maps 2", "hog
 LOOK_EVERY = 5
 PATIENCE = 60
 SLACK = 200  # to boot, stop and reclaim
+SECONDS_MAX = 10**8
 
 HOME_PERMILLE = 995
 HOME_PAGES = 64
@@ -174,15 +176,30 @@ def soak(options):
             return run.passed, run.failed
 
 
+def checked(parser):
+    """The options; ends the script if one can't be used."""
+    options = parser.parse_args()
+    if not 0 <= options.seconds <= SECONDS_MAX:
+        parser.error(f"--seconds: not a number from 0 to {SECONDS_MAX}")
+    if not re.fullmatch(r"[1-9][0-9]*[KMGT]?", options.mem, re.I):
+        parser.error(f"--mem: not a size: {options.mem}")
+    if options.disk < 1:
+        parser.error("--disk: not a number above 0")
+    if not os.path.isfile(options.kernel):
+        parser.error(f"there is no file {options.kernel}")
+    return options
+
+
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--mem", default="64M")
     parser.add_argument("--disk", type=int, default=1024, metavar="MIB")
-    parser.add_argument("--without", action="append", default=[], metavar="NAME")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME",
+                        choices=[line.split()[0] for line in WORKLOADS])
     parser.add_argument("--icount", action="store_true")
     parser.add_argument("--kernel", default="build/x86/spandrel.elf")
-    passed, failed = soak(parser.parse_args())
+    passed, failed = soak(checked(parser))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -236,15 +236,22 @@ TEST("editor: a carriage return and its newline end one line")
 	CHECK_STR(editor.line, "b");
 }
 
-TEST("editor: ^C drops the line, ^D on an empty one and the end of input close")
+TEST("editor: ^C drops the line, ^D on an empty one closes")
 {
 	check_line("abc\x03"
 		   "d",
 		"d");
 	begin();
 	CHECK_EQ(type("\x04"), EDITOR_CLOSED);
+}
+
+TEST("editor: the end of input ends the line, and closes when there is none")
+{
 	begin();
 	type("abc");
+	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_CLOSED), EDITOR_LINE);
+	CHECK_STR(editor.line, "abc");
+	editor_begin(&editor);
 	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_CLOSED), EDITOR_CLOSED);
 }
 
