@@ -256,6 +256,9 @@ void port_halt(void)
 
 void port_core_poke(unsigned core)
 {
+	if (core >= port_core_count())
+		panic("port_core_poke of core %u of %u (called from %pS)", core, port_core_count(),
+			__builtin_return_address(0));
 	host_raise(core, HOST_POKE);
 }
 
@@ -278,7 +281,9 @@ static void run_here(void (*fn)(void *arg), void *arg)
 /* Two cores that each waited in an interrupt for the other to take one would never end. */
 static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
 {
-	ASSERT(core < port_core_count());
+	if (core >= port_core_count())
+		panic("port_core_run of %pS on core %u of %u (called from %pS)", (void *)(uintptr_t)fn,
+			core, port_core_count(), caller);
 	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
 		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
 			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);

@@ -54,7 +54,9 @@ void port_core_poke(unsigned core)
 {
 	port_irq_t irq;
 
-	ASSERT(core < port_core_count());
+	if (core >= port_core_count())
+		panic("port_core_poke of core %u of %u (called from %pS)", core, port_core_count(),
+			__builtin_return_address(0));
 	/* Seq_cst: before the interrupt is sent; halt_once() reads it with interrupts off. */
 	__atomic_store_n(&cores[core]->poked, true, __ATOMIC_SEQ_CST);
 	irq = port_irq_save();
@@ -128,7 +130,9 @@ static void run_on_other(unsigned core, struct request *r)
 /* Two cores that each waited in an interrupt for the other to take one would never end. */
 static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
 {
-	ASSERT(core < port_core_count());
+	if (core >= port_core_count())
+		panic("port_core_run of %pS on core %u of %u (called from %pS)", (void *)(uintptr_t)fn,
+			core, port_core_count(), caller);
 	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
 		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
 			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);

@@ -4,6 +4,7 @@
  */
 #include "acpi.h"
 
+#include "lib/panic.h"
 #include "lib/string.h"
 
 /* The root pointer */
@@ -121,11 +122,17 @@ const char *acpi_check(const void *table, size_t size)
 
 size_t acpi_root_count(const void *table, unsigned entry_size)
 {
+	if (entry_size != 4 && entry_size != 8)
+		panic("acpi: addresses of %u bytes are counted (called from %pS)", entry_size,
+			__builtin_return_address(0));
 	return (acpi_length(table) - ACPI_HEADER_SIZE) / entry_size;
 }
 
 uint64_t acpi_root_entry(const void *table, unsigned entry_size, size_t i)
 {
+	if (i >= acpi_root_count(table, entry_size))
+		panic("acpi: entry %zu of %zu is asked for (called from %pS)", i,
+			acpi_root_count(table, entry_size), __builtin_return_address(0));
 	return get(table, ACPI_HEADER_SIZE + i * entry_size, entry_size);
 }
 
@@ -338,7 +345,10 @@ size_t acpi_slit_nodes(const void *table)
 
 unsigned acpi_slit_distance(const void *table, size_t from, size_t to)
 {
-	const uint8_t *row = (const uint8_t *)table + SLIT_ENTRIES + from * acpi_slit_nodes(table);
+	size_t nodes = acpi_slit_nodes(table);
 
-	return row[to];
+	if (from >= nodes || to >= nodes)
+		panic("acpi: the distance from node %zu to %zu of %zu is asked for (called from %pS)",
+			from, to, nodes, __builtin_return_address(0));
+	return ((const uint8_t *)table)[SLIT_ENTRIES + from * nodes + to];
 }

@@ -174,6 +174,8 @@ const char *memmap_normalize(const struct memmap_entry *entries, size_t n,
 	size_t edges;
 
 	*result = (struct memmap_result){0};
+	if (page == 0 || (page & (page - 1)) != 0)
+		return "the page isn't a power of two";
 	edges = entry_edges(entries, n, work, result);
 	edges = reservation_edges(reserved, r, work, edges);
 	sort_edges(work, edges);

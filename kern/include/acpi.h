@@ -55,7 +55,7 @@ bool acpi_is(const void *header, const char *signature);
 const char *acpi_check(const void *table, size_t size);
 
 /* How many addresses an RSDT or XSDT has, each of `entry_size` bytes (acpi_root); and the i-th, a
- * physical address, i being below that. */
+ * physical address, i being below that.  Both panic on another size, the second on another i. */
 size_t acpi_root_count(const void *table, unsigned entry_size);
 uint64_t acpi_root_entry(const void *table, unsigned entry_size, size_t i);
 
@@ -121,7 +121,7 @@ bool acpi_srat_next(struct acpi_cursor *c, struct acpi_srat_entry *entry);
 
 /* How many nodes the table is about; 0 if it is too short for that many. */
 size_t acpi_slit_nodes(const void *table);
-/* The distance from one node to another, both less than acpi_slit_nodes(). */
+/* The distance from one node to another, both less than acpi_slit_nodes(): else it panics. */
 unsigned acpi_slit_distance(const void *table, size_t from, size_t to);
 
 #endif

@@ -51,8 +51,8 @@ struct memmap_edge {
  * always enough.  entries[] and reserved[] don't change.
  *
  * Context: any.  Cost: n log n in entries and reservations.  Returns NULL with *result filled in,
- * or one plain line that says why the map is refused: no usable page, or more ranges than
- * `capacity`.
+ * or one plain line that says why the map is refused: no usable page, more ranges than
+ * `capacity`, or a page that is no power of two.
  */
 const char *memmap_normalize(const struct memmap_entry *entries, size_t n,
 	const struct memmap_range *reserved, size_t r, uint64_t page, struct memmap_edge *work,

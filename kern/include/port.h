@@ -51,14 +51,16 @@ unsigned port_core_max(void);
 
 /* Has core `core` leave port_halt() and look for work; if it isn't in one, its next port_halt()
  * returns at once.  Doesn't wait for it.  `core` may be the caller's own; in an NMI it then takes an
- * interrupt, in which the port calls reclaim_poked(). */
+ * interrupt, in which the port calls reclaim_poked().  Unlike the rest, it panics if there is no such
+ * core. */
 void port_core_poke(unsigned core);
 
 /* Runs fn(arg) on core `core`, less than port_core_count(), with interrupts off, at a safe point:
  * between two instructions of what runs there, outside of every port_stack step.  Returns when fn
  * has returned.  fn may call what is legal in an interrupt.  Context: not in an interrupt,
  * not under a spinlock; interrupts on, unless `core` is the caller's own.  Cost: fn's, and until that
- * core takes an interrupt.  Unlike the rest, it panics where it would wait for itself. */
+ * core takes an interrupt.  Unlike the rest, it panics where it would wait for itself, and if there
+ * is no such core. */
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg);
 
 /* Interrupts */

@@ -132,7 +132,8 @@ enum kmem_pressure {
 };
 
 /* Asks the owner, then gives idle objects back to the slab layer and empty slabs back to the
- * source.  Returns how many units went back to the source.  Context: may sleep. */
+ * source.  Returns how many units went back to the source.  Context: may sleep.  Panics on
+ * another pressure. */
 size_t kmem_cache_reap(struct kmem_cache *cache, enum kmem_pressure pressure);
 
 /* kmem_cache_reap() for every cache, then frame-table leaves that stand empty.  Context: may sleep. */
@@ -182,7 +183,7 @@ void kmem_cache_peek(const struct arena *source,
 
 /* Every cache, one after the other: NULL begins, NULL ends.  The one returned can't be destroyed
  * until the next is asked for; a caller that stops early calls kmem_cache_unpin().  Context: may
- * sleep. */
+ * sleep.  Both panic on a cache on which no walk stands. */
 struct kmem_cache *kmem_cache_next(struct kmem_cache *cache);
 void kmem_cache_unpin(struct kmem_cache *cache);
 

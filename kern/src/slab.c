@@ -586,7 +586,7 @@ static void slab_move(struct kmem_cache *c, struct slab *s)
 void kmem_cache_free(struct kmem_cache *c, void *object)
 {
 	if (SPANDREL_DEBUG)
-		kmem_check_not_nmi(c, object, __builtin_return_address(0));
+		kmem_check_free(c, object, __builtin_return_address(0));
 	if (unlikely(!kmem_free_hot(c, object)))
 		kmem_free_slow(c, object, __builtin_return_address(0));
 }
@@ -596,8 +596,8 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
-	if (SPANDREL_DEBUG)
-		kmem_check_not_nmi(c, n > 0 ? objects[0] : NULL, __builtin_return_address(0));
+	if (SPANDREL_DEBUG && n > 0)
+		kmem_check_free(c, objects[0], __builtin_return_address(0));
 	core->rounds.frees += n;
 	given = port_stack_push_many(&core->rounds.stack, objects, n);
 	if (unlikely(given < n))
@@ -609,8 +609,10 @@ void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
 	free_slow(c, &object, 1, caller);
 }
 
-void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller)
+void kmem_check_free(struct kmem_cache *c, const void *object, void *caller)
 {
+	if (!object)
+		kmem_bug(c, caller, "free of %p", object);
 	if (port_in_nmi())
 		kmem_bug(c, caller, "free of %p in an NMI", object);
 }
@@ -621,7 +623,7 @@ static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void
 	size_t given = 0, step;
 	bool pressed;
 
-	kmem_check_not_nmi(c, objects[0], caller);
+	kmem_check_free(c, objects[0], caller);
 	kmem_core_self(c)->free_misses++;
 	pressed = shortage_any() && c->cores && arena_is_pressed(c->source);
 	if (pressed)

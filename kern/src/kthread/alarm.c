@@ -69,6 +69,9 @@ void alarms_init(void)
 
 void alarm_init(struct alarm *a, void (*handler)(struct alarm *a))
 {
+	if (!handler)
+		panic("alarm %p is readied without a handler (called from %pS)", (void *)a,
+			__builtin_return_address(0));
 	a->handler = handler;
 	a->core = NULL;
 	a->is_set = false;

@@ -331,16 +331,28 @@ size_t slab_reclaim(struct kmem_cache *c, unsigned level, size_t amount)
 }
 
 /* Every slab that is empty then goes, by any pressure. */
-size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
+static size_t reap(struct kmem_cache *c, enum kmem_pressure pressure)
 {
 	void *priv;
 	size_t (*fn)(void *, size_t) = slab_owner(c, &priv), given;
 
-	sync_check_may_sleep("kmem_cache_reap", __builtin_return_address(0));
 	if (fn)
 		arena_call_owner(c->name, fn, priv, SIZE_MAX);
 	given = slab_reclaim(c, (unsigned)pressure + 1, SIZE_MAX);
 	return given + slab_shed(c, true);
+}
+
+static void check_pressure(const char *call, enum kmem_pressure pressure, void *caller)
+{
+	sync_check_may_sleep(call, caller);
+	if ((unsigned)pressure > KMEM_REAP_ALL)
+		panic("%s: no such pressure: %u (called from %pS)", call, (unsigned)pressure, caller);
+}
+
+size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
+{
+	check_pressure("kmem_cache_reap", pressure, __builtin_return_address(0));
+	return reap(c, pressure);
 }
 
 struct reclaim_account *slab_reclaim_account(struct kmem_cache *c)
@@ -369,10 +381,10 @@ size_t slab_table_trim(void)
 
 void kmem_reap_all(enum kmem_pressure pressure)
 {
-	sync_check_may_sleep("kmem_reap_all", __builtin_return_address(0));
+	check_pressure("kmem_reap_all", pressure, __builtin_return_address(0));
 	for (int pass = 0; pass < REAP_PASSES; pass++)
 		for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
-			kmem_cache_reap(c, pressure);
+			reap(c, pressure);
 	frames_trim();
 }
 

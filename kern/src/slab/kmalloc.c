@@ -253,7 +253,7 @@ void kfree(void *p)
 		struct kmem_cache *c = ((struct slab *)(e - FRAMES_KMALLOC))->cache;
 
 		if (SPANDREL_DEBUG)
-			kmem_check_not_nmi(c, p, __builtin_return_address(0));
+			kmem_check_free(c, p, __builtin_return_address(0));
 		if (__builtin_expect(kmem_free_hot(c, p), 1))
 			return;
 	}

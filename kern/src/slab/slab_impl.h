@@ -270,9 +270,9 @@ void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller);
 void kmem_free_slow(struct kmem_cache *c, void *object, void *caller);
 /* Panics unless the flags are sound in this context. */
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller);
-/* Panics in an NMI, where nothing may be freed.  Beyond the hot path every build asks; at the start
- * of a free only debug builds do. */
-void kmem_check_not_nmi(struct kmem_cache *c, const void *object, void *caller);
+/* Panics on NULL, and in an NMI, where nothing may be freed.  Beyond the hot path every build asks; at
+ * the start of a free only debug builds do. */
+void kmem_check_free(struct kmem_cache *c, const void *object, void *caller);
 
 /* Waits until no pass of reclaim stands on the cache, whose hands may hold objects of it. */
 void slab_await_passes(struct kmem_cache *c);

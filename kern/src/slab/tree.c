@@ -98,27 +98,42 @@ struct kmem_cache *slab_walk_next(struct arena *a, struct kmem_cache *c)
 	return next || quantum ? next : first_from(a, arena_slabs(a)->next, true);
 }
 
+/* Panics, the lock released, unless a walk stood on the cache. */
+static void check_was_pinned(const struct kmem_cache *c, bool was_pinned, void *caller)
+{
+	if (!was_pinned)
+		kmem_bug(c, caller, "a walk goes on from it that doesn't stand on it, %u do", c->pins);
+}
+
 struct kmem_cache *kmem_cache_next(struct kmem_cache *c)
 {
-	struct kmem_cache *next;
+	struct kmem_cache *next = NULL;
+	bool is_pinned;
 
 	sync_check_may_sleep("kmem_cache_next", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
-	next = cache_after(c);
+	is_pinned = !c || c->pins > 0;
+	if (is_pinned)
+		next = cache_after(c);
 	if (next)
 		next->pins++;
-	if (c)
+	if (c && is_pinned)
 		c->pins--;
 	qlock_unlock(&arenas_and_slabs_lock);
+	check_was_pinned(c, is_pinned, __builtin_return_address(0));
 	return next;
 }
 
 void kmem_cache_unpin(struct kmem_cache *c)
 {
+	bool was_pinned;
+
 	sync_check_may_sleep("kmem_cache_unpin", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
-	c->pins--;
+	was_pinned = c->pins > 0;
+	c->pins -= was_pinned;
 	qlock_unlock(&arenas_and_slabs_lock);
+	check_was_pinned(c, was_pinned, __builtin_return_address(0));
 }
 
 /* Statistics */
