@@ -168,7 +168,7 @@ static void print_heading(const struct table_printer *t)
 void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys)
 {
 	if (table->column_count > TABLE_COLUMNS_MAX)
-		panic("table %s: %zu columns of at most %d (called from %pS)", table->object,
+		panic("table %s: column_count is %zu, at most %d (called from %pS)", table->object,
 			table->column_count, TABLE_COLUMNS_MAX, __builtin_return_address(0));
 	*t = (struct table_printer){.table = table, .sink = sink, .keys = keys};
 	if (sink->order)
