@@ -31,8 +31,8 @@ struct arena_tree_line {
 	uint64_t spans, allocs, failures;
 };
 
-/* Its columns, for help. */
-extern const struct table arena_tree_table;
+/* The columns of the tree, and of an arena's statistics and free pieces, for help. */
+extern const struct table arena_tree_table, arena_show_table, arena_free_table;
 
 /* Begins the table: its heading.  table_end() ends it.  Cost: constant. */
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys);

@@ -170,7 +170,7 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 		row.kind++;
 	arena_format_amount(text, s->size, walk->in_bytes);
 	table_row(&walk->printer, &row);
-	return true;
+	return !monitor_interrupted(walk->printer.sink);
 }
 
 static const char *segs_command(const struct command_call *call)
@@ -229,7 +229,7 @@ static int check_named(struct table_printer *printer, const char *name)
 
 	if (!snapshot_arenas(&s))
 		return -1;
-	for (size_t i = 0; i < s.count; i++) {
+	for (size_t i = 0; i < s.count && !monitor_interrupted(printer->sink); i++) {
 		if (name && strcmp(name, s.arena[i].name) != 0)
 			continue;
 		checked++;
@@ -249,9 +249,9 @@ static const char *check_command(const struct command_call *call)
 	table_begin(&printer, &check_table, call->sink, call->keys);
 	broken = check_named(&printer, call->argv[2]);
 	table_end(&printer);
-	if (broken < 0)
+	if (broken < 0 && !monitor_interrupted(call->sink))
 		return "no memory for a list of arenas";
-	return broken ? command_error("%d broken", broken) : NULL;
+	return broken > 0 ? command_error("%d broken", broken) : NULL;
 }
 
 /* Completion */
@@ -268,12 +268,13 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 }
 
 static const struct table *const tree_tables[] = {&arena_tree_table, NULL};
+static const struct table *const show_tables[] = {&arena_show_table, &arena_free_table, NULL};
 
 static const struct command commands[] = {
 	{"arena tree", "[-k] [-a]", "every arena under its source", "arena tree", tree_command,
 		COMMAND_PANIC_SAFE, NULL, tree_tables},
 	{"arena show", "[-k] NAME [-v]", "one arena; -v: its boundary tags and hash, too",
-		"arena show base -v", show_command, COMMAND_PANIC_SAFE, offer_names, NULL},
+		"arena show base -v", show_command, COMMAND_PANIC_SAFE, offer_names, show_tables},
 	{"arena segs", "[-k] NAME", "every span and segment of an arena", "arena segs kpages",
 		segs_command, COMMAND_PANIC_SAFE, offer_names, segs_tables},
 	{"arena map", "[-k] [-a] NAME", "where an arena is used and free", "arena map base",

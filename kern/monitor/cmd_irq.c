@@ -59,19 +59,29 @@ struct core_row {
 };
 
 static const struct table_column core_columns[] = {
-	TABLE_COLUMN(struct core_row, id, "core", "id", 4, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct core_row, hardware_id, "apic", "apic", 4, TABLE_NUMBER, 0),
-	TABLE_COLUMN(struct core_row, node, "node", "node", 4, TABLE_STRING, 0),
-	TABLE_COLUMN(struct core_row, state, "state", "state", -6, TABLE_STRING, 0),
-	TABLE_COLUMN(struct core_row, irqs, "interrupts", "irqs", 10, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct core_row, nmis, "NMIs", "nmis", 5, TABLE_COUNT, TABLE_TOTAL),
+	TABLE_COLUMN(struct core_row, id, "core", "id", 4, TABLE_NUMBER, 0,
+		"its number"),
+	TABLE_COLUMN(struct core_row, hardware_id, "apic", "apic", 4, TABLE_NUMBER, 0,
+		"the number of its local APIC"),
+	TABLE_COLUMN(struct core_row, node, "node", "node", 4, TABLE_STRING, 0,
+		"the node of memory that it is next to; blank: not known"),
+	TABLE_COLUMN(struct core_row, state, "state", "state", -6, TABLE_STRING, 0,
+		"whether it runs"),
+	TABLE_COLUMN(struct core_row, irqs, "interrupts", "irqs", 10, TABLE_COUNT, TABLE_TOTAL,
+		"handled by it"),
+	TABLE_COLUMN(struct core_row, nmis, "NMIs", "nmis", 5, TABLE_COUNT, TABLE_TOTAL,
+		"NMIs that it took"),
 	TABLE_COLUMN(
-		struct core_row, spurious, "spurious", "spurious", 8, TABLE_COUNT, TABLE_TOTAL),
+		struct core_row, spurious, "spurious", "spurious", 8, TABLE_COUNT, TABLE_TOTAL,
+		"interrupts that no handler had asked for"),
 	TABLE_COLUMN(
-		struct core_row, restarts, "restarts", "restarts", 8, TABLE_COUNT, TABLE_TOTAL),
-	TABLE_COLUMN(struct core_row, ktask, "runs", "ktask", -23, TABLE_STRING, 0),
+		struct core_row, restarts, "restarts", "restarts", 8, TABLE_COUNT, TABLE_TOTAL,
+		"sequences on its stacks of pointers that were restarted"),
+	TABLE_COLUMN(struct core_row, ktask, "runs", "ktask", -23, TABLE_STRING, 0,
+		"the ktask that runs on it"),
 };
 static const struct table core_table = {"core", core_columns, ARRAY_SIZE(core_columns)};
+static const struct table *const core_tables[] = {&core_table, NULL};
 
 /* The names of the ktasks that run, one for each core; "": not known. */
 struct running {
@@ -160,7 +170,7 @@ static const struct command commands[] = {
 	{"irq", "[-k]", "interrupt vectors in use, and where they come from",
 		"irq", irq_command, COMMAND_PANIC_SAFE, NULL, irq_tables},
 	{"cores", "[-k]", "the cores, and the distances between memory nodes", "cores",
-		cores_command, COMMAND_PANIC_SAFE, NULL, NULL},
+		cores_command, COMMAND_PANIC_SAFE, NULL, core_tables},
 };
 
 struct command_table irq_commands = COMMAND_TABLE("irq", commands);

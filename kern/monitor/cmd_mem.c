@@ -27,12 +27,16 @@ struct idle_row {
 
 static const struct table_column idle_columns[] = {
 	TABLE_COLUMN(struct idle_row, indented, "reclaimable in", "arena", -24, TABLE_STRING,
-		TABLE_PEOPLE_ONLY),
+		TABLE_PEOPLE_ONLY,
+		"an arena, or a disk whose blocks are cached"),
 	TABLE_COLUMN(struct idle_row, name, "arena", "arena", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct idle_row, source, "source", "source", 0, TABLE_STRING, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct idle_row, spans, "free spans", "spans", 12, TABLE_BYTES, TABLE_TOTAL),
-	TABLE_COLUMN(struct idle_row, objects, "in caches", "objects", 12, TABLE_BYTES, TABLE_TOTAL),
-	TABLE_COLUMN(struct idle_row, bytes, "both", "bytes", 12, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct idle_row, spans, "free spans", "spans", 12, TABLE_BYTES, TABLE_TOTAL,
+		"spans that the arena imported, and that are wholly free"),
+	TABLE_COLUMN(struct idle_row, objects, "in caches", "objects", 12, TABLE_BYTES, TABLE_TOTAL,
+		"its caches' objects in magazines, and empty slabs"),
+	TABLE_COLUMN(struct idle_row, bytes, "both", "bytes", 12, TABLE_BYTES, TABLE_TOTAL,
+		"free spans and in caches"),
 };
 static const struct table idle_table = {"reclaimable", idle_columns, ARRAY_SIZE(idle_columns)};
 
@@ -156,13 +160,18 @@ struct mem_row {
 };
 
 static const struct table_column mem_columns[] = {
-	TABLE_COLUMN(struct mem_row, what, "memory", "what", -32, TABLE_STRING, 0),
-	TABLE_COLUMN(struct mem_row, where, "in", "in", -8, TABLE_STRING, 0),
-	TABLE_COLUMN(struct mem_row, bytes, "size", "bytes", 12, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct mem_row, what, "memory", "what", -32, TABLE_STRING, 0,
+		"what memory is used for"),
+	TABLE_COLUMN(struct mem_row, where, "in", "in", -8, TABLE_STRING, 0,
+		"base: the arena base; ram: never in it; hole: no RAM"),
+	TABLE_COLUMN(struct mem_row, bytes, "size", "bytes", 12, TABLE_BYTES, TABLE_TOTAL,
+		"how much"),
 	TABLE_COLUMN(struct mem_row, reclaimable, "reclaimable", "reclaimable", 12, TABLE_BYTES,
-		TABLE_TOTAL),
+		TABLE_TOTAL,
+		"an estimate of what reclaim could take back of it"),
 };
 static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
+static const struct table *const tables[] = {&mem_table, &idle_table, NULL};
 
 static void copy_base(const struct arena_stats *row, void *arg)
 {
@@ -309,7 +318,7 @@ static const char *mem_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"mem", "[-k] [-w]", "what memory is used for; -w: every second until a key",
-		"mem", mem_command, COMMAND_PANIC_SAFE, NULL, NULL},
+		"mem", mem_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 
 struct command_table memory_commands = COMMAND_TABLE("memory", commands);

@@ -71,7 +71,7 @@ static void format_wait(char text[WAIT_MAX], const struct ktask_stats *s)
 	const char *symbol = symbol_find(s->wait_of, &offset);
 
 	if (!s->wait)
-		str_copy(text, "-", WAIT_MAX);
+		str_copy(text, "", WAIT_MAX);
 	else if (strcmp(s->wait, "memory") == 0 && arena_name_at((const struct arena *)s->wait_of, arena))
 		ksnprintf(text, WAIT_MAX, "memory of %s", arena);
 	else if (symbol && offset == 0)

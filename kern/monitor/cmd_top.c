@@ -18,15 +18,22 @@ struct top_row {
 };
 
 static const struct table_column columns[] = {
-	TABLE_COLUMN(struct top_row, name, "holder", "name", -27, TABLE_STRING, 0),
-	TABLE_COLUMN(struct top_row, kind, "kind", "kind", -7, TABLE_STRING, 0),
-	TABLE_COLUMN(struct top_row, in, "in", "in", -12, TABLE_STRING, 0),
-	TABLE_COLUMN(struct top_row, bytes, "size", "bytes", 10, TABLE_BYTES, TABLE_TOTAL),
+	TABLE_COLUMN(struct top_row, name, "holder", "name", -27, TABLE_STRING, 0,
+		"what holds memory: a use, a cache, or callers of an arena"),
+	TABLE_COLUMN(struct top_row, kind, "kind", "kind", -7, TABLE_STRING, 0,
+		"kernel, cache, callers, idle, free or boot (docs/monitor.md)"),
+	TABLE_COLUMN(struct top_row, in, "in", "in", -12, TABLE_STRING, 0,
+		"the arena that it has it from"),
+	TABLE_COLUMN(struct top_row, bytes, "size", "bytes", 10, TABLE_BYTES, TABLE_TOTAL,
+		"how much"),
 	TABLE_COLUMN(struct top_row, permille, "", "permille", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct top_row, share, "of all", "", 6, TABLE_STRING, TABLE_PEOPLE_ONLY),
-	TABLE_COLUMN(struct top_row, change, "change", "change", 11, TABLE_STRING, 0),
+	TABLE_COLUMN(struct top_row, share, "of all", "", 6, TABLE_STRING, TABLE_PEOPLE_ONLY,
+		"size, of all RAM"),
+	TABLE_COLUMN(struct top_row, change, "change", "change", 11, TABLE_STRING, 0,
+		"of size since `top` was asked last"),
 };
 static const struct table table = {"holder", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
 /* What the last `top` showed; no rows: there was none. */
 static struct holders last;
@@ -91,7 +98,7 @@ struct others {
 static void print_others(
 	struct table_printer *printer, const struct holders *h, const struct others *others)
 {
-	struct holder row = {.kind = "-", .in = "-", .bytes = others->bytes};
+	struct holder row = {.kind = "", .in = "", .bytes = others->bytes};
 
 	if (others->rows == 0)
 		return;
@@ -154,7 +161,7 @@ static const char *top_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"top", "[-k] [-a]", "who holds memory, most first",
-		"top", top_command, COMMAND_PANIC_SAFE, NULL, NULL},
+		"top", top_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 
 struct command_table top_commands = COMMAND_TABLE("memory", commands);

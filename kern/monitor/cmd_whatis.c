@@ -23,14 +23,20 @@ struct whatis_row {
 
 static const struct table_column columns[] = {
 	TABLE_COLUMN(struct whatis_row, indented, "arena", "arena", -17, TABLE_STRING,
-		TABLE_PEOPLE_ONLY),
+		TABLE_PEOPLE_ONLY,
+		"an arena that has the address, below its source"),
 	TABLE_COLUMN(struct whatis_row, name, "arena", "arena", -24, TABLE_STRING, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct whatis_row, state, "state", "state", -5, TABLE_STRING, 0),
-	TABLE_COLUMN(struct whatis_row, start, "start", "start", 18, TABLE_HEX, 0),
-	TABLE_COLUMN(struct whatis_row, end, "end", "end", 18, TABLE_HEX, 0),
-	TABLE_COLUMN(struct whatis_row, offset, "offset", "offset", 14, TABLE_HEX, 0),
+	TABLE_COLUMN(struct whatis_row, state, "state", "state", -5, TABLE_STRING, 0,
+		"of the segment there: used or free"),
+	TABLE_COLUMN(struct whatis_row, start, "start", "start", 18, TABLE_HEX, 0,
+		"the segment's first address"),
+	TABLE_COLUMN(struct whatis_row, end, "end", "end", 18, TABLE_HEX, 0,
+		"the address behind its last"),
+	TABLE_COLUMN(struct whatis_row, offset, "offset", "offset", 14, TABLE_HEX, 0,
+		"how far into the segment the address lies"),
 };
 static const struct table table = {"segment", columns, ARRAY_SIZE(columns)};
+static const struct table *const tables[] = {&table, NULL};
 
 /* The segments that contain an address. */
 struct segments {
@@ -259,7 +265,7 @@ static const char *whatis_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"whatis", "[-k] ADDR", "what lies at an address, or at a symbol (NAME+OFFSET)",
-		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, NULL, NULL},
+		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 
 struct command_table whatis_commands = COMMAND_TABLE("whatis", commands);

@@ -4,6 +4,7 @@
  */
 #include "arenas.h"
 #include "boot.h"
+#include "lib/array.h"
 #include "monitor/editor.h"
 #include "lib/string.h"
 #include "table.h"
@@ -12,7 +13,7 @@
 #include "sleepers.h"
 #include "lib/test.h"
 
-static char said[16384];
+static char said[32768];
 
 static bool run(const char *line)
 {
@@ -147,10 +148,116 @@ TEST("help: lists every command, and shows usage and example of one or a family"
 	check_says("help arena", "example: arena show base -v\n");
 }
 
-TEST("help: the list of commands fits in a 80 columns")
+TEST("help: the list of commands fits in 80 columns, and nothing of it is cut")
 {
 	CHECK(run("help"));
 	CHECK(fits_in(80));
+	CHECK(strchr(said, '~') == NULL);
+	CHECK(run("work kinds"));
+	CHECK(strchr(said, '~') == NULL);
+}
+
+/* Every column that people see has its words, in a line of `help` that fits. */
+static void check_columns_of(const struct table *table)
+{
+	for (size_t i = 0; i < table->column_count; i++) {
+		const struct table_column *column = &table->columns[i];
+
+		if (column->flags & TABLE_KEY_ONLY || !*column->title)
+			continue;
+		CHECK_NE(strlen(column->help), 0);
+		CHECK_LE(4 + 14 + 1 + strlen(column->help), 80);
+		CHECK_LE(strlen(column->title), 14);
+	}
+}
+
+static bool check_columns(const struct command_table *table, const struct command *command, void *arg)
+{
+	/* These print no table for people, but a line or a picture. */
+	static const char *const lines[] = {"arena map", "cache read", "cache verify", "cache fill",
+		"work start", "work stop", "free", "watch"};
+	bool has_table = str_starts(command->usage, "[-k]");
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		has_table &= strcmp(command->name, lines[i]) != 0;
+	if (has_table != (command->tables != NULL))
+		test_fail(__FILE__, __LINE__, "%s: tables", command->name);
+	for (const struct table *const *t = command->tables; t && *t; t++)
+		check_columns_of(*t);
+	return true;
+}
+
+TEST("help: explains each column of a command's tables, and the keys")
+{
+	command_for_each(check_columns, NULL);
+	check_says("help slab", "\n    wasted         ");
+	check_says("? arena segs", "\n    start          ");
+	check_says("help keys", "\nCtrl-R          searches ");
+}
+
+static const char *next_line(const char *line)
+{
+	line = strchr(line, '\n');
+	return line ? line + 1 : NULL;
+}
+
+TEST("-s: sorts a table by a column, numbers from the greatest, texts by the alphabet")
+{
+	struct kmem_cache *small = kmem_cache_create("test-b", 24, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache *large = kmem_cache_create("test-a", 4096, 0, 0, NULL, NULL, NULL, NULL);
+	uint64_t last = UINT64_MAX, rows = 0;
+
+	CHECK(run("slab -k -s size"));
+	for (const char *line = said; line && *line; line = next_line(line), rows++) {
+		uint64_t size = number(line, " size=");
+
+		CHECK_LE(size, last);
+		last = size;
+	}
+	CHECK_LE(10, rows);
+	CHECK(strstr(said, "name=test-a ") < strstr(said, "name=test-b "));
+	CHECK(run("slab -k -s name"));
+	for (const char *line = said, *next; (next = next_line(line)) && *next; line = next)
+		CHECK(strncmp(line, next, 40) < 0);
+	CHECK_EQ(kmem_cache_destroy(small), 0);
+	CHECK_EQ(kmem_cache_destroy(large), 0);
+}
+
+TEST("-s: an amount with a unit is sorted by its number, and a sorted tree isn't indented")
+{
+	check_says("arena tree -s total", "\nkpages ");
+	CHECK(strstr(said, "\nbase ") < strstr(said, "\nkpages "));
+	CHECK(strstr(said, " left out, -a shows all\n") != NULL);
+	check_says("arena tree -s \"free piece\"", "\nkpages ");
+	check_refused("arena check -k -s nothing base",
+		"check name=base broken=0\narena check: no column nothing: `help arena check` lists them\n");
+	check_refused("slab -s", "-s: the name of a column must follow\n");
+	check_refused("reboot -s name", "reboot: takes no -s\n");
+}
+
+TEST("-a: shows what is empty, too")
+{
+	struct arena *empty = arena_create("test-empty", NULL, 0, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("test-idle", 1, 0, 0, empty, NULL, NULL, NULL);
+
+	check_says("arena tree", " left out, -a shows all\n");
+	CHECK(!strstr(said, "test-empty") && !strstr(said, "test-idle"));
+	check_says("arena tree -a", "\ntest-empty ");
+	CHECK(strstr(said, "\n  test-idle ") != NULL);
+	check_says("arena tree -k", " name=test-empty ");
+	check_says("slab", " left out, -a shows all\n");
+	CHECK(!strstr(said, "test-idle"));
+	check_says("slab -a", "\ntest-idle ");
+	check_says("slab -k", " name=test-idle ");
+	check_refused("arena show -a base", "arena show: takes no -a\n");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(arena_destroy(empty), 0);
+}
+
+TEST("command: an arena's name where a cache's should be, and the other way, is told")
+{
+	check_refused("arena map kmalloc-64", "arena map: kmalloc-64 is a cache: `slab kmalloc-64` shows it\n");
+	check_refused("slab base", "slab: base is an arena: `arena show base` shows it\n");
 }
 
 static bool check_row(const struct command_table *table, const struct command *command, void *arg)
@@ -209,7 +316,7 @@ TEST("complete: first words once each, second words of a family, then what the c
 
 /* Arenas */
 
-TEST("arena tree: every arena stands under its source, in a 80 columns")
+TEST("arena tree: every arena stands under its source, in 80 columns")
 {
 	check_says("arena tree -a", "\nbase ");
 	CHECK(strstr(said, "\n  kpages ") != NULL);
@@ -391,7 +498,7 @@ TEST("arena map: an arena without spans says so")
 
 /* Caches */
 
-TEST("slab: a table in a 80 columns, and under -k and for one cache every counter")
+TEST("slab: a table in 80 columns, and under -k and for one cache every counter")
 {
 	check_says("slab -a", "\nkmalloc-64 ");
 	CHECK(fits_in(80));
@@ -475,7 +582,7 @@ TEST("mem: -w shows it once where there is no key to press")
 
 /* Reclaim */
 
-TEST("reclaim: passes, roots and watermarks, in a 80 columns")
+TEST("reclaim: passes, roots and watermarks, in 80 columns")
 {
 	check_says("reclaim", "\nlevel ");
 	CHECK(strstr(said, "\nbase ") != NULL);
@@ -570,7 +677,7 @@ TEST("whatis: names functions, and says so when there is nothing")
 
 /* Workloads */
 
-TEST("work: what runs is listed until it is stopped, in a 80 columns")
+TEST("work: what runs is listed until it is stopped, in 80 columns")
 {
 	check_says("work kinds", "\nhog ");
 	CHECK(fits_in(80));

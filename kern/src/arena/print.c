@@ -176,61 +176,101 @@ enum {
 	SHOW_COLUMNS
 };
 
-#define SHOW(member, title, key, kind)                                                             \
-	TABLE_COLUMN(struct show_row, stats.member, title, key, 0, kind, 0)
+#define SHOW(member, title, key, kind, help)                                                       \
+	TABLE_COLUMN(struct show_row, stats.member, title, key, 0, kind, 0, help)
 
 /* TABLE_BYTES: an amount, in bytes only if the arena's are, but for the index. */
 static const struct table_column show_columns[] = {
-	[SHOW_NAME] = TABLE_COLUMN(struct show_row, name, "arena", "name", 0, TABLE_STRING, 0),
-	[SHOW_SOURCE] = TABLE_COLUMN(struct show_row, source, "source", "source", 0, TABLE_STRING, 0),
-	[SHOW_QUANTUM] = SHOW(quantum, "quantum", "quantum", TABLE_BYTES),
-	[SHOW_TOTAL] = SHOW(total, "total", "total", TABLE_BYTES),
-	[SHOW_USED] = SHOW(used, "used", "used", TABLE_BYTES),
-	[SHOW_PEAK] = SHOW(used_peak, "  at its peak", "peak", TABLE_BYTES),
-	[SHOW_FREE] = SHOW(free, "free", "free", TABLE_BYTES),
-	[SHOW_LARGEST] = SHOW(largest_free, "  in one piece", "largest_free", TABLE_BYTES),
+	[SHOW_NAME] = TABLE_COLUMN(struct show_row, name, "arena", "name", 0, TABLE_STRING, 0,
+		"its name"),
+	[SHOW_SOURCE] = TABLE_COLUMN(struct show_row, source, "source", "source", 0, TABLE_STRING, 0,
+		"the arena it imports from"),
+	[SHOW_QUANTUM] = SHOW(quantum, "quantum", "quantum", TABLE_BYTES,
+		"sizes are rounded up to multiples of it"),
+	[SHOW_TOTAL] = SHOW(total, "total", "total", TABLE_BYTES,
+		"what its spans hold"),
+	[SHOW_USED] = SHOW(used, "used", "used", TABLE_BYTES,
+		"what is handed out, or lies in its caches"),
+	[SHOW_PEAK] = SHOW(used_peak, "  at its peak", "peak", TABLE_BYTES,
+		"the most that `used` ever was"),
+	[SHOW_FREE] = SHOW(free, "free", "free", TABLE_BYTES,
+		"total less used"),
+	[SHOW_LARGEST] = SHOW(largest_free, "  in one piece", "largest_free", TABLE_BYTES,
+		"the largest piece that is free"),
 	[SHOW_FRAGMENTATION] =
-		SHOW(fragmentation_permille, "fragmentation", "fragmentation", TABLE_PERMILLE),
-	[SHOW_SPANS] = SHOW(spans, "spans", "spans", TABLE_COUNT),
-	[SHOW_IMPORTS] = SHOW(imports, "  imported", "imports", TABLE_COUNT),
-	[SHOW_RETURNS] = SHOW(returns, "  returned", "returns", TABLE_COUNT),
-	[SHOW_RETAINED] = SHOW(retained, "  retained", "retained", TABLE_BYTES),
-	[SHOW_SEGMENTS_USED] = SHOW(segments_used, "segments used", "segments_used", TABLE_COUNT),
-	[SHOW_SEGMENTS_FREE] = SHOW(segments_free, "segments free", "segments_free", TABLE_COUNT),
-	[SHOW_ALLOCS] = SHOW(allocs, "allocs", "allocs", TABLE_COUNT),
-	[SHOW_INSTANT] = SHOW(allocs_by[ARENA_STYLE_INSTANT], "  instant fit", "instant", TABLE_COUNT),
-	[SHOW_BEST] = SHOW(allocs_by[ARENA_STYLE_BEST], "  best fit", "best", TABLE_COUNT),
-	[SHOW_NEXT] = SHOW(allocs_by[ARENA_STYLE_NEXT], "  next fit", "next", TABLE_COUNT),
-	[SHOW_HIGH] = SHOW(allocs_by[ARENA_STYLE_HIGH], "  high fit", "high", TABLE_COUNT),
+		SHOW(fragmentation_permille, "fragmentation", "fragmentation", TABLE_PERMILLE,
+		"1 less the largest free piece over all that is free"),
+	[SHOW_SPANS] = SHOW(spans, "spans", "spans", TABLE_COUNT,
+		"ranges that it was given or has imported"),
+	[SHOW_IMPORTS] = SHOW(imports, "  imported", "imports", TABLE_COUNT,
+		"spans taken from the source, since it was made"),
+	[SHOW_RETURNS] = SHOW(returns, "  returned", "returns", TABLE_COUNT,
+		"spans given back"),
+	[SHOW_RETAINED] = SHOW(retained, "  retained", "retained", TABLE_BYTES,
+		"in imported spans that are wholly free, and kept"),
+	[SHOW_SEGMENTS_USED] = SHOW(segments_used, "segments used", "segments_used", TABLE_COUNT,
+		"pieces handed out"),
+	[SHOW_SEGMENTS_FREE] = SHOW(segments_free, "segments free", "segments_free", TABLE_COUNT,
+		"pieces that are free"),
+	[SHOW_ALLOCS] = SHOW(allocs, "allocs", "allocs", TABLE_COUNT,
+		"requests past its caches that were served"),
+	[SHOW_INSTANT] = SHOW(allocs_by[ARENA_STYLE_INSTANT], "  instant fit", "instant", TABLE_COUNT,
+		"by the first piece of a size that surely serves"),
+	[SHOW_BEST] = SHOW(allocs_by[ARENA_STYLE_BEST], "  best fit", "best", TABLE_COUNT,
+		"by the smallest piece that serves"),
+	[SHOW_NEXT] = SHOW(allocs_by[ARENA_STYLE_NEXT], "  next fit", "next", TABLE_COUNT,
+		"behind the one that was handed out last"),
+	[SHOW_HIGH] = SHOW(allocs_by[ARENA_STYLE_HIGH], "  high fit", "high", TABLE_COUNT,
+		"at the highest address"),
 	[SHOW_CONSTRAINED] =
-		SHOW(allocs_by[ARENA_STYLE_CONSTRAINED], "  constrained", "constrained", TABLE_COUNT),
-	[SHOW_FREES] = SHOW(frees, "frees", "frees", TABLE_COUNT),
-	[SHOW_FAILS] = SHOW(failures, "fails", "fails", TABLE_COUNT),
+		SHOW(allocs_by[ARENA_STYLE_CONSTRAINED], "  constrained", "constrained", TABLE_COUNT,
+		"with alignment, bounds or phase"),
+	[SHOW_FREES] = SHOW(frees, "frees", "frees", TABLE_COUNT,
+		"pieces that came back"),
+	[SHOW_FAILS] = SHOW(failures, "fails", "fails", TABLE_COUNT,
+		"requests that were refused"),
 	[SHOW_SHORTAGE] =
-		SHOW(failures_by[ARENA_FAILURE_SHORTAGE], "  shortage", "fails_shortage", TABLE_COUNT),
+		SHOW(failures_by[ARENA_FAILURE_SHORTAGE], "  shortage", "fails_shortage", TABLE_COUNT,
+		"because nothing free was large enough"),
 	[SHOW_IMPOSSIBLE] = SHOW(
-		failures_by[ARENA_FAILURE_IMPOSSIBLE], "  impossible", "fails_impossible", TABLE_COUNT),
-	[SHOW_INDEX] = SHOW(failures_by[ARENA_FAILURE_INDEX], "  no index", "fails_index", TABLE_COUNT),
-	[SHOW_TAGS] = SHOW(failures_by[ARENA_FAILURE_TAGS], "  no tags", "fails_tags", TABLE_COUNT),
+		failures_by[ARENA_FAILURE_IMPOSSIBLE], "  impossible", "fails_impossible", TABLE_COUNT,
+		"because no arena could ever serve them"),
+	[SHOW_INDEX] = SHOW(failures_by[ARENA_FAILURE_INDEX], "  no index", "fails_index", TABLE_COUNT,
+		"because looking would have taken too long"),
+	[SHOW_TAGS] = SHOW(failures_by[ARENA_FAILURE_TAGS], "  no tags", "fails_tags", TABLE_COUNT,
+		"because there was no memory for boundary tags"),
 	[SHOW_DEADLINE] =
-		SHOW(failures_by[ARENA_FAILURE_DEADLINE], "  deadline", "fails_deadline", TABLE_COUNT),
-	[SHOW_WAITING] = SHOW(waiting, "waiting", "waiting", TABLE_COUNT),
-	[SHOW_SLEEPS] = SHOW(sleeps, "  slept", "sleeps", TABLE_COUNT),
-	[SHOW_WAKEUPS] = SHOW(wakeups, "  woken", "wakeups", TABLE_COUNT),
-	[SHOW_SERVED] = SHOW(waits_served, "  served", "served", TABLE_COUNT),
-	[SHOW_IMPORTERS] = SHOW(importers, "importers", "importers", TABLE_COUNT),
-	[SHOW_QCACHE] = SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES),
-	[SHOW_LOOKS] = SHOW(search_looks_max, "longest search", "search_looks", TABLE_COUNT),
-	[SHOW_SPARE] = SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT),
-	[SHOW_BUCKETS] = SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT),
-	[SHOW_HASH_PAGES] = SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT),
-	[SHOW_TAG_PAGES] = SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT),
-	[SHOW_INDEX_BYTES] = SHOW(index_bytes, "index", "index_bytes", TABLE_BYTES),
+		SHOW(failures_by[ARENA_FAILURE_DEADLINE], "  deadline", "fails_deadline", TABLE_COUNT,
+		"because their time was up"),
+	[SHOW_WAITING] = SHOW(waiting, "waiting", "waiting", TABLE_COUNT,
+		"requests that sleep for it now"),
+	[SHOW_SLEEPS] = SHOW(sleeps, "  slept", "sleeps", TABLE_COUNT,
+		"requests that ever slept"),
+	[SHOW_WAKEUPS] = SHOW(wakeups, "  woken", "wakeups", TABLE_COUNT,
+		"of them, those that were woken"),
+	[SHOW_SERVED] = SHOW(waits_served, "  served", "served", TABLE_COUNT,
+		"of them, those that were served"),
+	[SHOW_IMPORTERS] = SHOW(importers, "importers", "importers", TABLE_COUNT,
+		"arenas whose source it is"),
+	[SHOW_QCACHE] = SHOW(qcache_max, "cached up to", "qcache_max", TABLE_BYTES,
+		"sizes that its quantum caches serve"),
+	[SHOW_LOOKS] = SHOW(search_looks_max, "longest search", "search_looks", TABLE_COUNT,
+		"the most pieces that one search has looked at"),
+	[SHOW_SPARE] = SHOW(tags_spare, "spare tags", "tags_spare", TABLE_COUNT,
+		"boundary tags in hand"),
+	[SHOW_BUCKETS] = SHOW(hash_buckets, "hash buckets", "hash_buckets", TABLE_COUNT,
+		"of the hash of used pieces"),
+	[SHOW_HASH_PAGES] = SHOW(hash_pages, "hash pages", "hash_pages", TABLE_COUNT,
+		"that the hash takes"),
+	[SHOW_TAG_PAGES] = SHOW(tag_pages, "pages of tags", "tag_pages", TABLE_COUNT,
+		"that a base arena has made for tags and hashes"),
+	[SHOW_INDEX_BYTES] = SHOW(index_bytes, "index", "index_bytes", TABLE_BYTES,
+		"memory of its index of free pieces"),
 };
 _Static_assert(ARRAY_SIZE(show_columns) == SHOW_COLUMNS, "each is described");
 
 static const struct table show_brief = {"arena", show_columns, SHOW_BRIEF};
-static const struct table show_full = {"arena", show_columns, SHOW_COLUMNS};
+const struct table arena_show_table = {"arena", show_columns, SHOW_COLUMNS};
 
 /* For people: three fields a line; SHOW_NAME: none. */
 #define FIELDS_A_LINE 3
@@ -304,7 +344,7 @@ static void show_for_scripts(struct sink *sink, const struct show_row *row, bool
 {
 	struct table_printer printer;
 
-	table_begin(&printer, full ? &show_full : &show_brief, sink, true);
+	table_begin(&printer, full ? &arena_show_table : &show_brief, sink, true);
 	table_row(&printer, row);
 	table_end(&printer);
 }
@@ -319,15 +359,17 @@ struct class_row {
 static const struct table_column class_columns[] = {
 	TABLE_COLUMN(struct class_row, name, "arena", "name", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct class_row, from_text, "free pieces of", "from", 14, TABLE_STRING,
-		TABLE_PEOPLE_ONLY),
+		TABLE_PEOPLE_ONLY, "this size and up to twice it"),
 	TABLE_COLUMN(struct class_row, from, "from", "from", 0, TABLE_COUNT, TABLE_KEY_ONLY),
-	TABLE_COLUMN(struct class_row, segments, "segments", "segments", 10, TABLE_COUNT, 0),
+	TABLE_COLUMN(struct class_row, segments, "segments", "segments", 10, TABLE_COUNT, 0,
+		"how many there are"),
 	TABLE_COLUMN(
-		struct class_row, units_text, "in all", "units", 10, TABLE_STRING, TABLE_PEOPLE_ONLY),
+		struct class_row, units_text, "in all", "units", 10, TABLE_STRING, TABLE_PEOPLE_ONLY,
+		"how much that is"),
 	TABLE_COLUMN(struct class_row, units, "units", "units", 0, TABLE_COUNT, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct class_row, bar, "", "bar", -40, TABLE_STRING, TABLE_PEOPLE_ONLY),
 };
-static const struct table class_table = {"free", class_columns, ARRAY_SIZE(class_columns)};
+const struct table arena_free_table = {"free", class_columns, ARRAY_SIZE(class_columns)};
 
 #define BAR_MAX 40
 static const char bar[] = "########################################";
@@ -360,7 +402,7 @@ static void show_classes(
 		return;
 	if (!keys)
 		sink_puts(sink, "\n");
-	table_begin(&printer, &class_table, sink, keys);
+	table_begin(&printer, &arena_free_table, sink, keys);
 	for (unsigned i = 0; i < ARENA_FREE_CLASSES; i++)
 		if (classes[i].segments > 0)
 			class_print(&printer, row, i, &classes[i], most);
