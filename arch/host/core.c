@@ -324,6 +324,11 @@ void machine_core_info(unsigned core, struct machine_core_info *info)
 	*info = (struct machine_core_info){.hardware_id = core};
 }
 
+bool machine_node_memory(size_t i, struct machine_node_memory *memory)
+{
+	return false;
+}
+
 size_t machine_node_count(void)
 {
 	return 0;

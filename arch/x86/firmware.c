@@ -221,6 +221,8 @@ static void use_srat(const struct acpi_root *root)
 
 	if (!srat)
 		return;
+	firmware.srat = srat;
+	paging_keep_firmware();
 	acpi_srat_begin(&c, srat);
 	while (acpi_srat_next(&c, &e)) {
 		if (!e.is_memory && e.apic < APICS)
@@ -274,6 +276,23 @@ void firmware_init(uint64_t rsdp)
 size_t machine_node_count(void)
 {
 	return firmware.slit ? acpi_slit_nodes(firmware.slit) : 0;
+}
+
+bool machine_node_memory(size_t i, struct machine_node_memory *memory)
+{
+	struct acpi_cursor c;
+	struct acpi_srat_entry e;
+
+	if (!firmware.srat)
+		return false;
+	acpi_srat_begin(&c, firmware.srat);
+	while (acpi_srat_next(&c, &e)) {
+		if (!e.is_memory || e.size == 0 || e.start + e.size < e.start || i-- > 0)
+			continue;
+		*memory = (struct machine_node_memory){e.node, e.start, e.size};
+		return true;
+	}
+	return false;
 }
 
 unsigned machine_node_distance(size_t from, size_t to)

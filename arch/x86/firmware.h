@@ -38,7 +38,7 @@ struct firmware {
 	struct firmware_io_apic io_apics[IO_APICS_MAX];
 	unsigned io_apic_count;
 	struct firmware_isa isa[ISA_IRQS];
-	const void *slit; /* NULL: none */
+	const void *srat, *slit; /* NULL: none */
 };
 extern struct firmware firmware;
 

@@ -76,6 +76,14 @@ void machine_core_info(unsigned core, struct machine_core_info *info);
 /* The number of memory nodes with known distances, and the distance between two of them; a node's
  * distance to itself is 10. */
 size_t machine_node_count(void);
+
+/* The i-th range of physical memory of which the firmware tells the node, in no order; false: there are
+ * fewer.  Context: any.  Cost: linear in i. */
+struct machine_node_memory {
+	uint32_t node;
+	uint64_t start, size; /* start + size doesn't wrap */
+};
+bool machine_node_memory(size_t i, struct machine_node_memory *memory);
 unsigned machine_node_distance(size_t from, size_t to);
 
 /* What the kernel supplies: the function a started core calls.  No spinlock has been taken on that

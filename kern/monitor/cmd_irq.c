@@ -81,7 +81,6 @@ static const struct table_column core_columns[] = {
 		"the ktask that runs on it"),
 };
 static const struct table core_table = {"core", core_columns, ARRAY_SIZE(core_columns)};
-static const struct table *const core_tables[] = {&core_table, NULL};
 
 /* The names of the ktasks that run, one for each core; "": not known. */
 struct running {
@@ -137,20 +136,6 @@ static void print_core(struct table_printer *printer, unsigned id, const struct 
 	table_row(printer, &row);
 }
 
-static void print_distances(const struct command_call *call)
-{
-	size_t nodes = machine_node_count();
-
-	for (size_t from = 0; from < nodes; from++) {
-		sink_printf(call->sink,
-			call->keys ? "node id=%zu distances=" : "node %zu, distances:", from);
-		for (size_t to = 0; to < nodes; to++)
-			sink_printf(call->sink, "%s%u", !call->keys ? " " : to ? "," : "",
-				machine_node_distance(from, to));
-		sink_puts(call->sink, "\n");
-	}
-}
-
 static const char *cores_command(const struct command_call *call)
 {
 	struct table_printer printer;
@@ -162,14 +147,16 @@ static const char *cores_command(const struct command_call *call)
 		print_core(&printer, id, &running);
 	table_end(&printer);
 	running_free(&running);
-	print_distances(call);
+	nodes_print(call);
 	return NULL;
 }
+
+static const struct table *const core_tables[] = {&core_table, &nodes_table, NULL};
 
 static const struct command commands[] = {
 	{"irq", "[-k]", "interrupt vectors in use, and where they come from",
 		"irq", irq_command, COMMAND_PANIC_SAFE, NULL, irq_tables},
-	{"cores", "[-k]", "the cores, and the distances between memory nodes", "cores",
+	{"cores", "[-k]", "the cores, and the memory nodes", "cores",
 		cores_command, COMMAND_PANIC_SAFE, NULL, core_tables},
 };
 

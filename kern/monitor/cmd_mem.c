@@ -171,7 +171,7 @@ static const struct table_column mem_columns[] = {
 		"an estimate of what reclaim could take back of it"),
 };
 static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
-static const struct table *const tables[] = {&mem_table, &idle_table, NULL};
+static const struct table *const tables[] = {&mem_table, &idle_table, &nodes_table, NULL};
 
 static void copy_base(const struct arena_stats *row, void *arg)
 {
@@ -276,6 +276,7 @@ static const char *show(const struct command_call *call)
 			sink_puts(call->sink, "\nnot RAM:\n");
 		print_holes(call);
 	}
+	nodes_print(call);
 	if (!is_counted)
 		return "no memory to count what is reclaimable";
 	print_idle(call, &idle);

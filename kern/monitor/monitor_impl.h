@@ -187,6 +187,14 @@ void snapshot_read_roots(struct snapshot *s);
 
 void snapshot_free(struct snapshot *s);
 
+/* Memory nodes (nodes.c) */
+
+struct table;
+extern const struct table nodes_table;
+
+/* Prints a row for each node that the firmware tells of, behind an empty line; nothing if it tells of none. */
+void nodes_print(const struct command_call *call);
+
 /* Who holds memory (cmd_top.c) */
 
 struct holders;

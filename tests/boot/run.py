@@ -223,8 +223,16 @@ NUMA = ["-M", "q35", "-object", "memory-backend-ram,id=m0,size=128M",
 
 @test("cores: each has its node of memory, and nodes have distances")
 def _():
-    status, text = run(qemu("--cores", "4", "--autorun", "cores -k; poweroff", "--", *NUMA))
+    status, text = run(qemu("--cores", "4", "--autorun", "cores -k; arena tree -k; poweroff", "--", *NUMA))
     equal(status, 0)
+    nodes = [row for word, row in keys(text) if word == "node"]
+    base = next(row for word, row in keys(text) if word == "arena" and row["name"] == "base")
+    equal(sum(int(row["bytes"]) for row in nodes), int(base["total"]))
+    # The kernel lies on the first, which has the hole below 1 MiB.
+    equal(int(nodes[1]["bytes"]), 128 * MIB - 128 * 1024)
+    assert all(0 < int(row["free"]) <= int(row["bytes"]) for row in nodes), nodes
+    status, screen = run(qemu("--cores", "4", "--autorun", "cores; poweroff", "--", *NUMA))
+    assert re.search(r"(?m)^ +1 +12\d.\d MiB +12\d.\d MiB +21,10$", screen), screen
     equal([row["node"] for row in cores_of(text)], ["0", "0", "1", "1"])
     equal([row["distances"] for word, row in keys(text) if word == "node"], ["10,21", "21,10"])
 
