@@ -28,7 +28,8 @@
 #define PAUSES_PER_YIELD 32
 
 #define FREEZE_SIGNAL SIGUSR1
-#define FREEZE_NS 200000000u /* the wait for cores to stop */
+#define LATE_SIGNAL SIGUSR2
+#define FREEZE_NS 5000000000ull /* the wait for cores to stop; a busy machine may hold some up */
 
 /* fn(arg), to run on a core (port_core_run). */
 struct call {
@@ -42,6 +43,9 @@ struct core {
 	struct host_core host; /* first: host_self() points to it */
 	struct call *calls;    /* the newest first; atomic */
 	pthread_t thread;
+	struct {
+		uintptr_t pc, frame; /* where a freeze stopped it; 0: it hasn't */
+	} frozen;
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 static struct core *cores;
@@ -83,16 +87,43 @@ static void core_enter(struct core *core)
 	note_stack(&core->host);
 }
 
-static void freeze_here(int number)
+static void freeze_here(int number, siginfo_t *info, void *context)
 {
+	struct core *core = (struct core *)host_self();
+	uintptr_t pc;
+
+	host_interrupted_at(context, &pc, &core->frozen.frame);
+	/* Release: pairs with the acquire in host_frozen_at(). */
+	__atomic_store_n(&core->frozen.pc, pc, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&frozen, 1, __ATOMIC_RELAXED);
 	for (;;)
 		pause();
 }
 
+static void late_here(int number, siginfo_t *info, void *context)
+{
+	uintptr_t pc, frame;
+
+	host_interrupted_at(context, &pc, &frame);
+	kernel_late(pc, frame);
+}
+
+void host_raise_late(void)
+{
+	pthread_kill(cores[0].thread, LATE_SIGNAL);
+}
+
+const struct host_core *host_frozen_at(unsigned core, uintptr_t *pc, uintptr_t *frame)
+{
+	*pc = __atomic_load_n(&cores[core].frozen.pc, __ATOMIC_ACQUIRE);
+	*frame = cores[core].frozen.frame;
+	return &cores[core].host;
+}
+
 void host_cores_init(unsigned count)
 {
-	struct sigaction on_freeze = {.sa_handler = freeze_here};
+	struct sigaction on_freeze = {.sa_flags = SA_SIGINFO};
+	struct sigaction on_late = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
 
 	cores = aligned_alloc(PORT_LINE_SIZE, count * sizeof(*cores));
 	if (!cores)
@@ -104,7 +135,10 @@ void host_cores_init(unsigned count)
 		cores[i].host.id = i;
 	cores[0].thread = pthread_self();
 	core_enter(&cores[0]);
+	on_freeze.sa_sigaction = freeze_here;
 	sigaction(FREEZE_SIGNAL, &on_freeze, NULL);
+	on_late.sa_sigaction = late_here;
+	sigaction(LATE_SIGNAL, &on_late, NULL);
 }
 
 unsigned port_core_count(void)

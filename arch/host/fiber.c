@@ -4,6 +4,7 @@
  */
 #include <stdint.h>
 
+#include "host.h"
 #include "machine.h"
 #include "port.h"
 
@@ -248,13 +249,12 @@ void machine_fiber_end(struct machine_fiber *f)
 	tsan_destroy(f);
 }
 
-/* Frames of other stacks aren't walked. */
+/* The switch has left a frame at the end of what it pushed. */
 size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max)
 {
-	return 0;
-}
+	uintptr_t low = (uintptr_t)f->stack;
 
-size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
-{
-	return 0;
+	return f->sp ? host_walk(low, low + f->size, (uintptr_t)((uintptr_t *)f->sp + FRAME_WORDS - 2), pcs,
+			       max) :
+		       0;
 }

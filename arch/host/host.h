@@ -46,6 +46,20 @@ void host_console_flush(void);
 /* Restores the terminal's mode.  Safe in a signal handler, harmless when repeated. */
 void host_console_restore(void);
 
+/* Interrupts core 0's thread wherever it is, and calls kernel_late() there. */
+void host_raise_late(void);
+
+/* Where a signal's context was interrupted: instruction and frame pointer; 0: unknown. */
+void host_interrupted_at(const void *context, uintptr_t *pc, uintptr_t *frame);
+
+/* Fills pcs[0 .. max) with the return addresses of the frames from `frame` on that lie in the stack
+ * [low, high); returns how many. */
+size_t host_walk(uintptr_t low, uintptr_t high, uintptr_t frame, uintptr_t *pcs, size_t max);
+
+/* Where a freeze stopped the core: the instruction's address, or 0, and the frame pointer. */
+struct host_core;
+const struct host_core *host_frozen_at(unsigned core, uintptr_t *pc, uintptr_t *frame);
+
 /* Gives the calling thread a second stack for signals: an overflow of its first is reported. */
 void host_signals_stack(void);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The keeper: a thread that raises each core's timer interrupt at its deadline, and the input
- * interrupt when there is input.  It isn't a core; it acts on cores only by host_raise().
+ * The keeper: a thread that raises each core's timer interrupt at its deadline, the input interrupt
+ * when there is input, and a signal at the watch's deadline.  It isn't a core; it acts on cores only
+ * by host_raise() and host_raise_late().
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +22,7 @@ static int changed; /* an eventfd: wakes the keeper for a new deadline or `await
 static uint64_t *deadlines; /* by core; atomic */
 static unsigned count;
 static uint64_t wakes_at;  /* when the keeper wakes by itself; atomic */
+static uint64_t watch = PORT_FOREVER; /* atomic */
 static bool awaits_input; /* the next input raises an interrupt; atomic */
 
 static void wake_keeper(void)
@@ -37,6 +39,13 @@ static void wake_keeper(void)
 void machine_timer_set(uint64_t deadline)
 {
 	__atomic_store_n(&deadlines[port_core_id()], deadline, __ATOMIC_SEQ_CST);
+	if (deadline < __atomic_load_n(&wakes_at, __ATOMIC_SEQ_CST))
+		wake_keeper();
+}
+
+void machine_watch_set(uint64_t deadline)
+{
+	__atomic_store_n(&watch, deadline, __ATOMIC_SEQ_CST);
 	if (deadline < __atomic_load_n(&wakes_at, __ATOMIC_SEQ_CST))
 		wake_keeper();
 }
@@ -61,12 +70,25 @@ static uint64_t raise_if_due(unsigned core, uint64_t now)
 	return PORT_FOREVER;
 }
 
+static uint64_t raise_late_if_due(uint64_t now)
+{
+	uint64_t deadline = __atomic_load_n(&watch, __ATOMIC_SEQ_CST);
+
+	if (deadline > now)
+		return deadline;
+	if (__atomic_compare_exchange_n(
+		    &watch, &deadline, PORT_FOREVER, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		host_raise_late();
+	return PORT_FOREVER;
+}
+
 /* While the keeper reads the deadlines, wakes_at says never: a core that sets one then wakes it. */
 static uint64_t next_deadline(void)
 {
-	uint64_t now = port_ns(), next = PORT_FOREVER;
+	uint64_t now = port_ns(), next;
 
 	__atomic_store_n(&wakes_at, PORT_FOREVER, __ATOMIC_SEQ_CST);
+	next = raise_late_if_due(now);
 	for (unsigned i = 0; i < count; i++) {
 		uint64_t deadline = raise_if_due(i, now);
 

@@ -41,25 +41,21 @@ uint64_t port_ticks_ns(uint64_t ticks)
 	return passed ? (uint64_t)((unsigned __int128)ticks * port_ns() / passed) : 0;
 }
 
-static bool is_frame(uintptr_t frame, uintptr_t above)
+static bool is_frame(uintptr_t low, uintptr_t high, uintptr_t frame, uintptr_t above)
 {
-	const struct host_core *c = host_self();
-
-	return frame > above && frame >= c->stack_low && frame % sizeof(uintptr_t) == 0 &&
-	       frame < c->stack_high && c->stack_high - frame >= 2 * sizeof(uintptr_t);
+	return frame > above && frame >= low && frame % sizeof(uintptr_t) == 0 && frame < high &&
+	       high - frame >= 2 * sizeof(uintptr_t);
 }
 
 /* On x86-64 and AArch64 alike, a frame pointer points to the caller's, and the return address
  * follows.  Frames ascend, so the walk ends. */
-__attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrace(
-	uintptr_t frame, uintptr_t *pcs, size_t max)
+__attribute__((no_sanitize("address", "thread"))) size_t host_walk(
+	uintptr_t low, uintptr_t high, uintptr_t frame, uintptr_t *pcs, size_t max)
 {
 	uintptr_t above = 0;
 	size_t n = 0;
 
-	if (!frame)
-		frame = *(uintptr_t *)__builtin_frame_address(0);
-	while (n < max && is_frame(frame, above)) {
+	while (n < max && is_frame(low, high, frame, above)) {
 		const uintptr_t *words = (const uintptr_t *)frame;
 
 		if (!words[1])
@@ -69,6 +65,27 @@ __attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrac
 		frame = words[0];
 	}
 	return n;
+}
+
+__attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrace(
+	uintptr_t frame, uintptr_t *pcs, size_t max)
+{
+	const struct host_core *c = host_self();
+
+	if (!frame)
+		frame = *(uintptr_t *)__builtin_frame_address(0);
+	return host_walk(c->stack_low, c->stack_high, frame, pcs, max);
+}
+
+size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+{
+	uintptr_t pc, frame;
+	const struct host_core *c = host_frozen_at(core, &pc, &frame);
+
+	if (!pc || max == 0)
+		return 0;
+	pcs[0] = pc;
+	return 1 + host_walk(c->stack_low, c->stack_high, frame, pcs + 1, max - 1);
 }
 
 void port_longjmp(port_jump_t *jump, int value)

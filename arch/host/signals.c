@@ -41,17 +41,28 @@ static const char *fault_name(int number)
 	return "signal";
 }
 
-static struct panic_site site_of(const ucontext_t *context)
+void host_interrupted_at(const void *context, uintptr_t *pc, uintptr_t *frame)
 {
-	struct panic_site site = {0, 0, NULL, NULL};
-
 #if defined(__x86_64__)
-	site.pc = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
-	site.frame = (uintptr_t)context->uc_mcontext.gregs[REG_RBP];
+	const ucontext_t *c = context;
+
+	*pc = (uintptr_t)c->uc_mcontext.gregs[REG_RIP];
+	*frame = (uintptr_t)c->uc_mcontext.gregs[REG_RBP];
 #elif defined(__aarch64__)
-	site.pc = context->uc_mcontext.pc;
-	site.frame = context->uc_mcontext.regs[29];
+	const ucontext_t *c = context;
+
+	*pc = c->uc_mcontext.pc;
+	*frame = c->uc_mcontext.regs[29];
+#else
+	*pc = *frame = 0;
 #endif
+}
+
+static struct panic_site site_of(const void *context)
+{
+	struct panic_site site = {0};
+
+	host_interrupted_at(context, &site.pc, &site.frame);
 	return site;
 }
 

@@ -46,11 +46,14 @@ struct core {
 	struct tss tss;
 
 	/* Written by this core alone. */
-	uint64_t deadline; /* of its timer, port_ns(); PORT_FOREVER: none */
+	uint64_t deadline; /* for kernel_timer(), port_ns(); PORT_FOREVER: none */
+	bool is_armed;	   /* its timer is set */
 	uint64_t nmis;	   /* unexpected NMIs */
 	uint64_t spurious; /* interrupts without a handler */
-	uintptr_t frozen_pc, frozen_frame; /* what a panic of another core's stopped; 0: nothing */
 	uint64_t restarts; /* restarted sequences (restart.h) */
+	struct {
+		uintptr_t pc, frame; /* where a freeze stopped it; 0: it hasn't */
+	} frozen;
 
 	/* Written by other cores too. */
 	struct request *requests __attribute__((aligned(PORT_LINE_SIZE)));

@@ -25,7 +25,7 @@
 #include "machine.h"
 #include "x86.h"
 
-#define FREEZE_NS 100000000ull /* the wait for cores to stop */
+#define FREEZE_NS 5000000000ull /* the wait for cores to stop; a hypervisor may hold some up */
 
 struct request {
 	struct request *next;
@@ -234,8 +234,13 @@ bool ipi_is_frozen(void)
 	return core != NO_CORE && core != port_core_id();
 }
 
-void ipi_freeze_own(void)
+void ipi_freeze_own(uintptr_t pc, uintptr_t frame)
 {
+	struct core *core = core_self();
+
+	core->frozen.frame = frame;
+	/* Release: pairs with the acquire in port_core_backtrace(). */
+	__atomic_store_n(&core->frozen.pc, pc, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&frozen, 1, __ATOMIC_RELEASE);
 	for (;;)
 		__asm__ volatile("cli\n\thlt");

@@ -28,7 +28,8 @@ void ipi_flush_own(void);
 /* Whether another core freezes this one: then an NMI must call ipi_freeze_own(). */
 bool ipi_is_frozen(void);
 
-/* Stops the running core for good. */
-void ipi_freeze_own(void) __attribute__((noreturn));
+/* Stops the running core for good, at the instruction `pc` of the function with frame pointer
+ * `frame`. */
+void ipi_freeze_own(uintptr_t pc, uintptr_t frame) __attribute__((noreturn));
 
 #endif

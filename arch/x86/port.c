@@ -72,18 +72,34 @@ static bool is_code(uintptr_t pc)
 	return pc >= (uintptr_t)image_start && pc < (uintptr_t)etext;
 }
 
-size_t port_backtrace(uintptr_t frame, uintptr_t *pcs, size_t max)
+static size_t walk(const struct frame *f, uintptr_t *pcs, size_t max)
 {
-	const struct frame *f = (const struct frame *)frame;
 	size_t n = 0;
 
-	if (!f)
-		f = ((const struct frame *)__builtin_frame_address(0))->outer;
 	while (n < max && is_frame(f) && is_code(f->pc)) {
 		pcs[n++] = f->pc;
 		f = f->outer;
 	}
 	return n;
+}
+
+size_t port_backtrace(uintptr_t frame, uintptr_t *pcs, size_t max)
+{
+	const struct frame *f = (const struct frame *)frame;
+
+	if (!f)
+		f = ((const struct frame *)__builtin_frame_address(0))->outer;
+	return walk(f, pcs, max);
+}
+
+size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+{
+	uintptr_t pc = __atomic_load_n(&cores[core]->frozen.pc, __ATOMIC_ACQUIRE);
+
+	if (!pc || max == 0)
+		return 0;
+	pcs[0] = pc;
+	return 1 + walk((const struct frame *)cores[core]->frozen.frame, pcs + 1, max - 1);
 }
 
 /* Non-local return */
@@ -134,23 +150,13 @@ void machine_fiber_end(struct machine_fiber *f)
 {
 }
 
-/* Backtraces of others: a switch has left a frame, above five registers, on the stack. */
+/* A switch has left a frame, above five registers, on the stack. */
 
 #define SWITCH_REGISTERS 5
 
 size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max)
 {
 	return f->sp ? port_backtrace((uintptr_t)((uint64_t *)f->sp + SWITCH_REGISTERS), pcs, max) : 0;
-}
-
-size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
-{
-	const struct core *c = cores[core];
-
-	if (c->frozen_pc == 0 || max == 0)
-		return 0;
-	pcs[0] = c->frozen_pc;
-	return 1 + port_backtrace(c->frozen_frame, pcs + 1, max - 1);
 }
 
 /* Stop and reboot */

@@ -192,7 +192,8 @@ static bool is_overflow(
 static __attribute__((noreturn)) void report(const struct trap_frame *frame, uintptr_t address)
 {
 	struct port_core *core = &core_self()->port;
-	struct panic_site site = {frame->rip, frame->rbp, print_registers, frame};
+	struct panic_site site = {
+		.pc = frame->rip, .frame = frame->rbp, .print = print_registers, .arg = frame};
 	char owner[OWNER_MAX];
 
 	/* If the report of an exception faults, the report of that fault is one line.  If that one
@@ -225,11 +226,8 @@ static void print_nmi(const struct core *core, const struct trap_frame *frame)
 /* Restores cr2, since the NMI may have come between a page fault and its handler's read of cr2. */
 static void handle_nmi(struct core *core, const struct trap_frame *frame, uintptr_t address)
 {
-	if (ipi_is_frozen()) {
-		core->frozen_pc = frame->rip;
-		core->frozen_frame = frame->rbp;
-		ipi_freeze_own();
-	}
+	if (ipi_is_frozen())
+		ipi_freeze_own(frame->rip, frame->rbp);
 	core->port.context.irq++;
 	core->port.context.nmi++;
 	core->nmis++;

@@ -45,9 +45,6 @@ void machine_fiber_end(struct machine_fiber *f);
  * first; returns how many, 0 if the machine can't tell.  Context: any, `f` isn't switched to meanwhile. */
 size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, size_t max);
 
-/* The same of what ran on another core when a panic froze it; 0 if none did. */
-size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max);
-
 /* The running ktask: a word that each core keeps for the kernel. */
 struct ktask *machine_current(void);
 void machine_set_current(struct ktask *t);
@@ -104,6 +101,16 @@ void kernel_poked(void);
  * replaces the deadline set before.  PORT_FOREVER: never.  Context: interrupts off. */
 void machine_timer_set(uint64_t deadline);
 void kernel_timer(void); /* what the kernel supplies */
+
+/* The watch: one deadline for all cores, for what hangs.  machine_watch_set() has kernel_late() called
+ * at or soon after port_ns() == deadline, on one core or several, and replaces the deadline set
+ * before; PORT_FOREVER: never.  On x86 that takes one core whose interrupts are on; on a host,
+ * nothing.  A call that comes before the deadline may be ignored.  Context: a thread, interrupts on,
+ * no spinlock held. */
+void machine_watch_set(uint64_t deadline);
+/* What the kernel supplies, called in an interrupt, wherever the core was.  `pc` and `frame`:
+ * where it was, if a backtrace of the handler doesn't lead there, else 0 (panic_site). */
+void kernel_late(uintptr_t pc, uintptr_t frame);
 
 /* The console */
 

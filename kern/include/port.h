@@ -154,6 +154,10 @@ int port_console_getc(bool wait);
  * faults.  Cost: linear in max.  Returns how many there are. */
 size_t port_backtrace(uintptr_t frame, uintptr_t *pcs, size_t max);
 
+/* The same of a core that port_freeze() has stopped, from the instruction on at which it stopped:
+ * pcs[0] is that instruction's address.  Returns 0 if it hasn't stopped. */
+size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max);
+
 /* Goes back to where port_setjmp(jump) was called, in a frame that is still live, and has it return
  * `value`, which isn't 0. */
 void port_longjmp(port_jump_t *jump, int value) __attribute__((noreturn));

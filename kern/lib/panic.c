@@ -15,6 +15,7 @@ static struct list hooks = LIST_INIT(hooks);
 static void (*panic_monitor)(void);
 
 static void (*print_thread)(struct sink *sink);
+static void (*print_threads)(struct sink *sink);
 
 /* A return address is that of the instruction after the call.  If the call is the last instruction
  * of its function, that is the next function's: so the name is looked up one byte earlier. */
@@ -42,6 +43,21 @@ static void print_backtrace(struct sink *sink, const struct panic_site *site)
 		print_frame(sink, number++, pcs[i], true);
 }
 
+static void print_other_cores(struct sink *sink)
+{
+	uintptr_t pcs[BACKTRACE_MAX];
+
+	for (unsigned core = 0; core < port_core_count(); core++) {
+		size_t n = core == port_core_id() ? 0 : port_core_backtrace(core, pcs, BACKTRACE_MAX);
+
+		if (core == port_core_id())
+			continue;
+		sink_printf(sink, "  core %u%s\n", core, n ? "" : " did not stop");
+		for (size_t i = 0; i < n; i++)
+			print_frame(sink, (unsigned)i, pcs[i], i > 0);
+	}
+}
+
 static __attribute__((format(printf, 3, 0))) void print_report(
 	struct sink *sink, const struct panic_site *site, const char *fmt, va_list ap)
 {
@@ -56,6 +72,10 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 	if (site->print)
 		site->print(sink, site->arg);
 	print_backtrace(sink, site);
+	if (site->shows_all)
+		print_other_cores(sink);
+	if (site->shows_all && print_threads)
+		print_threads(sink);
 	list_for_each_entry (hook, &hooks, link)
 		hook->print(sink);
 }
@@ -155,6 +175,11 @@ void panic_add_hook(struct panic_hook *hook)
 void panic_set_who(void (*print)(struct sink *sink))
 {
 	print_thread = print;
+}
+
+void panic_set_threads(void (*print)(struct sink *sink))
+{
+	print_threads = print;
 }
 
 void panic_set_monitor(void (*monitor)(void))

@@ -28,6 +28,7 @@ struct panic_site {
 	uintptr_t frame; /* frame pointer to walk from; 0: the caller's */
 	void (*print)(struct sink *sink, const void *arg); /* prints registers; may be NULL */
 	const void *arg;
+	bool shows_all; /* the report has backtraces of every core and thread, not only of what panicked */
 };
 
 /* Never return.  `fmt` and its values are the first line, without the newline. */
@@ -52,6 +53,9 @@ void panic_add_hook(struct panic_hook *hook);
 /* Has `print` name the running thread in the report's second line, behind the core's number:
  * ", ktask 7 (writer)".  It may only read what needs no lock. */
 void panic_set_who(void (*print)(struct sink *sink));
+
+/* Has `print` print the backtraces of threads that don't run, for a report that shows all. */
+void panic_set_threads(void (*print)(struct sink *sink));
 
 /* Has `monitor` called after the report; if it returns, the kernel stops. */
 void panic_set_monitor(void (*monitor)(void));

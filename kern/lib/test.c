@@ -12,16 +12,19 @@
 extern const struct test *const __start_test_set[];
 extern const struct test *const __stop_test_set[];
 
-struct test_config test_config = {.seed = 1, .ops_divisor = 1};
+struct test_config test_config = {.seed = 1, .ops_divisor = 1, .limit = 300};
 
 /* The running test. */
 static const struct test *running;
 static struct sink *running_sink;
 static bool running_failed; /* set by the first part that fails */
+static uint64_t running_late = PORT_FOREVER; /* port_ns() at its limit; atomic */
 
 /* Clears the line that shows the progress, on a terminal. */
 #define CLEAR_LINE "\r\x1b[K"
 #define LINE_WIDTH 80 /* of a terminal */
+
+#define NS_PER_S 1000000000ull
 
 /* The console while tests run */
 
@@ -248,6 +251,41 @@ static bool run_test(const struct test *test)
 	return !test_has_failed();
 }
 
+/* The limit, and what a panic shows of the running test */
+
+static void print_running(struct sink *sink)
+{
+	const struct test *test = running;
+
+	if (!test)
+		return;
+	sink_printf(sink, "in the test \"%s\", seed %#llx\n", test->name,
+		(unsigned long long)test_config.seed);
+	print_output(sink);
+}
+
+static struct panic_hook panic_hook = {.print = print_running};
+
+static void set_limit(uint64_t deadline)
+{
+	if (!test_config.set_watch || test_config.limit == 0)
+		return;
+	__atomic_store_n(&running_late, deadline, __ATOMIC_RELAXED);
+	test_config.set_watch(deadline);
+}
+
+/* Whatever panics the test catches, this one isn't among them. */
+void test_late(uintptr_t pc, uintptr_t frame)
+{
+	struct panic_site site = {.pc = pc, .frame = frame, .shows_all = true};
+	const struct test *test = running;
+
+	if (!test || port_ns() < __atomic_load_n(&running_late, __ATOMIC_RELAXED))
+		return;
+	port_thread_words()[PORT_THREAD_CATCH] = 0;
+	panic_at(&site, "test \"%s\" takes longer than %u s (test_limit=)", test->name, test_config.limit);
+}
+
 /* Runs */
 
 /* The first test from `test` on with `filter` in its name, or the end of the set. */
@@ -295,6 +333,7 @@ static struct test_result run_tests(const char *filter, size_t count)
 
 	for (size_t i = 1; i <= count && !result.is_interrupted; i++) {
 		print_progress(*test, i, count, began);
+		set_limit(port_ns() + test_config.limit * NS_PER_S);
 		if (run_test(*test))
 			result.passed++;
 		else
@@ -302,14 +341,19 @@ static struct test_result run_tests(const char *filter, size_t count)
 		test = find_from(test + 1, filter);
 		result.is_interrupted = i < count && is_interrupted();
 	}
+	set_limit(PORT_FOREVER);
 	return result;
 }
 
 struct test_result test_run(const char *filter, bool is_verbose, struct sink *sink)
 {
+	static bool has_hook;
 	size_t count = count_tests(filter);
 	struct test_result result;
 
+	if (!has_hook)
+		panic_add_hook(&panic_hook);
+	has_hook = true;
 	running_sink = sink;
 	if (!is_verbose) {
 		console_keep();

@@ -108,11 +108,13 @@ uint64_t test_random_below(uint64_t n); /* 0 <= result < n, n > 0 */
 /* How many operations a randomised test does: full / ops_divisor, at least one. */
 size_t test_ops(size_t full);
 
-/* Set before tests run, from test_seed=, test_divisor= and terminal on the command line. */
+/* Set before tests run, from test_seed=, test_divisor=, test_limit= and `terminal` on the command line. */
 struct test_config {
 	uint64_t seed;
 	unsigned ops_divisor; /* above 1 for slow runs */
 	bool on_terminal; /* the run's progress is one line that is written again and again */
+	unsigned limit; /* seconds that a test may take; one that takes longer is a panic; 0: no limit */
+	void (*set_watch)(uint64_t deadline); /* has test_late() called then; NULL: there is no limit */
 	bool (*is_interrupted)(void); /* asked after each test: whether to leave out the others */
 };
 extern struct test_config test_config;
@@ -136,6 +138,10 @@ struct test_result {
  * as it fails; and last `N passed, N failed`.  With `is_verbose` tests write to the console as they
  * run.  Context: not in an interrupt; one run at a time. */
 struct test_result test_run(const char *filter, bool is_verbose, struct sink *sink);
+
+/* Panics, with a backtrace of each core, if the running test has come to its limit.  `pc` and `frame`
+ * as in a panic_site.  Context: an interrupt. */
+void test_late(uintptr_t pc, uintptr_t frame);
 
 /* Prints the names of the tests with `filter` in them, a line each; returns how many. */
 size_t test_list(const char *filter, struct sink *sink);

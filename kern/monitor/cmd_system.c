@@ -173,7 +173,7 @@ static const char *test_command(const struct command_call *call)
 	filter = call->argv[word];
 	if (lists)
 		return test_list(filter, call->sink) ? NULL : no_test(filter);
-	result = test_run(filter, is_verbose, call->sink);
+	result = test_run(filter, is_verbose, monitor_live(call->sink));
 	if (result.passed + result.failed == 0)
 		return no_test(filter);
 	if (result.is_interrupted)

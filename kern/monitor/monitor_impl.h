@@ -59,6 +59,10 @@ bool monitor_is_interrupted(void);
  * the console.  Context: a command's.  Cost: constant. */
 bool monitor_interrupted(struct sink *sink);
 
+/* For a command that shows what goes on and says how it ended, Ctrl-C or not: the console, if what is
+ * printed to `sink` goes there, else `sink`.  Context: a command's.  Cost: constant. */
+struct sink *monitor_live(struct sink *sink);
+
 struct history;
 
 /* Commands (command.c) */

@@ -254,6 +254,11 @@ bool terminal_page(struct sink *sink, bool on)
 	return was;
 }
 
+struct sink *monitor_live(struct sink *sink)
+{
+	return is_shown(sink) ? &console_sink : sink;
+}
+
 bool monitor_interrupted(struct sink *sink)
 {
 	if (is_shown(sink))

@@ -61,6 +61,16 @@ static const char *set_test_divisor(const char *value)
 	return NULL;
 }
 
+static const char *set_test_limit(const char *value)
+{
+	uint64_t seconds;
+
+	if (!str_to_u64(value, &seconds) || seconds > UINT32_MAX)
+		return "not a number of seconds";
+	test_config.limit = (unsigned)seconds;
+	return NULL;
+}
+
 static const char *set_terminal(const char *value)
 {
 	test_config.on_terminal = true;
@@ -73,6 +83,7 @@ static const struct cmdline_option options[] = {
 	{"test_seed", set_test_seed},	    /* test_config.seed */
 	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
 	{"terminal", set_terminal},	    /* a person reads the console, on a terminal of that size */
+	{"test_limit", set_test_limit},	    /* test_config.limit */
 };
 
 static const struct boot_ram *first_big_enough(void)
@@ -159,6 +170,7 @@ static void run_first(void *arg)
 		kthread_yield();
 	disk_init();
 	block_cache_init();
+	test_config.set_watch = machine_watch_set;
 	monitor_input();
 	if (is_scripted())
 		port_stop(run_script());
@@ -177,6 +189,11 @@ static const struct ktask_plan first_ktask = {
 void kernel_poked(void)
 {
 	reclaim_poked();
+}
+
+void kernel_late(uintptr_t pc, uintptr_t frame)
+{
+	test_late(pc, frame);
 }
 
 void kernel_input(void)

@@ -88,6 +88,8 @@
 
 #define IDS_MAX 0x7fffffff
 
+#define BACKTRACE_MAX 32 /* frames */
+
 port_irq_t kthread_irq_on;
 
 static struct kmem_cache *ktasks;
@@ -473,7 +475,7 @@ size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max)
 		return 0;
 	if (t == machine_current())
 		return port_backtrace(0, pcs, max);
-	return was_running(t) ? machine_core_backtrace(t->core, pcs, max) :
+	return was_running(t) ? port_core_backtrace(t->core, pcs, max) :
 				machine_fiber_backtrace(&t->fiber, pcs, max);
 }
 
@@ -508,6 +510,23 @@ static void print_running(struct sink *sink)
 		sink_printf(sink, ", ktask %llu (%s)", (unsigned long long)t->id, t->name);
 }
 
+/* The machine has stopped, so the tree is read without its lock. */
+static void print_threads(struct sink *sink)
+{
+	uintptr_t pcs[BACKTRACE_MAX];
+	const struct ktask *t;
+
+	for (uint64_t from = 0; (t = find_from(from)); from = t->id + 1) {
+		size_t n = was_running(t) || t->state == KTASK_IDLE ? 0 : ktask_backtrace(t->id, pcs, BACKTRACE_MAX);
+
+		if (n > 0)
+			sink_printf(sink, "  ktask %llu (%s), %s\n", (unsigned long long)t->id, t->name,
+				state_name(t->state));
+		for (size_t i = 0; i < n; i++)
+			sink_printf(sink, "  #%zu 0x%016zx %pS\n", i, (size_t)pcs[i], (void *)pcs[i]);
+	}
+}
+
 /* Boot */
 
 void kernel_timer(void)
@@ -526,6 +545,7 @@ void kthread_init(void)
 		"ktask", sizeof(struct ktask), PORT_LINE_SIZE, 0, NULL, NULL, NULL, NULL);
 	ids = arena_create("ktask-ids", (void *)1, IDS_MAX, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	panic_set_who(print_running);
+	panic_set_threads(print_threads);
 }
 
 /* The stack a core starts on.  It is never freed: the core's idle ktask runs on it. */

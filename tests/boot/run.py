@@ -1389,6 +1389,21 @@ def _():
         assert "test: too many words" in text and "test: -x is neither" in text, text
 
 
+@test("test: one that doesn't end is ended at its limit, with backtraces of cores and ktasks")
+def _():
+    for cores in ("1", "3"):
+        for seed, where in ((0x51ee9, "sleep_for_ever"), (0x59111, "run_body")):
+            words = f"test_limit=2 test_seed={seed} test=doesn't"
+            for machine in (qemu, host):
+                status, text = run(machine("--cores", cores, "--append", words))
+                equal(status, 126)
+                assert re.search(r'(?m)^panic: test "test: one that .*" takes longer than 2 s', text), text
+                assert re.search(rf'(?m)^in the test "test: one that .*, seed {seed:#x}$', text), text
+                equal(sorted(re.findall(r"(?m)^  core (\d)", text)), list("012"[:int(cores)]))
+                assert "did not stop" not in text, text
+                assert re.search(rf"#\d+ 0x[0-9a-f]+ {where}\+", text), text
+
+
 @test("test: Ctrl-C ends a run, and the next line is typed ahead")
 def _():
     for machine in (qemu, host):

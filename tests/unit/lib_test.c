@@ -5,9 +5,12 @@
 #include "lib/string.h"
 #include "lib/printf.h"
 #include "lib/test.h"
+#include "sync.h"
 
-/* The seed by which tests/boot/run.py has a test fail. */
+/* Seeds by which tests/boot/run.py has a test fail, sleep for ever, and run for ever. */
 #define SEED_FAIL 0xfa11
+#define SEED_SLEEP 0x51ee9
+#define SEED_SPIN 0x59111
 
 TEST("test: a random number below n is below n and reaches both ends")
 {
@@ -48,4 +51,26 @@ TEST("test: a list has the names with the filter in them, a line each")
 	CHECK_EQ(test_list("no name has \n", &b.sink), 0);
 	buffer_sink_init(&b, NULL, 0);
 	CHECK_EQ(test_list("", &b.sink), test_list(NULL, &b.sink));
+}
+
+static __attribute__((noinline)) void sleep_for_ever(void)
+{
+	struct semaphore never;
+
+	sem_init(&never, 0);
+	sem_down(&never, 1);
+}
+
+static __attribute__((noinline)) void spin_for_ever(void)
+{
+	for (;;)
+		__asm__ volatile("");
+}
+
+TEST("test: one that doesn't end is ended at its limit")
+{
+	if (test_config.seed == SEED_SLEEP)
+		sleep_for_ever();
+	if (test_config.seed == SEED_SPIN)
+		spin_for_ever();
 }
