@@ -5,6 +5,7 @@
 #include "lib/bench.h"
 
 #include "lib/string.h"
+#include "lib/test.h"
 
 /* The benchmarks in the image: the linker defines these two from the section's name. */
 extern const struct bench *const __start_bench_set[];
@@ -29,6 +30,8 @@ unsigned bench_run(const char *filter, bool by_clock, struct sink *sink)
 			continue;
 		(*b)->run();
 		ran++;
+		if (test_config.is_interrupted && test_config.is_interrupted())
+			break;
 	}
 	return ran;
 }

@@ -52,7 +52,7 @@ static inline uint64_t bench_per(uint64_t total, uint64_t count)
 }
 
 /* Runs the benchmarks with this `by_clock` and with `filter` in their name (NULL or "": all);
- * returns how many.  Context: a thread, interrupts on. */
+ * returns how many.  Ctrl-C ends the run after the one that runs.  Context: a thread, interrupts on. */
 unsigned bench_run(const char *filter, bool by_clock, struct sink *sink);
 
 #endif
