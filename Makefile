@@ -127,7 +127,7 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host bench bench-irqoff quick test soak replay lint compdb clean
+.PHONY: FORCE help run kernel host bench bench-irqoff quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -145,6 +145,10 @@ quick: ## run the tests that must pass at every commit: sanitizers, one boot
 test: ## install what is missing and run all tests
 	$(Q)scripts/deps test
 	$(Q)tests/run.py
+
+test-long: ## run all tests with all operations on any number of cores, some hours
+	$(Q)scripts/deps test
+	$(Q)tests/run.py --long
 
 soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk
 	$(Q)scripts/deps test

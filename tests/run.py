@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs the tests in stages and adds their counts.
 
-    tests/run.py [--quick]
+    tests/run.py [--quick | --long]
 
+--long: with all operations of the random tests on any number of cores, and the soak of 5 minutes.
 Each stage is a command.  If the last line of its output is `N passed, N failed`, these are its
 counts; else the stage counts as one test.  The builds run one after another, then as many stages at
 once as there are processors.  A stage's output is shown only if it fails.  Prints the seconds that
@@ -51,15 +52,23 @@ STAGES = [
     ("includes", ["scripts/includes"], True),
 ]
 
+# What --long does instead of the stage of that name.
+LONG = {
+    "boot": ["python3", "tests/boot/run.py", "--long"],
+    "host tests, TSan, 4 cores": ["build/tsan/spandrel-host", "--cores", "4", "--append",
+                                  "test_limit=3000", "--test"],
+    "soak, 20 s": ["python3", "tests/boot/soak.py"],
+}
+
 # Seconds that a stage may take; only one that hangs takes so long.
-LIMIT = 800
+LIMIT, LONG_LIMIT = 800, 14400
 
 
-def run_command(command):
+def run_command(command, limit):
     """Runs a stage's command; returns passed, failed and its output."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=LIMIT, check=False)
+                              stderr=subprocess.STDOUT, timeout=limit, check=False)
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
         output, code = (late.stdout or b"") + b"\n(time is up)\n", 124
@@ -81,7 +90,9 @@ def run_stage(stage):
     """Runs one stage and prints what came of it; returns passed and failed."""
     name, command, _ = stage
     start = time.monotonic()
-    passed, failed, text = run_command(command)
+    long = sys.argv[1:] == ["--long"]
+    passed, failed, text = run_command(LONG.get(name, command) if long else command,
+                                       LONG_LIMIT if long else LIMIT)
     seconds = f"{time.monotonic() - start:6.1f} s"
     print((text if failed else "") + f"{seconds}  {name}: {passed} passed, {failed} failed",
           flush=True)
@@ -90,8 +101,8 @@ def run_stage(stage):
 
 def main():
     quick = sys.argv[1:] == ["--quick"]
-    if sys.argv[1:] and not quick:
-        print("usage: tests/run.py [--quick]", file=sys.stderr)
+    if sys.argv[1:] not in ([], ["--quick"], ["--long"]):
+        print("usage: tests/run.py [--quick | --long]", file=sys.stderr)
         return 2
 
     def chosen(stages):

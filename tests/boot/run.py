@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Boots the kernel, types at its monitor and checks its output; the host process likewise.
 
-    tests/boot/run.py [--quick] [--kernel FILE] [--host FILE] [FILTER]
+    tests/boot/run.py [--quick | --long] [--kernel FILE] [--host FILE] [FILTER]
 
 Prints each test that fails, then `N passed, N failed`.  The unit tests that run in the kernel are
 counted one by one.
@@ -44,6 +44,7 @@ def equal(got, wanted):
 # cores wait for real ones, a run takes many times what it takes alone.
 RUN_LIMIT = 300
 UNIT_RUN_LIMIT = 1500
+LONG_UNIT_RUN_LIMIT, LONG_TEST_LIMIT = 6000, 3000
 
 
 def qemu(*arguments, limit=RUN_LIMIT):
@@ -1548,12 +1549,14 @@ def _():
 # Cores, and the divisor of the number of a random test's operations.
 UNIT_RUNS = [(1, 1), (2, 10), (4, 10), (8, 10)]
 QUICK_UNIT_RUNS = [(2, 10)]
+LONG_UNIT_RUNS = [(1, 1), (2, 1), (4, 1), (8, 1)]
 
 
 def unit_tests(cores, divisor):
     """Runs them all in one boot; returns how many passed and failed."""
-    with qemu("--mem", "256M", "--cores", str(cores), "--append", f"test_divisor={divisor}",
-              "--autorun", "test; poweroff", limit=UNIT_RUN_LIMIT) as console:
+    words = f"test_divisor={divisor}" + (f" test_limit={LONG_TEST_LIMIT}" if options.long else "")
+    with qemu("--mem", "256M", "--cores", str(cores), "--append", words, "--autorun", "test; poweroff",
+              limit=LONG_UNIT_RUN_LIMIT if options.long else UNIT_RUN_LIMIT) as console:
         status = console.status()
         count = re.search(r"(?m)^(\d+) passed, (\d+) failed$", console.text)
         if not count or status != 0 or count[2] != "0":
@@ -1570,6 +1573,12 @@ def run_unit_tests(cores, divisor):
         return 0, 1
 
 
+def unit_runs():
+    if options.quick:
+        return QUICK_UNIT_RUNS
+    return LONG_UNIT_RUNS if options.long else UNIT_RUNS
+
+
 def run_one(name, function):
     try:
         function()
@@ -1584,6 +1593,7 @@ def main():
     global options
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--long", action="store_true")
     parser.add_argument("--kernel", default="build/x86/spandrel.elf")
     parser.add_argument("--host", default="build/host/spandrel-host")
     parser.add_argument("filter", nargs="?", default="")
@@ -1601,7 +1611,7 @@ def main():
         good = run_one(name, function)
         passed, failed = passed + good, failed + (not good)
     if not options.filter:
-        for cores, divisor in QUICK_UNIT_RUNS if options.quick else UNIT_RUNS:
+        for cores, divisor in unit_runs():
             p, f = run_unit_tests(cores, divisor)
             passed, failed = passed + p, failed + f
     print(f"{passed} passed, {failed} failed")
