@@ -139,8 +139,8 @@ void vmap_init(void)
 
 static inline bool is_request_sound(size_t n, unsigned flags)
 {
-	return n - 1 < pages_max && port_irq_enabled() &&
-	       (flags == MEM_ATOMIC || flags == MEM_WAIT || flags == MEM_ERROR);
+	return n - 1 < pages_max &&
+	       (flags == MEM_WAIT || ((flags == MEM_ATOMIC || flags == MEM_ERROR) && port_irq_enabled()));
 }
 
 /* Panics unless a request that isn't sound is at least one that may be refused: for more pages than
@@ -297,7 +297,7 @@ void *vmap(void *const *pages, size_t n, unsigned flags)
 		return NULL;
 	}
 	if (flags == MEM_WAIT)
-		sync_check_may_sleep("vmap by MEM_WAIT", __builtin_return_address(0));
+		sync_check_may_sleep("vmap", __builtin_return_address(0));
 	if (!pages)
 		panic("vmap of %zu pages of a list at NULL (called from %pS)", n,
 			__builtin_return_address(0));
@@ -352,17 +352,13 @@ static __attribute__((noinline)) bool others_match(uintptr_t at, size_t n, unsig
 	return i == n;
 }
 
-/* Unmaps the first of a mapping's n pages and returns it.  Panics, with nothing changed, unless there
- * is a mapping of this kind with n pages at `at`. */
-static inline void *first_unmap(const char *call, void *at, size_t n, unsigned kind, void *caller)
+/* Unmaps the first of a mapping's n pages and returns it; NULL, with nothing changed, unless there is
+ * a mapping of this kind with n pages at `at`. */
+static inline void *first_unmap(void *at, size_t n, unsigned kind)
 {
-	void *first = NULL;
-
-	if (n == 1 || others_match((uintptr_t)at, n, kind))
-		first = machine_unmap_marked((uintptr_t)at, mark_of(kind, 0, n));
-	if (__builtin_expect(!first, 0))
-		refuse(call, (uintptr_t)at, n, kind, caller);
-	return first;
+	if (n != 1 && !others_match((uintptr_t)at, n, kind))
+		return NULL;
+	return machine_unmap_marked((uintptr_t)at, mark_of(kind, 0, n));
 }
 
 static void *next_unmap(void *at, size_t i, size_t n, unsigned kind)
@@ -379,7 +375,8 @@ static __attribute__((noinline)) void others_unmap(void *at, size_t n)
 
 void vunmap(void *at, size_t n)
 {
-	first_unmap("vunmap", at, n, MARK_VMAP, __builtin_return_address(0));
+	if (__builtin_expect(!first_unmap(at, n, MARK_VMAP), 0))
+		refuse("vunmap", (uintptr_t)at, n, MARK_VMAP, __builtin_return_address(0));
 	if (n > 1)
 		others_unmap(at, n);
 	range_free(at, n);
@@ -395,7 +392,7 @@ void *vmalloc(size_t size, unsigned flags)
 		return NULL;
 	}
 	if (flags == MEM_WAIT)
-		sync_check_may_sleep("vmalloc by MEM_WAIT", caller);
+		sync_check_may_sleep("vmalloc", caller);
 	if (!map_all(&w) && !map_later(&w, flags, caller))
 		return NULL;
 	arena_owner_add(&vmalloced, kpages_arena, w.n * PORT_PAGE_SIZE);
@@ -405,8 +402,10 @@ void *vmalloc(size_t size, unsigned flags)
 void vfree(void *at, size_t size)
 {
 	size_t n = pages_of(size);
-	void *page = first_unmap("vfree", at, n, MARK_VMALLOC, __builtin_return_address(0));
+	void *page = first_unmap(at, n, MARK_VMALLOC);
 
+	if (!page)
+		refuse("vfree", (uintptr_t)at, n, MARK_VMALLOC, __builtin_return_address(0));
 	arena_owner_sub(&vmalloced, kpages_arena, n * PORT_PAGE_SIZE);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	for (size_t i = 1; i < n; i++)
