@@ -162,7 +162,12 @@ int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 {
 	uintptr_t *slot = slot_of(va);
 
-	ASSERT(slot);
+	if (!slot || mark >= MACHINE_MARKS || __atomic_load_n(slot, __ATOMIC_RELAXED))
+		panic("machine_map at %#lx with mark %u: %s (called from %pS)", (unsigned long)va, mark,
+			!slot		      ? "that is no page of the window" :
+			mark >= MACHINE_MARKS ? "there is no such mark" :
+						"a page is mapped there",
+			__builtin_return_address(0));
 	if (!machine_is_direct_page(page))
 		return -EINVAL;
 	if (!map_page(va, page))

@@ -83,6 +83,11 @@ static struct arena_owner tables = ARENA_OWNER("page tables", phys_arena);
 static struct arena_owner interrupt_stacks = ARENA_OWNER("interrupt stacks", base_arena);
 static uintptr_t trim_next = WINDOW_BASE; /* where the next search for empty tables begins */
 
+static inline bool is_direct(const void *p)
+{
+	return __builtin_expect((uintptr_t)p - DIRECT_BASE < DIRECT_MAX, 1);
+}
+
 /* RAM that came after boot may be part of the image, by its address there. */
 static bool is_in_image(const void *p)
 {
@@ -91,7 +96,7 @@ static bool is_in_image(const void *p)
 
 uint64_t machine_physical(const void *p)
 {
-	return is_in_image(p) ? image_phys(p) : (uintptr_t)p - DIRECT_BASE;
+	return !is_direct(p) && is_in_image(p) ? image_phys(p) : (uintptr_t)p - DIRECT_BASE;
 }
 
 void *machine_other_address(const void *direct)
@@ -102,16 +107,17 @@ void *machine_other_address(const void *direct)
 }
 
 /* The entry of a page, given by either of its addresses. */
-static uint64_t entry_of(const void *page)
+static inline uint64_t entry_of(const void *page)
 {
-	return machine_physical(page) | PAGE_FLAGS | (is_in_image(page) ? PTE_IMAGE : 0);
+	return is_direct(page) ? ((uintptr_t)page - DIRECT_BASE) | PAGE_FLAGS :
+				 image_phys(page) | PAGE_FLAGS | PTE_IMAGE;
 }
 
 static void *page_of(uint64_t entry)
 {
 	void *direct = direct_at(entry & PTE_ADDRESS);
 
-	return entry & PTE_IMAGE ? machine_other_address(direct) : direct;
+	return __builtin_expect(entry & PTE_IMAGE, 0) ? machine_other_address(direct) : direct;
 }
 
 static uint64_t read_link(const uint64_t *link)
@@ -354,14 +360,33 @@ void machine_va_range(uintptr_t *start, size_t *size)
 
 bool machine_is_direct_page(const void *page)
 {
-	return machine_physical(page) < DIRECT_MAX && (uintptr_t)page % PORT_PAGE_SIZE == 0;
+	return (uintptr_t)page % PORT_PAGE_SIZE == 0 && (is_direct(page) || is_in_image(page));
+}
+
+/* Undoes entry_hold(). */
+static void entry_let_go(uintptr_t address)
+{
+	port_irq_t irq = port_irq_save();
+
+	entry_uncount(paging_find_link(address));
+	port_irq_restore(irq);
+}
+
+static __attribute__((noreturn, cold)) void refuse_map(uintptr_t va, unsigned mark, void *caller)
+{
+	panic("machine_map at %#lx with mark %u: %s (called from %pS)", (unsigned long)va, mark,
+		!is_in_window(va)     ? "that is no page of the window" :
+		mark >= MACHINE_MARKS ? "there is no such mark" :
+					"a page is mapped there",
+		caller);
 }
 
 int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 {
 	uint64_t *entry, was;
 
-	ASSERT(is_in_window(va));
+	if (__builtin_expect(!is_in_window(va) || mark >= MACHINE_MARKS, 0))
+		refuse_map(va, mark, __builtin_return_address(0));
 	if (!machine_is_direct_page(page))
 		return -EINVAL;
 	entry = entry_hold(va);
@@ -369,7 +394,10 @@ int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 		return -ENOMEM;
 	was = __atomic_load_n(entry, __ATOMIC_RELAXED);
 	if (was) {
-		ASSERT(!(was & PTE_PRESENT));
+		if (was & PTE_PRESENT) {
+			entry_let_go(va);
+			refuse_map(va, mark, __builtin_return_address(0));
+		}
 		ipi_flush_until(was >> STAMP_SHIFT);
 	}
 	__atomic_store_n(entry, entry_of(page) | (uint64_t)mark << MARK_SHIFT, __ATOMIC_RELEASE);

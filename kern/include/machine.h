@@ -141,7 +141,8 @@ void machine_va_range(uintptr_t *start, size_t *size);
  * `va`: shootdowns wait until an address is mapped again, and one shootdown serves every unmap before
  * it.  Takes page tables from the base arena by MEM_ATOMIC.  Returns 0; or -ENOMEM with nothing
  * mapped, tables that it had taken by then standing empty; or -EINVAL, with nothing changed, if
- * `page` is no page of the direct map.  Context: interrupts on. */
+ * `page` is no page of the direct map.  Context: interrupts on.  Panics, with nothing changed, if
+ * something is mapped at `va`, if that is no page of the range, and on no such mark. */
 int machine_map_marked(uintptr_t va, void *page, unsigned mark);
 #define MACHINE_MARKS 16 /* a mark is below it */
 

@@ -155,3 +155,27 @@ TEST("map: whatever an address is, nothing that others mapped is unmapped, and o
 	CHECK_EQ(machine_mark(va), -1);
 	give_back();
 }
+
+TEST("map: a page is mapped where none is, and nowhere else")
+{
+	uintptr_t start;
+	size_t size, tables;
+
+	take();
+	machine_va_range(&start, &size);
+	map(0, pages[0][0]);
+	tables = machine_table_pages();
+	CHECK_PANICS(machine_map(va, pages[0][1]), "with mark 0: a page is mapped there (called from test_");
+	CHECK_PANICS(machine_map_marked(va, pages[0][1], 3), "with mark 3: a page is mapped there");
+	CHECK_EQ(*(volatile uint64_t *)va, 0);
+	CHECK_PANICS(machine_map(va + 8, pages[0][1]), "that is no page of the window");
+	CHECK_PANICS(machine_map(start + size, pages[0][1]), "that is no page of the window");
+	CHECK_PANICS(machine_map(0, pages[0][1]), "machine_map at 0 with mark 0: that is no page of the window");
+	CHECK_PANICS(machine_map_marked(va + PORT_PAGE_SIZE, pages[0][1], MACHINE_MARKS), "there is no such mark");
+	unmap(0, pages[0][0]);
+	CHECK_EQ(machine_mark(va + PORT_PAGE_SIZE), -1);
+	/* The table counts no entry more than it has. */
+	machine_tables_trim(SIZE_MAX);
+	CHECK_LE(machine_table_pages(), tables);
+	give_back();
+}
