@@ -186,7 +186,9 @@ static bool turn_page(void)
 
 static void wait_for_reader(void)
 {
-	sink_puts(&console_sink, "-- more: space, Enter for a row, q to stop --");
+	static const char prompt[] = "-- more: space, Enter for a row, q to stop --";
+
+	sink_puts(&console_sink, terminal.columns > strlen(prompt) ? prompt : "-- more --");
 	while (!turn_page())
 		sink_puts(&console_sink, "\a");
 	sink_puts(&console_sink, "\r\x1b[K");
