@@ -149,6 +149,13 @@ def _():
     equal(status, 5)
 
 
+@test("boot: an array of many objects in memory never touched, and an NMI in its first touch")
+def _():
+    status, text = run(qemu("--mem", "3G", "--autorun", "test touch; poweroff"))
+    equal(status, 0)
+    equal(re.search(r"(\d+) failed", text)[1], "0")
+
+
 @test("boot: an unknown word on the command line gets one plain line")
 def _():
     status, text = run(qemu("--append", "nonsense=1", "--autorun", "poweroff"))

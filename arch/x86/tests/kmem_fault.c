@@ -4,8 +4,9 @@
  *
  * The array runs across two pages.  The second one is taken out of the page tables before each step
  * and put back in the page fault, where an NMI's worth of allocations runs, too: afterward each
- * object must be in one hand.
+ * object must be in one hand.  Or it lies in a GiB of the direct map that nothing has touched.
  */
+#include "machine.h"
 #include "port.h"
 #include "slab.h"
 #include "vmap.h"
@@ -19,6 +20,7 @@
 #define BULK 8
 #define FIRST (BULK / 2) /* objects whose slots lie in the first page */
 #define WITHIN (2 * BULK)
+#define GIB ((uintptr_t)1 << 30)
 
 static struct kmem_cache *cache;
 static char *pages;
@@ -70,6 +72,14 @@ static void begin(void)
 		paging_table_of(value), (uintptr_t)pages + PORT_PAGE_SIZE, PORT_PAGE_SHIFT);
 	taken_count = 0;
 	faults = 0;
+}
+
+/* A first touch of the direct map, which is filled then. */
+static bool on_first_touch(uintptr_t address)
+{
+	faults++;
+	interference();
+	return false;
 }
 
 /* Runs one step, in whose fault `what` happens; interrupts are off, so that it stays on its core. */
@@ -150,5 +160,38 @@ TEST("slab: an array that faults under a free of many loses none, though an NMI 
 	free_bulk();
 	while (taken_count > 0)
 		give_two();
+	end();
+}
+
+/* Runs the step with its array in the GiB at `gib`; whether that is RAM. */
+static bool alloc_into(uintptr_t gib)
+{
+	port_irq_t irq;
+
+	array = arena_xalloc(base_arena, PORT_PAGE_SIZE, 0, 0, 0, gib, gib + GIB, MEM_ERROR);
+	if (!array)
+		return false;
+	fill_magazines();
+	irq = port_irq_save();
+	interference = take_two;
+	trap_fault_hook = on_first_touch;
+	alloc_bulk();
+	trap_fault_hook = NULL;
+	port_irq_restore(irq);
+	check_apart();
+	while (taken_count > 0)
+		give_two();
+	free_bulk();
+	arena_xfree(base_arena, array, PORT_PAGE_SIZE);
+	return true;
+}
+
+TEST("slab: an array in a GiB never touched gets no object that an NMI in the first touch got")
+{
+	begin();
+	for (uintptr_t gib = machine_direct_base(); alloc_into(gib); gib += GIB)
+		;
+	/* Where there is no such GiB, there was nothing to do. */
+	faults = 1;
 	end();
 }
