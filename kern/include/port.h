@@ -215,6 +215,7 @@ enum {
 	PORT_THREAD_TEST,  /* the part of a test it runs */
 	PORT_THREAD_SPIN,  /* debug builds: the spinlock it took last */
 	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
+	PORT_THREAD_CONSTRUCT, /* the cache whose constructor it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
 	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */
 	PORT_THREAD_READING,  /* the sum of their addresses */

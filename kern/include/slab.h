@@ -27,8 +27,8 @@ struct kmem_cache;
 /* Readies an object that leaves the slab layer: 0, or an error that makes its allocation fail.
  * `flags` are the caller's, or MEM_ATOMIC for objects that go into a magazine.  Called with no
  * lock held, on the caller's stack, also for a caller that slept.  It may call what the flags allow:
- * under MEM_ATOMIC nothing that may sleep, which is a panic that names the cache.  It doesn't allocate
- * from its own cache. */
+ * under MEM_ATOMIC nothing that may sleep, which is a panic that names the cache; so is an
+ * allocation from its own cache, which would come back to it without end. */
 typedef int (*kmem_ctor_fn)(void *object, void *priv, unsigned flags);
 /* Undoes it when the object goes back to the slab layer: on the stack of a caller that frees, in any
  * context that a free may have, or of a ktask of reclaim.  It may free, and allocate by MEM_ATOMIC; it

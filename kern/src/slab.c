@@ -169,11 +169,20 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 		arena_flags_where(wrong));
 }
 
+/* A constructor that allocates from its own cache would be called for that object, too, and so on.  In
+ * an interrupt the thread's word says nothing. */
+static void check_not_constructing(const struct kmem_cache *c, void *caller)
+{
+	if (c->ctor && !port_in_irq() && port_thread_words()[PORT_THREAD_CONSTRUCT] == (uintptr_t)c)
+		kmem_bug(c, caller, "its constructor %pS allocates from it", (void *)(uintptr_t)c->ctor);
+}
+
 /* n objects, of which this core had `got` loaded, or fewer on shortage, by flag. */
 static size_t alloc_slow(
 	struct kmem_cache *c, void **objects, size_t got, size_t n, unsigned flags, void *caller)
 {
 	kmem_check_flags(c, flags, caller);
+	check_not_constructing(c, caller);
 	kmem_core_self(c)->alloc_misses++;
 	if (!port_in_nmi() && !slab_must_stand_back(c, flags))
 		got += take(c, objects + got, n - got, flags, caller);
@@ -218,12 +227,17 @@ static bool construct(struct kmem_cache *c, void *object, unsigned flags)
 size_t slab_construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
 {
+	uintptr_t *word, outer;
 	size_t done = 0;
 
 	if (!c->ctor)
 		return n;
+	word = &port_thread_words()[PORT_THREAD_CONSTRUCT];
+	outer = *word;
+	*word = (uintptr_t)c;
 	while (done < n && construct(c, objects[done], done < wanted ? flags : MEM_ATOMIC))
 		done++;
+	*word = outer;
 	if (done == n)
 		return n;
 	slab_give(c, objects + done, n - done, false, caller);

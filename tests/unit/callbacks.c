@@ -179,6 +179,25 @@ TEST("callbacks: a constructor under MEM_ATOMIC and a destructor that sleep are 
 	sleep_briefly();
 }
 
+static int greedy_ctor(void *object, void *priv, unsigned flags)
+{
+	CHECK_PANICS(kmem_cache_alloc(sleepers, flags), "cache greedy: its constructor greedy_ctor");
+	kmem_cache_free(priv, kmem_cache_alloc(priv, flags));
+	return 0;
+}
+
+TEST("callbacks: a constructor that allocates from its own cache is named by it, from another one it may")
+{
+	struct kmem_cache *inner = kmem_cache_create("inner", 64, 0, 0, NULL, NULL, NULL, NULL);
+	void *p;
+
+	sleepers = kmem_cache_create("greedy", 512, 0, 0, NULL, greedy_ctor, NULL, inner);
+	p = kmem_cache_alloc(sleepers, MEM_WAIT);
+	kmem_cache_free(sleepers, p);
+	CHECK_EQ(kmem_cache_destroy(sleepers), 0);
+	CHECK_EQ(kmem_cache_destroy(inner), 0);
+}
+
 /* Arenas */
 
 static struct arena *importer;
