@@ -164,8 +164,10 @@ replay: host ## run one test again: TEST="name" SEED=0x...
 	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
 
 lint: ## check the sources with cppcheck
-	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr \
-		--enable=warning,performance,portability --suppress=missingIncludeSystem \
+	$(Q)command -v cppcheck >/dev/null || \
+		{ echo "lint: please install cppcheck (Debian's name: apt-get install cppcheck)" >&2; exit 1; }
+	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --suppressions-list=scripts/lint.txt \
+		--enable=warning,performance,portability \
 		-Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include \
 		kern arch/host tests/unit
 

@@ -16,11 +16,12 @@
 #include "boot.h"
 #include "host.h"
 #include "lib/array.h"
+#include "lib/printf.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "table.h"
 #include "port.h"
 
-#define RAM_MIN (64 * PORT_PAGE_SIZE)
 #define CORES_MAX 255
 
 static uint64_t cores = 1;
@@ -73,7 +74,7 @@ static const char *option_mem(const char *value)
 	if (value[strspn(value, "0123456789")] == '\0')
 		ram_size = ram_size <= UINT64_MAX >> 20 ? ram_size << 20 : 0;
 	ram_size &= ~(uint64_t)(PORT_PAGE_SIZE - 1);
-	return ram_size >= RAM_MIN ? NULL : "too little memory";
+	return ram_size >= MACHINE_MEMORY_MIN ? NULL : "too little memory, it takes 2 MiB";
 }
 
 /* Maps [0, size) of a file for reading; returns NULL, or what is wrong. */
@@ -232,8 +233,12 @@ static void open_standard_files(void)
 			exit(PORT_STOP_REFUSED);
 }
 
+_Static_assert(MACHINE_MEMORY_MIN == 2 << 20, "option_mem() says so");
+
 int main(int argc, char **argv)
 {
+	unsigned enough;
+
 	info.entry_ticks = port_ticks();
 	open_standard_files();
 	host_port_init(argv);
@@ -241,9 +246,13 @@ int main(int argc, char **argv)
 		argv = option_take(argv);
 	cmdline_add_terminal();
 	map_ram();
-	host_cores_init((unsigned)cores);
+	enough = boot_cores_for(&info, (unsigned)cores);
+	host_cores_init(enough);
 	host_console_init();
 	host_signals_init();
-	host_keeper_start((unsigned)cores);
+	host_keeper_start(enough);
+	if (enough < cores)
+		kprintf("cores: memory is enough for %u of %u: the others are left out\n", enough,
+			(unsigned)cores);
 	kernel_main(&info);
 }

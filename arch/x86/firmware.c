@@ -227,6 +227,10 @@ static void use_srat(const struct acpi_root *root)
 	while (acpi_srat_next(&c, &e)) {
 		if (!e.is_memory && e.apic < APICS)
 			firmware.nodes[e.apic] = e.node;
+		if (e.is_memory && e.can_come)
+			kprintf("acpi: memory at %#llx, %pB, is hot-pluggable: left out but for what the "
+				"memory map lists\n",
+				(unsigned long long)e.start, (const void *)&e.size);
 	}
 	if (c.wrong)
 		print_ignored("SRAT", c.wrong);

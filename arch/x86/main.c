@@ -50,7 +50,7 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks)
 	firmware_init(found.rsdp);
 	apic_init();
 	io_apic_init();
-	smp_init(found.start_page);
+	smp_init(found.start_page, &info);
 	enable_interrupts();
 	kernel_main(&info);
 }

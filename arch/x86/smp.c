@@ -25,6 +25,7 @@
 #include "machine.h"
 #include "owner.h"
 #include "paging.h"
+#include "refuse.h"
 #include "serial.h"
 #include "timer.h"
 #include "trap.h"
@@ -51,8 +52,13 @@ static uint64_t start_page;
 static unsigned timer_vector;
 static struct arena_owner core_areas = ARENA_OWNER("cores' areas", base_arena);
 
-void smp_init(uint64_t page)
+void smp_init(uint64_t page, const struct boot_info *info)
 {
+	unsigned enough = boot_cores_for(info, firmware.core_count);
+
+	if (enough == 0)
+		refuse("too little memory: beside its image the kernel takes %u KiB",
+			MACHINE_MEMORY_MIN / 1024);
 	start_page = page;
 	cores[0]->apic = firmware.apics[0];
 	if (firmware.core_count == 1)
@@ -61,7 +67,10 @@ void smp_init(uint64_t page)
 		kprintf("cores: no page below 1 MiB to start them in: one core runs\n");
 		return;
 	}
-	port_cores_max = firmware.core_count;
+	if (enough < firmware.core_count)
+		kprintf("cores: memory is enough for %u of %u: the others are left out\n", enough,
+			firmware.core_count);
+	port_cores_max = enough;
 }
 
 /* Called by start.S, on the core's own stack. */

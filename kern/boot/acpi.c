@@ -34,6 +34,7 @@
 /* SRAT */
 #define SRAT_ENTRIES 48
 #define SRAT_IN_USE 0x1u
+#define SRAT_CAN_COME 0x2u /* of memory: hot-pluggable */
 
 #define SRAT_TYPE_PROCESSOR 0
 #define SRAT_TYPE_MEMORY 1
@@ -305,7 +306,8 @@ static struct acpi_srat_entry srat_decode(const uint8_t *e)
 		return (struct acpi_srat_entry){.is_memory = true,
 			.node = get32(e, 2),
 			.start = get64(e, 8),
-			.size = get64(e, 16)};
+			.size = get64(e, 16),
+			.can_come = get32(e, 28) & SRAT_CAN_COME};
 	default:
 		return (struct acpi_srat_entry){.node = get32(e, 4), .apic = get32(e, 8)};
 	}

@@ -110,6 +110,7 @@ struct acpi_srat_entry {
 	uint32_t node;
 	uint32_t apic;	      /* of a processor */
 	uint64_t start, size; /* of memory */
+	bool can_come;	      /* memory that may be plugged in: only AML knows what of it is there */
 };
 
 /* Begins a walk along a SRAT. */

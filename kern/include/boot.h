@@ -49,6 +49,13 @@ struct boot_info {
 /* The pointer that kernel_main() was given; NULL before. */
 extern const struct boot_info *boot_info;
 
+/* port_ticks() from the kernel's entry to the start of its first ktask. */
+extern uint64_t boot_ticks;
+
+/* How many of `cores` cores the memory is enough for, so that all of boot and the monitor's commands have
+ * theirs; 0: not for one.  Context: any.  Cost: linear in ram_count. */
+unsigned boot_cores_for(const struct boot_info *info, unsigned cores);
+
 /* Runs the kernel.  It ends in the monitor, or by port_stop(), and never returns.  Context: once,
  * on the boot core, interrupts on; the port's console works and no other core runs.  Panics if no
  * piece of RAM has ARENA_BASE_PAGES_MIN pages, or memory doesn't last for boot. */

@@ -18,6 +18,8 @@
 /*
  * machine_arch.h defines
  *   MACHINE_STACK_SIZE    bytes of a ktask's stack, whole pages, without its guard page
+ *   MACHINE_MEMORY_MIN    bytes of RAM that boot and the monitor take on one core
+ *   MACHINE_CORE_MEMORY   bytes that each more core takes; both by trying, and a fifth added
  *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors that irq.h can hand out
  *   struct machine_fiber  what a switch saves of a thread of execution
  */

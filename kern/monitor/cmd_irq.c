@@ -4,6 +4,7 @@
  */
 #include "monitor_impl.h"
 
+#include "boot.h"
 #include "irq.h"
 #include "kthread.h"
 #include "lib/array.h"
@@ -148,6 +149,8 @@ static const char *cores_command(const struct command_call *call)
 	table_end(&printer);
 	running_free(&running);
 	nodes_print(call);
+	if (call->keys)
+		sink_printf(call->sink, "boot ticks=%llu\n", (unsigned long long)boot_ticks);
 	return NULL;
 }
 

@@ -119,9 +119,12 @@ static void make_arenas(void)
 static void print_boot_line(void)
 {
 	uint64_t total = arena_amt_total(base_arena);
+	uint64_t tenths = port_ticks_ns(port_ticks() - boot_info->entry_ticks) / 100000; /* of a ms */
+	unsigned cores = port_core_count();
 
-	kprintf("spandrel: %s, %pB in base, %llu ticks since entry\n", boot_info->machine,
-		(const void *)&total, (unsigned long long)(port_ticks() - boot_info->entry_ticks));
+	kprintf("spandrel: %s, %u core%s, %pB of memory, booted in %llu.%u ms\n", boot_info->machine,
+		cores, cores == 1 ? "" : "s", (const void *)&total,
+		(unsigned long long)(tenths / 10), (unsigned)(tenths % 10));
 }
 
 /* Whether a script runs this kernel: then a panic ends the run, without the panic monitor. */
@@ -163,6 +166,7 @@ static int run_script(void)
 /* The first ktask: a script, or the monitor. */
 static void run_first(void *arg)
 {
+	print_boot_line();
 	start("serve", serve_main, true);
 	start("reclaim", reclaim_main, false);
 	/* What comes next may be short, and is to sleep then. */
@@ -214,6 +218,6 @@ void kernel_main(const struct boot_info *info)
 	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_scripted())
 		monitor_stay_after_panic();
-	print_boot_line();
+	boot_ticks = port_ticks() - boot_info->entry_ticks;
 	kthread_run(&first_ktask);
 }

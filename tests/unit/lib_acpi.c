@@ -364,15 +364,15 @@ TEST("acpi: a SRAT gives the nodes of processors and memory that are in use")
 	put(0, 1);
 	put(0x000201, 3);
 	put(0, 4);
-	/* memory that isn't in use, then memory of node 3 */
-	for (unsigned in_use = 0; in_use < 2; in_use++) {
+	/* memory that isn't in use, then memory of node 3, the second one hot-pluggable */
+	for (unsigned flags = 0; flags < 4; flags++) {
 		put(0x2801, 2);
 		put(3, 4);
 		put(0, 2);
 		put(0x100000000, 8);
 		put(0x40000000, 8);
 		put(0, 4);
-		put(in_use, 4);
+		put(flags, 4);
 		put(0, 8);
 	}
 	/* x2APIC 9: node 1 */
@@ -393,6 +393,9 @@ TEST("acpi: a SRAT gives the nodes of processors and memory that are in use")
 	CHECK_EQ(e.node, 3);
 	CHECK_EQ(e.start, 0x100000000);
 	CHECK_EQ(e.size, 0x40000000);
+	CHECK(!e.can_come);
+	CHECK(acpi_srat_next(&c, &e));
+	CHECK(e.is_memory && e.can_come);
 	CHECK(acpi_srat_next(&c, &e));
 	CHECK_EQ(e.node, 1);
 	CHECK_EQ(e.apic, 9);

@@ -14,7 +14,7 @@
 #include "vmap.h"
 #include "lib/test.h"
 
-#define LATE_SIZE ((size_t)2 << 20)
+#define LATE_SIZE ((size_t)512 << 10)
 #define BLOCK_SIZE ((size_t)64 << 10)
 #define SMALL_SIZE 200
 

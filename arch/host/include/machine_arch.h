@@ -10,6 +10,9 @@
 /* Larger than a kernel's: sanitizers enlarge frames, and Linux's signal frames lie on it too. */
 #define MACHINE_STACK_SIZE (256 * 1024)
 
+#define MACHINE_MEMORY_MIN (2048 * 1024)
+#define MACHINE_CORE_MEMORY (12 * 1024)
+
 /* A process has no hardware interrupts: the vectors exist for tests, which call the handlers. */
 #define MACHINE_VECTOR_FIRST 32
 #define MACHINE_VECTOR_COUNT 224

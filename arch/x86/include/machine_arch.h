@@ -9,6 +9,9 @@
 
 #define MACHINE_STACK_SIZE (32 * 1024)
 
+#define MACHINE_MEMORY_MIN (768 * 1024)
+#define MACHINE_CORE_MEMORY (112 * 1024)
+
 /* Below lie the exceptions and the 8259s' vectors, above the local APIC's spurious vector. */
 #define MACHINE_VECTOR_FIRST 48
 #define MACHINE_VECTOR_COUNT 207
