@@ -160,3 +160,35 @@ TEST("arena: a deadline goes with MEM_ERROR alone")
 	CHECK_PANICS(arena_alloc_timeout(a, 0, MEM_ERROR, 0), "size 0");
 	arenas_end(a);
 }
+
+static struct arena *over(uintptr_t base, size_t size)
+{
+	return arena_create("over", (void *)base, size, 16, NULL, NULL, NULL, 0, MEM_WAIT);
+}
+
+/* The leak check finds storage and tags that it takes. */
+TEST("arena: a first span that can't be added is reported before anything is taken")
+{
+	static const struct {
+		uintptr_t base;
+		size_t size;
+		const char *why;
+	} spans[] = {
+		{0, 64, "contains 0"},
+		{100, 12, "holds no whole quantum"},
+		{97, 30, "holds no whole quantum"},
+		{UINTPTR_MAX, 1, "holds no whole quantum"},
+		{-(uintptr_t)32, 33, "wraps around"},
+		{1, SIZE_MAX, NULL},
+		{96, 16, NULL},
+		{97, 31, NULL},
+		{-(uintptr_t)16, 16, NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
+		if (spans[i].why)
+			CHECK_PANICS(over(spans[i].base, spans[i].size), spans[i].why);
+		else
+			arenas_end(over(spans[i].base, spans[i].size));
+	}
+}

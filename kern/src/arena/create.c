@@ -122,6 +122,16 @@ static int span_add(struct arena *a, struct btag_chain *tags, uintptr_t start, s
 	return error;
 }
 
+/* Why [start, start + size) is no range for any arena, or 0. */
+static int range_error(uintptr_t start, size_t size)
+{
+	if (size == 0)
+		return -EINVAL;
+	if (start + (size - 1) < start)
+		return -ERANGE;
+	return start == 0 ? -EDOM : 0;
+}
+
 int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 {
 	struct btag_chain tags = {NULL, 0};
@@ -131,12 +141,9 @@ int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 	arena_check_flags(a, flags, __builtin_return_address(0));
 	if (a->afunc)
 		return -EBUSY;
-	if (size == 0)
-		return -EINVAL;
-	if (start + (size - 1) < start)
-		return -ERANGE;
-	if (start == 0)
-		return -EDOM;
+	error = range_error(start, size);
+	if (error)
+		return error;
 	error = span_tags(a, &tags, flags, __builtin_return_address(0));
 	return error ? error : span_add(a, &tags, start, size);
 }
@@ -165,10 +172,20 @@ const char *arena_add_strerror(int error)
 
 /* Arenas above a base */
 
-static void check_create(const char *name, size_t size, size_t quantum, arena_alloc_fn afunc,
+/* Why a range is no first span of an arena of that quantum, or 0. */
+static int first_span_error(uintptr_t start, size_t size, size_t quantum)
+{
+	size_t lead = (quantum - start % quantum) % quantum;
+	int error = range_error(start, size);
+
+	return error || (size > lead && size - lead >= quantum) ? error : -EINVAL;
+}
+
+static void check_create(const char *name, void *base, size_t size, size_t quantum, arena_alloc_fn afunc,
 	arena_free_fn ffunc, struct arena *source, size_t qcache_max, unsigned flags, void *caller)
 {
 	const char *wrong = NULL;
+	int error;
 
 	if (quantum == 0)
 		wrong = "a quantum of 0";
@@ -180,6 +197,10 @@ static void check_create(const char *name, size_t size, size_t quantum, arena_al
 		wrong = "both a first span and a source";
 	if (wrong)
 		panic("arena %s: can't be created with %s (called from %pS)", name, wrong, caller);
+	error = size ? first_span_error((uintptr_t)base, size, quantum) : 0;
+	if (error)
+		panic("arena %s: can't be created over [%p, +%#zx): %s (called from %pS)", name, base, size,
+			arena_add_strerror(error), caller);
 	wrong = arena_flags_wrong(flags);
 	if (wrong)
 		panic("arena %s: can't be created with flags %#x: %s%s (called from %pS)", name, flags, wrong,
@@ -188,10 +209,9 @@ static void check_create(const char *name, size_t size, size_t quantum, arena_al
 
 static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,
 	size_t quantum, arena_alloc_fn afunc, arena_free_fn ffunc, struct arena *source,
-	size_t qcache_max, unsigned flags, void *caller)
+	size_t qcache_max, unsigned flags)
 {
 	bool self = source == ARENA_SELF_SOURCE;
-	int error;
 
 	memset(a, 0, sizeof(*a));
 	arena_init(a, name, quantum);
@@ -207,12 +227,9 @@ static struct arena *create_in(struct arena *a, const char *name, void *base, si
 	a->qcache_max = qcache_max;
 	a->is_memory = source && !self && source->is_memory;
 
-	error = size ? arena_add(a, base, size, flags) : 0;
-	if (error == -ENOMEM)
+	/* Only memory for its tags may be wanting: the range has been checked. */
+	if (size && arena_add(a, base, size, flags) != 0)
 		return NULL;
-	if (error)
-		panic("arena %s: can't be created over [%p, +%#zx): %s (called from %pS)", name, base,
-			size, arena_add_strerror(error), caller);
 	if (a->qcache_max > 0 && arena_front_create)
 		arena_set_front(a, arena_front_create(a));
 	arena_enter(a);
@@ -229,9 +246,8 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 	void *caller = __builtin_return_address(0);
 
 	sync_check_may_sleep("__arena_create", caller);
-	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
-	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
-		caller);
+	check_create(name, base, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
+	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags);
 }
 
 static void storage_free(struct arena *near, struct arena *storage)
@@ -248,13 +264,12 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	struct arena *near = source == ARENA_SELF_SOURCE ? NULL : source, *storage, *a;
 
 	sync_check_may_sleep("arena_create", caller);
-	check_create(name, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
+	check_create(name, base, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	storage = base_alloc(near, sizeof(*a), flags);
 	if (!storage)
 		return NULL;
 	arena_owner_add(&arenas, near ? near->base : base_arena, sizeof(*a));
-	a = create_in(storage, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags,
-		caller);
+	a = create_in(storage, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags);
 	if (a)
 		a->owns_storage = true;
 	else
