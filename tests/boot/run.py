@@ -364,7 +364,7 @@ def _():
         assert len(listed) >= 10, listed
         for _, row in listed:
             name = row["name"].replace("_", " ")
-            if name in ("panic", "reboot", "poweroff", "test"):
+            if name in ("panic", "reboot", "poweroff", "test", "demo", "watch", "clear"):
                 continue
             console.type(f"help {name}\n")
             example = console.expect(r"(?m)^ *example:? +(.*)$")[1]
