@@ -240,6 +240,17 @@ static const char *compare(void)
 	return found ? found : compare_caches();
 }
 
+/* For a test that fails. */
+static void print_arenas(void)
+{
+	kprintf("pages of page tables %zu, frame table %zu, tags of base %llu\n", page_tables, frame_table,
+		(unsigned long long)rows[0].tag_pages);
+	for (size_t i = 0; i < watched(before.arenas); i++)
+		kprintf("%s: %llu units in use before, now %llu of %llu\n", rows[i].name,
+			(unsigned long long)before.arena[i].used, (unsigned long long)in_use(&rows[i]),
+			(unsigned long long)rows[i].total);
+}
+
 #define COMPARES 10
 #define COMPARE_US 20000
 
@@ -258,6 +269,8 @@ static const char *end(void)
 	}
 	for (int i = 0; i < COMPARES && (found = compare()); i++)
 		kthread_usleep(COMPARE_US);
+	if (found)
+		print_arenas();
 	return found;
 }
 
