@@ -166,14 +166,24 @@ static struct arena *over(uintptr_t base, size_t size)
 	return arena_create("over", (void *)base, size, 16, NULL, NULL, NULL, 0, MEM_WAIT);
 }
 
+struct first_span {
+	uintptr_t base;
+	size_t size;
+	const char *why; /* NULL: it is added */
+};
+
+static void check_first_span(const struct first_span *s)
+{
+	if (s->why)
+		CHECK_PANICS(over(s->base, s->size), s->why);
+	else
+		arenas_end(over(s->base, s->size));
+}
+
 /* The leak check finds storage and tags that it takes. */
 TEST("arena: a first span that can't be added is reported before anything is taken")
 {
-	static const struct {
-		uintptr_t base;
-		size_t size;
-		const char *why;
-	} spans[] = {
+	static const struct first_span spans[] = {
 		{0, 64, "contains 0"},
 		{100, 12, "holds no whole quantum"},
 		{97, 30, "holds no whole quantum"},
@@ -185,10 +195,6 @@ TEST("arena: a first span that can't be added is reported before anything is tak
 		{-(uintptr_t)16, 16, NULL},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
-		if (spans[i].why)
-			CHECK_PANICS(over(spans[i].base, spans[i].size), spans[i].why);
-		else
-			arenas_end(over(spans[i].base, spans[i].size));
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(spans); i++)
+		check_first_span(&spans[i]);
 }
