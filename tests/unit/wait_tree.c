@@ -241,8 +241,8 @@ static void complain(const struct wanted *w, const void *p)
 
 static size_t checks; /* sleepers that were tried */
 
-/* Tries for what the worker sleeps for; what it gets, it had no reason to sleep for, unless it has
- * been answered meanwhile. */
+/* Tries for what the worker sleeps for; what it gets, it had no reason to sleep for, unless it or
+ * another one, whose deadline came, has gone on meanwhile. */
 static void check_worker(struct worker *w)
 {
 	struct wanted wanted = w->asking;
@@ -255,7 +255,7 @@ static void check_worker(struct worker *w)
 	p = ask(&wanted, MEM_ATOMIC);
 	if (!p)
 		return;
-	if (moves() == before)
+	if (is_quiet() && moves() == before)
 		complain(&wanted, p);
 	give(&wanted, p);
 }
