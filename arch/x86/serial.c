@@ -382,10 +382,12 @@ void port_console_write(const char *bytes, size_t n)
 void serial_flush(void)
 {
 	uint64_t end = port_ns() + FLUSH_NS;
+	port_irq_t irq;
 	bool mine;
 
 	if (!present)
 		return;
+	irq = port_irq_save();
 	mine = try_lock();
 	while (ring_used(&out) > 0 && port_ns() < end)
 		send();
@@ -393,6 +395,7 @@ void serial_flush(void)
 		port_pause();
 	if (mine)
 		__atomic_store_n(&locked, false, __ATOMIC_RELEASE);
+	port_irq_restore(irq);
 }
 
 /* Input */
