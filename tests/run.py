@@ -30,7 +30,8 @@ BUILDS = [
 ]
 # The longest first, so that none is left over when all others have ended.
 STAGES = [
-    ("boot", ["python3", "tests/boot/run.py"], False),
+    ("boot", ["python3", "tests/boot/run.py", "--only", "console"], False),
+    ("unit tests in the kernel", ["python3", "tests/boot/run.py", "--only", "units"], False),
     ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], True),
     ("host tests, TSan, 4 cores", ["build/tsan/spandrel-host", "--cores", "4", "--append",
                                    "test_divisor=10", "--test"], False),
@@ -54,7 +55,7 @@ STAGES = [
 
 # What --long does instead of the stage of that name.
 LONG = {
-    "boot": ["python3", "tests/boot/run.py", "--long"],
+    "unit tests in the kernel": ["python3", "tests/boot/run.py", "--only", "units", "--long"],
     "host tests, TSan, 4 cores": ["build/tsan/spandrel-host", "--cores", "4", "--append",
                                   "test_limit=3000", "--test"],
     "soak, 20 s": ["python3", "tests/boot/soak.py"],

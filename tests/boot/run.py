@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Boots the kernel, types at its monitor and checks its output; the host process likewise.
 
-    tests/boot/run.py [--quick | --long] [--kernel FILE] [--host FILE] [FILTER]
+    tests/boot/run.py [--quick | --long] [--only console | --only units] [--kernel FILE]
+                      [--host FILE] [FILTER]
 
 Prints each test that fails, then `N passed, N failed`.  The unit tests that run in the kernel are
 counted one by one.
@@ -1655,6 +1656,7 @@ def main():
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--only", choices=("console", "units"))
     parser.add_argument("--kernel", default="build/x86/spandrel.elf")
     parser.add_argument("--host", default="build/host/spandrel-host")
     parser.add_argument("filter", nargs="?", default="")
@@ -1664,14 +1666,16 @@ def main():
             parser.error(f"there is no file {file}")
     chosen = [(name, function) for name, quick, function in TESTS
               if options.filter in name and (quick or not options.quick)]
-    if not chosen:
+    if options.only == "units" and not options.filter:
+        chosen = []
+    elif not chosen:
         sys.exit(f'tests/boot/run.py: no test has "{options.filter}" in its name')
 
     passed = failed = 0
     for name, function in chosen:
         good = run_one(name, function)
         passed, failed = passed + good, failed + (not good)
-    if not options.filter:
+    if not options.filter and options.only != "console":
         for cores, divisor in unit_runs():
             p, f = run_unit_tests(cores, divisor)
             passed, failed = passed + p, failed + f
