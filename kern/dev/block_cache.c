@@ -515,22 +515,33 @@ static void hash_end(struct block_cache *c)
 		hash_page_free(page);
 }
 
+/* The next sync says so (again). */
+static void note_lost(struct block_cache *c, bool has_lost)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+
+	c->has_lost |= has_lost;
+	spin_unlock(&c->lock, irq);
+}
+
 /* That no header is left shows that no caller has a block.  When the headers' cache has gone, no
  * callback runs any more. */
 int block_cache_destroy(struct block_cache *c)
 {
 	struct block_cache_stats stats;
+	bool has_lost;
 
 	sync_check_may_sleep("block_cache_destroy", __builtin_return_address(0));
 	block_cache_get_stats(c, &stats);
 	if (stats.in_use > 0)
 		return -EBUSY;
-	block_cache_sync(c);
+	has_lost = block_cache_sync(c) != 0;
 	kmem_cache_set_reclaim(c->headers, NULL, NULL);
 	block_cache_give_up(c, SIZE_MAX);
 	block_cache_get_stats(c, &stats);
 	if (stats.blocks > 0 || stats.in_use > 0 || kmem_cache_destroy(c->headers) != 0) {
 		kmem_cache_set_reclaim(c->headers, give_up, c);
+		note_lost(c, has_lost);
 		return -EBUSY;
 	}
 	remove_from_list(c);

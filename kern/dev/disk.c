@@ -125,7 +125,8 @@ static bool is_direct(const void *data, size_t n)
 {
 	uintptr_t first = (uintptr_t)data, last = first + (n * DISK_BLOCK_SIZE - 1);
 
-	return last > first && machine_is_direct_page((void *)(first & -PORT_PAGE_SIZE)) &&
+	return n <= SIZE_MAX / DISK_BLOCK_SIZE && last > first &&
+	       machine_is_direct_page((void *)(first & -PORT_PAGE_SIZE)) &&
 	       machine_is_direct_page((void *)(last & -PORT_PAGE_SIZE));
 }
 

@@ -42,7 +42,8 @@ void alarm_init(struct alarm *a, void (*handler)(struct alarm *a));
 
 /* Has the handler called at `deadline`, a moment of port_ns() in nanoseconds, on this core; one
  * that has passed is due at once.  Context: any but an NMI; spinlocks of a class before SPIN_ALARM
- * may be held.  Cost: logarithmic in this core's alarms.  Panics if the alarm is set. */
+ * may be held.  Cost: logarithmic in this core's alarms.  Panics if the alarm is set, or
+ * was never readied and has no handler. */
 void alarm_set(struct alarm *a, uint64_t deadline);
 
 /*

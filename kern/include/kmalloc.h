@@ -44,7 +44,7 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((ma
 void *krealloc(void *p, size_t size, unsigned flags);
 
 /* How many bytes the caller may use of what p is: at least what was asked for.  Panics as kfree()
- * does, and on NULL. */
+ * does, on NULL, and inside an object. */
 size_t ksize(const void *p);
 
 /* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: at the

@@ -87,7 +87,7 @@ void ktask_exit(void) __attribute__((noreturn));
  * is neither. */
 void kthread_yield(void);
 
-/* Sleeps at least `us` microseconds. */
+/* Sleeps at least `us` microseconds; 0 is kthread_yield(). */
 void kthread_usleep(uint64_t us);
 
 /* Inspect */

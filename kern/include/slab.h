@@ -222,7 +222,7 @@ bool kmem_table_find(uintptr_t addr, uintptr_t *first);
  * or requests that sleep, or while kmem_cache_next() stands on it, it is left as it was, the console
  * says why, and the answer is -EBUSY; otherwise 0.  Context: may sleep, until no pass of reclaim
  * stands on it; for 0, no other caller may use the cache any more.  __kmem_cache_destroy is for what
- * __kmem_cache_create made.
+ * __kmem_cache_create made; each panics on what the other, or the system itself, made.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);
 int __kmem_cache_destroy(struct kmem_cache *cache);

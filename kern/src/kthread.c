@@ -235,8 +235,11 @@ struct ktask *ktask(const char *name, void (*fn)(void *arg), void *arg)
 struct ktask *ktask_pinned(const char *name, void (*fn)(void *arg), void *arg, unsigned core)
 {
 	struct ktask_plan plan = {.name = name, .fn = fn, .arg = arg, .core = core};
+	void *caller = __builtin_return_address(0);
 
-	return create_from("ktask_pinned", &plan, __builtin_return_address(0));
+	if (core == KTASK_ANY_CORE)
+		panic("ktask %s: pinned to no core (called from %pS)", name ? name : "", caller);
+	return create_from("ktask_pinned", &plan, caller);
 }
 
 bool ktask_detached(const char *name, void (*fn)(void *arg), void *arg)
@@ -313,6 +316,9 @@ void kthread_usleep(uint64_t us)
 	if (us < (PORT_FOREVER - now) / 1000)
 		deadline = now + us * 1000;
 	sync_check_may_sleep("kthread_usleep", __builtin_return_address(0));
+	/* So that others run, too, where no sleep comes of it. */
+	if (us == 0)
+		kthread_yield();
 	sync_note_wait("time", NULL);
 	do {
 		port_thread_block(deadline);

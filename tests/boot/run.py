@@ -1011,15 +1011,22 @@ class Debugger:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(RUN_LIMIT)
         self.socket.connect(path)
+        self.received = b""
         self.command("?")
 
-    def command(self, text):
-        self.socket.sendall(f"${text}#{sum(text.encode()) % 256:02x}".encode())
-        answer = b""
-        while b"#" not in answer or len(answer) < answer.index(b"#") + 3:
-            answer += self.socket.recv(4096)
+    def packet(self):
+        while not (match := re.match(rb"\+*\$([^#]*)#..", self.received)):
+            self.received += self.socket.recv(4096)
+        self.received = self.received[match.end():]
         self.socket.sendall(b"+")
-        return answer.lstrip(b"+")[1:answer.lstrip(b"+").index(b"#")].decode()
+        return match[1].decode()
+
+    def command(self, text):
+        """Its answer.  That the machine has stopped is said unasked, too, and at any time."""
+        self.socket.sendall(f"${text}#{sum(text.encode()) % 256:02x}".encode())
+        while (answer := self.packet()).startswith("T") and text != "?":
+            pass
+        return answer
 
     def write(self, address, value):
         equal(self.command(f"M{address:x},8:{struct.pack('<Q', value).hex()}"), "OK")

@@ -234,3 +234,51 @@ TEST("alarm: after a cancel from another core the handler isn't running, and eac
 	threads_run(THREADS_PINNED, 2, set_or_cancel, &s);
 	CHECK_EQ(s.rang + s.cancelled, test_ops(500));
 }
+
+struct moved {
+	struct alarm alarm;
+	bool inside, cancels; /* atomic */
+	bool was_seen;	      /* by the handler, at its end: the cancel had not returned */
+	bool has_returned;    /* the cancel; atomic */
+};
+
+static void ring_moved(struct alarm *a)
+{
+	struct moved *m = container_of(a, struct moved, alarm);
+
+	__atomic_store_n(&m->inside, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&m->cancels, __ATOMIC_ACQUIRE))
+		port_pause();
+	/* Long enough for a cancel that doesn't wait. */
+	for (int i = 0; i < 100000; i++)
+		port_pause();
+	m->was_seen = !__atomic_load_n(&m->has_returned, __ATOMIC_ACQUIRE);
+}
+
+static void ring_there(void *arg)
+{
+	struct moved *m = arg;
+
+	alarm_set(&m->alarm, 0);
+	while (!__atomic_load_n(&m->inside, __ATOMIC_ACQUIRE))
+		kthread_yield();
+}
+
+TEST("alarm: a cancel waits for the handler on the core that it was set on before")
+{
+	struct moved m = {.inside = false};
+	struct ktask *there;
+
+	if (port_core_count() < 2)
+		return;
+	alarm_init(&m.alarm, ring_moved);
+	there = ktask_pinned("there", ring_there, &m, (port_core_id() + 1) % port_core_count());
+	while (!__atomic_load_n(&m.inside, __ATOMIC_ACQUIRE))
+		port_pause();
+	alarm_set(&m.alarm, PORT_FOREVER);
+	__atomic_store_n(&m.cancels, true, __ATOMIC_RELEASE);
+	CHECK(alarm_cancel(&m.alarm));
+	__atomic_store_n(&m.has_returned, true, __ATOMIC_RELEASE);
+	ktask_join(there);
+	CHECK(m.was_seen);
+}

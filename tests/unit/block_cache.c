@@ -295,6 +295,21 @@ TEST("block cache: a block that can't be written is lost, sync says so once, and
 	end();
 }
 
+TEST("block cache: a destroy that is refused leaves the next sync to say what is lost")
+{
+	struct block *b;
+
+	begin();
+	b = get(6);
+	fake_disk_fail(fake, 0);
+	fill(3, 4);
+	CHECK_EQ(block_cache_destroy(cache), -EBUSY);
+	CHECK_EQ(block_cache_sync(cache), -EIO);
+	fake_disk_fail(fake, UINT64_MAX);
+	block_put(b);
+	end();
+}
+
 TEST("block cache: one whose blocks callers have isn't destroyed, and goes on")
 {
 	struct block *b;

@@ -16,15 +16,16 @@
 #include "sync.h"
 #include "vmap.h"
 #include "lib/array.h"
+#include "lib/string.h"
 #include "lib/test.h"
 
 static struct arena *ids, *importer;
-static struct kmem_cache *cache, *readied;
+static struct kmem_cache *cache, *readied, *kmallocs, *front;
 static struct fake_disk *fake;
 static struct block_cache *blocks;
 static struct block *put; /* no caller has it, and it stays */
-static struct alarm alarm;
-static char *page;
+static struct alarm alarm, unready;
+static char *page, *live;
 static struct qlock lock = QLOCK_INIT(lock), held = QLOCK_INIT(held);
 static struct condvar cv = CONDVAR_INIT(cv);
 static struct rwlock rw = RWLOCK_INIT(rw);
@@ -69,6 +70,9 @@ BUG(alloc_zeroed, kmem_cache_zalloc(cache, MEM_WAIT | MEM_ERROR))
 BUG(alloc_zeroed_readied, kmem_cache_zalloc(readied, MEM_WAIT))
 BUG(alloc_many, kmem_cache_alloc_bulk(cache, NULL, 5, 0))
 BUG(reserve_some, kmem_cache_reserve(cache, 1, 0))
+BUG(destroy_kmallocs, kmem_cache_destroy(kmallocs))
+BUG(destroy_front, kmem_cache_destroy(front))
+BUG(destroy_placed, __kmem_cache_destroy(cache))
 BUG(link_cache, add_importing_slab(kpages_arena, cache))
 BUG(unlink_cache, del_importing_slab(ids, cache))
 
@@ -81,6 +85,8 @@ BUG(kmalloc_crooked, kmalloc_align(1, 3, MEM_WAIT))
 BUG(krealloc_some, krealloc(NULL, 1, 0))
 BUG(krealloc_foreign, krealloc(&page, 1, MEM_WAIT))
 BUG(ask_size, ksize(&page))
+BUG(ask_size_inside, ksize(live + 8))
+BUG(krealloc_inside, krealloc(live + 8, 1000, MEM_WAIT))
 BUG(free_foreign, kfree(&page))
 
 BUG(lock_again, qlock_lock(&held))
@@ -92,6 +98,7 @@ BUG(write_done, rwlock_write_done(&rw))
 
 BUG(join_myself, ktask_join(ktask_self()))
 BUG(pin_nowhere, ktask_pinned("nowhere", nothing, NULL, port_core_count()))
+BUG(pin_to_none, ktask_pinned("to none", nothing, NULL, KTASK_ANY_CORE))
 
 BUG(map_by_no_flag, vmap((void *const *)&page, 1, 0))
 BUG(unmap_nothing, vunmap(page, 1))
@@ -105,9 +112,11 @@ BUG(free_vectors, irq_free_block(0, 3))
 BUG(set_route, irq_set_route(0, "nowhere"))
 BUG(count_core, irq_core_count(port_core_max()))
 BUG(set_again, alarm_set(&alarm, 0))
+BUG(set_unready, alarm_set(&unready, 0))
 
 BUG(read_beyond, disk_read(&fake->disk, 8, 1, page))
 BUG(write_beyond, disk_write(&fake->disk, 7, 2, page))
+BUG(write_too_many, disk_write(&fake->disk, 0, ((size_t)1 << 52) + 1, page))
 
 static __attribute__((noinline)) void submit_none(void)
 {
@@ -136,8 +145,25 @@ static const struct {
 	ROW(pin_nowhere), ROW(map_by_no_flag), ROW(unmap_nothing), ROW(allocate_by_no_flag),
 	ROW(free_nothing), ROW(alloc_vector), ROW(alloc_vectors), ROW(free_vector), ROW(free_vectors),
 	ROW(set_route), ROW(count_core), ROW(set_again), ROW(read_beyond), ROW(write_beyond),
+	ROW(destroy_kmallocs), ROW(destroy_front), ROW(destroy_placed), ROW(ask_size_inside),
+	ROW(krealloc_inside), ROW(set_unready), ROW(pin_to_none), ROW(write_too_many),
 	ROW(submit_none), ROW(put_again), ROW(dirty_unused), ROW(get_by_no_flag),
 };
+
+static struct kmem_cache *cache_named(const char *name)
+{
+	struct kmem_cache_stats stats;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &stats);
+		if (strcmp(stats.name, name) == 0) {
+			kmem_cache_unpin(c);
+			return c;
+		}
+	}
+	test_fail(__FILE__, __LINE__, "no cache %s", name);
+	return NULL;
+}
 
 static void begin(void)
 {
@@ -145,7 +171,10 @@ static void begin(void)
 	importer = arenas_importer("importer", ids, 1);
 	cache = kmem_cache_create("bugs", 64, 0, 0, NULL, NULL, NULL, NULL);
 	readied = kmem_cache_create("readied", 64, 0, 0, NULL, make_ready, NULL, NULL);
+	kmallocs = cache_named("kmalloc-64");
+	front = cache_named("kpages-1");
 	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	live = kmalloc(64, MEM_WAIT);
 	fake = fake_disk_create(8);
 	blocks = block_cache_create(&fake->disk);
 	CHECK_EQ(block_get(blocks, 1, MEM_WAIT, &put), 0);
@@ -163,6 +192,7 @@ static void end(void)
 	CHECK_EQ(block_cache_destroy(blocks), 0);
 	fake_disk_destroy(fake);
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	kfree(live);
 	CHECK_EQ(kmem_cache_destroy(readied), 0);
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
 	arenas_end(importer);

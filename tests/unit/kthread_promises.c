@@ -317,3 +317,18 @@ TEST("irq: when a vector has been freed, no core is inside its handler")
 	b.vector = irq_alloc("busy", stay_inside, &b);
 	threads_run(THREADS_PINNED, 2, handle_or_free, &b);
 }
+
+static void note_run(void *arg)
+{
+	__atomic_store_n((bool *)arg, true, __ATOMIC_RELEASE);
+}
+
+TEST("kthread: a sleep of no time lets others of the core run")
+{
+	bool has_run = false;
+	struct ktask *t = ktask_pinned("other", note_run, &has_run, port_core_id());
+
+	while (!__atomic_load_n(&has_run, __ATOMIC_ACQUIRE))
+		kthread_usleep(0);
+	ktask_join(t);
+}

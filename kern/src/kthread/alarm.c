@@ -8,7 +8,8 @@
  * alarm that is first now.
  *
  * A handler runs with no lock held.  Meanwhile `running` names its alarm, and alarm_cancel() on
- * another core waits until it has ended.  On the handler's own core there is nothing to wait for:
+ * another core waits until it has ended: whichever core that is, since the alarm may have been set on
+ * another one meanwhile.  On the handler's own core there is nothing to wait for:
  * only the handler itself can call alarm_cancel() there while it runs.  A handler never
  * waits for another.
  */
@@ -27,7 +28,7 @@ struct alarm_core {
 	struct spinlock lock;
 	struct tree alarms;
 	uint64_t timer;	       /* the deadline the timer is set for; used by its own core alone */
-	struct alarm *running; /* its handler runs; written by its own core, under the lock */
+	struct alarm *running; /* its handler runs; written by its own core, under the lock; atomic */
 } __attribute__((aligned(PORT_LINE_SIZE)));
 
 static struct alarm_core *cores;
@@ -108,10 +109,14 @@ static void enter(struct alarm_core *c, struct alarm *a, uint64_t deadline)
  * core's. */
 void alarm_set(struct alarm *a, uint64_t deadline)
 {
-	port_irq_t outer = port_irq_save(), irq;
-	struct alarm_core *c = &cores[port_core_id()];
+	port_irq_t outer, irq;
+	struct alarm_core *c;
 	bool was_set;
 
+	if (!a->handler)
+		panic("alarm %p has no handler (called from %pS)", (void *)a, __builtin_return_address(0));
+	outer = port_irq_save();
+	c = &cores[port_core_id()];
 	irq = spin_lock(&c->lock);
 	was_set = a->is_set;
 	if (!was_set)
@@ -134,22 +139,46 @@ static void check_may_wait(const struct alarm *a, void *caller)
 			(void *)(uintptr_t)running->handler, caller);
 }
 
+/* Acquire: what its handler did is the caller's when it has ended. */
+static bool runs_on(const struct alarm_core *c, const struct alarm *a)
+{
+	return __atomic_load_n(&c->running, __ATOMIC_ACQUIRE) == a && c != &cores[port_core_id()];
+}
+
+static bool runs_on_another(const struct alarm *a)
+{
+	for (unsigned i = 0; i < port_core_count(); i++)
+		if (runs_on(&cores[i], a))
+			return true;
+	return false;
+}
+
+/* Takes it out of the tree; returns whether it was set. */
+static bool unset(struct alarm_core *c, struct alarm *a, bool *runs_elsewhere)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	bool was_set = a->is_set;
+
+	if (was_set)
+		tree_remove(&c->alarms, node_of(a), &by_deadline);
+	a->is_set = false;
+	*runs_elsewhere |= runs_on(c, a);
+	spin_unlock(&c->lock, irq);
+	return was_set;
+}
+
+/* Looks before it unsets: a handler that ends in between may have set the alarm again. */
 bool alarm_cancel(struct alarm *a)
 {
-	struct alarm_core *c = __atomic_load_n(&a->core, __ATOMIC_RELAXED);
 	bool was_set = false, runs_elsewhere;
+	struct alarm_core *c;
 
-	if (!c)
+	if (!__atomic_load_n(&a->core, __ATOMIC_RELAXED))
 		return false;
 	do {
-		port_irq_t irq = spin_lock(&c->lock);
-
-		if (a->is_set)
-			tree_remove(&c->alarms, node_of(a), &by_deadline);
-		was_set |= a->is_set;
-		a->is_set = false;
-		runs_elsewhere = c->running == a && c != &cores[port_core_id()];
-		spin_unlock(&c->lock, irq);
+		runs_elsewhere = runs_on_another(a);
+		c = __atomic_load_n(&a->core, __ATOMIC_RELAXED);
+		was_set |= unset(c, a, &runs_elsewhere);
 		if (runs_elsewhere) {
 			check_may_wait(a, __builtin_return_address(0));
 			port_pause();
@@ -173,7 +202,7 @@ static struct alarm *take_due(struct alarm_core *c)
 	} else {
 		timer_set(c, first);
 	}
-	c->running = due;
+	__atomic_store_n(&c->running, due, __ATOMIC_RELEASE);
 	spin_unlock(&c->lock, irq);
 	return due;
 }
@@ -183,7 +212,7 @@ static void leave_rest_to_timer(struct alarm_core *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 
-	c->running = NULL;
+	__atomic_store_n(&c->running, NULL, __ATOMIC_RELEASE);
 	timer_set(c, first_deadline(c));
 	spin_unlock(&c->lock, irq);
 }

@@ -420,20 +420,27 @@ static int end_cache(struct kmem_cache *c)
 	return 0;
 }
 
+/* A cache of the system's own, or one that the other function made. */
+static void check_destroy(const struct kmem_cache *c, bool owns_storage, const char *what, void *caller)
+{
+	sync_check_may_sleep(what, caller);
+	if ((c->flags & KMC_KMALLOC) || c->owns_storage != owns_storage)
+		panic("cache %s isn't %s's to destroy (called from %pS)", c->name, what, caller);
+}
+
 int __kmem_cache_destroy(struct kmem_cache *c)
 {
-	sync_check_may_sleep("__kmem_cache_destroy", __builtin_return_address(0));
+	check_destroy(c, false, "__kmem_cache_destroy", __builtin_return_address(0));
 	return end_cache(c);
 }
 
 int kmem_cache_destroy(struct kmem_cache *c)
 {
-	bool owns_storage = c->owns_storage;
 	int error;
 
-	sync_check_may_sleep("kmem_cache_destroy", __builtin_return_address(0));
+	check_destroy(c, true, "kmem_cache_destroy", __builtin_return_address(0));
 	error = end_cache(c);
-	if (!error && owns_storage)
+	if (!error)
 		slab_meta_free(&caches, c);
 	return error;
 }

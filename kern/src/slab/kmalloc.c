@@ -265,7 +265,11 @@ static size_t size_of(const void *p, const char *what, void *caller)
 	uintptr_t entry;
 	struct kmem_cache *c = class_at(p, &entry, what, caller);
 
-	return c ? c->stride : large_total(entry) - large_lead(entry);
+	if (!c)
+		return large_total(entry) - large_lead(entry);
+	if (((uintptr_t)p - ((struct slab *)(entry - FRAMES_KMALLOC))->base) % c->stride)
+		panic("%s of %p, which is inside an object of %s (called from %pS)", what, p, c->name, caller);
+	return c->stride;
 }
 
 size_t ksize(const void *p)
