@@ -14,11 +14,10 @@
 #define FRAMES_MAX 32 /* of a backtrace */
 
 #define WAIT_MAX 64
-#define SHOWN_MAX 18 /* what a line has room for, its end included */
 
 struct ps_row {
 	struct ktask_stats s;
-	const char *name, *state, *wait, *wait_key;
+	const char *name, *state, *wait;
 	uint64_t pinned, us, guard; /* guard: the guard page of its stack, 0: it has the core's first */
 	uint64_t peak;
 };
@@ -27,7 +26,7 @@ struct ps_row {
 
 static const struct table_column ps_columns[] = {
 	TABLE_COLUMN(struct ps_row, s.id, "id", "id", 5, TABLE_NUMBER, 0, "its number"),
-	TABLE_COLUMN(struct ps_row, name, "name", "name", -15, TABLE_STRING, 0, "its name"),
+	TABLE_COLUMN(struct ps_row, name, "name", "name", -14, TABLE_STRING, 0, "its name"),
 	TABLE_COLUMN(struct ps_row, state, "state", "state", -7, TABLE_STRING, 0, "what it does"),
 	TABLE_COLUMN(struct ps_row, s.core, "core", "core", 4, TABLE_NUMBER, 0,
 		"the core it runs on, or ran on last"),
@@ -37,13 +36,12 @@ static const struct table_column ps_columns[] = {
 	TABLE_COLUMN(struct ps_row, s.ns, "ran", "ns", 8, TABLE_TIME, TABLE_PEOPLE_ONLY | TABLE_TOTAL,
 		"the time it ran, without its present turn"),
 	KEY(guard, "guard", TABLE_HEX),
-	TABLE_COLUMN(struct ps_row, s.stack_size, "stack", "stack", 9, TABLE_BYTES, TABLE_TOTAL,
-		"the size of its stack"),
-	TABLE_COLUMN(struct ps_row, peak, "used", "peak", 8, TABLE_BYTES, 0,
-		"the most of the stack that was ever in use"),
-	TABLE_COLUMN(struct ps_row, wait, "waits for", "", -17, TABLE_STRING, TABLE_PEOPLE_ONLY,
+	KEY(s.stack_size, "stack", TABLE_BYTES),
+	TABLE_COLUMN(struct ps_row, peak, "stack", "peak", 8, TABLE_BYTES, 0,
+		"the most of its stack that was ever in use"),
+	TABLE_COLUMN(struct ps_row, wait, "waits for", "", -28, TABLE_STRING, TABLE_PEOPLE_ONLY,
 		"what it sleeps for; a rendez: the function that tells"),
-	KEY(wait_key, "wait", TABLE_STRING),
+	KEY(wait, "wait", TABLE_STRING),
 };
 static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
 static const struct table *const ps_tables[] = {&ps_table, NULL};
@@ -84,7 +82,7 @@ static void format_wait(char text[WAIT_MAX], const struct ktask_stats *s)
 
 static void ps_rows(struct table_printer *printer, const struct ktask_stats *stats, size_t n)
 {
-	char wait[WAIT_MAX], shown[SHOWN_MAX];
+	char wait[WAIT_MAX];
 
 	for (size_t i = 0; i < n; i++) {
 		struct ps_row row = {
@@ -95,13 +93,10 @@ static void ps_rows(struct table_printer *printer, const struct ktask_stats *sta
 			.guard = stats[i].stack,
 			.us = stats[i].ns / 1000,
 			.peak = ktask_stack_peak(stats[i].id),
-			.wait = shown,
-			.wait_key = wait,
+			.wait = wait,
 		};
 
 		format_wait(wait, &stats[i]);
-		str_copy(shown, wait, sizeof(shown));
-
 		table_row(printer, &row);
 		if (panic_happened())
 			print_backtrace(printer, stats[i].id);

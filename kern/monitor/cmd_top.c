@@ -141,18 +141,15 @@ void top_print_panic(const struct command_call *call)
 /* The rows stay until the next call, which shows what has changed since. */
 static const char *top_command(const struct command_call *call)
 {
-	bool all = call->argc > 1;
 	struct holders now;
 
-	if (all && strcmp(call->argv[1], "-a") != 0)
-		return command_error("%s is not -a", call->argv[1]);
 	if (panic_happened()) {
 		top_print_panic(call);
 		return NULL;
 	}
 	if (!holders_take(&now))
 		return "no memory for a list of holders";
-	top_print(call, &now, all || call->keys ? SIZE_MAX : SCREEN_ROWS, true);
+	top_print(call, &now, call->all || call->keys ? SIZE_MAX : SCREEN_ROWS, true);
 	if (last.count > 0)
 		holders_free(&last);
 	last = now;

@@ -173,7 +173,7 @@ static void count_parked(struct shortage *s, int sign)
 
 	for (unsigned i = 0; (p = shortage_part_of(s, i)); i++)
 		arena_root(p->arena)->account.parked += (unsigned)sign;
-	__atomic_fetch_add(&shortage_queue.counts.parked, (size_t)sign, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&shortage_queue.parked, (size_t)sign, __ATOMIC_RELAXED);
 }
 
 void shortage_park(struct shortage *s)
@@ -464,7 +464,7 @@ void shortage_get_counts(struct shortage_counts *c)
 
 	*c = shortage_queue.counts;
 	c->waiting = __atomic_load_n(&shortage_queue.count, __ATOMIC_RELAXED);
-	c->parked = __atomic_load_n(&shortage_queue.counts.parked, __ATOMIC_RELAXED);
+	c->parked = __atomic_load_n(&shortage_queue.parked, __ATOMIC_RELAXED);
 	c->holders = __atomic_load_n(&shortage_queue.holders, __ATOMIC_RELAXED);
 	spin_unlock(&shortage_queue.lock, irq);
 }

@@ -15,6 +15,7 @@ struct shortage_queue {
 	struct shortage cursor; /* no record: the server's place, in the queue during a round */
 	size_t count;		/* of all; atomic */
 	size_t unanswered;	/* of those: atomic */
+	size_t parked;		/* parts of them; atomic */
 	uint64_t round;
 	unsigned holders;	/* roots with a record that holds up others; atomic */
 	uint64_t changes;	/* of accounts */
