@@ -1616,7 +1616,7 @@ def _():
 # The unit tests, in the kernel
 
 # Cores, and the divisor of the number of a random test's operations.
-UNIT_RUNS = [(1, 1), (2, 10), (4, 10), (8, 10)]
+UNIT_RUNS = [(1, 1), (4, 10)]
 QUICK_UNIT_RUNS = [(2, 10)]
 LONG_UNIT_RUNS = [(1, 1), (2, 1), (4, 1), (8, 1)]
 
