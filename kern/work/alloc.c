@@ -6,6 +6,10 @@
  * goes to either end of a random drawer, and what is freed comes from the front of a random one: so
  * some pieces go at once, and some stay for long.  A ktask allocates until what it holds comes to
  * its share, then frees one for each that it allocates; now and then it frees half of all.
+ *
+ * It asks by MEM_WAIT while all shares leave enough room.  Beyond that ktasks that all sleep for large
+ * pieces may hold what lies between, for ever: so they ask by MEM_ERROR then, and one that is refused
+ * frees a piece instead.
  */
 #include "work_impl.h"
 
@@ -18,6 +22,7 @@
 #include "stamp.h"
 
 #define PERCENT_MAX 90 /* the rest is for pages that aren't full, and for the kernel */
+#define PERCENT_WAITS 70 /* up to this by MEM_WAIT */
 #define DRAWERS 32
 #define LULL 8192 /* one step in so many frees half of all */
 
@@ -32,6 +37,7 @@
 struct alloc_work {
 	struct kmem_cache *records, *objects;
 	uint64_t share; /* bytes, of a ktask */
+	unsigned flags; /* by which it asks */
 };
 
 enum sort { SORT_KMALLOC, SORT_PAGES, SORT_OBJECT };
@@ -75,9 +81,9 @@ static bool is_constructed(const struct object *o)
 	return true;
 }
 
-static struct object *object_alloc(struct work_task *t, struct kmem_cache *cache)
+static struct object *object_alloc(struct work_task *t, struct alloc_work *a)
 {
-	struct object *o = kmem_cache_alloc(cache, MEM_WAIT);
+	struct object *o = kmem_cache_alloc(a->objects, a->flags);
 
 	if (o && !is_constructed(o))
 		work_wrong(t, "object %p isn't as it was constructed", (void *)o);
@@ -102,29 +108,36 @@ static void pages_free(void *at, size_t size)
 	arena_free(kpages_arena, at, size);
 }
 
+/* Notes if a request that waits was refused. */
+static bool got(struct holder *h, void *p)
+{
+	return h->work->flags == MEM_WAIT ? work_got(h->task, p) != NULL : p != NULL;
+}
+
 /* Allocates a piece for the record; returns false if it was refused. */
 static bool record_fill(struct holder *h, struct record *r)
 {
 	struct work_task *t = h->task;
+	unsigned flags = h->work->flags;
 
 	r->sort = choose_sort(t);
 	switch (r->sort) {
 	case SORT_KMALLOC:
 		r->size = work_random_size(t, SMALL_SIZE, SIZE_DOUBLINGS);
-		r->at = kmalloc(r->size, MEM_WAIT);
+		r->at = kmalloc(r->size, flags);
 		break;
 	case SORT_PAGES:
 		r->size = (1 + work_below(t, PAGES_MAX)) * PORT_PAGE_SIZE;
-		r->at = arena_alloc(kpages_arena, r->size, MEM_WAIT);
+		r->at = arena_alloc(kpages_arena, r->size, flags);
 		if (r->at)
 			arena_owner_add(&owner, kpages_arena, r->size);
 		break;
 	case SORT_OBJECT:
 		r->size = sizeof(struct object) - offsetof(struct object, words);
-		r->at = object_alloc(t, h->work->objects);
+		r->at = object_alloc(t, h->work);
 		break;
 	}
-	return work_got(t, r->at) != NULL;
+	return got(h, r->at);
 }
 
 /* The memory of a piece that a stamp may cover. */
@@ -139,17 +152,18 @@ static uint64_t weight(const struct record *r)
 	return (r->sort == SORT_KMALLOC ? ksize(r->at) : r->size) + sizeof(*r);
 }
 
-static void take(struct holder *h)
+/* Returns false if it was refused. */
+static bool take(struct holder *h)
 {
 	struct work_task *t = h->task;
-	struct record *r = work_got(t, kmem_cache_alloc(h->work->records, MEM_WAIT));
+	struct record *r = kmem_cache_alloc(h->work->records, h->work->flags);
 	struct list *drawer = &h->drawers[work_below(t, DRAWERS)];
 
-	if (!r)
-		return;
+	if (!got(h, r))
+		return false;
 	if (!record_fill(h, r)) {
 		kmem_cache_free(h->work->records, r);
-		return;
+		return false;
 	}
 	r->stamp = work_random(t);
 	stamp_put(stamped_part(r), r->size, r->stamp);
@@ -159,6 +173,7 @@ static void take(struct holder *h)
 		list_add(drawer, &r->link);
 	else
 		list_add_tail(drawer, &r->link);
+	return true;
 }
 
 static void record_check(struct work_task *t, const struct record *r)
@@ -212,9 +227,7 @@ static void allocate(struct work_task *t)
 	for (size_t i = 0; i < DRAWERS; i++)
 		list_init(&h.drawers[i]);
 	do {
-		if (h.held < h.work->share)
-			take(&h);
-		else
+		if ((h.held >= h.work->share || !take(&h)) && h.records > 0)
 			give(&h);
 		if (work_below(t, LULL) == 0)
 			give_until(&h, h.records / 2);
@@ -259,6 +272,7 @@ bool work_start_alloc(struct work *w, const struct work_args *args)
 	w->data = a;
 	w->end = end;
 	a->share = arena_amt_total(base_arena) / 100 * percent / ktasks;
+	a->flags = percent <= PERCENT_WAITS ? MEM_WAIT : MEM_ERROR;
 	if (make_caches(a))
 		return true;
 	end(w);

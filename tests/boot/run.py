@@ -17,6 +17,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 from console import Console, keys
@@ -1000,6 +1001,25 @@ def _():
             ask(console, "work stop")
             console.type("poweroff\n")
             equal(console.status(), 0)
+
+
+# Workloads
+
+@test("work: ktasks that hold nearly all of memory go on, and can be stopped")
+def _():
+    def operations():
+        rows = [row for word, row in keys(ask(console, "work list -k")) if word == "work"]
+        return int(rows[0]["ops"])
+
+    with qemu("--cores", "4", "--mem", "64M") as console:
+        console.expect(PROMPT)
+        ask(console, "work start alloc 90 4")
+        # They come to their shares in some 100,000 operations.
+        while operations() < 500_000:
+            time.sleep(0.2)
+        assert "stopped count=1" in ask(console, "work stop -k")
+        console.type("poweroff\n")
+        equal(console.status(), 0)
 
 
 # Panics
