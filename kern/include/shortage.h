@@ -100,7 +100,7 @@ struct shortage {
  * kernel without threads has what the arenas hold idle given back, and tries once more, first.  By
  * MEM_ERROR without a deadline it tries once and returns, too, if more is asked for than there is, or if
  * nothing could be given back.  Cost: a switch to another thread and back, and two calls of `try` at
- * least.
+ * least.  Panics unless the record has one of the three flags.
  */
 bool shortage_wait(struct shortage *s);
 

@@ -12,6 +12,7 @@
 #include "kthread.h"
 #include "physical.h"
 #include "reclaim.h"
+#include "shortage.h"
 #include "slab.h"
 #include "sync.h"
 #include "vmap.h"
@@ -69,6 +70,15 @@ BUG(alloc_object, kmem_cache_alloc(cache, 0))
 BUG(alloc_zeroed, kmem_cache_zalloc(cache, MEM_WAIT | MEM_ERROR))
 BUG(alloc_zeroed_readied, kmem_cache_zalloc(readied, MEM_WAIT))
 BUG(alloc_many, kmem_cache_alloc_bulk(cache, NULL, 5, 0))
+static bool never(struct shortage *s)
+{
+	return false;
+}
+
+BUG(wait_by_no_flag,
+	shortage_wait(&(struct shortage){.try = never,
+		.parts = &(struct shortage_part){ids, 1, 1, NULL},
+		.part_count = 1}))
 BUG(reserve_some, kmem_cache_reserve(cache, 1, 0))
 BUG(destroy_kmallocs, kmem_cache_destroy(kmallocs))
 BUG(destroy_front, kmem_cache_destroy(front))
@@ -145,7 +155,7 @@ static const struct {
 	ROW(pin_nowhere), ROW(map_by_no_flag), ROW(unmap_nothing), ROW(allocate_by_no_flag),
 	ROW(free_nothing), ROW(alloc_vector), ROW(alloc_vectors), ROW(free_vector), ROW(free_vectors),
 	ROW(set_route), ROW(count_core), ROW(set_again), ROW(read_beyond), ROW(write_beyond),
-	ROW(destroy_kmallocs), ROW(destroy_front), ROW(destroy_placed), ROW(ask_size_inside),
+	ROW(wait_by_no_flag), ROW(destroy_kmallocs), ROW(destroy_front), ROW(destroy_placed), ROW(ask_size_inside),
 	ROW(krealloc_inside), ROW(set_unready), ROW(pin_to_none), ROW(write_too_many),
 	ROW(submit_none), ROW(put_again), ROW(dirty_unused), ROW(get_by_no_flag),
 };
