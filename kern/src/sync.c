@@ -198,10 +198,9 @@ static void qlock_take(struct qlock *q, port_thread_t *holder)
 	q->holder = holder;
 }
 
-/* An interrupt isn't the thread that it interrupted. */
 static bool is_held_by_caller(const struct qlock *q)
 {
-	return q->held && q->holder == port_thread_self() && !port_in_irq();
+	return q->held && q->holder == port_thread_self();
 }
 
 static void qlock_lock_from(struct qlock *q, void *caller)
