@@ -228,7 +228,7 @@ static const struct command commands[] = {
 		"alloc kpages 64K 10", alloc_command, 0, offer_names, tables},
 	{"free", "[-k] [ID]", "frees what `alloc` holds, or one line of it", "free", free_command, 0,
 		NULL, NULL},
-	{"demo", "", "a tour, a key after each step: an arena fills, fragments and runs short", "demo", demo_command,
+	{"demo", "", "a tour, a key for each step: an arena runs short", "demo", demo_command,
 		COMMAND_LIVE, NULL, NULL},
 };
 
