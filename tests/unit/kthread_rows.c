@@ -52,7 +52,12 @@ static void sleep_for_time(void *arg)
 		kthread_usleep(10000);
 }
 
-/* Waits until the ktask's row says what it sleeps for. */
+static bool sleeps_for(const struct ktask_stats *row, const char *what)
+{
+	return row->wait && strcmp(row->wait, what) == 0 && strcmp(row->state, "asleep") == 0;
+}
+
+/* Waits until the ktask sleeps, and its row says what for. */
 static struct ktask_stats await_wait(const struct ktask *t, const char *what)
 {
 	uint64_t deadline = port_ns() + THREADS_PATIENCE;
@@ -61,7 +66,7 @@ static struct ktask_stats await_wait(const struct ktask *t, const char *what)
 	do {
 		kthread_yield();
 		CHECK_EQ(ktask_stats(ktask_id(t), &row, 1), 1);
-	} while ((!row.wait || strcmp(row.wait, what) != 0) && port_ns() < deadline);
+	} while (!sleeps_for(&row, what) && port_ns() < deadline);
 	CHECK_STR(row.wait ? row.wait : "-", what);
 	CHECK_STR(row.state, "asleep");
 	return row;
