@@ -19,7 +19,7 @@ static int block_check(struct cached *b)
 }
 
 #define CHECK_TRIES 8 /* walks, before sums and lists are left unchecked */
-#define CHECK_STEP 32 /* buckets of the hash, or blocks of a list, under one hold of the lock */
+#define CHECK_STEP 16 /* buckets of the hash, or blocks of a list, under one hold of the lock */
 
 enum phase { HASH, IDLE, DIRTY, WRITING, DONE };
 

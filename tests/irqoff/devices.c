@@ -56,6 +56,7 @@ static void mappings(void)
 		base_free(NULL, pages[i], PORT_PAGE_SIZE);
 	for (int i = 0; i < ROUNDS; i++)
 		vfree(vmalloc(PAGES * PORT_PAGE_SIZE, MEM_WAIT), PAGES * PORT_PAGE_SIZE);
+	vmap_drain();
 	machine_tables_trim(SIZE_MAX);
 }
 
