@@ -110,8 +110,9 @@ int block_cache_check(struct block_cache *cache);
 /* Destroy */
 
 /* Writes back what is dirty and ends the cache.  Context: may sleep; for 0, no other caller may use
- * it any more.  Returns 0, also if blocks couldn't be written, which are lost: a caller who has to know
- * calls block_cache_sync() first.  Or -EBUSY, and the cache goes on as it was, if callers have blocks. */
+ * it any more.  Returns 0, also if blocks couldn't be written, which are lost: a
+ * block_cache_sync() before it says so.  Or -EBUSY, and the cache goes on as it was, if callers have
+ * blocks. */
 int block_cache_destroy(struct block_cache *cache);
 
 /* Boot */

@@ -162,7 +162,7 @@ int machine_mark(uintptr_t va);
  * any.  Cost: constant. */
 bool machine_is_direct_page(const void *page);
 
-/* The same with mark 0; inlined, so that a panic names who calls. */
+/* The same with mark 0; inlined, so that a panic names the caller. */
 static inline __attribute__((always_inline)) int machine_map(uintptr_t va, void *page)
 {
 	return machine_map_marked(va, page, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Owners: who holds memory of an arena, by name, for people to read.
+ * Owners: what holds memory of an arena, by name, for people to read.
  *
  * Caches and importing arenas are known to the arena they draw on.  Other callers that hold much, or hold
  * it for long, count what they hold under a name of their own, so that the monitor's `top` can show it:

@@ -120,7 +120,7 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 	*l = (struct spinlock)SPINLOCK_INIT(class);
 }
 
-/* Takes `l` where it can't be taken at once; on the core that reports a panic, whoever holds it.  Interrupts are off before and after; between polls
+/* Takes `l` where it can't be taken at once; on the core that reports a panic, though it is held.  Interrupts are off before and after; between polls
  * they are as port_irq_restore(irq) makes them. */
 void spin_wait(struct spinlock *l, port_irq_t irq) __attribute__((cold));
 

@@ -31,6 +31,12 @@ static void print_frame(struct sink *sink, unsigned number, uintptr_t pc, bool i
 		sink_puts(sink, "?\n");
 }
 
+void panic_print_frames(struct sink *sink, const uintptr_t *pcs, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		print_frame(sink, (unsigned)i, pcs[i], i > 0);
+}
+
 static void print_backtrace(struct sink *sink, const struct panic_site *site)
 {
 	uintptr_t pcs[BACKTRACE_MAX];
@@ -53,8 +59,7 @@ static void print_other_cores(struct sink *sink)
 		if (core == port_core_id())
 			continue;
 		sink_printf(sink, "  core %u%s\n", core, n ? "" : " did not stop");
-		for (size_t i = 0; i < n; i++)
-			print_frame(sink, (unsigned)i, pcs[i], i > 0);
+		panic_print_frames(sink, pcs, n);
 	}
 }
 

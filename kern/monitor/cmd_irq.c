@@ -26,7 +26,7 @@ struct irq_row {
 static const struct table_column irq_columns[] = {
 	TABLE_COLUMN(struct irq_row, vector, "vector", "vector", 6, TABLE_NUMBER, 0,
 		"its number, of those that the arena `vectors` hands out"),
-	TABLE_COLUMN(struct irq_row, name, "name", "name", -16, TABLE_STRING, 0, "who has it"),
+	TABLE_COLUMN(struct irq_row, name, "name", "name", -16, TABLE_STRING, 0, "what it was handed out for"),
 	TABLE_COLUMN(struct irq_row, count, "interrupts", "count", 12, TABLE_COUNT, 0,
 		"handled, on all cores"),
 	TABLE_COLUMN(struct irq_row, route, "from", "route", -40, TABLE_STRING, 0,

@@ -46,19 +46,18 @@ static const struct table_column ps_columns[] = {
 static const struct table ps_table = {"ktask", ps_columns, ARRAY_SIZE(ps_columns)};
 static const struct table *const ps_tables[] = {&ps_table, NULL};
 
-/* Nothing runs any more, so stacks stay as they are. */
+/* Nothing runs any more, so stacks stay as they are.  A symbol is that of the call, which may be the last
+ * instruction of its function. */
 static void print_backtrace(const struct table_printer *printer, uint64_t id)
 {
 	uintptr_t pcs[FRAMES_MAX];
 	size_t n = ktask_backtrace(id, pcs, FRAMES_MAX);
 
-	for (size_t i = 0; i < n; i++)
-		if (printer->keys)
-			sink_printf(printer->sink, "frame ktask=%llu number=%zu pc=0x%zx symbol=%pS\n",
-				(unsigned long long)id, i, (size_t)pcs[i], (void *)pcs[i]);
-		else
-			sink_printf(printer->sink, "       #%zu 0x%zx %pS\n", i, (size_t)pcs[i],
-				(void *)pcs[i]);
+	if (!printer->keys)
+		panic_print_frames(printer->sink, pcs, n);
+	for (size_t i = 0; i < n && printer->keys; i++)
+		sink_printf(printer->sink, "frame ktask=%llu number=%zu pc=0x%zx symbol=%pS\n",
+			(unsigned long long)id, i, (size_t)pcs[i], (void *)(pcs[i] - (i > 0)));
 }
 
 /* What a ktask sleeps for, in words. */

@@ -528,8 +528,7 @@ static void print_threads(struct sink *sink)
 		if (n > 0)
 			sink_printf(sink, "  ktask %llu (%s), %s\n", (unsigned long long)t->id, t->name,
 				state_name(t->state));
-		for (size_t i = 0; i < n; i++)
-			sink_printf(sink, "  #%zu 0x%016zx %pS\n", i, (size_t)pcs[i], (void *)pcs[i]);
+		panic_print_frames(sink, pcs, n);
 	}
 }
 
