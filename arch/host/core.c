@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "host.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "sink.h"
 #include "machine.h"
 #include "port.h"
@@ -290,9 +290,7 @@ void port_halt(void)
 
 void port_core_poke(unsigned core)
 {
-	if (core >= port_core_count())
-		panic("port_core_poke of core %u of %u (called from %pS)", core, port_core_count(),
-			__builtin_return_address(0));
+	check_core("port_core_poke", core, __builtin_return_address(0));
 	host_raise(core, HOST_POKE);
 }
 
@@ -312,22 +310,11 @@ static void run_here(void (*fn)(void *arg), void *arg)
 	port_irq_restore(irq);
 }
 
-/* Two cores that each waited in an interrupt for the other to take one would never end. */
-static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
-{
-	if (core >= port_core_count())
-		panic("port_core_run of %pS on core %u of %u (called from %pS)", (void *)(uintptr_t)fn,
-			core, port_core_count(), caller);
-	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
-		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
-			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
-}
-
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 {
 	struct call call = {.fn = fn, .arg = arg};
 
-	check_run(core, fn, __builtin_return_address(0));
+	check_core_run(core, fn, __builtin_return_address(0));
 	if (core == port_core_id()) {
 		run_here(fn, arg);
 		return;
@@ -355,6 +342,7 @@ void port_freeze(void)
 
 void machine_core_info(unsigned core, struct machine_core_info *info)
 {
+	check_core("machine_core_info", core, __builtin_return_address(0));
 	*info = (struct machine_core_info){.hardware_id = core};
 }
 
@@ -370,5 +358,6 @@ size_t machine_node_count(void)
 
 unsigned machine_node_distance(size_t from, size_t to)
 {
-	return 0;
+	panic("machine_node_distance from node %zu to %zu of 0 (called from %pS)", from, to,
+		__builtin_return_address(0));
 }

@@ -2,6 +2,7 @@
 /*
  * A process has no devices.
  */
+#include "lib/check.h"
 #include "machine.h"
 
 uint32_t machine_pci_read(unsigned function, unsigned offset)
@@ -20,6 +21,7 @@ volatile void *machine_map_device(uint64_t phys, size_t size)
 
 bool machine_message(unsigned vector, unsigned core, struct machine_message *message)
 {
+	check_core("machine_message", core, __builtin_return_address(0));
 	return false;
 }
 

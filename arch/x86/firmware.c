@@ -10,6 +10,7 @@
 #include "firmware.h"
 
 #include "acpi.h"
+#include "lib/panic.h"
 #include "lib/printf.h"
 #include "sink.h"
 #include "lib/string.h"
@@ -301,5 +302,10 @@ bool machine_node_memory(size_t i, struct machine_node_memory *memory)
 
 unsigned machine_node_distance(size_t from, size_t to)
 {
+	size_t nodes = machine_node_count();
+
+	if (from >= nodes || to >= nodes)
+		panic("machine_node_distance from node %zu to %zu of %zu (called from %pS)", from, to, nodes,
+			__builtin_return_address(0));
 	return acpi_slit_distance(firmware.slit, from, to);
 }

@@ -21,7 +21,7 @@
 #include "apic.h"
 #include "core.h"
 #include "irq.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "machine.h"
 #include "x86.h"
 
@@ -54,9 +54,7 @@ void port_core_poke(unsigned core)
 {
 	port_irq_t irq;
 
-	if (core >= port_core_count())
-		panic("port_core_poke of core %u of %u (called from %pS)", core, port_core_count(),
-			__builtin_return_address(0));
+	check_core("port_core_poke", core, __builtin_return_address(0));
 	/* Seq_cst: before the interrupt is sent; halt_once() reads it with interrupts off. */
 	__atomic_store_n(&cores[core]->poked, true, __ATOMIC_SEQ_CST);
 	irq = port_irq_save();
@@ -127,23 +125,12 @@ static void run_on_other(unsigned core, struct request *r)
 		port_pause();
 }
 
-/* Two cores that each waited in an interrupt for the other to take one would never end. */
-static void check_run(unsigned core, void (*fn)(void *arg), void *caller)
-{
-	if (core >= port_core_count())
-		panic("port_core_run of %pS on core %u of %u (called from %pS)", (void *)(uintptr_t)fn,
-			core, port_core_count(), caller);
-	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
-		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
-			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
-}
-
 void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 {
 	struct request r = {.fn = fn, .arg = arg};
 	port_irq_t irq;
 
-	check_run(core, fn, __builtin_return_address(0));
+	check_core_run(core, fn, __builtin_return_address(0));
 	if (core != port_core_id()) {
 		run_on_other(core, &r);
 		return;

@@ -5,6 +5,7 @@
  */
 #include "core.h"
 #include "ipi.h"
+#include "lib/check.h"
 #include "machine.h"
 #include "paging.h"
 #include "spinlock.h"
@@ -56,6 +57,7 @@ volatile void *machine_map_device(uint64_t phys, size_t size)
 
 bool machine_message(unsigned vector, unsigned core, struct machine_message *message)
 {
+	check_core("machine_message", core, __builtin_return_address(0));
 	*message = (struct machine_message){
 		MESSAGE_BASE | (uint32_t)cores[core]->apic << MESSAGE_APIC_SHIFT, vector};
 	return true;

@@ -19,7 +19,7 @@
 #include "ipi.h"
 #include "irq.h"
 #include "layout.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "sink.h"
 #include "lib/string.h"
 #include "machine.h"
@@ -216,9 +216,12 @@ unsigned machine_cores_start(void *(*stack_alloc)(void))
 
 void machine_core_info(unsigned core, struct machine_core_info *info)
 {
-	const struct core *c = cores[core];
-	uint32_t node = firmware.nodes[c->apic];
+	const struct core *c;
+	uint32_t node;
 
+	check_core("machine_core_info", core, __builtin_return_address(0));
+	c = cores[core];
+	node = firmware.nodes[c->apic];
 	*info = (struct machine_core_info){.hardware_id = c->apic,
 		.has_node = node != NO_NODE,
 		.node = node,

@@ -70,11 +70,14 @@ struct machine_core_info {
 	uint64_t nmis;	      /* NMIs it has handled */
 	uint64_t spurious;    /* interrupts that came without a handler for them */
 };
+/* Fills *info.  Context: any.  Cost: constant.  Panics if no such core runs. */
 void machine_core_info(unsigned core, struct machine_core_info *info);
 
-/* The number of memory nodes with known distances, and the distance between two of them; a node's
- * distance to itself is 10. */
+/* The number of memory nodes with known distances, 0 if the firmware tells none; and the distance between
+ * two of them, below that number: else it panics.  A node's distance to itself is 10.  Context: any.
+ * Cost: constant. */
 size_t machine_node_count(void);
+unsigned machine_node_distance(size_t from, size_t to);
 
 /* The i-th range of physical memory of which the firmware tells the node, in no order; false: there are
  * fewer.  Context: any.  Cost: linear in i. */
@@ -83,7 +86,6 @@ struct machine_node_memory {
 	uint64_t start, size; /* start + size doesn't wrap */
 };
 bool machine_node_memory(size_t i, struct machine_node_memory *memory);
-unsigned machine_node_distance(size_t from, size_t to);
 
 /* What the kernel supplies: the function a started core calls.  No spinlock has been taken on that
  * core yet.  port_core_id() is right, and port_core_count() includes this core. */
@@ -212,7 +214,7 @@ void machine_pci_write(unsigned function, unsigned offset, uint32_t value);
 volatile void *machine_map_device(uint64_t phys, size_t size);
 
 /* Fills in where a device must write, and what, to raise `vector` on core `core`.  Returns false if
- * devices can't do so.  Context: any.  Cost: constant. */
+ * devices can't do so.  Context: any.  Cost: constant.  Panics if no such core runs. */
 struct machine_message {
 	uint64_t address; /* physical */
 	uint32_t data;

@@ -19,9 +19,9 @@ static void do_nothing(void *arg)
 
 TEST("mistakes: a core that isn't there runs nothing")
 {
-	CHECK_PANICS(port_core_run(port_core_count(), do_nothing, NULL), "on core");
+	CHECK_PANICS(port_core_run(port_core_count(), do_nothing, NULL), "port_core_run of core");
 	CHECK_PANICS(port_core_poke(port_core_count()), "port_core_poke of core");
-	CHECK_PANICS(port_core_run(UINT32_MAX, do_nothing, NULL), "on core 4294967295 of");
+	CHECK_PANICS(port_core_run(UINT32_MAX, do_nothing, NULL), "port_core_run of core 4294967295 of");
 }
 
 TEST("mistakes: a reap knows its pressures")

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What public functions check of the callers' arguments, each in one form.  `call` names the function,
+ * `caller` is its return address.
+ *
+ *	check_given("disk_read", "disk", d, __builtin_return_address(0));
+ *
+ * Context: any.  Cost: constant.
+ */
+#ifndef SPANDREL_LIB_CHECK_H
+#define SPANDREL_LIB_CHECK_H
+
+#include "lib/panic.h"
+
+/* Panics if `given`, the address of a `what`, is NULL. */
+static inline void check_given(const char *call, const char *what, const void *given, void *caller)
+{
+	if (__builtin_expect(!given, 0))
+		panic("%s of a %s at NULL (called from %pS)", call, what, caller);
+}
+
+/* Panics if no core runs that has this number. */
+static inline void check_core(const char *call, unsigned core, void *caller)
+{
+	if (__builtin_expect(core >= port_core_count(), 0))
+		panic("%s of core %u of %u (called from %pS)", call, core, port_core_count(), caller);
+}
+
+/* For port_core_run(): panics if there is no such core, or the caller may not wait for it.  Two cores that
+ * each waited in an interrupt for the other to take one would never end. */
+static inline void check_core_run(unsigned core, void (*fn)(void *arg), void *caller)
+{
+	check_core("port_core_run", core, caller);
+	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
+		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
+			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
+}
+
+#endif
