@@ -163,20 +163,20 @@ static struct core *make_core(unsigned id)
 
 _Static_assert(CORES_MAX * IST_COUNT * CORE_STACK_STRIDE <= CORE_STACKS_SIZE, "all stacks fit");
 
-/* Prepares the next core, or uses what was prepared for one that didn't come. */
+/* Prepares the next core; what was prepared for one that didn't come, or for which memory didn't suffice,
+ * is used again. */
 static bool prepare_core(void *(*stack_alloc)(void))
 {
 	unsigned id = port_core_count();
+	struct core *core = cores[id] ? cores[id] : make_core(id);
 	void *stack;
 
-	if (cores[id])
-		return true;
+	cores[id] = core;
+	if (!core || core->stack)
+		return core != NULL;
 	stack = stack_alloc();
-	cores[id] = stack ? make_core(id) : NULL;
-	if (!cores[id])
-		return false;
-	cores[id]->stack = (uintptr_t)stack + MACHINE_STACK_SIZE;
-	return true;
+	core->stack = stack ? (uintptr_t)stack + MACHINE_STACK_SIZE : 0;
+	return stack != NULL;
 }
 
 static void start_others(void *(*stack_alloc)(void))
