@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 
+#include "lib/check.h"
 #include "lib/string.h"
 
 /* A text that is read byte by byte.  Bytes that don't fit are only counted. */
@@ -80,6 +81,8 @@ void cmdline_parse(
 	static char value_bytes[CMDLINE_VALUE_MAX];
 	char name_bytes[CMDLINE_NAME_MAX];
 
+	check_given("cmdline_parse", "text", text, __builtin_return_address(0));
+	check_given("cmdline_parse", "sink", sink, __builtin_return_address(0));
 	for (;;) {
 		struct text name = {name_bytes, sizeof(name_bytes), 0};
 		struct text value = {value_bytes, sizeof(value_bytes), 0};

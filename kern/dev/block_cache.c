@@ -38,7 +38,7 @@
 
 #include "errors.h"
 #include "kmalloc.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "owner.h"
 
 #define GIVE_UP_STEP 8  /* blocks given up under one hold of the lock */
@@ -280,6 +280,8 @@ int block_get(struct block_cache *c, uint64_t number, unsigned flags, struct blo
 	int error;
 
 	sync_check_may_sleep("block_get", __builtin_return_address(0));
+	check_given("block_get", "cache", c, __builtin_return_address(0));
+	check_given("block_get", "place for the block", block, __builtin_return_address(0));
 	flags ^= is_new ? BLOCK_NEW : 0;
 	if (flags != MEM_WAIT && flags != MEM_ERROR && flags != MEM_ATOMIC)
 		panic("cache of %s: block %llu is asked for with flags %#x: not exactly one memory flag (called "
@@ -311,10 +313,15 @@ static __attribute__((noreturn, cold)) void bad_use(const struct cached *b, cons
 void block_dirty(struct block *block)
 {
 	struct cached *b = cached_of(block);
-	struct block_cache *c = b->cache;
-	port_irq_t irq = spin_lock(&c->lock);
-	bool is_used = b->users > 0, is_first = is_used && !b->is_dirty && b->is_hashed;
+	struct block_cache *c;
+	port_irq_t irq;
+	bool is_used, is_first;
 
+	check_given("block_dirty", "block", block, __builtin_return_address(0));
+	c = b->cache;
+	irq = spin_lock(&c->lock);
+	is_used = b->users > 0;
+	is_first = is_used && !b->is_dirty && b->is_hashed;
 	if (is_first) {
 		b->is_dirty = true;
 		if (!b->is_writing) {
@@ -335,10 +342,14 @@ void block_dirty(struct block *block)
 void block_put(struct block *block)
 {
 	struct cached *b = cached_of(block);
-	struct block_cache *c = b->cache;
-	port_irq_t irq = spin_lock(&c->lock);
-	bool is_used = b->users > 0, must_free = false;
+	bool is_used, must_free = false;
+	struct block_cache *c;
+	port_irq_t irq;
 
+	check_given("block_put", "block", block, __builtin_return_address(0));
+	c = b->cache;
+	irq = spin_lock(&c->lock);
+	is_used = b->users > 0;
 	if (is_used && --b->users == 0) {
 		c->in_use -= b->is_hashed;
 		must_free = block_settle(b);
@@ -384,6 +395,7 @@ size_t block_cache_give_up(struct block_cache *c, size_t bytes)
 {
 	size_t wanted = bytes / DISK_BLOCK_SIZE + (bytes % DISK_BLOCK_SIZE > 0), freed = 0, n;
 
+	check_given("block_cache_give_up", "cache", c, __builtin_return_address(0));
 	do {
 		struct cached *blocks[GIVE_UP_STEP];
 		size_t left = wanted - freed;
@@ -409,13 +421,16 @@ static size_t give_up(void *priv, size_t bytes)
 
 struct disk *block_cache_disk(struct block_cache *c)
 {
+	check_given("block_cache_disk", "cache", c, __builtin_return_address(0));
 	return c->disk;
 }
 
 void block_cache_get_stats(struct block_cache *c, struct block_cache_stats *stats)
 {
-	port_irq_t irq = spin_lock(&c->lock);
+	port_irq_t irq;
 
+	check_given("block_cache_get_stats", "cache", c, __builtin_return_address(0));
+	irq = spin_lock(&c->lock);
 	*stats = (struct block_cache_stats){
 		.disk = disk_name(c->disk),
 		.blocks = c->hash.entries,
@@ -444,17 +459,6 @@ struct block_cache *block_cache_next(struct block_cache *c)
 
 /* Create and destroy */
 
-static void add_to_list(struct block_cache *c)
-{
-	struct block_cache **at = &caches;
-
-	qlock_lock(&caches_lock);
-	while (*at)
-		at = &(*at)->next;
-	*at = c;
-	qlock_unlock(&caches_lock);
-}
-
 static void remove_from_list(struct block_cache *c)
 {
 	struct block_cache **at = &caches;
@@ -481,13 +485,12 @@ static void init(struct block_cache *c, struct disk *d)
 	c->ended_last = &c->ended_writes;
 }
 
-struct block_cache *block_cache_create(struct disk *d)
+/* Returns NULL if there is no memory. */
+static struct block_cache *make(struct disk *d)
 {
-	struct block_cache *c;
+	struct block_cache *c = kmalloc(sizeof(*c), MEM_ERROR);
 	char name[KMEM_NAME_MAX];
 
-	sync_check_may_sleep("block_cache_create", __builtin_return_address(0));
-	c = kmalloc(sizeof(*c), MEM_ERROR);
 	if (!c)
 		return NULL;
 	init(c, d);
@@ -500,7 +503,27 @@ struct block_cache *block_cache_create(struct disk *d)
 		return NULL;
 	}
 	kmem_cache_set_reclaim(c->headers, give_up, c);
-	add_to_list(c);
+	return c;
+}
+
+/* The lock is held meanwhile: two calls at once make one cache. */
+struct block_cache *block_cache_create(struct disk *d)
+{
+	struct block_cache **at = &caches, *c = NULL;
+	bool is_there;
+
+	sync_check_may_sleep("block_cache_create", __builtin_return_address(0));
+	check_given("block_cache_create", "disk", d, __builtin_return_address(0));
+	qlock_lock(&caches_lock);
+	while (*at && (*at)->disk != d)
+		at = &(*at)->next;
+	is_there = *at != NULL;
+	if (!is_there)
+		*at = c = make(d);
+	qlock_unlock(&caches_lock);
+	if (is_there)
+		panic("cache of %s: made, but is there (called from %pS)", disk_name(d),
+			__builtin_return_address(0));
 	return c;
 }
 
@@ -532,6 +555,7 @@ int block_cache_destroy(struct block_cache *c)
 	bool has_lost;
 
 	sync_check_may_sleep("block_cache_destroy", __builtin_return_address(0));
+	check_given("block_cache_destroy", "cache", c, __builtin_return_address(0));
 	block_cache_get_stats(c, &stats);
 	if (stats.in_use > 0)
 		return -EBUSY;

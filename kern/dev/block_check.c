@@ -4,6 +4,8 @@
  */
 #include "block_cache_impl.h"
 
+#include "lib/check.h"
+
 /* The number of the first invariant that a hashed block breaks, or 0. */
 static int block_check(struct cached *b)
 {
@@ -136,6 +138,7 @@ int block_cache_check(struct block_cache *c)
 	int tries = 0;
 
 	sync_check_may_sleep("block_cache_check", __builtin_return_address(0));
+	check_given("block_cache_check", "cache", c, __builtin_return_address(0));
 	do {
 		w = (struct walk){.cache = c, .changes = changes_of(c)};
 		while (w.phase != DONE && !w.wrong) {

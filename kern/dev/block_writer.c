@@ -16,7 +16,7 @@
 #include "block_cache_impl.h"
 
 #include "errors.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "reclaim.h"
 
 #define RETRY_NS 1000000 /* between tries to destroy a cache that is being listed */
@@ -290,6 +290,7 @@ int block_cache_sync(struct block_cache *c)
 	int error;
 
 	sync_check_may_sleep("block_cache_sync", __builtin_return_address(0));
+	check_given("block_cache_sync", "cache", c, __builtin_return_address(0));
 	await_all(c);
 	await_all(c);
 	error = disk_flush(c->disk);

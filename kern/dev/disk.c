@@ -7,7 +7,7 @@
 #include "disk.h"
 
 #include "errors.h"
-#include "lib/panic.h"
+#include "lib/check.h"
 #include "lib/string.h"
 #include "machine.h"
 #include "sync.h"
@@ -53,6 +53,7 @@ void disk_add(struct disk *d)
 	bool is_there;
 
 	sync_check_may_sleep("disk_add", __builtin_return_address(0));
+	check_given("disk_add", "disk", d, __builtin_return_address(0));
 	if (!d->kind || !d->submit || d->blocks_max == 0)
 		panic("disk %p: added without %s (called from %pS)", (void *)d,
 			!d->kind ? "a kind" : !d->submit ? "a submit()" : "blocks in a request",
@@ -98,11 +99,13 @@ struct disk *disk_next(struct disk *d)
 
 const char *disk_name(const struct disk *d)
 {
+	check_given("disk_name", "disk", d, __builtin_return_address(0));
 	return d->name;
 }
 
 uint64_t disk_blocks(const struct disk *d)
 {
+	check_given("disk_blocks", "disk", d, __builtin_return_address(0));
 	return d->blocks;
 }
 
@@ -154,6 +157,8 @@ static void check_request(const struct disk *d, const struct disk_request *r, vo
 
 void disk_submit(struct disk *d, struct disk_request *r)
 {
+	check_given("disk_submit", "disk", d, __builtin_return_address(0));
+	check_given("disk_submit", "request", r, __builtin_return_address(0));
 	check_request(d, r, __builtin_return_address(0));
 	begin(d, r);
 }
@@ -229,18 +234,21 @@ static int run_pieces(struct disk *d, enum disk_operation operation, uint64_t fi
 int disk_read(struct disk *d, uint64_t first, size_t n, void *data)
 {
 	sync_check_may_sleep("disk_read", __builtin_return_address(0));
+	check_given("disk_read", "disk", d, __builtin_return_address(0));
 	return run_pieces(d, DISK_READ, first, n, data, __builtin_return_address(0));
 }
 
 int disk_write(struct disk *d, uint64_t first, size_t n, void *data)
 {
 	sync_check_may_sleep("disk_write", __builtin_return_address(0));
+	check_given("disk_write", "disk", d, __builtin_return_address(0));
 	return run_pieces(d, DISK_WRITE, first, n, data, __builtin_return_address(0));
 }
 
 int disk_flush(struct disk *d)
 {
 	sync_check_may_sleep("disk_flush", __builtin_return_address(0));
+	check_given("disk_flush", "disk", d, __builtin_return_address(0));
 	return run(d, DISK_FLUSH, 0, 0, NULL);
 }
 
@@ -248,8 +256,10 @@ int disk_flush(struct disk *d)
 
 void disk_get_stats(const struct disk *d, struct disk_stats *stats)
 {
-	uint64_t ended = value_of(&d->ended);
+	uint64_t ended;
 
+	check_given("disk_get_stats", "disk", d, __builtin_return_address(0));
+	ended = value_of(&d->ended);
 	*stats = (struct disk_stats){
 		.name = d->name,
 		.kind = d->kind,

@@ -16,7 +16,8 @@
  * the cache begins at once.  Callers that have the same block at the same time settle among
  * themselves which of them reads and writes its data.
  *
- * Any core may use any cache at any time.
+ * Any core may use any cache at any time.  A disk, cache or block at NULL is a caller's bug: each function
+ * panics, and names itself and its caller.
  */
 #ifndef SPANDREL_BLOCK_CACHE_H
 #define SPANDREL_BLOCK_CACHE_H
@@ -38,7 +39,8 @@ struct block {
 /* Create */
 
 /* Makes a cache of all blocks of a disk, empty at first, and starts its writer.  Context: may sleep.
- * Returns NULL if there is no memory for it. */
+ * Returns NULL if there is no memory for it.  Panics if the disk has a cache: block_cache_init() makes one for
+ * each disk that is there at boot. */
 struct block_cache *block_cache_create(struct disk *d);
 
 /* Use */

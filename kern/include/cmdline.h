@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The kernel's command line: words between spaces, each `name`, `name=value` or `name="a value"`.
- * Within quotes a backslash takes the next character as it is.
+ * Within quotes a backslash takes the next character as it is.  A quote that isn't closed holds all the rest
+ * of the line.
  *
  *	static const struct cmdline_option options[] = {{"test_seed", set_seed}};
  *	cmdline_parse(boot_info->cmdline, options, 1, &console_sink);
@@ -27,8 +28,8 @@ struct cmdline_option {
 
 /* Calls for each word of `text` the set() of the option, among options[0 .. count), that has its
  * name.  A word that is unknown, too long, or refused by its option gets one plain line on `sink`;
- * the words after it are still read.  Context: as set() and the sink.  Cost: linear in the text
- * times the options. */
+ * the words after it are still read.  Context: as set() and the sink; one call at a time.  Cost: linear in
+ * the text times the options.  Panics on a text or a sink at NULL. */
 void cmdline_parse(
 	const char *text, const struct cmdline_option *options, size_t count, struct sink *sink);
 

@@ -11,7 +11,8 @@
  * order in which they came.  They may end in any order, and two that are under way at once and
  * touch the same block may do so in either order.
  *
- * Any core may use any disk at any time.
+ * Any core may use any disk at any time.  A disk or a request at NULL is a caller's bug: what uses, inspects
+ * or adds one panics, and names itself and its caller.
  */
 #ifndef SPANDREL_DISK_H
 #define SPANDREL_DISK_H

@@ -135,6 +135,16 @@ void fake_disk_destroy(struct fake_disk *f)
 	kfree(f);
 }
 
+static void submit_void(struct disk *d, struct disk_request *r)
+{
+	disk_end(d, r, 0);
+}
+
+struct disk fake_disk_void(void)
+{
+	return (struct disk){.kind = "void", .name = "void", .blocks = 1, .blocks_max = 1, .submit = submit_void};
+}
+
 void fake_disk_hold(struct fake_disk *f, enum disk_operation operation, bool held)
 {
 	port_irq_t irq = spin_lock(&f->lock);

@@ -35,6 +35,9 @@ struct fake_disk {
 struct fake_disk *fake_disk_create(size_t blocks);
 void fake_disk_destroy(struct fake_disk *f);
 
+/* A disk of one block that ends each request at once, and keeps nothing.  It isn't in the list of disks. */
+struct disk fake_disk_void(void);
+
 /* Has requests of an operation wait, or lets them go on. */
 void fake_disk_hold(struct fake_disk *f, enum disk_operation operation, bool held);
 

@@ -189,11 +189,14 @@ static void *make_aligned(void)
 	return kmalloc_align(100, 4 * PORT_PAGE_SIZE, MEM_ATOMIC);
 }
 
-static struct fake_disk *disk;
+/* A disk has one cache. */
+static struct disk *disks;
+static size_t disk_count;
 
 static void *make_block_cache(void)
 {
-	return block_cache_create(&disk->disk);
+	disks[disk_count] = fake_disk_void();
+	return block_cache_create(&disks[disk_count++]);
 }
 
 static void end_block_cache(void *made)
@@ -240,10 +243,11 @@ static void make_until_null(size_t i)
 TEST("shortage: each function that makes something is NULL where memory is out, and leaves nothing behind")
 {
 	ids = arenas_ids(1, 100000);
-	disk = fake_disk_create(8);
+	disks = kmalloc(MADE_MAX * sizeof(*disks), MEM_WAIT);
+	disk_count = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(makers); i++)
 		make_until_null(i);
-	fake_disk_destroy(disk);
+	kfree(disks);
 	arenas_end(ids);
 }
 
