@@ -11,8 +11,8 @@
  *		the rest of the table can't be read
  *
  * The bytes come from firmware, and nothing in them is trusted: no byte is read outside of what the
- * caller says is there, nor beyond a table's own length.  Nothing is allocated, kept or locked, and
- * nothing panics.  Tables may have any alignment.
+ * caller says is there, nor beyond a table's own length, and none makes a function panic.  Nothing is
+ * allocated, kept or locked.  Tables may have any alignment.
  *
  * Context, of all functions: any.  Cost: linear in the bytes for acpi_rsdp() and acpi_check(),
  * linear in the entries that are left out for the next() functions, else constant.

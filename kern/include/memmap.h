@@ -6,7 +6,9 @@
  *		n + r + 1, &result);
  *
  * A firmware's entries overlap, are in no order, aligned to nothing, empty, or wrap around.  A byte
- * is usable if an entry calls it RAM, no entry calls it anything else and no reservation covers it.
+ * is usable if an entry calls it RAM, no entry calls it anything else and no reservation covers it.  An
+ * entry that is empty or whose end passes 2^64 calls nothing anything; a reservation whose end passes 2^64
+ * covers all up to there.
  * Usable ranges are rounded inward to the page, so all bytes of a usable page are usable.
  *
  * All of it is computed in the caller's arrays: nothing is allocated, kept or locked.
@@ -51,8 +53,8 @@ struct memmap_edge {
  * always enough.  entries[] and reserved[] don't change.
  *
  * Context: any.  Cost: n log n in entries and reservations.  Returns NULL with *result filled in,
- * or one plain line that says why the map is refused: no usable page, more ranges than
- * `capacity`, or a page that is no power of two.
+ * or one plain line that says why the map is refused: no usable page, more ranges than `capacity`, all
+ * 2^64 bytes called RAM, or a page that is no power of two.
  */
 const char *memmap_normalize(const struct memmap_entry *entries, size_t n,
 	const struct memmap_range *reserved, size_t r, uint64_t page, struct memmap_edge *work,
