@@ -47,6 +47,10 @@ struct block_cache {
 	struct semaphore slots; /* writes that may still begin, of WRITES_MAX */
 	struct semaphore ended; /* 1 once the writer has ended */
 
+	/* Of block_cache_sync_all(), which may leave it to a disk that doesn't answer. */
+	struct disk_request last_flush;
+	bool is_flushed; /* that has ended; atomic */
+
 	struct spinlock lock; /* guards the rest, and nothing is called under it */
 	struct linear_hash hash;
 	struct list idle; /* the least recently used first */

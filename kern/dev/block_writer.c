@@ -271,32 +271,111 @@ static bool is_reached(void *arg)
 	return is;
 }
 
-/* Waits for all blocks that are in `dirty` or `writing` now. */
-static void await_all(struct block_cache *c)
+static uint64_t settled(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	uint64_t n = c->written_count + c->write_errors;
+
+	spin_unlock(&c->lock, irq);
+	return n;
+}
+
+/* `patience` is in nanoseconds, or PORT_FOREVER. */
+static uint64_t deadline_after(uint64_t patience)
+{
+	return patience == PORT_FOREVER ? PORT_FOREVER : port_ns() + patience;
+}
+
+/* Waits for all blocks that are in `dirty` or `writing` now; false: for as long as `patience` no write has
+ * ended. */
+static bool await_now(struct block_cache *c, uint64_t patience)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct goal g = {c, c->orders};
+	uint64_t before;
+	bool is;
 
 	spin_unlock(&c->lock, irq);
-	rendez_sleep(&c->written, is_reached, &g);
+	do {
+		before = settled(c);
+		is = rendez_sleep_timeout(&c->written, is_reached, &g, deadline_after(patience));
+	} while (!is && settled(c) != before);
+	return is;
 }
 
 /* A block that was changed while it was being written enters `dirty` when that write ends, at the
  * latest in the first wait; the second one is for those. */
+static bool await_all(struct block_cache *c, uint64_t patience)
+{
+	return await_now(c, patience) && await_now(c, patience);
+}
+
+/* Whether a write has failed since the last call. */
+static bool take_lost(struct block_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	bool has_lost = c->has_lost;
+
+	c->has_lost = false;
+	spin_unlock(&c->lock, irq);
+	return has_lost;
+}
+
 int block_cache_sync(struct block_cache *c)
 {
-	port_irq_t irq;
-	bool has_lost;
 	int error;
 
 	sync_check_may_sleep("block_cache_sync", __builtin_return_address(0));
 	check_given("block_cache_sync", "cache", c, __builtin_return_address(0));
-	await_all(c);
-	await_all(c);
+	await_all(c, PORT_FOREVER);
 	error = disk_flush(c->disk);
-	irq = spin_lock(&c->lock);
-	has_lost = c->has_lost;
-	c->has_lost = false;
-	spin_unlock(&c->lock, irq);
-	return has_lost ? -EIO : error;
+	return take_lost(c) ? -EIO : error;
+}
+
+/* Before the machine stops */
+
+static void flush_ended(struct disk_request *r)
+{
+	struct block_cache *c = container_of(r, struct block_cache, last_flush);
+
+	/* Release: pairs with the acquire in is_flushed(). */
+	__atomic_store_n(&c->is_flushed, true, __ATOMIC_RELEASE);
+	rendez_wakeup(&c->written);
+}
+
+static bool is_flushed(void *arg)
+{
+	return __atomic_load_n(&((struct block_cache *)arg)->is_flushed, __ATOMIC_ACQUIRE);
+}
+
+static bool flush(struct block_cache *c)
+{
+	c->is_flushed = false;
+	c->last_flush = (struct disk_request){.operation = DISK_FLUSH, .done = flush_ended};
+	disk_submit(c->disk, &c->last_flush);
+	return rendez_sleep_timeout(
+		&c->written, is_flushed, c, deadline_after(BLOCK_CACHE_PATIENCE_NS));
+}
+
+/* Returns NULL, or what is wrong with the disk. */
+static const char *sync_at_last(struct block_cache *c)
+{
+	if (!await_all(c, BLOCK_CACHE_PATIENCE_NS) || !flush(c))
+		return "doesn't answer";
+	return take_lost(c) || c->last_flush.error ? "has failed" : NULL;
+}
+
+bool block_cache_sync_all(void)
+{
+	bool all = true;
+
+	sync_check_may_sleep("block_cache_sync_all", __builtin_return_address(0));
+	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c)) {
+		const char *wrong = sync_at_last(c);
+
+		if (wrong)
+			kprintf("%s %s: not all that was changed is on it\n", disk_name(c->disk), wrong);
+		all = all && !wrong;
+	}
+	return all;
 }

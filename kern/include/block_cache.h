@@ -75,6 +75,12 @@ void block_put(struct block *block);
  * such a block held is lost, and the next block_get() reads what the disk has. */
 int block_cache_sync(struct block_cache *cache);
 
+/* Syncs every cache, for a machine that is about to stop: none may be destroyed any more.  A disk that has
+ * failed, or of which no request ends for BLOCK_CACHE_PATIENCE_NS, gets one plain line on the console, and
+ * the others are still synced.  Context: may sleep.  Allocates nothing.  Returns whether all were synced. */
+bool block_cache_sync_all(void);
+#define BLOCK_CACHE_PATIENCE_NS 10000000000ull
+
 /* Gives up blocks that no caller has, the least recently used first, until `bytes` are free or none
  * is left, and has those that are dirty given up as soon as they are written.  What a cache does by
  * itself when memory is wanted back (kmem_cache_set_reclaim, of its headers).  Context: any but an

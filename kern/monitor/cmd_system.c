@@ -5,6 +5,7 @@
 #include "editor.h"
 #include "monitor_impl.h"
 
+#include "block_cache.h"
 #include "lib/array.h"
 #include "lib/bench.h"
 #include "lib/panic.h"
@@ -227,8 +228,16 @@ static const char *panic_command(const struct command_call *call)
 	panic("%s", call->argc > 1 ? call->argv[1] : "asked for in the monitor");
 }
 
+/* After a panic what the kernel knows of its disks isn't to be written, nor does it run ktasks. */
+static void sync_disks(void)
+{
+	if (!panic_happened())
+		block_cache_sync_all();
+}
+
 static const char *reboot_command(const struct command_call *call)
 {
+	sync_disks();
 	sink_puts(call->sink, "rebooting\n");
 	port_reboot();
 }
@@ -240,6 +249,7 @@ static const char *poweroff_command(const struct command_call *call)
 	if (call->argc > 1 && (!str_to_u64(call->argv[1], &code) || code > PORT_STOP_CODE_MAX))
 		return command_error(
 			"%s is not a number from 0 to %d", call->argv[1], PORT_STOP_CODE_MAX);
+	sync_disks();
 	port_stop((int)code);
 }
 
@@ -256,9 +266,9 @@ static const struct command commands[] = {
 		bench_command, COMMAND_LIVE, NULL, NULL},
 	{"panic", "[TEXT]", "panics; -f: by a page fault; -o: a stack overflow",
 		"panic \"just trying\"", panic_command, 0, NULL, NULL},
-	{"reboot", "", "starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
+	{"reboot", "", "syncs disks, starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL, NULL},
-	{"poweroff", "[CODE]", "stops the machine; QEMU or the process exits with CODE",
+	{"poweroff", "[CODE]", "syncs disks, stops; QEMU or process exits with CODE",
 		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL, NULL},
 };
 

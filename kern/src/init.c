@@ -160,7 +160,7 @@ static int run_script(void)
 		passed = run_tests();
 	if (runs_commands)
 		passed = monitor_run_line(autorun) && passed;
-	return passed ? 0 : EXIT_FAILED;
+	return block_cache_sync_all() && passed ? 0 : EXIT_FAILED;
 }
 
 /* The first ktask: a script, or the monitor. */
@@ -179,6 +179,7 @@ static void run_first(void *arg)
 	if (is_scripted())
 		port_stop(run_script());
 	monitor_run();
+	block_cache_sync_all();
 	port_stop(0);
 }
 

@@ -1293,6 +1293,13 @@ def second_disk(drive, *commands):
     return text, next(row for word, row in keys(text) if word == "disk")
 
 
+def failing(folder, path, event):
+    """The words of a drive that fails `event` on block 7."""
+    with open(f"{folder}/faults", "w", encoding="utf-8") as faults:
+        faults.write(f'[inject-error]\nevent = "{event}"\nsector = "58"\n')
+    return f"file=blkdebug:{folder}/faults:{path}"
+
+
 @test("disk: one without a cache of its own has nothing to flush")
 def _():
     with tempfile.TemporaryDirectory() as folder:
@@ -1307,9 +1314,7 @@ def _():
 def _():
     with tempfile.TemporaryDirectory() as folder:
         path = make_image(folder, 16)
-        with open(f"{folder}/faults", "w", encoding="utf-8") as faults:
-            faults.write('[inject-error]\nevent = "read_aio"\nsector = "58"\n')
-        text, disk = second_disk(f"file=blkdebug:{folder}/faults:{path}", "cache verify all")
+        text, disk = second_disk(failing(folder, path, "read_aio"), "cache verify all")
         equal(disk["errors"], "1")
         assert "block 7: the disk can't read it" in text, text
         assert "verify: 16 blocks, 1 bad" in text, text
@@ -1346,6 +1351,32 @@ def _():
         equal(rows["read"], {"blocks": str(blocks - 4000), "bad": "0"})
         equal(rows["block_cache"]["dirty"], "0")
         equal(generations(path, 4000), [7] * 4000)
+
+
+@test("poweroff: what is dirty is on the disk then, also at the end of a script or of input, and for reboot")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, DISK_BLOCKS)
+        for generation, commands in enumerate(("cache fill all 1; poweroff 9", "cache fill all 2"), 1):
+            status, _ = run(qemu("--cores", "2", "--disk", path, "--autorun", commands))
+            equal((status, set(generations(path, DISK_BLOCKS))), (9 * (generation == 1), {generation}))
+        equal(piped("cache fill all 3\n", *qemu_command("--disk", path))[0], 0)
+        equal(set(generations(path, DISK_BLOCKS)), {3})
+        with qemu("--disk", path) as console:
+            console.expect(PROMPT)
+            console.type("cache fill all 4; reboot\n")
+            console.expect("rebooting")
+            equal(set(generations(path, DISK_BLOCKS)), {4})
+
+
+@test("poweroff: a disk that fails, or never answers, gets one line and is given up")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_image(folder, 16)
+        for drive, wrong in ((failing(folder, path, "write_aio"), "has failed"),
+                             (f"throttling.bps-write=1,file={path}", "doesn't answer")):
+            text, _ = second_disk(drive, "cache fill all 5")
+            equal(text.count(f"disk0 {wrong}: not all that was changed is on it\n"), 1)
 
 
 @test("disk: --disk with a file that isn't there is one plain line and status 127")

@@ -295,6 +295,25 @@ TEST("block cache: a block that can't be written is lost, sync says so once, and
 	end();
 }
 
+TEST("block cache: before the machine stops all that is dirty is written, or the disk is named")
+{
+	begin();
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		fill(i, 2);
+	CHECK(block_cache_sync_all());
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		check_on_disk(i, 2);
+	fake_disk_fail(fake, 10);
+	fill(9, 3);
+	fill(10, 3);
+	CHECK(!block_cache_sync_all());
+	check_on_disk(9, 3);
+	check_on_disk(10, 2);
+	/* What was lost is told once. */
+	CHECK(block_cache_sync_all());
+	end();
+}
+
 TEST("block cache: a destroy that is refused leaves the next sync to say what is lost")
 {
 	struct block *b;
