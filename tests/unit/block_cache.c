@@ -11,6 +11,7 @@
 #include "lib/test.h"
 #include "slab.h"
 
+#include "unit/arenas.h"
 #include "unit/fake_disk.h"
 #include "unit/threads.h"
 
@@ -166,6 +167,59 @@ TEST("block cache: a read that fails is every waiter's error, and the block isn'
 	CHECK_EQ(stats_now().in_use, 0);
 	fake_disk_fail(fake, UINT64_MAX);
 	check_cached(9, 0);
+	end();
+}
+
+TEST("block cache: a block that will be written whole isn't read")
+{
+	begin();
+	fake_disk_hold(fake, DISK_READ, true);
+	fill(3, 1);
+	CHECK_EQ(block_cache_sync(cache), 0);
+	check_on_disk(3, 1);
+	fake_disk_hold(fake, DISK_READ, false);
+	end();
+}
+
+TEST("block cache: where memory is out a block that isn't there is refused, and one that is there is had")
+{
+	struct block *block, *other;
+	struct piece *taken;
+	int error;
+
+	begin();
+	block = get(1);
+	taken = pieces_take_all(base_arena, arena_amt_total(base_arena), PORT_PAGE_SIZE, MEM_ATOMIC);
+	for (uint64_t i = 2; (error = block_get(cache, i, MEM_ATOMIC, &other)) == 0 && i < BLOCKS - 1; i++)
+		block_put(other);
+	pieces_give(base_arena, taken, SIZE_MAX);
+	CHECK_EQ(error, -ENOMEM);
+	CHECK_EQ(block_get(cache, 1, MEM_ATOMIC, &other), 0);
+	CHECK(other == block);
+	block_put(other);
+	block_put(block);
+	end();
+}
+
+TEST("block cache: one is in the list of them with its disk, until it is destroyed")
+{
+	struct block_cache *c;
+
+	begin();
+	for (c = block_cache_next(NULL); c && c != cache; c = block_cache_next(c))
+		;
+	CHECK(c == cache && block_cache_disk(c) == &fake->disk);
+	CHECK_STR(stats_now().disk, disk_name(&fake->disk));
+	/* It is the last that was made. */
+	CHECK(!block_cache_next(cache));
+	end();
+}
+
+TEST("block cache: one that can't be written back is destroyed all the same")
+{
+	begin();
+	fake_disk_fail(fake, 0);
+	fill(3, 1);
 	end();
 }
 

@@ -334,3 +334,40 @@ TEST("disk: one that can't do anything isn't added, one that isn't there isn't r
 	d.kind = NULL;
 	CHECK_PANICS(disk_add(&d), "added without a kind");
 }
+
+#define TIMES 5
+
+struct repeated {
+	struct disk_request request;
+	struct disk *disk;
+	unsigned ends;
+	bool is_over;
+};
+
+static void submit_anew(struct disk_request *r)
+{
+	struct repeated *again = (struct repeated *)r;
+
+	if (++again->ends < TIMES)
+		disk_submit(again->disk, r);
+	else
+		__atomic_store_n(&again->is_over, true, __ATOMIC_RELEASE);
+}
+
+TEST("disk: a request may be submitted anew by its own done()")
+{
+	struct fake_disk *f = fake_disk_create(8);
+	char *data = pages(1);
+	struct repeated r = {.request = {DISK_READ, 3, 1, data, submit_anew, 0, NULL}, .disk = &f->disk};
+	struct disk_stats stats;
+
+	disk_submit(&f->disk, &r.request);
+	threads_await(&r.is_over);
+	CHECK_EQ(r.ends, TIMES);
+	disk_get_stats(&f->disk, &stats);
+	CHECK_EQ(stats.reads, TIMES);
+	CHECK_EQ(stats.blocks_read, TIMES);
+	check_blocks(data, 3, 1);
+	pages_free(data, 1);
+	fake_disk_destroy(f);
+}

@@ -431,3 +431,23 @@ TEST("acpi: a SLIT has the distances of as many nodes as it has bytes for")
 	end();
 	CHECK_EQ(acpi_slit_nodes(table), 0);
 }
+
+TEST("acpi: a table is read at any alignment")
+{
+	static uint8_t crooked[TABLE_MAX + 8];
+	struct acpi_root root;
+
+	for (size_t shift = 0; shift < 8; shift++) {
+		begin("XSDT");
+		put(0x123456789abcdef0, 8);
+		end();
+		memcpy(crooked + shift, table, table_size);
+		CHECK(acpi_check(crooked + shift, table_size) == NULL);
+		CHECK_EQ(acpi_length(crooked + shift), table_size);
+		CHECK_EQ(acpi_root_entry(crooked + shift, 8, 0), 0x123456789abcdef0);
+		make_rsdp(2, 0x1000, 0x123456789000);
+		memcpy(crooked + shift, table, ACPI_RSDP_SIZE);
+		CHECK(acpi_rsdp(crooked + shift, ACPI_RSDP_SIZE, &root) == NULL);
+		CHECK_EQ(root.address, 0x123456789000);
+	}
+}

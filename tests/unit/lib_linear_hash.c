@@ -216,3 +216,22 @@ TEST("linear hash: links with equal keys stand in one chain, and each may go")
 	CHECK_EQ(hash.buckets, LINEAR_HASH_SMALL);
 	end();
 }
+
+TEST("linear hash: of equal keys the one inserted last is found, and only spare pages are taken")
+{
+	begin(100);
+	CHECK(!linear_hash_needs_care(&hash) && !linear_hash_is_overfull(&hash));
+	CHECK(!linear_hash_trim(&hash));
+	CHECK(!linear_hash_take_page(&hash, 0));
+	for (size_t i = 0; i < 3; i++) {
+		things[i].link.key = 7;
+		put(i);
+		CHECK_EQ((uintptr_t)*linear_hash_seek(&hash, 7), (uintptr_t)&things[i].link);
+	}
+	for (size_t i = 0; i < 3; i++)
+		linear_hash_give_page(&hash, base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT));
+	CHECK(!linear_hash_take_page(&hash, hash.pages_spare));
+	for (size_t i = 3; i-- > 0;)
+		drop(i);
+	end();
+}

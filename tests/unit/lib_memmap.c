@@ -290,3 +290,24 @@ TEST("memmap: more ranges than there is room for are refused, just enough are no
 			CHECK_STR(refused, NULL);
 	}
 }
+
+TEST("memmap: nothing is written beyond the arrays, whatever the map")
+{
+	static const struct memmap_edge mark = {0x5a5a, 1, 2, 3};
+
+	for (size_t ops = test_ops(2000); ops > 0; ops--) {
+		size_t edges, most;
+
+		random_map(-(uint64_t)BYTES, true);
+		edges = 2 * (entry_count + reserved_count);
+		most = entry_count + reserved_count;
+		if (edges == 2 * (ENTRIES_MAX + RESERVED_MAX))
+			continue;
+		work[edges] = mark;
+		ranges[most] = (struct memmap_range){1, 2};
+		/* One less than surely suffices: it may be refused, not overrun. */
+		memmap_normalize(entries, entry_count, reserved, reserved_count, 1, work, ranges, most, &result);
+		CHECK_EQ(memcmp(&work[edges], &mark, sizeof(mark)), 0);
+		CHECK(ranges[most].start == 1 && ranges[most].size == 2);
+	}
+}

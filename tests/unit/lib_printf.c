@@ -188,3 +188,14 @@ TEST("sink: fill writes any number of one character")
 			CHECK_EQ(buf[i], '-');
 	}
 }
+
+TEST("sink: what is printed is counted whole, to a buffer of any size and to the console")
+{
+	struct buffer_sink b;
+
+	buffer_sink_init(&b, NULL, 0);
+	CHECK_EQ(sink_printf(&b.sink, "%5d|%s", 12, "abc"), 9);
+	CHECK_EQ(b.length, 9);
+	CHECK_EQ(kprintf("%s\n", "counted"), 8);
+	CHECK_EQ(sink_printf(&console_sink, "%08x\n", 0x2a), 9);
+}

@@ -184,3 +184,78 @@ TEST("table: a time has the unit that leaves it below a thousand, cut to a tenth
 		CHECK_STR(cell, times[i].text);
 	}
 }
+
+static const struct table_column mixed_columns[] = {
+	TABLE_COLUMN(struct row, name, "name", "name", -6, TABLE_STRING, 0),
+	TABLE_COLUMN(struct row, count, "id", "id", 4, TABLE_NUMBER, 0),
+	TABLE_COLUMN(struct row, flags, "flags", "flags", 6, TABLE_HEX, 0),
+	TABLE_COLUMN(struct row, used, "time", "time_ns", 8, TABLE_TIME, 0),
+};
+static const struct table mixed = {"x", mixed_columns, ARRAY_SIZE(mixed_columns)};
+
+TEST("table: a number that names something shows 0, a time is plain for scripts, no text is a dash there")
+{
+	static const struct row empty = {"", 0, 1234, 0, 0, NULL};
+	struct table_printer t;
+
+	begin(&t, &mixed, false);
+	table_row(&t, &empty);
+	table_row(&t, &base);
+	table_end(&t);
+	CHECK_STR(text, "name     id  flags     time\n"
+			"          0      -   1.2 us\n"
+			"base     12   0x1f   4.0 us\n");
+	begin(&t, &mixed, true);
+	table_row(&t, &empty);
+	CHECK_STR(text, "x name=- id=0 flags=0x0 time_ns=1234\n");
+}
+
+/* An order that notes what it is told. */
+static struct {
+	size_t rows, ends;
+	uint64_t number;
+	const char *text;
+} told;
+
+static void note_row(struct table_order *order, uint64_t number, const char *of)
+{
+	told.rows++;
+	told.number = number;
+	told.text = of;
+}
+
+static void note_end(struct table_order *order)
+{
+	told.ends++;
+}
+
+static void print_in_order(struct table_order *order)
+{
+	struct table_printer t;
+
+	told.rows = told.ends = told.number = 0;
+	told.text = NULL;
+	buffer_sink_init(&out, text, sizeof(text));
+	out.sink.order = order;
+	table_begin(&t, &table, &out.sink, false);
+	table_row(&t, &none);
+	table_row(&t, &base);
+	table_end(&t);
+}
+
+TEST("table: an order is told of each row's value, by the title or the key of its column, and of the end")
+{
+	struct table_order order = {"n", note_row, note_end};
+
+	print_in_order(&order);
+	CHECK_EQ(told.rows, 2);
+	CHECK_EQ(told.ends, 1);
+	CHECK_EQ(told.number, 12);
+	CHECK(!told.text);
+	order.column = "name";
+	print_in_order(&order);
+	CHECK_STR(told.text, "base");
+	order.column = "no such column";
+	print_in_order(&order);
+	CHECK_EQ(told.rows + told.ends, 0);
+}

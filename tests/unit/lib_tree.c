@@ -289,6 +289,30 @@ TEST("tree: keys in rising and in falling order make no high tree")
 	}
 }
 
+TEST("tree: a node goes where its caller says, and another may take its place")
+{
+	struct item other;
+
+	reset();
+	for (size_t i = 0; i < 3; i++)
+		items[i].key = items[i].weight = i;
+	tree_insert_at(&tree, NULL, false, &items[1].node, &max_ops);
+	tree_insert_at(&tree, &items[1].node, true, &items[2].node, &max_ops);
+	tree_insert_at(&tree, &items[1].node, false, &items[0].node, &max_ops);
+	for (size_t i = 0; i < 3; i++)
+		sorted[sorted_count++] = &items[i];
+	check_all(&max_ops);
+	for (size_t i = 0; i < 3; i++) {
+		other = items[i];
+		tree_replace(&tree, &items[i].node, &other.node);
+		sorted[i] = &other;
+		check_all(&max_ops);
+		tree_replace(&tree, &other.node, &items[i].node);
+		sorted[i] = &items[i];
+	}
+	check_all(&max_ops);
+}
+
 static size_t updates;
 
 static bool count_update(const struct tree_ops *ops, struct tree_node *n)

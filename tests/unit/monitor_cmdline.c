@@ -86,3 +86,23 @@ TEST("cmdline: a word too long is refused whole")
 	parse(text);
 	CHECK(strstr(said, ": unknown, ignored\n") != NULL);
 }
+
+#define NAME_OF_31 "a_name_as_long_as_a_name_may_be"
+
+static const struct cmdline_option long_option[] = {{NAME_OF_31, set_one}};
+
+TEST("cmdline: a name and a value as long as they may be are taken, a longer name is refused whole")
+{
+	static char longest[CMDLINE_VALUE_MAX + 3] = "one=";
+	struct buffer_sink sink;
+
+	_Static_assert(sizeof(NAME_OF_31) == CMDLINE_NAME_MAX, "the longest name");
+	memset(longest + 4, 'v', CMDLINE_VALUE_MAX - 1);
+	parse(longest);
+	CHECK_EQ(strlen(one), CMDLINE_VALUE_MAX - 1);
+	CHECK_STR(said, "");
+	buffer_sink_init(&sink, said, sizeof(said));
+	cmdline_parse(NAME_OF_31 "=1 " NAME_OF_31 "x=2", long_option, 1, &sink.sink);
+	CHECK_STR(one, "1");
+	CHECK_STR(said, "command line: " NAME_OF_31 ": too long, ignored\n");
+}

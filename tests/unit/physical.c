@@ -56,3 +56,16 @@ TEST("physical: large pages start on multiples of 2 MiB, and take no more than t
 	CHECK_LE(taken, 3 * LARGE_PAGE_SIZE + 64 * PORT_PAGE_SIZE);
 	arena_free(large_arena, p, 3 * LARGE_PAGE_SIZE);
 }
+
+TEST("physical: a device shares no line with memory that it doesn't write")
+{
+	char *p[2];
+
+	for (int i = 0; i < 2; i++)
+		p[i] = arena_alloc(i ? dma24_arena : dma32_arena, 1, MEM_WAIT);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ((uintptr_t)p[i] % PORT_LINE_SIZE, 0);
+		CHECK((char *)physical_at(physical_of(p[i])) == p[i]);
+		arena_free(i ? dma24_arena : dma32_arena, p[i], PORT_LINE_SIZE);
+	}
+}

@@ -318,6 +318,17 @@ TEST("work: each kind has a name, arguments and help, and behind the last there 
 	CHECK(!work_kinds(SIZE_MAX, &info));
 }
 
+TEST("errors: they have the values that Linux gives them")
+{
+	CHECK_EQ(EIO, 5);
+	CHECK_EQ(ENOMEM, 12);
+	CHECK_EQ(EBUSY, 16);
+	CHECK_EQ(EEXIST, 17);
+	CHECK_EQ(EINVAL, 22);
+	CHECK_EQ(EDOM, 33);
+	CHECK_EQ(ERANGE, 34);
+}
+
 TEST("disk: that it goes offline is noted once")
 {
 	struct fake_disk *f = fake_disk_create(1);
