@@ -89,22 +89,23 @@ $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
 
 # Linking ------------------------------------------------------------------------------------------
-# Each image is linked three times: first without a symbol table, to learn the names; then with a table
-# of its final size, to learn the addresses, since a process has its data behind the table; then with
-# the right one.  Beside the image are .map, .sym (its symbols) and .lst (its listing).
+# Each image is linked until the symbol table in it is right: without one, to learn the names; with one of
+# about its final size, to learn the addresses, since a process has its data behind the table; and again
+# while that still moves any.  Beside the image are .map, .sym (its symbols) and .lst (its listing).
 
 # $(call link,flavour,link command)
 define link
 	@$(if $(V),,echo '  LINK $@')
 	$(Q)scripts/symbols --empty > $(@D)/symbols.S
-	$(Q)$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o
-	$(Q)for pass in names addresses; do \
-		$(2) -o $@.1 $($(1)_OBJ) $(@D)/symbols.o && \
-		$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.S && \
-		$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o || exit 1; \
+	$(Q)for pass in 1 2 3 4 5 6 7 8 wrong; do \
+		[ $$pass != wrong ] || { echo 'the symbol table moves at each link' >&2; exit 1; }; \
+		$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o && \
+		$(2) -Wl,-Map=$@.map -o $@.1 $($(1)_OBJ) $(@D)/symbols.o && \
+		$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.next || exit 1; \
+		! cmp -s $(@D)/symbols.next $(@D)/symbols.S || break; \
+		mv $(@D)/symbols.next $(@D)/symbols.S; \
 	done
-	$(Q)$(2) -Wl,-Map=$@.map -o $@ $($(1)_OBJ) $(@D)/symbols.o
-	$(Q)rm -f $@.1; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
+	$(Q)mv $@.1 $@; rm -f $(@D)/symbols.next; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
 endef
 
 X86_LD := $(CC) -nostdlib -static -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
