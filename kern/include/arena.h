@@ -21,6 +21,11 @@
  * call comes to sleep, and the panic names the function and its caller (sync.h).  "Any": everywhere,
  * in NMIs too.  "Any but an NMI": interrupts, callbacks, and under a spinlock of SPIN_CALLER
  * (spinlock.h).
+ *
+ * NULL, in this header and the others, where a call needs a pointer, is a panic that names the call, what
+ * the pointer is, and the caller.  What is hot looks for it in debug builds alone: for the arena of
+ * arena_alloc() and arena_free(), the cache of an allocation or a free of objects, and the lock of
+ * spin_lock().  Elsewhere these fault at once, as does shortage_is_short().
  */
 #ifndef SPANDREL_ARENA_H
 #define SPANDREL_ARENA_H
@@ -39,10 +44,10 @@ struct qlock;
  * Memory flags: exactly one of
  *   MEM_ATOMIC  never sleeps; NULL on shortage; legal in any context, in NMIs as arena_alloc() says
  *   MEM_WAIT    served, or asleep until it can be; never NULL; illegal in interrupts, under a
- *               spinlock and in a callback, which is checked at entry; in a callback where a magazine
- *               or a free segment serves at once, by debug builds alone.  While nothing else runs that
- *               could free (boot, a kernel without the ktasks of reclaim.h) no sleep could end, and
- *               the shortage is a panic
+ *               spinlock and in a callback, which is checked at entry; in a callback, or a ktask of
+ *               reclaim, where a magazine or a free segment serves at once, by debug builds alone.
+ *               While nothing else runs that could free (boot, a kernel without the ktasks of
+ *               reclaim.h) no sleep could end, and the shortage is a panic
  *   MEM_ERROR   sleeps like MEM_WAIT, and is NULL when a hardest pass of reclaim that began after the
  *               call, and a try after that, have failed; at once if more is asked for than there is, or
  *               if nothing could be given back.  Where sleeping is illegal it is MEM_ATOMIC; in a
@@ -411,8 +416,8 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
  * which, and the answer is -EBUSY; so is one while kmem_cache_next() stands on one of the caches that
  * front it; otherwise 0.  A base arena gives nothing back: its memory is the caller's
  * again.  Context: may sleep, until no pass of reclaim stands on it; nothing else may use the arena
- * any more.  Cost: linear in
- * spans.  __arena_destroy is for what __arena_create made.
+ * any more.  Cost: linear in spans, and in arenas.  __arena_destroy is for what __arena_create made.
+ * Panics, with the address, on what is no arena, or no longer.
  */
 int arena_destroy(struct arena *arena);
 int __arena_destroy(struct arena *arena);

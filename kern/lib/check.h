@@ -16,7 +16,8 @@
 static inline void check_given(const char *call, const char *what, const void *given, void *caller)
 {
 	if (__builtin_expect(!given, 0))
-		panic("%s of a %s at NULL (called from %pS)", call, what, caller);
+		panic("%s of %s %s at NULL (called from %pS)", call, what[0] == 'a' || what[0] == 'i' ? "an" : "a",
+			what, caller);
 }
 
 /* Panics if no core runs that has this number. */

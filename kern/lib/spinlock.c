@@ -143,6 +143,7 @@ __attribute__((noinline)) void spin_debug_check(struct spinlock *l)
 
 	if (panic_is_mine())
 		return;
+	check_given("spin_lock", "spinlock", l, site);
 	if (is_mine(l))
 		panic("spinlock of class %s, taken at %pS, is taken again at %pS", class_name(l->class),
 			l->site, site);

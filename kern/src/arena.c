@@ -176,6 +176,7 @@
 #include "arena/arena_impl.h"
 
 #include "lib/callback.h"
+#include "lib/check.h"
 #include "lib/string.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -244,8 +245,10 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *round;
 
-	if (SPANDREL_DEBUG)
+	if (SPANDREL_DEBUG) {
+		check_given("arena_alloc", "arena", a, __builtin_return_address(0));
 		arena_check_flags(a, flags, caller);
+	}
 	if (__builtin_expect(flags_plain(flags), 1)) {
 		if (!is_fronted(a, size))
 			return alloc_plain(a, size, flags, caller);
@@ -260,6 +263,7 @@ void *arena_alloc_timeout(struct arena *a, size_t size, unsigned flags, uint64_t
 {
 	void *caller = __builtin_return_address(0);
 
+	check_given("arena_alloc_timeout", "arena", a, __builtin_return_address(0));
 	sync_check_may_sleep("arena_alloc_timeout", caller);
 	if (!(flags & MEM_ERROR))
 		arena_bug(a, caller, "flags %#x: a deadline is for MEM_ERROR", flags);
@@ -567,6 +571,8 @@ static inline void front_free(struct arena *a, void *addr, size_t size, void *ca
 
 void arena_free(struct arena *a, void *addr, size_t size)
 {
+	if (SPANDREL_DEBUG)
+		check_given("arena_free", "arena", a, __builtin_return_address(0));
 	if (!is_fronted(a, size))
 		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
 	else
@@ -706,18 +712,24 @@ void base_free(struct arena *near, void *addr, size_t size)
 
 size_t arena_amt_free(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
-	size_t amount = a->store.total - a->store.used;
+	port_irq_t irq;
+	size_t amount;
 
+	check_given("arena_amt_free", "arena", a, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
+	amount = a->store.total - a->store.used;
 	spin_unlock(&a->lock, irq);
 	return amount;
 }
 
 size_t arena_amt_total(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
-	size_t amount = a->store.total;
+	port_irq_t irq;
+	size_t amount;
 
+	check_given("arena_amt_total", "arena", a, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
+	amount = a->store.total;
 	spin_unlock(&a->lock, irq);
 	return amount;
 }

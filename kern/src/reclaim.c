@@ -80,6 +80,7 @@
  */
 #include "reclaim/reclaim_impl.h"
 
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "port.h"
 #include "sync.h"
@@ -415,6 +416,7 @@ void reclaim_get_stats(struct reclaim_stats *s)
 {
 	struct shortage_counts c;
 
+	check_given("reclaim_get_stats", "place for statistics", s, __builtin_return_address(0));
 	s->pokes = __atomic_load_n(&r.stats.pokes, __ATOMIC_RELAXED);
 	s->level = __atomic_load_n(&r.stats.level, __ATOMIC_RELAXED);
 	for (unsigned level = 0; level <= RECLAIM_LEVELS; level++) {

@@ -198,3 +198,16 @@ TEST("arena: a first span that can't be added is reported before anything is tak
 	for (size_t i = 0; i < ARRAY_SIZE(spans); i++)
 		check_first_span(&spans[i]);
 }
+
+TEST("arena: one that is destroyed twice is reported by its address")
+{
+	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+	struct arena *a = arena_create("twice", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	CHECK_EQ(arena_destroy(a), 0);
+	CHECK_PANICS(arena_destroy(a), "which is no arena (destroyed before?) (called from test_");
+	a = __arena_create((struct arena *)storage, "twice", (void *)1, 8, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	CHECK_EQ(__arena_destroy(a), 0);
+	CHECK_PANICS(__arena_destroy(a), "__arena_destroy of 0x");
+	CHECK_PANICS(arena_destroy((struct arena *)&a), "arena_destroy of 0x");
+}

@@ -9,6 +9,7 @@
 #include "arena_impl.h"
 
 #include "lib/bitmap.h"
+#include "lib/check.h"
 
 /* How often it walks again because the arena changed, before it leaves the sums unchecked. */
 #define CHECK_TRIES 4
@@ -241,6 +242,7 @@ int arena_check(struct arena *a, struct sink *sink)
 {
 	struct check c;
 
+	check_given("arena_check", "arena", a, __builtin_return_address(0));
 	for (int tries = 0; tries < CHECK_TRIES; tries++) {
 		c = (struct check){.arena = a};
 		check_once(&c);

@@ -4,6 +4,7 @@
  */
 #include "arena_impl.h"
 
+#include "lib/check.h"
 #include "lib/string.h"
 #include "owner.h"
 
@@ -138,6 +139,7 @@ int arena_add(struct arena *a, void *base, size_t size, unsigned flags)
 	uintptr_t start = (uintptr_t)base;
 	int error;
 
+	check_given("arena_add", "arena", a, __builtin_return_address(0));
 	arena_check_flags(a, flags, __builtin_return_address(0));
 	if (a->afunc)
 		return -EBUSY;
@@ -245,6 +247,8 @@ struct arena *__arena_create(struct arena *arena, const char *name, void *base, 
 {
 	void *caller = __builtin_return_address(0);
 
+	check_given("__arena_create", "storage", arena, __builtin_return_address(0));
+	check_given("__arena_create", "name", name, __builtin_return_address(0));
 	sync_check_may_sleep("__arena_create", caller);
 	check_create(name, base, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	return create_in(arena, name, base, size, quantum, afunc, ffunc, source, qcache_max, flags);
@@ -263,6 +267,7 @@ struct arena *arena_create(const char *name, void *base, size_t size, size_t qua
 	void *caller = __builtin_return_address(0);
 	struct arena *near = source == ARENA_SELF_SOURCE ? NULL : source, *storage, *a;
 
+	check_given("arena_create", "name", name, __builtin_return_address(0));
 	sync_check_may_sleep("arena_create", caller);
 	check_create(name, base, size, quantum, afunc, ffunc, source, qcache_max, flags, caller);
 	storage = base_alloc(near, sizeof(*a), flags);
@@ -325,6 +330,7 @@ struct arena *arena_create_base(const char *name, void *memory, size_t size)
 {
 	uintptr_t start = (uintptr_t)memory;
 
+	check_given("arena_create_base", "name", name, __builtin_return_address(0));
 	sync_check_may_sleep("arena_create_base", __builtin_return_address(0));
 	if (start == 0 || start % PORT_PAGE_SIZE || size % PORT_PAGE_SIZE || start + (size - 1) < start)
 		panic("arena %s: a base arena over [%p, +%#zx), which is not whole pages (called from %pS)",
@@ -481,19 +487,34 @@ static int end_arena(struct arena *a)
 	return 0;
 }
 
+/* An arena no more, or none.  Nothing of it is read: its memory may be another's. */
+static void check_destroy(struct arena *a, const char *what, void *caller)
+{
+	char name[ARENA_NAME_MAX];
+
+	sync_check_may_sleep(what, caller);
+	if (!arena_name_at(a, name))
+		panic("%s of %p, which is no arena (destroyed before?) (called from %pS)", what, (void *)a,
+			caller);
+}
+
 int __arena_destroy(struct arena *a)
 {
-	sync_check_may_sleep("__arena_destroy", __builtin_return_address(0));
+	check_given("__arena_destroy", "arena", a, __builtin_return_address(0));
+	check_destroy(a, "__arena_destroy", __builtin_return_address(0));
 	return end_arena(a);
 }
 
 int arena_destroy(struct arena *a)
 {
-	struct arena *base = a->base;
-	bool owns_storage = a->owns_storage;
+	struct arena *base;
+	bool owns_storage;
 	int error;
 
-	sync_check_may_sleep("arena_destroy", __builtin_return_address(0));
+	check_given("arena_destroy", "arena", a, __builtin_return_address(0));
+	check_destroy(a, "arena_destroy", __builtin_return_address(0));
+	base = a->base;
+	owns_storage = a->owns_storage;
 	error = end_arena(a);
 	if (!error && owns_storage)
 		storage_free(base, a);

@@ -4,6 +4,8 @@
  */
 #include "wait_impl.h"
 
+#include "lib/check.h"
+
 unsigned shortage_marks_set;
 
 struct qlock shortage_marks_lock = QLOCK_INIT(shortage_marks_lock);
@@ -61,10 +63,41 @@ bool arena_may_ever_have(struct arena *a, size_t units)
 	return root->source == root || units <= arena_amt_total(root);
 }
 
+/* The start and size of the last span that begins at `below` or before; false: there is none. */
+static bool span_below(struct arena *a, uintptr_t below, uintptr_t *start, size_t *size)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	const struct btag *span = btag_span_below(&a->store, below);
+
+	if (span) {
+		*start = span->start;
+		*size = span->size;
+	}
+	spin_unlock(&a->lock, irq);
+	return span;
+}
+
+bool arena_may_ever_place(struct arena *a, size_t size, size_t align)
+{
+	struct arena *root = arena_root(a);
+	uintptr_t start = 0;
+	size_t has, lead;
+
+	if (root->source == root)
+		return true;
+	for (uintptr_t below = UINTPTR_MAX; span_below(root, below, &start, &has); below = start - 1) {
+		lead = -start & (align - 1);
+		if (lead <= has && size <= has - lead)
+			return true;
+	}
+	return false;
+}
+
 size_t shortage_chain_free(struct arena *a)
 {
 	size_t sum = 0;
 
+	check_given("shortage_chain_free", "arena", a, __builtin_return_address(0));
 	for (; a; a = arena_source(a)) {
 		size_t held = 0, live = 0;
 

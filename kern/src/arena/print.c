@@ -6,6 +6,7 @@
 
 #include "arena_impl.h"
 #include "lib/array.h"
+#include "lib/check.h"
 #include "lib/string.h"
 
 void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool in_bytes)
@@ -426,6 +427,7 @@ void arena_show(struct arena *a, bool full, bool keys, struct sink *sink)
 
 void print_arena_stats(struct arena *arena, struct sink *sink)
 {
+	check_given("print_arena_stats", "sink", sink, __builtin_return_address(0));
 	sync_check_may_sleep("print_arena_stats", __builtin_return_address(0));
 	if (arena)
 		arena_show(arena, true, false, sink);

@@ -13,6 +13,9 @@ struct arena *arena_source(const struct arena *a);
 struct arena *arena_root(struct arena *a);
 /* Whether as many units may ever be had: the root has them in all, free or not, or makes its own. */
 bool arena_may_ever_have(struct arena *a, size_t units);
+/* Whether a span of its root has a place, be it free or not, for `size` units in one piece at a multiple of
+ * `align`, a power of two.  Context: any but an NMI.  Cost: a logarithmic step for each span. */
+bool arena_may_ever_place(struct arena *a, size_t size, size_t align);
 /* Whether `a`, or one that it imports from, has too few boundary tags in hand for a request; the base that
  * tags are made of then has no memory for more. */
 bool arena_chain_lacks_tags(struct arena *a);

@@ -9,6 +9,7 @@
 #include "arena_impl.h"
 
 #include "lib/callback.h"
+#include "lib/check.h"
 #include "sync.h"
 
 /* Steps under one hold of a lock. */
@@ -242,6 +243,7 @@ size_t arena_reap(struct arena *a, size_t amount)
 {
 	size_t given;
 
+	check_given("arena_reap", "arena", a, __builtin_return_address(0));
 	sync_check_may_sleep("arena_reap", __builtin_return_address(0));
 	given = units_reap(a, amount);
 	if (given < amount)
@@ -291,8 +293,10 @@ size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
 
 void arena_set_reclaim(struct arena *a, size_t (*fn)(void *priv, size_t units), void *priv)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 
+	check_given("arena_set_reclaim", "arena", a, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
 	a->reclaim = fn;
 	a->reclaim_priv = priv;
 	spin_unlock(&a->lock, irq);

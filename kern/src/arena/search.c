@@ -11,6 +11,8 @@
  */
 #include "arena_impl.h"
 
+#include "lib/check.h"
+
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Coming and going of the index */
@@ -98,9 +100,11 @@ static void index_refine(struct arena *a)
 
 bool arena_index(struct arena *a)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 	bool stands;
 
+	check_given("arena_index", "arena", a, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
 	a->store.index.is_pinned = true;
 	spin_unlock(&a->lock, irq);
 	stands = arena_index_build(a);

@@ -4,6 +4,7 @@
  */
 #include "arena_impl.h"
 
+#include "lib/check.h"
 #include "lib/string.h"
 
 /* Of numbers that a thousand would make wrap the last bits don't matter. */
@@ -68,8 +69,11 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 
 void arena_get_stats(struct arena *a, struct arena_stats *stats)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 
+	check_given("arena_get_stats", "arena", a, __builtin_return_address(0));
+	check_given("arena_get_stats", "place for statistics", stats, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
 	arena_read_stats(a, stats);
 	spin_unlock(&a->lock, irq);
 }
@@ -130,6 +134,8 @@ void arena_walk(struct arena *a, bool (*fn)(const struct arena_segment *s, void 
 	struct btag_cursor c;
 	bool more = true;
 
+	check_given("arena_walk", "arena", a, __builtin_return_address(0));
+	check_given("arena_walk", "function", fn, __builtin_return_address(0));
 	walk_open(a, &c);
 	while (more) {
 		size_t n = walk_step(a, &c, step, &more);
@@ -158,6 +164,8 @@ static bool count_free(const struct arena_segment *s, void *arg)
 
 void arena_free_histogram(struct arena *a, struct arena_free_class classes[ARENA_FREE_CLASSES])
 {
+	check_given("arena_free_histogram", "arena", a, __builtin_return_address(0));
+	check_given("arena_free_histogram", "list of classes", classes, __builtin_return_address(0));
 	memset(classes, 0, ARENA_FREE_CLASSES * sizeof(classes[0]));
 	arena_walk(a, count_free, classes);
 }
@@ -187,11 +195,14 @@ static bool find_step(struct arena *a, struct btag_cursor *c, uintptr_t addr,
 /* From the span on that addr lies in; should that go meanwhile, from the one before. */
 bool arena_find_segment(struct arena *a, uintptr_t addr, struct arena_segment *segment)
 {
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 	struct btag_cursor c;
 	struct btag *span;
 	bool found = false;
 
+	check_given("arena_find_segment", "arena", a, __builtin_return_address(0));
+	check_given("arena_find_segment", "place for a segment", segment, __builtin_return_address(0));
+	irq = spin_lock(&a->lock);
 	btag_cursor_open(&a->store, &c);
 	span = btag_span_below(&a->store, addr);
 	if (span)

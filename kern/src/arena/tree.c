@@ -4,6 +4,7 @@
  */
 #include "arena_impl.h"
 
+#include "lib/check.h"
 #include "lib/string.h"
 
 struct qlock arenas_and_slabs_lock = QLOCK_INIT(arenas_and_slabs_lock);
@@ -33,6 +34,8 @@ void add_importing_arena(struct arena *source, struct arena *importer)
 {
 	bool linked;
 
+	check_given("add_importing_arena", "source", source, __builtin_return_address(0));
+	check_given("add_importing_arena", "importer", importer, __builtin_return_address(0));
 	sync_check_may_sleep("add_importing_arena", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = importer->tree_source != NULL;
@@ -50,6 +53,8 @@ void del_importing_arena(struct arena *source, struct arena *importer)
 {
 	bool linked;
 
+	check_given("del_importing_arena", "source", source, __builtin_return_address(0));
+	check_given("del_importing_arena", "importer", importer, __builtin_return_address(0));
 	sync_check_may_sleep("del_importing_arena", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = importer->tree_source == source;
@@ -141,6 +146,8 @@ size_t arena_tree_stats(struct arena_stats *rows, size_t max)
 {
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("arena_tree_stats", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("arena_tree_stats", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a), n++) {
@@ -168,6 +175,7 @@ bool arena_name_at(const struct arena *arena, char name[ARENA_NAME_MAX])
 {
 	struct arena *a;
 
+	check_given("arena_name_at", "place for a name", name, __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (a = all_arenas; a && a != arena; a = a->all_next)
 		;
@@ -181,6 +189,7 @@ struct arena *arena_find(const char *name)
 {
 	struct arena *a;
 
+	check_given("arena_find", "name", name, __builtin_return_address(0));
 	sync_check_may_sleep("arena_find", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (a = all_arenas; a && strcmp(a->name, name) != 0; a = a->all_next)
@@ -200,6 +209,7 @@ bool arena_base_balances(struct arena *base)
 {
 	size_t tags, nodes, pages = 0;
 
+	check_given("arena_base_balances", "arena", base, __builtin_return_address(0));
 	sync_check_may_sleep("arena_base_balances", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	tags = base->supply->idle;

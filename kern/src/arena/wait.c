@@ -62,6 +62,7 @@
  */
 #include "wait_impl.h"
 
+#include "lib/check.h"
 #include "lib/string.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -386,6 +387,9 @@ static bool is_hopeless(struct shortage *s)
 
 bool shortage_wait(struct shortage *s)
 {
+	check_given("shortage_wait", "record", s, __builtin_return_address(0));
+	check_given("shortage_wait", "try", s->try, __builtin_return_address(0));
+	check_given("shortage_wait", "list of parts", s->parts, __builtin_return_address(0));
 	if (!s->caller)
 		s->caller = __builtin_return_address(0);
 	arena_check_flags(shortage_arena(s), s->flags, s->caller);
@@ -491,6 +495,8 @@ size_t shortage_rows(struct shortage_row *rows, size_t max)
 {
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("shortage_rows", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("shortage_rows", __builtin_return_address(0));
 	qlock_lock(&shortage_marks_lock);
 	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s), n++)

@@ -15,6 +15,8 @@
  */
 #include "arena_impl.h"
 
+#include "lib/check.h"
+
 bool arena_source_must_place(const struct arena_request *r)
 {
 	const struct btag_request *rq = &r->rq;
@@ -122,9 +124,11 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 {
 	void *caller = __builtin_return_address(0);
 	struct constraint c = {align, phase, nocross, minaddr, maxaddr};
-	size_t units = btag_round_up(&a->store, size);
+	size_t units;
 	struct arena_request r;
 
+	check_given("arena_xalloc", "arena", a, __builtin_return_address(0));
+	units = btag_round_up(&a->store, size);
 	check_call(a, size, units, &c, flags, caller);
 	arena_request_init(&r, a, units, flags);
 	if (!request_make(&r, &c)) {
@@ -143,5 +147,6 @@ void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, siz
 
 void arena_xfree(struct arena *a, void *addr, size_t size)
 {
+	check_given("arena_xfree", "arena", a, __builtin_return_address(0));
 	arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_XALLOCATED);
 }

@@ -4,6 +4,8 @@
  */
 #include "reclaim_impl.h"
 
+#include "lib/check.h"
+#include "lib/panic.h"
 #include "lib/string.h"
 #include "port.h"
 #include "sync.h"
@@ -34,6 +36,8 @@ size_t reclaim_roots(struct reclaim_root *rows, size_t max)
 {
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("reclaim_roots", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("reclaim_roots", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_root_next(NULL); a; a = arena_root_next(a), n++)
@@ -90,6 +94,8 @@ size_t reclaim_nodes(struct reclaim_node *rows, size_t max)
 {
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("reclaim_nodes", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("reclaim_nodes", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {

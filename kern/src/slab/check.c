@@ -3,6 +3,7 @@
  * Slab caches: every invariant of slab.c, checked.
  */
 #include "lib/bitmap.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "slab_impl.h"
 
@@ -163,6 +164,7 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 {
 	struct check c;
 
+	check_given("kmem_cache_check", "cache", cache, __builtin_return_address(0));
 	for (int tries = 0; tries < CHECK_TRIES; tries++) {
 		c = (struct check){.cache = cache};
 		check_once(&c);

@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "lib/bitmap.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "owner.h"
@@ -380,6 +381,7 @@ bool kmem_table_find(uintptr_t addr, uintptr_t *first)
 {
 	struct region *r;
 
+	check_given("kmem_table_find", "place for an address", first, __builtin_return_address(0));
 	*first = 0;
 	if (is_in_root(addr) || is_in_leaf(&frames, addr, first))
 		return true;
