@@ -270,6 +270,9 @@ static __attribute__((noinline)) void *map_later(struct wanted *w, unsigned flag
 
 	if (flags == MEM_ATOMIC)
 		return NULL;
+	if (flags == MEM_WAIT && !w->pages && bytes > arena_amt_total(base_arena))
+		panic("vmalloc of %zu pages by MEM_WAIT: there are %zu (called from %pS)", w->n,
+			arena_amt_total(base_arena) / PORT_PAGE_SIZE, caller);
 	w->record.try = try_mapping;
 	w->record.parts = parts;
 	w->record.part_count = w->pages ? 2 : 3;

@@ -8,8 +8,9 @@
  * Up to KMALLOC_CACHED_MAX bytes come from slab caches, four sizes to a doubling; larger ones
  * straight from kpages_arena.  What kfree() needs to know is in the page frame table.  Any core,
  * any context by flag (arena.h); in an NMI only what this core's magazine holds, else NULL, and
- * nothing is freed there (kmem_cache_free()).  Shortage is NULL by flag, never a panic.  A size that no
- * machine can have is NULL at once, too, but by MEM_WAIT: there it is a caller's bug, and a panic.
+ * nothing is freed there (kmem_cache_free()).  Shortage is NULL by flag, never a panic.  A size or an
+ * alignment for which the memory that there is at the call has no place, be it free or not, is NULL at once,
+ * too, but by MEM_WAIT: there it is a caller's bug, and a panic.
  */
 #ifndef SPANDREL_KMALLOC_H
 #define SPANDREL_KMALLOC_H
@@ -28,8 +29,8 @@
  * fail. */
 void *kmalloc(size_t size, unsigned flags) __attribute__((malloc));
 
-/* The same with every byte 0; for n things of `size` bytes, where too many to count are a size that no
- * machine can have. */
+/* The same with every byte 0; for n things of `size` bytes, where too many to count are a size that has no
+ * place. */
 void *kzalloc(size_t size, unsigned flags) __attribute__((malloc));
 void *kmalloc_array(size_t n, size_t size, unsigned flags) __attribute__((malloc));
 

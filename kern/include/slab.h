@@ -40,10 +40,8 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * Flags of a cache:
  *   KMC_NOTOUCH  the objects aren't memory, or memory that must not be written: nothing of the cache's
  *                lies among them, and kmem_cache_zalloc() is refused
- *   KMC_QCACHE   the cache fronts its own source (quantum caches alone): slabs come from past its front
  */
 #define KMC_NOTOUCH (1u << 0)
-#define KMC_QCACHE (1u << 1)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
 #define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */
@@ -56,7 +54,8 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * Slabs come from `source` (NULL: kpages_arena).  ctor and dtor may be NULL; `priv` is theirs.
  *
  * Context: may sleep (arena.h).  Cost: linear in the cores there can be.  Returns NULL
- * if there is no memory for it.  Panics on an obj_size of 0 or beyond KMEM_SIZE_MAX, an align that
+ * if there is no memory for it.  Panics on NULL as a name, or as the source before there is a
+ * kpages_arena; on an obj_size of 0 or beyond KMEM_SIZE_MAX, an align that
  * is no power of two or that the source can't meet, and an unknown flag.
  */
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
@@ -94,8 +93,10 @@ void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
 /*
  * Takes back an object, which must be as constructed.  Context: any but an NMI.  Cost: as
  * kmem_cache_alloc().  Never needs memory.  Panics, naming cache, address and caller, on what isn't
- * an object of this cache, and on what is free: at the latest when the slab layer sees it; and in
- * an NMI: in a debug build at once, else when this core's magazine has no room.
+ * an object of this cache, and on what is free: at the latest when the slab layer sees it; on NULL and in
+ * an NMI: in a debug build at once, else when this core's magazine has no room.  A NULL that a magazine
+ * has taken is reported by the slab layer, if no allocation takes it before: that passes it by, but one
+ * of many hands it out.
  */
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 
@@ -113,7 +114,7 @@ void kmem_cache_free_bulk(struct kmem_cache *cache, void *const *objects, size_t
  * Has the cache keep slabs for at least n objects, live ones included, from now on: as long as no
  * more are out, in callers' hands and other cores' magazines together, no allocation asks the
  * source.  0 lifts it.  Context: by flag.  Returns 0; or -ENOMEM, by flag, and what was reserved
- * before stays.  Panics with MEM_WAIT on more than any machine can have.
+ * before stays.  Of memory, more than the machine has is refused at once, and with MEM_WAIT a panic.
  */
 int kmem_cache_reserve(struct kmem_cache *cache, size_t n, unsigned flags);
 
@@ -222,7 +223,8 @@ bool kmem_table_find(uintptr_t addr, uintptr_t *first);
  * or requests that sleep, or while kmem_cache_next() stands on it, it is left as it was, the console
  * says why, and the answer is -EBUSY; otherwise 0.  Context: may sleep, until no pass of reclaim
  * stands on it; for 0, no other caller may use the cache any more.  __kmem_cache_destroy is for what
- * __kmem_cache_create made; each panics on what the other, or the system itself, made.
+ * __kmem_cache_create made; each panics on what the other, or the system itself, made, and, with the
+ * address, on what is no cache, or no longer.  Cost: also linear in caches and arenas.
  */
 int kmem_cache_destroy(struct kmem_cache *cache);
 int __kmem_cache_destroy(struct kmem_cache *cache);

@@ -48,7 +48,8 @@ void *vmap(void *const *pages, size_t n, unsigned flags);
 void vunmap(void *at, size_t n);
 
 /* Maps single pages of kpages_arena as memory of `size` bytes in one piece; size > 0 is rounded up
- * to the page.  Returns and panics as vmap() does, also if there are no pages. */
+ * to the page.  Returns and panics as vmap() does, also if there are no pages;
+ * and on MEM_WAIT for more than all memory. */
 void *vmalloc(size_t size, unsigned flags);
 
 /* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does, on all but a mapping of

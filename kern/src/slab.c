@@ -87,6 +87,7 @@
  */
 #include "lib/bitmap.h"
 #include "lib/callback.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "owner.h"
@@ -115,6 +116,8 @@ static void hash_care(struct kmem_cache *c, size_t keep);
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
 void *kmem_cache_alloc(struct kmem_cache *c, unsigned flags)
 {
+	if (SPANDREL_DEBUG)
+		check_given("kmem_cache_alloc", "cache", c, __builtin_return_address(0));
 	if (likely(kmem_flags_sound(flags))) {
 		void *object = kmem_alloc_hot(c);
 
@@ -128,6 +131,7 @@ void *kmem_cache_zalloc(struct kmem_cache *c, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *object;
 
+	check_given("kmem_cache_zalloc", "cache", c, __builtin_return_address(0));
 	if (c->ctor || (c->flags & KMC_NOTOUCH) || !c->is_memory)
 		kmem_bug(c, caller, "zeroed objects asked for, which %s",
 			c->ctor ? "the constructor readies" : "aren't memory");
@@ -142,6 +146,9 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 	struct kmem_core *core = kmem_core_self(c);
 	size_t got = 0;
 
+	if (n > 0)
+		check_given(
+			"kmem_cache_alloc_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (likely(kmem_flags_sound(flags))) {
 		core->rounds.allocs += n;
 		got = port_stack_pop_many(&core->rounds.stack, objects, n);
@@ -162,7 +169,7 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	const char *wrong;
 
-	if (kmem_flags_sound(flags))
+	if (kmem_flags_sound(flags) && !(flags == MEM_WAIT && port_thread_words()[PORT_THREAD_CALLBACK]))
 		return;
 	wrong = arena_flags_wrong(flags);
 	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
@@ -599,8 +606,10 @@ static void slab_move(struct kmem_cache *c, struct slab *s)
 
 void kmem_cache_free(struct kmem_cache *c, void *object)
 {
-	if (SPANDREL_DEBUG)
+	if (SPANDREL_DEBUG) {
+		check_given("kmem_cache_free", "cache", c, __builtin_return_address(0));
 		kmem_check_free(c, object, __builtin_return_address(0));
+	}
 	if (unlikely(!kmem_free_hot(c, object)))
 		kmem_free_slow(c, object, __builtin_return_address(0));
 }
@@ -610,6 +619,9 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
+	if (n > 0)
+		check_given(
+			"kmem_cache_free_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (SPANDREL_DEBUG && n > 0)
 		kmem_check_free(c, objects[0], __builtin_return_address(0));
 	core->rounds.frees += n;

@@ -9,6 +9,7 @@
 #include "lib/string.h"
 #include "table.h"
 #include "slab.h"
+#include "vmap.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -74,7 +75,7 @@ static void check_impossible(size_t size, size_t align)
 {
 	CHECK(!kmalloc_align(size, align, MEM_ATOMIC));
 	CHECK(!kmalloc_align(size, align, MEM_ERROR));
-	CHECK_PANICS(kmalloc_align(size, align, MEM_WAIT), "by MEM_WAIT: no machine has them (called from check_");
+	CHECK_PANICS(kmalloc_align(size, align, MEM_WAIT), "by MEM_WAIT: there is no room for them (called from check_");
 }
 
 TEST("kmalloc: a size or an alignment beyond all memory is NULL, and by MEM_WAIT a caller's bug")
@@ -85,15 +86,18 @@ TEST("kmalloc: a size or an alignment beyond all memory is NULL, and by MEM_WAIT
 	check_impossible((size_t)1 << 63, 1);
 	check_impossible(((size_t)1 << 63) + 1, PORT_PAGE_SIZE);
 	check_impossible(SIZE_MAX, 1);
+	check_impossible(arena_amt_total(base_arena) + PORT_PAGE_SIZE, 1);
+	check_impossible(64, (size_t)1 << 40);
+	CHECK_PANICS(vmalloc(arena_amt_total(base_arena) + PORT_PAGE_SIZE, MEM_WAIT), "pages by MEM_WAIT: there are");
 	CHECK(!kmalloc(SIZE_MAX, MEM_ERROR));
 	CHECK(!kzalloc((size_t)1 << 43, MEM_ERROR));
 	CHECK(!krealloc(NULL, (size_t)1 << 43, MEM_ERROR));
 	CHECK(!kmalloc_array((size_t)1 << 33, (size_t)1 << 33, MEM_ERROR));
 	CHECK_PANICS(kmalloc((size_t)1 << 43, MEM_WAIT), "kmalloc of 8796093022208 bytes");
-	CHECK_PANICS(kzalloc((size_t)1 << 43, MEM_WAIT), "no machine has them (called from test_");
-	CHECK_PANICS(krealloc(NULL, (size_t)1 << 43, MEM_WAIT), "no machine has them (called from test_");
+	CHECK_PANICS(kzalloc((size_t)1 << 43, MEM_WAIT), "there is no room for them (called from test_");
+	CHECK_PANICS(krealloc(NULL, (size_t)1 << 43, MEM_WAIT), "there is no room for them (called from test_");
 	CHECK_PANICS(kmalloc_array((size_t)1 << 33, (size_t)1 << 33, MEM_WAIT),
-		"kmalloc of 8589934592 times 8589934592 bytes by MEM_WAIT: no machine has them");
+		"kmalloc of 8589934592 times 8589934592 bytes by MEM_WAIT: there is no room for them");
 }
 
 TEST("kmalloc: unsound flags are reported by every call, with its caller, even if it allocates nothing")

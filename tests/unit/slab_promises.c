@@ -6,6 +6,7 @@
 
 #include "arenas.h"
 #include "kmalloc.h"
+#include "spinlock.h"
 #include "lib/string.h"
 #include "lib/test.h"
 
@@ -172,5 +173,92 @@ TEST("slab: free objects keep what they hold, by whatever way they went")
 		for (size_t byte = 0; byte < 48; byte++)
 			CHECK_EQ(held[i][byte], i & 0xff);
 	CHECK_EQ(kmem_cache_reserve(c, 0, MEM_WAIT), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("slab: a cache that is destroyed twice is reported by its address")
+{
+	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
+	struct kmem_cache *c = kmem_cache_create("twice", 64, 0, 0, NULL, NULL, NULL, NULL);
+
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_PANICS(kmem_cache_destroy(c), "which is no cache (destroyed before?) (called from test_");
+	c = __kmem_cache_create((struct kmem_cache *)storage, "twice", 64, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK_EQ(__kmem_cache_destroy(c), 0);
+	CHECK_PANICS(__kmem_cache_destroy(c), "__kmem_cache_destroy of 0x");
+	CHECK_PANICS(kmem_cache_destroy((struct kmem_cache *)&c), "kmem_cache_destroy of 0x");
+}
+
+static void create_flagged(unsigned flags)
+{
+	CHECK_PANICS(kmem_cache_create("flagged", 64, 0, flags, NULL, NULL, NULL, NULL),
+		"cache flagged: can't be created with an unknown flag (called from create_flagged");
+}
+
+static void destroy_if_own(struct kmem_cache *c)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(c, &s);
+	if (s.is_front || s.is_own)
+		CHECK_PANICS(__kmem_cache_destroy(c), "isn't __kmem_cache_destroy's to destroy");
+}
+
+TEST("slab: the system's flags and caches aren't for callers")
+{
+	for (unsigned bit = 1; bit < 32; bit++)
+		create_flagged(1u << bit);
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		destroy_if_own(c);
+}
+
+TEST("slab: a reserve that memory has no room for is refused at once, and by MEM_WAIT a caller's bug")
+{
+	struct kmem_cache *c = kmem_cache_create("reserve", 64, 0, 0, NULL, NULL, NULL, NULL);
+
+	for (int shift = 40; shift < 64; shift++) {
+		CHECK_EQ(kmem_cache_reserve(c, (size_t)1 << shift, MEM_ERROR), -ENOMEM);
+		CHECK_PANICS(kmem_cache_reserve(c, (size_t)1 << shift, MEM_WAIT),
+			"by MEM_WAIT: there is no room for them (called from test_");
+	}
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static bool waits_in_callback;
+
+/* Where a magazine would serve. */
+static size_t waits(void *c, size_t bytes)
+{
+	if (SPANDREL_DEBUG)
+		CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "MEM_WAIT in a callback of asked");
+	if (SPANDREL_DEBUG)
+		CHECK_PANICS(kmalloc(64, MEM_WAIT), "MEM_WAIT in a callback of asked");
+	waits_in_callback = true;
+	return 0;
+}
+
+/* Where none would. */
+static size_t waits_for_slab(void *c, size_t bytes)
+{
+	CHECK_PANICS(kmem_cache_alloc(c, MEM_WAIT), "MEM_WAIT in a callback of asked");
+	waits_in_callback = true;
+	return 0;
+}
+
+TEST("slab: MEM_WAIT in a callback is reported where the magazine is left, in debug builds everywhere")
+{
+	struct kmem_cache *asked = kmem_cache_create("asked", 64, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache *c = kmem_cache_create("waited", 64, 0, 0, NULL, NULL, NULL, NULL);
+
+	waits_in_callback = false;
+	kmem_cache_set_reclaim(asked, waits_for_slab, c);
+	kmem_cache_reap(asked, KMEM_REAP_IDLE);
+	CHECK(waits_in_callback);
+	waits_in_callback = false;
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	kmem_cache_set_reclaim(asked, waits, c);
+	kmem_cache_reap(asked, KMEM_REAP_IDLE);
+	CHECK(waits_in_callback);
+	CHECK_EQ(kmem_cache_destroy(asked), 0);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }

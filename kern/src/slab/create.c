@@ -3,6 +3,7 @@
  * Slab caches: how they come into being, are laid out, give back and end.
  */
 #include "lib/bitmap.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "node.h"
@@ -153,7 +154,7 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)
 		wrong = "an alignment that its source can't meet";
-	else if (flags & ~(KMC_NOTOUCH | KMC_QCACHE | KMC_KMALLOC))
+	else if (flags & ~KMC_NOTOUCH)
 		wrong = "an unknown flag";
 	if (wrong)
 		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
@@ -182,15 +183,27 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	lay_out(c);
 }
 
+/* Gives it its cores and puts it into the tree; false if there is no memory for them. */
+static bool enter(struct kmem_cache *c)
+{
+	bool has_cores = magazine_cores_make(c);
+
+	if (has_cores)
+		add_importing_slab(c->source, c);
+	return has_cores;
+}
+
 /* In the caller's storage, or (NULL) in some of the module's. */
 static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align,
 	unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv, void *caller)
 {
+	const char *call = c ? "__kmem_cache_create" : "kmem_cache_create";
 	bool owns_storage = !c;
 
-	sync_check_may_sleep(owns_storage ? "kmem_cache_create" : "__kmem_cache_create", caller);
+	sync_check_may_sleep(call, caller);
 	if (!source)
 		source = kpages_arena;
+	check_given(call, "source", source, caller);
 	check_create(name, obj_size, align, flags, source, caller);
 	if (owns_storage && !(c = slab_meta_alloc(&caches)))
 		return NULL;
@@ -199,10 +212,8 @@ static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t 
 	c->ctor = ctor;
 	c->dtor = dtor;
 	c->priv = priv;
-	if (magazine_cores_make(c)) {
-		add_importing_slab(source, c);
+	if (enter(c))
 		return c;
-	}
 	if (owns_storage)
 		slab_meta_free(&caches, c);
 	return NULL;
@@ -214,14 +225,24 @@ _Static_assert(_Alignof(struct kmem_cache) <= PORT_LINE_SIZE, "a cache may lie t
 struct kmem_cache *__kmem_cache_create(struct kmem_cache *c, const char *name, size_t obj_size,
 	size_t align, unsigned flags, struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
+	check_given("__kmem_cache_create", "storage", c, __builtin_return_address(0));
+	check_given("__kmem_cache_create", "name", name, __builtin_return_address(0));
 	return create(c, name, obj_size, align, flags, source, ctor, dtor, priv, __builtin_return_address(0));
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, size_t obj_size, size_t align, unsigned flags,
 	struct arena *source, kmem_ctor_fn ctor, kmem_dtor_fn dtor, void *priv)
 {
+	check_given("kmem_cache_create", "name", name, __builtin_return_address(0));
 	return create(NULL, name, obj_size, align, flags, source, ctor, dtor, priv,
 		__builtin_return_address(0));
+}
+
+bool slab_create_own(
+	struct kmem_cache *c, const char *name, size_t obj_size, unsigned flags, struct arena *source)
+{
+	cache_init(c, name, obj_size, 0, flags, source);
+	return enter(c);
 }
 
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align)
@@ -239,15 +260,25 @@ void slab_init(void)
 
 /* Keeping and giving back */
 
+/* Memory is what the machine has; what else a source has may grow. */
+static bool may_ever_have(struct kmem_cache *c, size_t n)
+{
+	size_t units = slab_units(c, n);
+
+	return units < SIZE_MAX && (!c->is_memory || arena_may_ever_have(c->source, units));
+}
+
 int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 {
 	void *caller = __builtin_return_address(0);
 
+	check_given("kmem_cache_reserve", "cache", c, __builtin_return_address(0));
 	kmem_check_flags(c, flags, caller);
-	if (slab_units(c, n) == SIZE_MAX && flags == MEM_WAIT)
-		kmem_bug(c, caller, "a reserve of %zu by MEM_WAIT: no machine has them", n);
-	if (slab_units(c, n) == SIZE_MAX)
+	if (!may_ever_have(c, n)) {
+		if (flags == MEM_WAIT)
+			kmem_bug(c, caller, "a reserve of %zu by MEM_WAIT: there is no room for them", n);
 		return -ENOMEM;
+	}
 	if (slab_reserve(c, n, flags) ||
 		(flags != MEM_ATOMIC && slab_sleep_for_reserve(c, n, flags, caller)))
 		return 0;
@@ -257,8 +288,10 @@ int kmem_cache_reserve(struct kmem_cache *c, size_t n, unsigned flags)
 void kmem_cache_set_reclaim(
 	struct kmem_cache *c, size_t (*fn)(void *priv, size_t bytes), void *priv)
 {
-	port_irq_t irq = spin_lock(&c->lock);
+	port_irq_t irq;
 
+	check_given("kmem_cache_set_reclaim", "cache", c, __builtin_return_address(0));
+	irq = spin_lock(&c->lock);
 	c->reclaim_priv = priv;
 	c->reclaim = fn;
 	spin_unlock(&c->lock, irq);
@@ -351,6 +384,7 @@ static void check_pressure(const char *call, enum kmem_pressure pressure, void *
 
 size_t kmem_cache_reap(struct kmem_cache *c, enum kmem_pressure pressure)
 {
+	check_given("kmem_cache_reap", "cache", c, __builtin_return_address(0));
 	check_pressure("kmem_cache_reap", pressure, __builtin_return_address(0));
 	return reap(c, pressure);
 }
@@ -402,7 +436,7 @@ static int refuse(struct kmem_cache *c, size_t live, unsigned waiters)
 	return -EBUSY;
 }
 
-static int end_cache(struct kmem_cache *c)
+int slab_end(struct kmem_cache *c)
 {
 	size_t live, held = 0;
 	unsigned waiters = shortage_mark_end(&c->mark);
@@ -420,26 +454,32 @@ static int end_cache(struct kmem_cache *c)
 	return 0;
 }
 
-/* A cache of the system's own, or one that the other function made. */
-static void check_destroy(const struct kmem_cache *c, bool owns_storage, const char *what, void *caller)
+/* A cache of the system's own, or one that the other function made; or one no more.  Of that nothing is
+ * read: its memory may be another's. */
+static void check_destroy(struct kmem_cache *c, bool owns_storage, const char *what, void *caller)
 {
 	sync_check_may_sleep(what, caller);
-	if ((c->flags & KMC_KMALLOC) || c->owns_storage != owns_storage)
+	if (!slab_is_cache(c))
+		panic("%s of %p, which is no cache (destroyed before?) (called from %pS)", what, (void *)c,
+			caller);
+	if ((c->flags & KMC_SYSTEM) || c->owns_storage != owns_storage)
 		panic("cache %s isn't %s's to destroy (called from %pS)", c->name, what, caller);
 }
 
 int __kmem_cache_destroy(struct kmem_cache *c)
 {
+	check_given("__kmem_cache_destroy", "cache", c, __builtin_return_address(0));
 	check_destroy(c, false, "__kmem_cache_destroy", __builtin_return_address(0));
-	return end_cache(c);
+	return slab_end(c);
 }
 
 int kmem_cache_destroy(struct kmem_cache *c)
 {
 	int error;
 
+	check_given("kmem_cache_destroy", "cache", c, __builtin_return_address(0));
 	check_destroy(c, true, "kmem_cache_destroy", __builtin_return_address(0));
-	error = end_cache(c);
+	error = slab_end(c);
 	if (!error)
 		slab_meta_free(&caches, c);
 	return error;

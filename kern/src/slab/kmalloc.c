@@ -117,18 +117,18 @@ static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller
 	};
 
 	arena_check_flags(kpages_arena, flags, caller);
-	if (pages + align / PORT_PAGE_SIZE > LARGE_PAGES_MAX) {
-		if (flags & MEM_WAIT)
-			panic("kmalloc of %zu bytes aligned to %zu by MEM_WAIT: no machine has them (called from "
-			      "%pS)",
-				size, align, caller);
-		return NULL;
+	if (pages + align / PORT_PAGE_SIZE <= LARGE_PAGES_MAX) {
+		if (port_in_nmi())
+			return NULL;
+		if (large_try(&l.record) || large_build(&l, flags))
+			return (void *)l.got;
+		if ((flags & MEM_ATOMIC) || arena_may_ever_place(kpages_arena, l.size, align))
+			return !(flags & MEM_ATOMIC) && shortage_wait(&l.record) ? (void *)l.got : NULL;
 	}
-	if (port_in_nmi())
-		return NULL;
-	if (large_try(&l.record) || large_build(&l, flags) ||
-		(!(flags & MEM_ATOMIC) && shortage_wait(&l.record)))
-		return (void *)l.got;
+	if (flags & MEM_WAIT)
+		panic("kmalloc of %zu bytes aligned to %zu by MEM_WAIT: there is no room for them (called from "
+		      "%pS)",
+			size, align, caller);
 	return NULL;
 }
 
@@ -195,7 +195,7 @@ void *kmalloc_array(size_t n, size_t size, unsigned flags)
 		return zalloc_from(bytes, flags, caller);
 	arena_check_flags(kpages_arena, flags, caller);
 	if (flags & MEM_WAIT)
-		panic("kmalloc of %zu times %zu bytes by MEM_WAIT: no machine has them (called from %pS)",
+		panic("kmalloc of %zu times %zu bytes by MEM_WAIT: there is no room for them (called from %pS)",
 			n, size, caller);
 	return NULL;
 }
@@ -317,8 +317,7 @@ static void kmalloc_init(void)
 
 	for (size_t size = STEP; size <= KMALLOC_CACHED_MAX; size = class_next(size)) {
 		ksnprintf(name, sizeof(name), "kmalloc-%zu", size);
-		if (!__kmem_cache_create(&classes[class_count], name, size, 0, KMC_KMALLOC, kpages_arena,
-			    NULL, NULL, NULL))
+		if (!slab_create_own(&classes[class_count], name, size, KMC_KMALLOC, kpages_arena))
 			panic("kmalloc: no memory for its caches");
 		for (; below <= size / STEP; below++)
 			class_of[below] = &classes[class_count];

@@ -98,7 +98,7 @@ static int front_destroy(struct arena_front *f)
 	if (live > 0 || !leave_tree(q))
 		return -EBUSY;
 	for (size_t i = 0; i < q->count; i++)
-		if (__kmem_cache_destroy(&q->cache[i]))
+		if (slab_end(&q->cache[i]))
 			panic("arena %s: used while it is being destroyed", arena_name(q->arena));
 	arena_owner_sub(&fronts, arena_base(q->arena), q->bytes);
 	base_free(q->arena, q, q->bytes);
@@ -112,9 +112,8 @@ static void make_caches(struct qcaches *q, size_t count)
 
 	for (; q->count < count; q->count++) {
 		ksnprintf(name, sizeof(name), "%s-%zu", arena_name(q->arena), q->count + 1);
-		if (!__kmem_cache_create(&q->cache[q->count], name,
-			    (q->count + 1) * arena_quantum(q->arena), 0, KMC_NOTOUCH | KMC_QCACHE, q->arena,
-			    NULL, NULL, NULL))
+		if (!slab_create_own(&q->cache[q->count], name, (q->count + 1) * arena_quantum(q->arena),
+			    KMC_NOTOUCH | KMC_QCACHE, q->arena))
 			break;
 		q->rounds[q->count] = &q->cache[q->count].cores->rounds;
 	}

@@ -16,8 +16,11 @@
 #include "slab.h"
 #include "spinlock.h"
 
+/* Flags that callers can't give. */
 #define KMC_KMALLOC (1u << 8) /* one of kmalloc's */
 #define KMC_META (1u << 9)    /* the module's own: making its slabs may need none of the same */
+#define KMC_QCACHE (1u << 10) /* it fronts its own source: slabs come from past its front */
+#define KMC_SYSTEM (KMC_KMALLOC | KMC_META | KMC_QCACHE) /* not for callers to destroy */
 
 /* Magazines */
 
@@ -279,6 +282,15 @@ void slab_await_passes(struct kmem_cache *c);
 /* Unlinks the cache from its source, unless a walk stands on it (tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
 
+/* Whether it is in the tree.  Context: may sleep.  Cost: linear in caches and arenas. */
+bool slab_is_cache(const struct kmem_cache *c);
+
+/* __kmem_cache_create() and __kmem_cache_destroy() for the system's own, `flags` of KMC_SYSTEM included;
+ * false if there is no memory for it. */
+bool slab_create_own(
+	struct kmem_cache *c, const char *name, size_t obj_size, unsigned flags, struct arena *source);
+int slab_end(struct kmem_cache *c);
+
 /* Makes one of the module's own caches, over base_arena. */
 void slab_meta_create(struct kmem_cache *c, const char *name, size_t obj_size, size_t align);
 
@@ -294,12 +306,12 @@ static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 	return &c->cores[port_core_id()];
 }
 
-/* Exactly one memory flag, legal here.  Only debug builds look for the lock. */
+/* Exactly one memory flag, legal here.  Only debug builds look for the lock, a callback and reclaim: the
+ * others do where the hot path is left (kmem_check_flags). */
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled() &&
-		       !(SPANDREL_DEBUG && qlock_is_held_by_me(&arenas_and_slabs_lock));
+		return port_irq_enabled() && !(SPANDREL_DEBUG && arena_flags_wrong(flags));
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 

@@ -3,6 +3,7 @@
  * Slab caches in the arena tree: which draw slabs from which arena, one after the other, and
  * statistics.
  */
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "node.h"
@@ -17,6 +18,8 @@ void add_importing_slab(struct arena *source, struct kmem_cache *c)
 {
 	bool linked;
 
+	check_given("add_importing_slab", "source", source, __builtin_return_address(0));
+	check_given("add_importing_slab", "cache", c, __builtin_return_address(0));
 	sync_check_may_sleep("add_importing_slab", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = is_linked(c);
@@ -31,6 +34,8 @@ void del_importing_slab(struct arena *source, struct kmem_cache *c)
 {
 	bool linked;
 
+	check_given("del_importing_slab", "source", source, __builtin_return_address(0));
+	check_given("del_importing_slab", "cache", c, __builtin_return_address(0));
 	sync_check_may_sleep("del_importing_slab", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	linked = is_linked(c) && c->source == source;
@@ -76,6 +81,17 @@ static struct kmem_cache *cache_after(const struct kmem_cache *c)
 		l = arena_slabs(a)->next;
 	}
 	return list_entry(l, struct kmem_cache, source_link);
+}
+
+bool slab_is_cache(const struct kmem_cache *c)
+{
+	struct kmem_cache *other;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	for (other = cache_after(NULL); other && other != c; other = cache_after(other))
+		;
+	qlock_unlock(&arenas_and_slabs_lock);
+	return other;
 }
 
 /* The first at or behind l that fronts the arena, or doesn't; NULL: none. */
@@ -128,6 +144,7 @@ void kmem_cache_unpin(struct kmem_cache *c)
 {
 	bool was_pinned;
 
+	check_given("kmem_cache_unpin", "cache", c, __builtin_return_address(0));
 	sync_check_may_sleep("kmem_cache_unpin", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	was_pinned = c->pins > 0;
@@ -199,8 +216,11 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 
 void kmem_cache_get_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 {
-	port_irq_t irq = spin_lock(&c->lock);
+	port_irq_t irq;
 
+	check_given("kmem_cache_get_stats", "cache", c, __builtin_return_address(0));
+	check_given("kmem_cache_get_stats", "place for statistics", s, __builtin_return_address(0));
+	irq = spin_lock(&c->lock);
 	read_stats(c, s);
 	spin_unlock(&c->lock, irq);
 	irq = spin_lock(&c->depot.lock);
@@ -213,6 +233,8 @@ size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max)
 {
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("kmem_cache_rows", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("kmem_cache_rows", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	for (struct kmem_cache *c = cache_after(NULL); c; c = cache_after(c), n++)
@@ -239,10 +261,15 @@ void kmem_cache_peek(const struct arena *source,
 
 bool kmem_cache_find(struct kmem_cache *c, uintptr_t addr, struct kmem_object *where)
 {
-	port_irq_t irq = spin_lock(&c->lock);
-	struct slab *s = slab_find(c, addr);
-	bool found = s && s->cache == c;
+	port_irq_t irq;
+	struct slab *s;
+	bool found;
 
+	check_given("kmem_cache_find", "cache", c, __builtin_return_address(0));
+	check_given("kmem_cache_find", "place for an object", where, __builtin_return_address(0));
+	irq = spin_lock(&c->lock);
+	s = slab_find(c, addr);
+	found = s && s->cache == c;
 	if (found) {
 		size_t index = (addr - s->base) / c->stride;
 
