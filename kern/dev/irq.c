@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "arena.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "owner.h"
 #include "sink.h"
@@ -114,10 +115,12 @@ static void check_requests(const struct irq_request *requests, size_t n, void *c
 	}
 }
 
-static unsigned alloc_block(const struct irq_request *requests, size_t n, void *caller)
+static unsigned alloc_block(
+	const char *call, const struct irq_request *requests, size_t n, void *caller)
 {
 	unsigned first;
 
+	sync_check_may_sleep(call, caller);
 	if (n > MACHINE_VECTOR_COUNT)
 		return 0;
 	check_requests(requests, n, caller);
@@ -133,14 +136,14 @@ static unsigned alloc_block(const struct irq_request *requests, size_t n, void *
 
 unsigned irq_alloc_block(const struct irq_request *requests, size_t n)
 {
-	return alloc_block(requests, n, __builtin_return_address(0));
+	return alloc_block("irq_alloc_block", requests, n, __builtin_return_address(0));
 }
 
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg)
 {
 	struct irq_request request = {name, handler, arg};
 
-	return alloc_block(&request, 1, __builtin_return_address(0));
+	return alloc_block("irq_alloc", &request, 1, __builtin_return_address(0));
 }
 
 static void do_nothing(void *arg)
@@ -198,6 +201,7 @@ void irq_free(unsigned vector)
 
 void irq_set_route(unsigned vector, const char *fmt, ...)
 {
+	check_given("irq_set_route", "route", fmt, __builtin_return_address(0));
 	va_list ap;
 
 	if (!is_vector(vector))
@@ -236,6 +240,7 @@ bool irq_next(unsigned from, struct irq_info *info)
 {
 	unsigned vector = from > MACHINE_VECTOR_FIRST ? from : MACHINE_VECTOR_FIRST;
 
+	check_given("irq_next", "info", info, __builtin_return_address(0));
 	for (; vector < MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT; vector++) {
 		const struct vector *v = vector_at(vector);
 

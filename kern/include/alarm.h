@@ -37,7 +37,8 @@ struct alarm {
  * stands.  Cost: linear in cores.  Panics if there is no memory for them. */
 void alarms_init(void);
 
-/* Readies an alarm that isn't set.  Context: any.  Cost: constant.  Panics if the handler is NULL. */
+/* Readies an alarm that isn't set.  Context: any.  Cost: constant.  Panics if the handler is NULL,
+ * and if the alarm is set. */
 void alarm_init(struct alarm *a, void (*handler)(struct alarm *a));
 
 /* Has the handler called at `deadline`, a moment of port_ns() in nanoseconds, on this core; one

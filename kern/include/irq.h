@@ -24,7 +24,8 @@ void irq_init(void);
  * comes, in an interrupt: it may wake, free, and allocate by MEM_ATOMIC; what may sleep panics in it,
  * and so does irq_free().  The name isn't copied.  Context: a thread or boot, interrupts on.
  * Cost: constant, and linear in cores for the counters.  Returns the vector; or 0, with nothing
- * changed, if all are taken or there is no memory.  Panics if name or handler is NULL. */
+ * changed, if all are taken or there is no memory.  Panics if name or handler is NULL, and where it may
+ * not sleep. */
 unsigned irq_alloc(const char *name, void (*handler)(void *arg), void *arg);
 
 /* Takes a vector back.  The caller has made sure that nothing raises it any more; when this

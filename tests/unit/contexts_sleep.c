@@ -193,9 +193,7 @@ CALL(cv_wait)
 
 CALL(cv_wait_timeout)
 {
-	qlock_trylock(&contexts.lock);
-	CHECK(!cv_wait_timeout(&contexts.cv, &contexts.lock, 0));
-	qlock_unlock(&contexts.lock);
+	cv_wait_timeout(&contexts.cv, &contexts.lock, 0);
 }
 
 CALL(rendez_sleep)
@@ -370,6 +368,22 @@ CALL(block_cache_destroy)
 /* The vector is handed out where that is legal. */
 static unsigned vector;
 
+static void no_interrupt(void *arg)
+{
+}
+
+CALL(irq_alloc)
+{
+	irq_free(irq_alloc("made", no_interrupt, NULL));
+}
+
+CALL(irq_alloc_block)
+{
+	struct irq_request request = {"made", no_interrupt, NULL};
+
+	irq_free_block(irq_alloc_block(&request, 1), 1);
+}
+
 CALL(irq_free)
 {
 	irq_free(vector);
@@ -459,7 +473,7 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(sem_down),
 	CONTEXTS_ROW(sem_down_timeout),
 	CONTEXTS_ROW_WRONG(cv_wait),
-	CONTEXTS_ROW(cv_wait_timeout),
+	CONTEXTS_ROW_WRONG(cv_wait_timeout),
 	CONTEXTS_ROW(rendez_sleep),
 	CONTEXTS_ROW(rendez_sleep_timeout),
 	CONTEXTS_ROW(rwlock_read),
@@ -472,6 +486,8 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW_WRONG(ktask_exit),
 	CONTEXTS_ROW(kthread_yield),
 	CONTEXTS_ROW(kthread_usleep),
+	CONTEXTS_ROW(irq_alloc),
+	CONTEXTS_ROW(irq_alloc_block),
 	CONTEXTS_ROW(reclaim_run),
 	CONTEXTS_ROW(reclaim_roots),
 	CONTEXTS_ROW(reclaim_nodes),

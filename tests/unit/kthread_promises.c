@@ -220,6 +220,21 @@ TEST("alarm: setting one that is set is a caller's bug, and leaves it as it was"
 	CHECK(alarm_cancel(&a));
 }
 
+TEST("alarm: readying one that is set is a caller's bug, what its memory holds otherwise isn't")
+{
+	struct alarm a, b;
+
+	memset(&a, 0xff, sizeof(a));
+	alarm_init(&a, note_ring);
+	alarm_set(&a, PORT_FOREVER);
+	CHECK_PANICS(alarm_init(&a, note_ring), "is readied while it is set (called from test_");
+	b = a;
+	alarm_init(&b, note_ring);
+	CHECK(alarm_cancel(&a));
+	alarm_init(&a, note_ring);
+	CHECK(!alarm_cancel(&a) && !alarm_cancel(&b));
+}
+
 /* Interrupts */
 
 static bool raise(unsigned vector)

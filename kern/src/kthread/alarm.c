@@ -16,6 +16,7 @@
 #include "alarm.h"
 
 #include "arena.h"
+#include "lib/check.h"
 #include "lib/list.h"
 #include "lib/panic.h"
 #include "owner.h"
@@ -68,11 +69,36 @@ void alarms_init(void)
 	}
 }
 
+/* Whether it is in a core's tree.  Its memory may be new and hold anything, so is_set may be no bool. */
+static bool is_set_somewhere(const struct alarm *a)
+{
+	const unsigned char *is_set = (const void *)&a->is_set;
+	bool found = false;
+
+	for (unsigned i = 0; *is_set && i < port_core_count() && !found; i++) {
+		struct tree_node *n;
+		port_irq_t irq;
+
+		if (a->core != &cores[i])
+			continue;
+		irq = spin_lock(&cores[i].lock);
+		for (n = tree_first(&cores[i].alarms); n && alarm_of(n) != a; n = tree_next(n))
+			;
+		found = n;
+		spin_unlock(&cores[i].lock, irq);
+	}
+	return found;
+}
+
 void alarm_init(struct alarm *a, void (*handler)(struct alarm *a))
 {
+	check_given("alarm_init", "alarm", a, __builtin_return_address(0));
 	if (!handler)
 		panic("alarm %p is readied without a handler (called from %pS)", (void *)a,
 			__builtin_return_address(0));
+	if (is_set_somewhere(a))
+		panic("alarm %p of %pS is readied while it is set (called from %pS)", (void *)a,
+			(void *)a->handler, __builtin_return_address(0));
 	a->handler = handler;
 	a->core = NULL;
 	a->is_set = false;
@@ -113,6 +139,7 @@ void alarm_set(struct alarm *a, uint64_t deadline)
 	struct alarm_core *c;
 	bool was_set;
 
+	check_given("alarm_set", "alarm", a, __builtin_return_address(0));
 	if (!a->handler)
 		panic("alarm %p has no handler (called from %pS)", (void *)a, __builtin_return_address(0));
 	outer = port_irq_save();
@@ -173,6 +200,7 @@ bool alarm_cancel(struct alarm *a)
 	bool was_set = false, runs_elsewhere;
 	struct alarm_core *c;
 
+	check_given("alarm_cancel", "alarm", a, __builtin_return_address(0));
 	if (!__atomic_load_n(&a->core, __ATOMIC_RELAXED))
 		return false;
 	do {
