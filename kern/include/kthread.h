@@ -79,7 +79,8 @@ struct ktask *ktask_self(void);
 uint64_t ktask_id(const struct ktask *t);
 const char *ktask_name(const struct ktask *t);
 
-/* Ends the caller, as returning from its function does. */
+/* Ends the caller, as returning from its function does.  Panics, by either way, if it holds a qlock or an
+ * rwlock: with the lock, if it is one. */
 void ktask_exit(void) __attribute__((noreturn));
 
 /* Runs every ktask that is ready on this core before the caller goes on, if the caller isn't urgent,

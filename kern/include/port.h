@@ -217,6 +217,8 @@ enum {
 	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
 	PORT_THREAD_CONSTRUCT, /* the cache whose constructor it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
+	PORT_THREAD_LOCKS,    /* how many qlocks it holds, and rwlocks for writing */
+	PORT_THREAD_LOCKED,   /* the sum of their addresses */
 	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */
 	PORT_THREAD_READING,  /* the sum of their addresses */
 	PORT_THREAD_WAIT,     /* what it sleeps for, in a word: a string; 0: it doesn't */

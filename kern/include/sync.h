@@ -73,13 +73,13 @@ void qlock_init(struct qlock *q);
  * it. */
 void qlock_lock(struct qlock *q);
 
-/* Takes the lock if it is free; never sleeps.  Context: a thread or boot.  Returns whether it was
- * taken. */
+/* Takes the lock if it is free; never sleeps.  Context: a thread or boot, checked: no interrupt;
+ * interrupts may be off, spinlocks held, and in callbacks.  Returns whether it was taken. */
 bool qlock_trylock(struct qlock *q);
 
 /* Releases the lock, to the first sleeper if there is one: it holds the lock from then on.
  * Context: the thread that holds it; interrupts may be off.  Panics if the caller doesn't hold
- * it. */
+ * it, and in an interrupt. */
 void qlock_unlock(struct qlock *q);
 
 /* Whether the caller holds the lock: for assertions.  Context: a thread or boot. */
@@ -189,8 +189,9 @@ void rwlock_init(struct rwlock *l);
 void rwlock_read(struct rwlock *l);
 void rwlock_write(struct rwlock *l);
 
-/* Takes the lock if no thread sleeps on it and it is free for that; never sleeps.  Context: a
- * thread or boot.  Returns whether it was taken. */
+/* Takes the lock if no thread sleeps on it and it is free for that; never sleeps.  Context: as
+ * qlock_trylock().  Returns whether it was taken.  It isn't from a caller that holds it, for
+ * reading as far as that is known. */
 bool rwlock_tryread(struct rwlock *l);
 bool rwlock_trywrite(struct rwlock *l);
 
@@ -198,7 +199,7 @@ bool rwlock_trywrite(struct rwlock *l);
  * writer, or the readers before the next writer.  Context: the thread that took it; interrupts may
  * be off.  Cost: linear in readers that are let in, at most SYNC_STEP of them under one hold of the
  * spinlock.  Panics, with nothing changed, if no thread holds it so, and if the caller isn't one that
- * does; of callers that hold several rwlocks for reading that isn't known. */
+ * does; of callers that hold several rwlocks for reading that isn't known; and in an interrupt. */
 void rwlock_read_done(struct rwlock *l);
 void rwlock_write_done(struct rwlock *l);
 

@@ -82,6 +82,7 @@
 
 #include "arena.h"
 #include "kthread/kthread_impl.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab.h"
@@ -222,6 +223,7 @@ static struct ktask *create_from(const char *what, const struct ktask_plan *plan
 
 struct ktask *ktask_create(const struct ktask_plan *plan)
 {
+	check_given("ktask_create", "plan", plan, __builtin_return_address(0));
 	return create_from("ktask_create", plan, __builtin_return_address(0));
 }
 
@@ -263,6 +265,7 @@ void ktask_free(struct ktask *t)
 
 void ktask_join(struct ktask *t)
 {
+	check_given("ktask_join", "ktask", t, __builtin_return_address(0));
 	sync_check_may_sleep("ktask_join", __builtin_return_address(0));
 	if (t == ktask_self() || t->detached)
 		panic("ktask %s: joined %s (called from %pS)", t->name,
@@ -274,9 +277,24 @@ void ktask_join(struct ktask *t)
 	ktask_free(t);
 }
 
+/* A lock that its ktask doesn't release is locked for good. */
+static void check_holds_nothing(const struct ktask *t)
+{
+	size_t n = t->words[PORT_THREAD_LOCKS] + t->words[PORT_THREAD_READS];
+	uintptr_t sum = t->words[PORT_THREAD_LOCKED] + t->words[PORT_THREAD_READING];
+
+	if (n == 1)
+		panic("ktask %s: ends and holds lock %#lx (its function is %pS)", t->name, sum,
+			(void *)(uintptr_t)t->fn);
+	if (n > 1)
+		panic("ktask %s: ends and holds %zu locks (its function is %pS)", t->name, n,
+			(void *)(uintptr_t)t->fn);
+}
+
 void ktask_exit(void)
 {
 	sync_check_may_sleep("ktask_exit", __builtin_return_address(0));
+	check_holds_nothing(ktask_self());
 	port_irq_save();
 	sched_switch(SWITCH_END);
 	__builtin_unreachable();
@@ -291,11 +309,13 @@ struct ktask *ktask_self(void)
 
 uint64_t ktask_id(const struct ktask *t)
 {
+	check_given("ktask_id", "ktask", t, __builtin_return_address(0));
 	return t->id;
 }
 
 const char *ktask_name(const struct ktask *t)
 {
+	check_given("ktask_name", "ktask", t, __builtin_return_address(0));
 	return t->name;
 }
 
@@ -419,6 +439,8 @@ size_t ktask_stats(uint64_t from, struct ktask_stats *rows, size_t max)
 {
 	size_t n = 0, step;
 
+	if (max > 0)
+		check_given("ktask_stats", "list of rows", rows, __builtin_return_address(0));
 	do {
 		step = fill_some_rows(from, &rows[n], max - n);
 		n += step;
@@ -567,6 +589,7 @@ void kthread_run(const struct ktask_plan *first)
 {
 	unsigned cores = machine_cores_start(alloc_core_stack);
 
+	check_given("kthread_run", "plan", first, __builtin_return_address(0));
 	sched_idle_init(0);
 	while (ktask_count() < cores)
 		port_pause();

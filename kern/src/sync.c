@@ -53,6 +53,7 @@
 #include "sync.h"
 
 #include "lib/callback.h"
+#include "lib/check.h"
 #include "lib/panic.h"
 
 struct sync_sleeper {
@@ -185,10 +186,39 @@ static bool queue_wake_all(struct sync_queue *q)
 	return any;
 }
 
+/* What the running thread holds: its words say how many locks of a kind there are, and the sum of their
+ * addresses; so which lock it is, if it is one. */
+
+static void note_hold(int count_word, int sum_word, const void *lock, bool begins)
+{
+	uintptr_t *words = port_thread_words();
+
+	words[count_word] += begins ? 1 : (uintptr_t)-1;
+	words[sum_word] += begins ? (uintptr_t)lock : -(uintptr_t)lock;
+}
+
+static void note_lock(const void *lock, bool begins)
+{
+	note_hold(PORT_THREAD_LOCKS, PORT_THREAD_LOCKED, lock, begins);
+}
+
+static void note_read(const struct rwlock *l, bool begins)
+{
+	note_hold(PORT_THREAD_READS, PORT_THREAD_READING, l, begins);
+}
+
+/* An interrupt is no thread: a hold would be booked on the one that it interrupted. */
+static void check_thread(const char *what, void *caller)
+{
+	if (port_in_irq())
+		panic("%s in an interrupt, which can't hold a lock (called from %pS)", what, caller);
+}
+
 /* qlock */
 
 void qlock_init(struct qlock *q)
 {
+	check_given("qlock_init", "qlock", q, __builtin_return_address(0));
 	*q = (struct qlock)QLOCK_INIT(*q);
 }
 
@@ -214,16 +244,19 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 	} else if (!again) {
 		queue_enter(&q->queue, &self, 0);
 		queue_sleep(&q->queue, &self, PORT_FOREVER, irq, "qlock", q);
+		note_lock(q, true);
 		return;
 	}
 	spin_unlock(&q->queue.lock, irq);
 	if (again)
 		panic("qlock %p is locked again by its holder (called from %pS)", (void *)q,
 			caller);
+	note_lock(q, true);
 }
 
 void qlock_lock(struct qlock *q)
 {
+	check_given("qlock_lock", "qlock", q, __builtin_return_address(0));
 	if (panic_is_mine())
 		return;
 	sync_check_may_sleep("qlock_lock", __builtin_return_address(0));
@@ -232,12 +265,18 @@ void qlock_lock(struct qlock *q)
 
 bool qlock_trylock(struct qlock *q)
 {
-	port_irq_t irq = spin_lock(&q->queue.lock);
-	bool taken = !q->held;
+	port_irq_t irq;
+	bool taken;
 
+	check_given("qlock_trylock", "qlock", q, __builtin_return_address(0));
+	check_thread("qlock_trylock", __builtin_return_address(0));
+	irq = spin_lock(&q->queue.lock);
+	taken = !q->held;
 	if (taken)
 		qlock_take(q, port_thread_self());
 	spin_unlock(&q->queue.lock, irq);
+	if (taken)
+		note_lock(q, true);
 	return taken;
 }
 
@@ -260,18 +299,24 @@ static bool qlock_unlock_if_held(struct qlock *q)
 
 void qlock_unlock(struct qlock *q)
 {
+	check_given("qlock_unlock", "qlock", q, __builtin_return_address(0));
 	if (panic_is_mine())
 		return;
+	check_thread("qlock_unlock", __builtin_return_address(0));
 	if (!qlock_unlock_if_held(q))
 		panic("qlock %p is unlocked by a thread that doesn't hold it (called from %pS)",
 			(void *)q, __builtin_return_address(0));
+	note_lock(q, false);
 }
 
 bool qlock_is_held_by_me(struct qlock *q)
 {
-	port_irq_t irq = spin_lock(&q->queue.lock);
-	bool is_held = is_held_by_caller(q);
+	port_irq_t irq;
+	bool is_held;
 
+	check_given("qlock_is_held_by_me", "qlock", q, __builtin_return_address(0));
+	irq = spin_lock(&q->queue.lock);
+	is_held = is_held_by_caller(q);
 	spin_unlock(&q->queue.lock, irq);
 	return is_held;
 }
@@ -280,6 +325,7 @@ bool qlock_is_held_by_me(struct qlock *q)
 
 void sem_init(struct semaphore *s, size_t count)
 {
+	check_given("sem_init", "semaphore", s, __builtin_return_address(0));
 	*s = (struct semaphore)SEMAPHORE_INIT(*s, count);
 }
 
@@ -343,27 +389,33 @@ static bool sem_down_until(struct semaphore *s, size_t n, uint64_t deadline)
 
 void sem_down(struct semaphore *s, size_t n)
 {
+	check_given("sem_down", "semaphore", s, __builtin_return_address(0));
 	sync_check_may_sleep("sem_down", __builtin_return_address(0));
 	sem_down_until(s, n, PORT_FOREVER);
 }
 
 bool sem_down_timeout(struct semaphore *s, size_t n, uint64_t deadline)
 {
+	check_given("sem_down_timeout", "semaphore", s, __builtin_return_address(0));
 	sync_check_may_sleep("sem_down_timeout", __builtin_return_address(0));
 	return sem_down_until(s, n, deadline);
 }
 
 bool sem_trydown(struct semaphore *s, size_t n)
 {
-	port_irq_t irq = spin_lock(&s->queue.lock);
-	bool taken = sem_take_now(s, n);
+	port_irq_t irq;
+	bool taken;
 
+	check_given("sem_trydown", "semaphore", s, __builtin_return_address(0));
+	irq = spin_lock(&s->queue.lock);
+	taken = sem_take_now(s, n);
 	spin_unlock(&s->queue.lock, irq);
 	return taken;
 }
 
 void sem_up(struct semaphore *s, size_t n)
 {
+	check_given("sem_up", "semaphore", s, __builtin_return_address(0));
 	if (!sem_add(s, n))
 		panic("semaphore %p: its count would wrap by %zu more (called from %pS)", (void *)s, n,
 			__builtin_return_address(0));
@@ -371,9 +423,12 @@ void sem_up(struct semaphore *s, size_t n)
 
 size_t sem_count(struct semaphore *s)
 {
-	port_irq_t irq = spin_lock(&s->queue.lock);
-	size_t count = s->count;
+	port_irq_t irq;
+	size_t count;
 
+	check_given("sem_count", "semaphore", s, __builtin_return_address(0));
+	irq = spin_lock(&s->queue.lock);
+	count = s->count;
 	spin_unlock(&s->queue.lock, irq);
 	return count;
 }
@@ -382,18 +437,20 @@ size_t sem_count(struct semaphore *s)
 
 void cv_init(struct condvar *cv)
 {
+	check_given("cv_init", "condvar", cv, __builtin_return_address(0));
 	queue_init(&cv->queue);
 }
 
 /* The caller enters the queue first and releases the qlock then: no signal is missed between. */
-static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
+static bool cv_wait_from(
+	const char *what, struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
 {
 	port_irq_t irq;
 	struct sync_sleeper self;
 	bool woken;
 
 	if (!qlock_is_held_by_me(q))
-		panic("cv_wait without the qlock %p (called from %pS)", (void *)q, caller);
+		panic("%s without the qlock %p (called from %pS)", what, (void *)q, caller);
 	irq = spin_lock(&cv->queue.lock);
 	queue_enter(&cv->queue, &self, 0);
 	spin_unlock(&cv->queue.lock, irq);
@@ -406,21 +463,28 @@ static bool cv_wait_from(struct condvar *cv, struct qlock *q, uint64_t deadline,
 
 void cv_wait(struct condvar *cv, struct qlock *q)
 {
+	check_given("cv_wait", "condvar", cv, __builtin_return_address(0));
+	check_given("cv_wait", "qlock", q, __builtin_return_address(0));
 	sync_check_may_sleep("cv_wait", __builtin_return_address(0));
-	cv_wait_from(cv, q, PORT_FOREVER, __builtin_return_address(0));
+	cv_wait_from("cv_wait", cv, q, PORT_FOREVER, __builtin_return_address(0));
 }
 
 bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline)
 {
+	check_given("cv_wait_timeout", "condvar", cv, __builtin_return_address(0));
+	check_given("cv_wait_timeout", "qlock", q, __builtin_return_address(0));
 	sync_check_may_sleep("cv_wait_timeout", __builtin_return_address(0));
-	return cv_wait_from(cv, q, deadline, __builtin_return_address(0));
+	return cv_wait_from("cv_wait_timeout", cv, q, deadline, __builtin_return_address(0));
 }
 
 void cv_signal(struct condvar *cv)
 {
-	port_irq_t irq = spin_lock(&cv->queue.lock);
-	struct sync_sleeper *first = cv->queue.first;
+	port_irq_t irq;
+	struct sync_sleeper *first;
 
+	check_given("cv_signal", "condvar", cv, __builtin_return_address(0));
+	irq = spin_lock(&cv->queue.lock);
+	first = cv->queue.first;
 	if (first)
 		queue_wake(&cv->queue, first);
 	spin_unlock(&cv->queue.lock, irq);
@@ -428,6 +492,7 @@ void cv_signal(struct condvar *cv)
 
 void cv_broadcast(struct condvar *cv)
 {
+	check_given("cv_broadcast", "condvar", cv, __builtin_return_address(0));
 	queue_wake_all(&cv->queue);
 }
 
@@ -435,6 +500,7 @@ void cv_broadcast(struct condvar *cv)
 
 void rendez_init(struct rendez *r)
 {
+	check_given("rendez_init", "rendez", r, __builtin_return_address(0));
 	queue_init(&r->queue);
 }
 
@@ -470,6 +536,8 @@ static bool rendez_until(
 
 void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg)
 {
+	check_given("rendez_sleep", "rendez", r, __builtin_return_address(0));
+	check_given("rendez_sleep", "condition", condition, __builtin_return_address(0));
 	sync_check_may_sleep("rendez_sleep", __builtin_return_address(0));
 	rendez_until(r, condition, arg, PORT_FOREVER);
 }
@@ -477,12 +545,15 @@ void rendez_sleep(struct rendez *r, bool (*condition)(void *arg), void *arg)
 bool rendez_sleep_timeout(
 	struct rendez *r, bool (*condition)(void *arg), void *arg, uint64_t deadline)
 {
+	check_given("rendez_sleep_timeout", "rendez", r, __builtin_return_address(0));
+	check_given("rendez_sleep_timeout", "condition", condition, __builtin_return_address(0));
 	sync_check_may_sleep("rendez_sleep_timeout", __builtin_return_address(0));
 	return rendez_until(r, condition, arg, deadline);
 }
 
 bool rendez_wakeup(struct rendez *r)
 {
+	check_given("rendez_wakeup", "rendez", r, __builtin_return_address(0));
 	return queue_wake_all(&r->queue);
 }
 
@@ -490,6 +561,7 @@ bool rendez_wakeup(struct rendez *r)
 
 void rwlock_init(struct rwlock *l)
 {
+	check_given("rwlock_init", "rwlock", l, __builtin_return_address(0));
 	*l = (struct rwlock)RWLOCK_INIT(*l);
 }
 
@@ -533,17 +605,6 @@ static bool rwlock_take_now(struct rwlock *l, size_t wants)
 	return taken;
 }
 
-/* The caller's holds for reading.  Its thread's words say how many there are, and the sum of the locks'
- * addresses: so which lock it is, if it is one. */
-
-static void note_read(const struct rwlock *l, bool begins)
-{
-	uintptr_t *words = port_thread_words();
-
-	words[PORT_THREAD_READS] += begins ? 1 : (uintptr_t)-1;
-	words[PORT_THREAD_READING] += begins ? (uintptr_t)l : -(uintptr_t)l;
-}
-
 static bool surely_reads(const struct rwlock *l)
 {
 	const uintptr_t *words = port_thread_words();
@@ -554,6 +615,15 @@ static bool surely_reads(const struct rwlock *l)
 static bool may_read(const struct rwlock *l)
 {
 	return surely_reads(l) || port_thread_words()[PORT_THREAD_READS] > 1;
+}
+
+/* Called once the caller has it. */
+static void note_taken(const struct rwlock *l, size_t wants)
+{
+	if (wants == READ)
+		note_read(l, true);
+	else
+		note_lock(l, true);
 }
 
 static void rwlock_take_or_sleep(struct rwlock *l, size_t wants, void *caller)
@@ -572,18 +642,21 @@ static void rwlock_take_or_sleep(struct rwlock *l, size_t wants, void *caller)
 		queue_enter(&l->queue, &self, wants);
 		queue_sleep(&l->queue, &self, PORT_FOREVER, irq, "rwlock", l);
 	}
-	if (wants == READ)
-		note_read(l, true);
+	note_taken(l, wants);
 }
 
-static bool rwlock_try(struct rwlock *l, size_t wants)
+static bool rwlock_try(const char *what, struct rwlock *l, size_t wants, void *caller)
 {
-	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool taken = rwlock_take_now(l, wants);
+	port_irq_t irq;
+	bool taken;
 
+	check_thread(what, caller);
+	irq = spin_lock(&l->queue.lock);
+	/* A reader's second hold would make the first one unknown. */
+	taken = !surely_reads(l) && rwlock_take_now(l, wants);
 	spin_unlock(&l->queue.lock, irq);
-	if (taken && wants == READ)
-		note_read(l, true);
+	if (taken)
+		note_taken(l, wants);
 	return taken;
 }
 
@@ -599,15 +672,20 @@ static bool rwlock_end_hold(struct rwlock *l, size_t held)
 	} else if (is_held) {
 		l->written = false;
 		l->writer = NULL;
+		note_lock(l, false);
 	}
 	return is_held;
 }
 
-static void rwlock_release(struct rwlock *l, size_t held, void *caller)
+static void rwlock_release(const char *what, struct rwlock *l, size_t held, void *caller)
 {
-	port_irq_t irq = spin_lock(&l->queue.lock);
-	bool was_held = rwlock_end_hold(l, held), more = was_held && rwlock_serve(l);
+	port_irq_t irq;
+	bool was_held, more;
 
+	check_thread(what, caller);
+	irq = spin_lock(&l->queue.lock);
+	was_held = rwlock_end_hold(l, held);
+	more = was_held && rwlock_serve(l);
 	spin_unlock(&l->queue.lock, irq);
 	if (!was_held)
 		panic("rwlock %p is released by a thread that doesn't hold it (called from %pS)",
@@ -621,32 +699,38 @@ static void rwlock_release(struct rwlock *l, size_t held, void *caller)
 
 void rwlock_read(struct rwlock *l)
 {
+	check_given("rwlock_read", "rwlock", l, __builtin_return_address(0));
 	sync_check_may_sleep("rwlock_read", __builtin_return_address(0));
 	rwlock_take_or_sleep(l, READ, __builtin_return_address(0));
 }
 
 void rwlock_write(struct rwlock *l)
 {
+	check_given("rwlock_write", "rwlock", l, __builtin_return_address(0));
 	sync_check_may_sleep("rwlock_write", __builtin_return_address(0));
 	rwlock_take_or_sleep(l, WRITE, __builtin_return_address(0));
 }
 
 bool rwlock_tryread(struct rwlock *l)
 {
-	return rwlock_try(l, READ);
+	check_given("rwlock_tryread", "rwlock", l, __builtin_return_address(0));
+	return rwlock_try("rwlock_tryread", l, READ, __builtin_return_address(0));
 }
 
 bool rwlock_trywrite(struct rwlock *l)
 {
-	return rwlock_try(l, WRITE);
+	check_given("rwlock_trywrite", "rwlock", l, __builtin_return_address(0));
+	return rwlock_try("rwlock_trywrite", l, WRITE, __builtin_return_address(0));
 }
 
 void rwlock_read_done(struct rwlock *l)
 {
-	rwlock_release(l, READ, __builtin_return_address(0));
+	check_given("rwlock_read_done", "rwlock", l, __builtin_return_address(0));
+	rwlock_release("rwlock_read_done", l, READ, __builtin_return_address(0));
 }
 
 void rwlock_write_done(struct rwlock *l)
 {
-	rwlock_release(l, WRITE, __builtin_return_address(0));
+	check_given("rwlock_write_done", "rwlock", l, __builtin_return_address(0));
+	rwlock_release("rwlock_write_done", l, WRITE, __builtin_return_address(0));
 }

@@ -113,18 +113,48 @@ CALL(kmalloc)
 
 CALL(sync_any)
 {
-	CHECK(qlock_trylock(&contexts.lock) && qlock_is_held_by_me(&contexts.lock));
-	qlock_unlock(&contexts.lock);
-	CHECK(rwlock_tryread(&contexts.rw));
-	rwlock_read_done(&contexts.rw);
-	CHECK(rwlock_trywrite(&contexts.rw));
-	rwlock_write_done(&contexts.rw);
+	CHECK(!qlock_is_held_by_me(&contexts.lock));
 	CHECK(sem_trydown(&contexts.sem, 1));
 	sem_up(&contexts.sem, 1);
 	CHECK_EQ(sem_count(&contexts.sem), 1);
 	cv_signal(&contexts.cv);
 	cv_broadcast(&contexts.cv);
 	CHECK(!rendez_wakeup(&contexts.rendez));
+}
+
+/* What a thread does without sleeping, and an interrupt may not: it holds no lock. */
+
+CALL(qlock_trylock)
+{
+	CHECK(qlock_trylock(&contexts.lock) && qlock_is_held_by_me(&contexts.lock));
+	qlock_unlock(&contexts.lock);
+}
+
+CALL(rwlock_tryread)
+{
+	CHECK(rwlock_tryread(&contexts.rw));
+	rwlock_read_done(&contexts.rw);
+}
+
+CALL(rwlock_trywrite)
+{
+	CHECK(rwlock_trywrite(&contexts.rw));
+	rwlock_write_done(&contexts.rw);
+}
+
+CALL(qlock_unlock)
+{
+	qlock_unlock(&contexts.lock);
+}
+
+CALL(rwlock_read_done)
+{
+	rwlock_read_done(&contexts.rw);
+}
+
+CALL(rwlock_write_done)
+{
+	rwlock_write_done(&contexts.rw);
 }
 
 CALL(ktask_looks)
@@ -216,6 +246,15 @@ static const struct contexts_row rows[] = {
 	CONTEXTS_ROW(reclaim_any),
 };
 
+static const struct contexts_row thread_rows[] = {
+	CONTEXTS_ROW(qlock_trylock),
+	CONTEXTS_ROW(rwlock_tryread),
+	CONTEXTS_ROW(rwlock_trywrite),
+	CONTEXTS_ROW_WRONG(qlock_unlock),
+	CONTEXTS_ROW_WRONG(rwlock_read_done),
+	CONTEXTS_ROW_WRONG(rwlock_write_done),
+};
+
 static void serves_anywhere(const struct contexts_row *row, bool under_spinlocks)
 {
 	for (enum context where = CONTEXT_THREAD; where < CONTEXTS; where++)
@@ -232,5 +271,17 @@ TEST("contexts: what any context may call works in interrupts, with interrupts o
 	map_some(contexts.block->data);
 	while (mapped_count > 0)
 		contexts_serves(mapped_count % CONTEXTS, &(struct contexts_row)CONTEXTS_ROW(vunmap));
+	contexts_end();
+}
+
+TEST("contexts: locks are tried and released by threads, with interrupts off, under a spinlock, in callbacks, not in interrupts")
+{
+	contexts_begin();
+	for (size_t i = 0; i < sizeof(thread_rows) / sizeof(*thread_rows); i++) {
+		for (enum context where = CONTEXT_THREAD; where < CONTEXTS; where++)
+			if (where != CONTEXT_INTERRUPT && !thread_rows[i].only_wrong)
+				contexts_serves(where, &thread_rows[i]);
+		contexts_refuses(CONTEXT_INTERRUPT, &thread_rows[i]);
+	}
 	contexts_end();
 }

@@ -225,3 +225,85 @@ TEST("sync: sleeping and waking take no memory")
 	pieces_give(base_arena, taken, SIZE_MAX);
 	threads_join(t);
 }
+
+static struct rwlock twice = RWLOCK_INIT(twice);
+
+TEST("rwlock: a reader that tries for it again doesn't get it, and is reported when it asks for it")
+{
+	CHECK(rwlock_tryread(&twice));
+	CHECK(!rwlock_tryread(&twice));
+	CHECK_PANICS(rwlock_write(&twice), "is locked again by its holder (called from test_");
+	rwlock_read_done(&twice);
+	CHECK(rwlock_trywrite(&twice));
+	rwlock_write_done(&twice);
+}
+
+/* A ktask that ends while it holds something */
+
+static struct qlock kept[2] = {QLOCK_INIT(kept), QLOCK_INIT(kept)};
+static int reported; /* unless it has ended */
+
+static void keep_qlock(void)
+{
+	qlock_lock(&kept[0]);
+}
+
+static void keep_tried(void)
+{
+	CHECK(qlock_trylock(&kept[0]));
+}
+
+static void keep_read(void)
+{
+	rwlock_read(&twice);
+}
+
+static void keep_written(void)
+{
+	rwlock_write(&twice);
+}
+
+static void keep_two(void)
+{
+	qlock_lock(&kept[0]);
+	qlock_lock(&kept[1]);
+}
+
+static void let_go(void)
+{
+	for (int i = 0; i < 2; i++)
+		if (qlock_is_held_by_me(&kept[i]))
+			qlock_unlock(&kept[i]);
+	if (twice.readers > 0)
+		rwlock_read_done(&twice);
+	if (twice.written)
+		rwlock_write_done(&twice);
+}
+
+static void end_with(void (*keep)(void), const void *lock)
+{
+	char wanted[64];
+
+	ksnprintf(wanted, sizeof(wanted), lock ? ": ends and holds lock %#lx (" : ": ends and holds 2 locks (",
+		(unsigned long)(uintptr_t)lock);
+	keep();
+	CHECK_PANICS(ktask_exit(), wanted);
+	reported++;
+	let_go();
+}
+
+static void end_with_each(unsigned i, void *arg)
+{
+	end_with(keep_qlock, &kept[0]);
+	end_with(keep_tried, &kept[0]);
+	end_with(keep_read, &twice);
+	end_with(keep_written, &twice);
+	end_with(keep_two, NULL);
+}
+
+TEST("ktask: one that ends while it holds a lock is reported with the lock")
+{
+	reported = 0;
+	threads_run(THREADS_FREE, 1, end_with_each, NULL);
+	CHECK_EQ(reported, 5);
+}
