@@ -15,7 +15,6 @@
 
 #include "kmalloc.h"
 #include "kthread.h"
-#include "lib/panic.h"
 #include "owner.h"
 #include "port.h"
 #include "slab.h"
@@ -241,10 +240,8 @@ static void end(struct work *w)
 {
 	struct alloc_work *a = w->data;
 
-	if (a->objects)
-		ASSERT(kmem_cache_destroy(a->objects) == 0);
-	if (a->records)
-		ASSERT(kmem_cache_destroy(a->records) == 0);
+	work_end_cache(a->objects);
+	work_end_cache(a->records);
 	kfree(a);
 }
 

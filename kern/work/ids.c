@@ -9,7 +9,6 @@
 
 #include "arena.h"
 #include "kmalloc.h"
-#include "lib/panic.h"
 #include "lib/string.h"
 #include "vmap.h"
 
@@ -80,8 +79,7 @@ static void end(struct work *w)
 {
 	struct ids_work *ids = w->data;
 
-	if (ids->arena)
-		ASSERT(arena_destroy(ids->arena) == 0);
+	work_end_arena(ids->arena);
 	if (ids->taken)
 		vfree(ids->taken, ids->count + 1);
 	kfree(ids);

@@ -5,6 +5,8 @@
 #include "kinds.h"
 
 #include "lib/array.h"
+#include "lib/check.h"
+#include "lib/panic.h"
 #include "lib/string.h"
 
 static const struct work_kind kinds[] = {
@@ -31,6 +33,7 @@ const struct work_kind *work_kind_find(const char *name)
 
 bool work_kinds(size_t i, struct work_info *info)
 {
+	check_given("work_kinds", "info", info, __builtin_return_address(0));
 	if (i >= ARRAY_SIZE(kinds))
 		return false;
 	*info = kinds[i].info;

@@ -4,13 +4,17 @@
  */
 #include "work_impl.h"
 
+#include "arena.h"
 #include "kmalloc.h"
 #include "kthread.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "slab.h"
 
 /* Between two yields, since no timer takes the core away: a few dozen microseconds. */
 #define STEPS_A_TURN 32
+#define END_TRIES 10
+#define END_PAUSE_US 100000
 #define REPORTS_MAX 4  /* lines about wrong contents, for each workload */
 #define REPORT_MAX 120 /* bytes of one, its end included */
 
@@ -53,6 +57,20 @@ bool work_add_tasks(
 		list_add_tail(&w->tasks, &t->link);
 	}
 	return true;
+}
+
+/* For end functions */
+
+void work_end_cache(struct kmem_cache *c)
+{
+	for (int i = 0; c && kmem_cache_destroy(c) != 0 && i < END_TRIES; i++)
+		kthread_usleep(END_PAUSE_US);
+}
+
+void work_end_arena(struct arena *a)
+{
+	for (int i = 0; a && arena_destroy(a) != 0 && i < END_TRIES; i++)
+		kthread_usleep(END_PAUSE_US);
 }
 
 /* For ktasks */

@@ -11,6 +11,8 @@
 #include "kinds.h"
 #include "kmalloc.h"
 #include "kthread.h"
+#include "lib/check.h"
+#include "lib/panic.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 
@@ -198,6 +200,10 @@ uint64_t work_start(const char *name, size_t n, const char *const *words, struct
 	uint64_t id;
 
 	sync_check_may_sleep("work_start", __builtin_return_address(0));
+	check_given("work_start", "name", name, __builtin_return_address(0));
+	check_given("work_start", "sink", why, __builtin_return_address(0));
+	if (n > 0)
+		check_given("work_start", "list of arguments", words, __builtin_return_address(0));
 	kind = find_kind(name, &args);
 	w = kind ? make(kind, &args) : NULL;
 	if (!w)
@@ -317,6 +323,8 @@ size_t work_list(uint64_t from, struct work_stats *rows, size_t max)
 	struct work *w;
 	size_t n = 0;
 
+	if (max > 0)
+		check_given("work_list", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("work_list", __builtin_return_address(0));
 	qlock_lock(&works_lock);
 	list_for_each_entry (w, &works, link)

@@ -13,6 +13,8 @@
 #include "sync.h"
 #include "work.h"
 
+struct arena;
+struct kmem_cache;
 struct ktask;
 struct work_task;
 
@@ -87,6 +89,12 @@ bool work_no_memory(const struct work_args *args);
  * there is no memory for them. */
 bool work_add_tasks(
 	struct work *w, const struct work_args *args, size_t n, void (*run)(struct work_task *t));
+
+/* For end functions: destroy what is the workload's, NULL: nothing.  While a walk over caches stands on
+ * it, that is refused, so they try again for a second; then it is left as it is, and the console has said
+ * why. */
+void work_end_cache(struct kmem_cache *c);
+void work_end_arena(struct arena *a);
 
 /* For ktasks.  Context: a ktask of the workload, may sleep. */
 

@@ -314,3 +314,40 @@ TEST("work: several threads may stop the same one, and each returns when it has 
 		threads_run(THREADS_FREE, STOPPERS, stop, &id);
 	}
 }
+
+static bool has_stopped;
+
+static void stop_one(unsigned i, void *id)
+{
+	CHECK(work_stop(*(uint64_t *)id));
+	__atomic_store_n(&has_stopped, true, __ATOMIC_RELEASE);
+}
+
+/* The walk's place until the end of the workload has met it, as far as that shows. */
+static void stop_under_walk(uint64_t id, const char *name)
+{
+	struct kmem_cache_stats s = {.name = ""};
+	size_t ktasks = ktask_count();
+	struct kmem_cache *c = NULL;
+	struct threads *threads;
+
+	while (strcmp(s.name, name) != 0 && (c = kmem_cache_next(c)))
+		kmem_cache_get_stats(c, &s);
+	CHECK(c != NULL);
+	has_stopped = false;
+	threads = threads_start(THREADS_FREE, 1, stop_one, &id);
+	while (ktask_count() >= ktasks && !test_has_failed())
+		kthread_yield();
+	for (int i = 0; i < 100; i++)
+		kthread_usleep(100);
+	CHECK(!__atomic_load_n(&has_stopped, __ATOMIC_ACQUIRE));
+	kmem_cache_unpin(c);
+	threads_join(threads);
+	CHECK(has_stopped);
+}
+
+TEST("work: one that ends while a walk stands on a cache of its own waits for that")
+{
+	stop_under_walk(START("alloc", "1", "3"), "work-objects");
+	stop_under_walk(START("ids", "3"), "work-ids-1");
+}
