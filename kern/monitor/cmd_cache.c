@@ -192,12 +192,25 @@ static const char *fill_command(const struct command_call *call)
 	return NULL;
 }
 
+/* Up to the first disk that failed. */
+static void sync_all(void *failed)
+{
+	struct block_cache *c = block_cache_next(NULL);
+
+	while (c && block_cache_sync(c) == 0)
+		c = block_cache_next(c);
+	*(struct block_cache **)failed = c;
+}
+
 static const char *sync_command(const struct command_call *call)
 {
-	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c))
-		if (block_cache_sync(c) != 0)
-			return command_error("%s: blocks couldn't be written, and are lost",
-				disk_name(block_cache_disk(c)));
+	struct block_cache *failed;
+
+	if (!command_job(call, sync_all, &failed, sizeof(failed)))
+		return "interrupted: what is dirty is still being written";
+	if (failed)
+		return command_error("%s: blocks couldn't be written, and are lost",
+			disk_name(block_cache_disk(failed)));
 	return NULL;
 }
 
@@ -209,7 +222,7 @@ static const struct command commands[] = {
 	{"cache fill", "[-k] RANGE [COUNT]",
 		"overwrites blocks with a pattern that has COUNT in it",
 		"cache fill 0-99 1", fill_command, 0, NULL, NULL},
-	{"cache sync", "", "writes what is dirty to the disks, and waits for it", "cache sync",
+	{"cache sync", "", "writes what is dirty to the disks, Ctrl-C or not", "cache sync",
 		sync_command, 0, NULL, NULL},
 	/* Last: the names above begin with its name. */
 	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses",

@@ -411,11 +411,24 @@ static size_t print_gains(
 	return printed;
 }
 
+struct run {
+	unsigned level;
+	size_t units;
+};
+
+static void run(void *arg)
+{
+	struct run *r = arg;
+
+	r->units = reclaim_run(r->level);
+}
+
 /* Memory for both snapshots is taken before, so that it isn't missing from what came free. */
 static const char *run_level(const struct command_call *call, unsigned level)
 {
+	struct run r = {level, 0};
 	struct snapshot before, after;
-	size_t units;
+	bool ended;
 
 	if (!snapshot_roots(&after))
 		return no_memory;
@@ -423,15 +436,16 @@ static const char *run_level(const struct command_call *call, unsigned level)
 		snapshot_free(&after);
 		return no_memory;
 	}
-	units = reclaim_run(level);
-	snapshot_read_roots(&after);
-	if (call->keys)
-		sink_printf(call->sink, "run level=%u units=%zu\n", level, units);
-	if (print_gains(call, &before, &after) == 0 && !call->keys)
+	ended = command_job(call, run, &r, sizeof(r));
+	if (ended)
+		snapshot_read_roots(&after);
+	if (ended && call->keys)
+		sink_printf(call->sink, "run level=%u units=%zu\n", level, r.units);
+	if (ended && print_gains(call, &before, &after) == 0 && !call->keys)
 		sink_puts(call->sink, "nothing came free\n");
 	snapshot_free(&before);
 	snapshot_free(&after);
-	return NULL;
+	return ended ? NULL : "interrupted: the run goes on by itself";
 }
 
 static const char *run_command(const struct command_call *call)
@@ -448,7 +462,7 @@ static const struct table *const freed_tables[] = {&freed_table, NULL};
 static const struct table *const tables[] = {&pass_table, &root_table, &node_table, &waiter_table, NULL};
 
 static const struct command commands[] = {
-	{"reclaim run", "[-k] [LEVEL]", "has all give back what is idle, by a level, 1 to 3",
+	{"reclaim run", "[-k] [LEVEL]", "all give back what is idle, level 1 to 3, Ctrl-C or not",
 		"reclaim run 3", run_command, 0, NULL, freed_tables},
 	/* Last: the name above begins with its name. */
 	{"reclaim", "[-k]", "passes of reclaim, what they gave, who waits for it",

@@ -112,20 +112,32 @@ static const char *start_command(const struct command_call *call)
 	return NULL;
 }
 
+struct stop {
+	uint64_t id; /* 0: all */
+	size_t stopped;
+};
+
+static void stop(void *arg)
+{
+	struct stop *s = arg;
+
+	s->stopped = s->id ? work_stop(s->id) : work_stop_all();
+}
+
 static const char *stop_command(const struct command_call *call)
 {
-	size_t stopped = 1;
-	uint64_t id;
+	struct stop s = {0, 0};
+	const char *id = call->argv[2];
 
-	if (call->argc < 3) {
-		stopped = work_stop_all();
-	} else {
-		if (!str_to_u64(call->argv[2], &id))
-			return command_error("no number: %s", call->argv[2]);
-		if (!work_stop(id))
-			return command_error("no workload has the id %s", call->argv[2]);
-	}
-	sink_printf(call->sink, call->keys ? "stopped count=%zu\n" : "%zu stopped\n", stopped);
+	if (id && !str_to_u64(id, &s.id))
+		return command_error("no number: %s", id);
+	if (id && s.id == 0)
+		return command_error("no workload has the id %s", id);
+	if (!command_job(call, stop, &s, sizeof(s)))
+		return "interrupted: what was told to stop ends by itself";
+	if (id && s.stopped == 0)
+		return command_error("no workload has the id %s", id);
+	sink_printf(call->sink, call->keys ? "stopped count=%zu\n" : "%zu stopped\n", s.stopped);
 	return NULL;
 }
 
@@ -144,7 +156,7 @@ static const struct command commands[] = {
 		"work start alloc 10", start_command, 0, offer_kinds, NULL},
 	{"work list", "[-k]", "those that run: ktasks, operations, errors found", "work list",
 		list_command, 0, NULL, tables},
-	{"work stop", "[-k] [ID]", "stops one, or all, and waits until all is freed",
+	{"work stop", "[-k] [ID]", "stops one, or all, and frees all, Ctrl-C or not",
 		"work stop", stop_command, 0, NULL, NULL},
 };
 

@@ -62,6 +62,8 @@ static enum editor_result read_line(void)
 {
 	enum editor_result result;
 
+	if (!panic_happened())
+		command_job_ready();
 	terminal_begin_reading();
 	editor.columns = terminal_size()->columns;
 	editor_begin(&editor);

@@ -78,6 +78,14 @@ void command_for_each(
 /* Formats the line that a command returns for an error; it is overwritten by the next call. */
 const char *command_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Runs run(arg) to its end, with what `arg` points to, `size` bytes, as it left it: true.  Or false after
+ * Ctrl-C, and run() goes on by itself, with a copy of them.  Context: the monitor's ktask. */
+#define COMMAND_JOB_WORDS 4 /* that `size` may be */
+bool command_job(const struct command_call *call, void (*run)(void *arg), void *arg, size_t size);
+/* Readies a ktask for such a command, if none is.  Without one, as in a script or when there is no memory
+ * for it, Ctrl-C ends none. */
+void command_job_ready(void);
+
 /* The words of one command. */
 struct command_words {
 	int argc;

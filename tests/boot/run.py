@@ -649,6 +649,29 @@ def _():
             equal(len(re.findall(r"from=vaddr size=4096 pieces=3 ", console.text)), 2)
 
 
+@test("screens: Ctrl-C ends a command that waits, and what it began goes on", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2", "--mem", "64M") as console:
+            console.expect(PROMPT)
+            # Until nothing is left: the workload's ktask sleeps for memory, and can't end.
+            answer(console, "work start alloc 70 1; alloc kpages 4096 100000")
+            text = ""
+            # Ctrl-C may come before the second command has begun.
+            while "interrupted: what was told to stop ends by itself" not in text:
+                console.type("help mem; work stop\n")
+                console.expect(r"example: mem\n")
+                console.type("\x03")
+                text = console.expect(r"(?s)(.*)spandrel> $")[1]
+            assert "stopping" in answer(console, "work list"), console.text
+            answer(console, "free")
+            while "no workload runs" not in answer(console, "work list"):
+                pass
+            assert "broken" not in answer(console, "arena check; slab check")
+            console.type("poweroff 9\n")
+            equal(console.status(), 9)
+
+
 @test("alloc: from every arena and every cache, and free leaves all whole")
 def _():
     for start in (qemu, host):
