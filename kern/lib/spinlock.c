@@ -16,6 +16,7 @@
  */
 #include "spinlock.h"
 
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/spinlock_impl.h"
 
