@@ -3,21 +3,15 @@
  * Linear hashing over a radix tree of pages.
  *
  * With 2^(k-1) < buckets <= 2^k, adding bucket i splits the bucket whose number has the same low
- * k - 1 bits; removing it joins the two again.  An operation adds or removes at most two buckets,
- * so it handles at most five chains.
+ * k - 1 bits; removing it joins the two again.  An operation adds two buckets at most, so it handles
+ * at most five chains.
  */
 #include "lib/linear_hash.h"
 
-static void buckets_set(struct linear_hash *h, size_t buckets)
-{
-	h->buckets = buckets;
-	h->entries_min = buckets > LINEAR_HASH_SMALL ? buckets / 2 : 0;
-}
-
 void linear_hash_init(struct linear_hash *h)
 {
-	*h = (struct linear_hash){.mask = LINEAR_HASH_SMALL - 1, .root = (void **)h->small};
-	buckets_set(h, LINEAR_HASH_SMALL);
+	*h = (struct linear_hash){
+		.buckets = LINEAR_HASH_SMALL, .mask = LINEAR_HASH_SMALL - 1, .root = (void **)h->small};
 }
 
 struct hash_link *linear_hash_bucket(const struct linear_hash *h, size_t i)
@@ -215,7 +209,7 @@ static bool grow(struct linear_hash *h)
 		return false;
 	if (i > h->mask)
 		h->mask = h->mask * 2 + 1;
-	buckets_set(h, i + 1);
+	h->buckets = i + 1;
 
 	low = linear_hash_slot(h, i & h->mask >> 1);
 	high = linear_hash_slot(h, i);
@@ -240,7 +234,7 @@ static void shrink(struct linear_hash *h)
 	while (*low)
 		low = &(*low)->next;
 	*low = *linear_hash_slot(h, i);
-	buckets_set(h, i);
+	h->buckets = i;
 	if (i <= h->mask / 2 + 1)
 		h->mask >>= 1;
 	pages_shrink(h, i);
@@ -252,13 +246,6 @@ void linear_hash_grow(struct linear_hash *h)
 {
 	if (grow(h) && h->entries > h->buckets)
 		grow(h);
-}
-
-/* Two buckets, since at load 1/2 each removed entry leaves two too many. */
-void linear_hash_shrink(struct linear_hash *h)
-{
-	for (int i = 0; i < 2 && h->entries < h->entries_min; i++)
-		shrink(h);
 }
 
 bool linear_hash_trim(struct linear_hash *h)

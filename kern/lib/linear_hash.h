@@ -14,9 +14,9 @@
  * It allocates nothing.  The first LINEAR_HASH_SMALL buckets lie in the hash itself.  More buckets
  * lie in pages, which the owner gives to the hash when linear_hash_needs_care() says so.
  *
- * The load is the number of entries per bucket.  The hash grows when the load exceeds 1 and shrinks
- * when it falls below 1/2; the distance keeps it from growing and shrinking in turn.
- * linear_hash_trim() shrinks it to load 1.
+ * The load is the number of entries per bucket.  The hash grows when the load exceeds 1.  It doesn't
+ * shrink when entries go, since mostly as many come again: linear_hash_trim() shrinks it to load 1,
+ * for reclaim and at its end.
  *
  * Several links may have the same key.  Seek finds the one inserted last; the others are behind it
  * in the same chain.  Keys are hashed by hash_u64_wide(), so not for keys that an attacker can choose.
@@ -52,7 +52,6 @@ struct hash_link {
 struct linear_hash {
 	size_t entries;
 	size_t buckets;	    /* at least LINEAR_HASH_SMALL */
-	size_t entries_min; /* with fewer it shrinks: buckets / 2, or 0 if it can't shrink */
 	size_t mask;	    /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
 	unsigned height;    /* levels of the radix tree of pages; 0: the root is small[] */
 	bool wants_page;    /* it has too few spare pages to grow */
@@ -67,9 +66,8 @@ struct linear_hash {
 /* Makes an empty hash, which may not be moved from then on. */
 void linear_hash_init(struct linear_hash *h);
 
-/* For the inlines below: add, or remove, at most two buckets. */
+/* For the inlines below: adds at most two buckets. */
 void linear_hash_grow(struct linear_hash *h);
-void linear_hash_shrink(struct linear_hash *h);
 void **linear_hash_descend(const struct linear_hash *h, size_t i);
 
 /* The slot of bucket i < buckets.  Up to three levels, for 2^27 buckets, it has no loop. */
@@ -133,8 +131,7 @@ static inline void linear_hash_insert(struct linear_hash *h, struct hash_link *l
 static inline void linear_hash_remove(struct linear_hash *h, struct hash_link **at)
 {
 	*at = (*at)->next;
-	if (__builtin_expect(--h->entries < h->entries_min, 0))
-		linear_hash_shrink(h);
+	h->entries--;
 }
 
 /* Removes a bucket if the load is below 1, down to the first ones; returns whether it did. */

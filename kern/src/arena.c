@@ -151,8 +151,8 @@
  * constant.  What it cuts off gets a tag of its own, so that the rest keeps its place in its bin
  * while its size does; a free that joins keeps the larger neighbour's.  A front's rounds don't even
  * take the lock.  Freeing finds its tag in the hash, whose load is at most one, and looks at two
- * neighbours: constant.  The hash grows and shrinks by at most two buckets an operation, and its
- * pages come one at a time.  Spans are found in logarithmic time, which imports, additions and
+ * neighbours: constant.  The hash grows by at most two buckets an operation, and its pages come one
+ * at a time; it shrinks in bounded steps when the arena is reaped.  Spans are found in logarithmic time, which imports, additions and
  * returns pay.
  * A search costs 64 segments; what is beyond that adds up, and when it comes to a quarter of the
  * segments the index is built, with which searches are logarithmic.  No hold is longer than a

@@ -70,7 +70,7 @@
  * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: out, a
  * run of bits at a time, behind the words of the map that have none; in, a bit each.  A slab is
  * made and unmade with no lock held, in time linear in its pages and its map; it wastes a sixteenth
- * at most (slab/create.c).  The hash grows and shrinks by two buckets at most for each entry.
+ * at most (slab/create.c).  The hash grows by two buckets at most for each entry.
  *
  * QUESTIONS
  *

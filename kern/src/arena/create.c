@@ -440,6 +440,8 @@ static void hash_pages_return_all(struct arena *a)
 {
 	void *page;
 
+	while (linear_hash_trim(&a->store.hash))
+		;
 	while ((page = linear_hash_take_page(&a->store.hash, 0)))
 		arena_hash_page_return(a, page);
 }
