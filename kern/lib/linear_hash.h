@@ -53,10 +53,10 @@ struct linear_hash {
 	size_t entries;
 	size_t buckets;	    /* at least LINEAR_HASH_SMALL */
 	size_t mask;	    /* 2^k - 1 with 2^(k-1) < buckets <= 2^k */
+	void **root;
 	unsigned height;    /* levels of the radix tree of pages; 0: the root is small[] */
 	bool wants_page;    /* it has too few spare pages to grow */
 	bool needs_care;    /* it wants a page or has too many; also read without the lock */
-	void **root;
 	void **pages; /* spare pages, linked through their first slots */
 	size_t pages_spare;
 	size_t pages_held; /* in the tree and spare */

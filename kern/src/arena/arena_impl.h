@@ -18,12 +18,36 @@
 extern struct arena_front *(*arena_front_create)(struct arena *a);
 
 struct arena {
-	/* Fixed once created. */
-	char name[ARENA_NAME_MAX];
+	/* Fixed once created: what the hot way through a front reads, so nothing that is written lies on
+	 * its line. */
+	struct arena_rounds *const *rounds; /* the front's */
+	uint64_t quantum_share; /* (2^64 - 1) / quantum: class_of() in arena.c */
+	size_t front_max;	/* sizes up to it go to the front: qcache_max, 0 without one */
+	struct arena_front *front; /* NULL: none */
 	arena_alloc_fn afunc; /* NULL: spans are added, not imported */
 	arena_free_fn ffunc;
 	struct arena *source; /* itself if self-sourced */
 	struct arena *base;   /* the nearest base arena, whose pages hold our tags; itself if it is one */
+
+	/* The lock, and guarded by it what imports write and most calls only read. */
+	struct spinlock lock __attribute__((aligned(PORT_LINE_SIZE)));
+	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
+	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
+	uint64_t imports, returns;
+	uint64_t units_returned; /* in the spans that ever went back to the source */
+
+	/* Guarded by lock, to search_looks_max: what each hold writes comes first, on one line, since a core
+	 * that takes the lock after another fetches each line; and not on the lock's, which waiters poll. */
+	uint64_t allocs __attribute__((aligned(PORT_LINE_SIZE))); /* frees: what they exceed used segments by */
+	struct btag_store store;
+	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
+	uint64_t failures_by[ARENA_FAILURES];
+	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
+	bool is_short; /* a record depends on it (wait.c); also read without the lock */
+	uint64_t waiting, sleeps, wakeups, waits_served; /* of records that name it; atomic, not under the lock */
+
+	/* Fixed once created. */
+	char name[ARENA_NAME_MAX];
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
 	bool passes_down; /* it imports by arena_alloc(), and both quanta are powers of two */
@@ -31,10 +55,6 @@ struct arena {
 	bool is_memory;
 	size_t retain_max; /* units in wholly free spans that stay for the next request */
 	size_t qcache_max;
-	struct arena_front *front; /* NULL: none */
-	struct arena_rounds *const *rounds; /* the front's */
-	uint64_t quantum_share; /* (2^64 - 1) / quantum: class_of() in arena.c */
-	size_t front_max;	/* sizes up to it go to the front: qcache_max, 0 without one */
 
 	/* Guarded by arenas_and_slabs_lock. */
 	struct arena *all_prev, *all_next; /* in all_arenas; NULL at the ends */
@@ -49,21 +69,10 @@ struct arena {
 	struct shortage_mark mark;
 	struct arena_account account; /* of a root */
 	struct reclaim_account asked;
-
-	/* Guarded by lock. */
-	struct spinlock lock;
-	uint64_t allocs; /* frees are what they exceed the used segments by */
-	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
-	uint64_t failures_by[ARENA_FAILURES];
-	uint64_t imports, returns;
-	uint64_t units_returned; /* in the spans that ever went back to the source */
-	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
-	size_t tag_reserve; /* tags in hand that are set aside: see arena.c, TAGS */
-	size_t retained; /* units in imported spans that are wholly free, as the source counts them */
-	bool is_short; /* a record depends on it (wait.c); also read without the lock */
-	uint64_t waiting, sleeps, wakeups, waits_served; /* of records that name it; atomic, not under the lock */
-	struct btag_store store;
 };
+
+_Static_assert(offsetof(struct arena, store.hash.buckets) - offsetof(struct arena, allocs) == PORT_LINE_SIZE,
+	"what each hold writes ends with the count of the hash's entries");
 
 static inline bool arena_is_base(const struct arena *a)
 {

@@ -201,30 +201,31 @@ struct btag_index {
 	struct btag_rival rivals[BTAG_RIVALS];
 };
 
+/* What each change writes comes first, so that it lies on one line (struct arena). */
 struct btag_store {
+	uint64_t changes; /* as often segments or spans changed */
+	size_t used;	  /* units in used segments */
+	size_t used_peak; /* the most there were used before the last free; since then maybe `used` */
+	size_t segments_free;
+	struct btag_chain spare;
+	struct linear_hash hash; /* of used segments; `entries` comes first in it */
+
 	size_t quantum;
 	bool is_power;	/* the quantum is a power of two */
-	unsigned shift; /* of the largest power of two in it: bins are by size >> shift */
 	/* A cursor is open, or the index is live: changes are told to them. */
 	bool is_watched;
-
-	uint64_t changes; /* as often segments or spans changed */
-	size_t total, used; /* units in segments, and in used ones */
-	size_t used_peak; /* the most there were used before the last free; since then maybe `used` */
-	size_t spans, segments_free;
-	size_t looks; /* nodes, and without an index tags, that searches met; the caller sets it to 0 */
-
-	struct btag_chain spare;
-	struct btag anchor; /* its next is the first span, its prev the last segment */
-	struct tree span_tree;
-	struct btag_cursor *cursors;  /* the open ones */
-	struct btag_cursor next_fit; /* where next fit goes on; open from the first one on */
-
+	unsigned shift; /* of the largest power of two in it: bins are by size >> shift */
 	uint64_t bin_summary;			 /* bit w: bin_map[w] != 0 */
 	uint64_t bin_map[(BTAG_BINS + 63) / 64]; /* bit b: bins[b] != NULL */
 	struct btag *bins[BTAG_BINS + 1];	 /* the last one, BTAG_NO_BIN, is empty for ever */
 
-	struct linear_hash hash; /* of used segments */
+	size_t total; /* units in segments */
+	size_t spans;
+	size_t looks; /* nodes, and without an index tags, that searches met; the caller sets it to 0 */
+	struct btag anchor; /* its next is the first span, its prev the last segment */
+	struct tree span_tree;
+	struct btag_cursor *cursors;  /* the open ones */
+	struct btag_cursor next_fit; /* where next fit goes on; open from the first one on */
 	struct btag_index index;
 };
 
