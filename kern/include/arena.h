@@ -233,11 +233,13 @@ size_t arena_amt_total(struct arena *arena);
 /*
  * Gives back what the arena has and doesn't use, until that comes to `amount` (SIZE_MAX: all of
  * it): what its front holds idle, all of that at once, and the spans it retains go to its source, in
- * units; pages of its hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what
+ * units; then, where it imports by arena_alloc() and gives back by arena_free() and both quanta are powers
+ * of two, whole quanta of the source that are free in spans partly used, which become several spans;
+ * pages of its hash and of idle boundary tags to the nearest base arena, in bytes.  Returns what
  * it came to, spans that went back by themselves meanwhile included; 0, and nothing changed, for 0.
  *
- * Context: may sleep.  Cost: linear in what goes back, and, while spans are retained, a logarithmic
- * step for each span there is; locks are held for a few dozen steps at a time.  An index that
+ * Context: may sleep.  Cost: linear in what goes back, and a logarithmic step for each span and a step
+ * for each segment there is; locks are held for a few dozen steps at a time.  An index that
  * arena_index() built stays.
  */
 size_t arena_reap(struct arena *arena, size_t amount);

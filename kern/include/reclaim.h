@@ -11,8 +11,9 @@
  *      searches don't use
  *   2  all of the depot, empty slabs, retained spans, idle boundary tags and their pages, empty pages
  *      of hashes, arenas' owners (arena_set_reclaim)
- *   3  magazines of every core, each at a safe point of that core; and in the trees of other roots what
- *      lies in memory of this one
+ *   3  magazines of every core, each at a safe point of that core; what is free in quantum caches' slabs,
+ *      and in imported spans, that are partly used; and in the trees of other roots what lies in memory
+ *      of this one
  * It ends when it has given back what the requests that sleep, and the low watermark, want.
  * kern/src/reclaim.c opens with the theory.
  */

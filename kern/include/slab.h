@@ -129,7 +129,8 @@ void kmem_cache_set_reclaim(
 enum kmem_pressure {
 	KMEM_REAP_IDLE,	 /* magazines the depot didn't need since the last time, and empty slabs */
 	KMEM_REAP_DEPOT, /* all magazines of the depot too */
-	KMEM_REAP_ALL,	 /* and those of all cores, each taken at a safe point */
+	KMEM_REAP_ALL,	 /* and those of all cores, each taken at a safe point; of a quantum cache of
+			  * memory also what is free in slabs that are partly used */
 };
 
 /* Asks the owner, then gives idle objects back to the slab layer and empty slabs back to the

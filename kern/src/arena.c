@@ -22,7 +22,8 @@
  * source's quanta at most, so that one that is emptied and filled again and again doesn't ask its source
  * each time.  Allocations are served from those; reclaim and arena_reap() give them back, with all else
  * an arena has and doesn't need, and so does a request before it sleeps, in its own arena and that one's
- * sources.
+ * sources.  At the hardest level they give back free parts of spans that are partly used, too
+ * (arena/part.c).
  *
  * A boundary tag is the record of one segment or span.  Tags lie apart from what they describe, so
  * that an arena can hand out what isn't memory, or memory that must not be touched.

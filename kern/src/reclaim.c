@@ -31,7 +31,8 @@
  *  2      caches                            all of the depot; empty slabs
  *	   arenas                            their owners; retained spans; idle tags and pages of them; pages
  *					     of hashes; page tables (by phys_arena's owner)
- *  3      caches                            magazines of all cores
+ *  3      caches                            magazines of all cores; free parts of quantum caches' slabs
+ *	   arenas                            free parts of imported spans (arena/part.c)
  *	   other roots' trees                what of theirs lies in this base's memory
  *
  * Owners' answers may lie in a front for a while.  So an owner is asked for what neither the root nor

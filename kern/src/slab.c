@@ -29,6 +29,10 @@
  * is in none of them.  One more list has all slabs, full ones too; a walk keeps its place in it by
  * a header that belongs to no cache.
  *
+ * At the hardest level of reclaim what is free in a quantum cache's slab goes back even if some of it is
+ * used: the slab is none any more, and the arena takes back each object of it by itself, as if it had
+ * served them past the cache (slab_dissolve()).
+ *
  * The page frame table (slab/frames.h) leads from an object to its slab where slabs are whole pages
  * of the direct map; else the cache's hash does (struct slab_outside).  Which object of the slab it
  * is takes a multiplication and a rotation (index_of()).
@@ -842,23 +846,35 @@ static void hash_leave(struct kmem_cache *c, struct slab *s)
 	}
 }
 
+/* The cache keeps enough without this slab.  Lock held. */
+static bool may_leave(const struct kmem_cache *c)
+{
+	return (c->slabs - 1) * c->slab_objects >= c->reserve;
+}
+
+/* A slab is the cache's no more; the units of it that aren't used go back to the source.  Lock held. */
+static void slab_leave(struct kmem_cache *c, struct slab *s)
+{
+	list_del(&s->link);
+	list_del(&s->all_link);
+	c->slabs--;
+	c->slabs_empty -= s->place == SLAB_EMPTY;
+	free_add(c, -(size_t)s->free);
+	c->shrinks++;
+	c->units_gone += s->free == c->slab_objects ? c->slab_size : s->free * c->stride;
+	if (!c->is_frames)
+		hash_leave(c, s);
+}
+
 /* Takes out an empty slab that may go, or NULL. */
 static struct slab *surplus_take(struct kmem_cache *c, bool all)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct slab *s = NULL;
 
-	if (c->slabs_empty > 0 && (all || has_surplus(c)) &&
-		(c->slabs - 1) * c->slab_objects >= c->reserve) {
+	if (c->slabs_empty > 0 && (all || has_surplus(c)) && may_leave(c)) {
 		s = list_entry(c->partial[SLAB_EMPTY].prev, struct slab, link);
-		list_del(&s->link);
-		list_del(&s->all_link);
-		c->slabs--;
-		c->slabs_empty--;
-		free_add(c, -(size_t)c->slab_objects);
-		c->shrinks++;
-		if (!c->is_frames)
-			hash_leave(c, s);
+		slab_leave(c, s);
 	}
 	spin_unlock(&c->lock, irq);
 	return s;
@@ -890,6 +906,66 @@ size_t slab_shed(struct kmem_cache *c, bool all)
 size_t slab_shed_some(struct kmem_cache *c, size_t amount)
 {
 	return shed(c, true, amount);
+}
+
+/* Has the source know each used object of a slab, and each run of free ones, as a segment of its own; false
+ * if it can't.  Lock held. */
+static bool slab_cut(struct kmem_cache *c, const struct slab *s)
+{
+	uintptr_t at[QCACHE_QUANTA];
+	size_t count = 0;
+
+	for (size_t i = 1; i < c->slab_objects; i++)
+		if (!bitmap_test(s->map, i) || !bitmap_test(s->map, i - 1))
+			at[count++] = s->base + i * c->stride;
+	return arena_segment_cut(c->source, s->base, at, count);
+}
+
+/* The slab with the most free objects of those partly free, cut; NULL: there is none, or it can't be. */
+static struct slab *dissolve_take(struct kmem_cache *c)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct slab *s = NULL;
+
+	for (unsigned place = SLAB_EMPTY - 1; place > SLAB_FULL && !s; place--)
+		if (!list_empty(&c->partial[place]))
+			s = list_first_entry(&c->partial[place], struct slab, link);
+	if (s && may_leave(c) && slab_cut(c, s))
+		slab_leave(c, s);
+	else
+		s = NULL;
+	spin_unlock(&c->lock, irq);
+	return s;
+}
+
+/* Gives the runs of free objects of a slab that was cut back to the source. */
+static void free_runs(struct kmem_cache *c, const struct slab *s)
+{
+	size_t from = 0, to;
+
+	for (; from < c->slab_objects; from = to + 1) {
+		for (to = from; to < c->slab_objects && bitmap_test(s->map, to); to++)
+			;
+		if (to > from)
+			arena_segment_free(c->source, (void *)(s->base + from * c->stride),
+				(to - from) * c->stride, __builtin_return_address(0));
+	}
+}
+
+/* What is used of it is from then on an object that the arena handed out itself. */
+void slab_dissolve(struct kmem_cache *c, size_t amount)
+{
+	size_t units = 0;
+	struct slab *s;
+
+	if (!(c->flags & KMC_QCACHE) || !c->is_memory)
+		return;
+	while (units < amount && arena_segment_ready(c->source, c->slab_objects) && (s = dissolve_take(c))) {
+		units += s->free * c->stride;
+		free_runs(c, s);
+		header_free(c, s);
+	}
+	hash_care(c, 0);
 }
 
 static struct arena_owner hash_pages = ARENA_OWNER("slab hashes", base_arena);

@@ -5,6 +5,7 @@
 #include "fence/fence.h"
 
 #include "arena.h"
+#include "kmalloc.h"
 #include "port.h"
 #include "lib/test.h"
 
@@ -12,12 +13,12 @@
 
 TEST("fence: what leaked is named by the cache or the arena it came from")
 {
-	void *pages;
+	void *pages, *object;
 
 	test_fence.begin();
-	pages = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
-	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "cache kpages-1: ");
-	arena_free(kpages_arena, pages, PORT_PAGE_SIZE);
+	object = kmalloc(64, MEM_WAIT);
+	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "cache kmalloc-64: ");
+	kfree(object);
 	pages = arena_alloc(kpages_arena, UNCACHED, MEM_WAIT);
 	test_check_contains(__FILE__, __LINE__, "end", test_fence.end(), "arena kpages: ");
 	arena_free(kpages_arena, pages, UNCACHED);

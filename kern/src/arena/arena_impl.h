@@ -43,6 +43,7 @@ struct arena {
 	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
 	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
+	bool is_parting; /* a caller is in arena_parts_reap() */
 	bool is_short; /* a record depends on it (wait.c); also read without the lock */
 	uint64_t waiting, sleeps, wakeups, waits_served; /* of records that name it; atomic, not under the lock */
 
@@ -131,6 +132,9 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span)
 void arena_span_return(struct arena *a, const struct arena_span *span);
 /* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
 size_t arena_spans_reap(struct arena *a, size_t wanted);
+/* Gives free parts of spans back to the source until they come to `amount` units; returns what they came
+ * to (part.c).  No lock held. */
+size_t arena_parts_reap(struct arena *a, size_t amount);
 
 /* Whether an amount of the source's isn't enough, since the place of the span matters: if only that it
  * starts at a multiple of the arena's larger quantum. */

@@ -64,6 +64,12 @@ void arena_front_install(struct arena_front *(*create)(struct arena *a));
 void *arena_segment_alloc(struct arena *a, size_t size);
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
+/* Makes a used segment several, of which `at` has the starts, ascending, but for the first; false, and
+ * it is as it was, without tags for that in hand.  A lock of the slab layer may be held.  To have them in
+ * hand then, the other call comes first, with no lock held; false: there is no memory for them. */
+bool arena_segment_cut(struct arena *a, uintptr_t addr, const uintptr_t *at, size_t count);
+bool arena_segment_ready(struct arena *a, size_t pieces);
+
 /* What an arena is */
 
 const char *arena_name(const struct arena *a);

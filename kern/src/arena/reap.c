@@ -236,7 +236,9 @@ static size_t units_reap(struct arena *a, size_t amount)
 	if (a->front && amount > 0)
 		a->front->drain(a->front, ARENA_DRAIN_ALL);
 	given = units_returned(a) - before;
-	return given < amount ? given + arena_spans_reap(a, amount - given) : given;
+	if (given < amount)
+		given += arena_spans_reap(a, amount - given);
+	return given < amount ? given + arena_parts_reap(a, amount - given) : given;
 }
 
 size_t arena_reap(struct arena *a, size_t amount)
@@ -282,6 +284,8 @@ size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
 		return given;
 	if (a->afunc)
 		given += arena_spans_reap(a, amount);
+	if (level == ARENA_DRAIN_ALL && given < amount)
+		given += arena_parts_reap(a, amount - given);
 	if (given < amount)
 		given += hash_reap(a) * PORT_PAGE_SIZE;
 	if (given < amount)

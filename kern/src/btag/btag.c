@@ -165,6 +165,26 @@ void btag_span_out(struct btag_store *s, struct btag *span)
 	btag_tag_remove(s, span);
 }
 
+void btag_span_split(struct btag_store *s, struct btag *span, struct btag *t, uintptr_t at)
+{
+	struct btag *upper = btag_tag_insert(s, t, BTAG_SPAN, at, btag_last(span) - at + 1);
+
+	s->changes++;
+	span->size -= upper->size;
+	upper->by_xalloc = span->by_xalloc;
+	tree_insert(&s->span_tree, &upper->span, &btag_span_order);
+	s->spans++;
+}
+
+void btag_split(struct btag_store *s, struct btag *t, uintptr_t at)
+{
+	struct btag *upper = btag_tag_insert(s, t->next, t->kind, at, btag_last(t) - at + 1);
+
+	s->changes++;
+	t->size -= upper->size;
+	linear_hash_insert(&s->hash, &upper->link);
+}
+
 struct btag *btag_carve_above(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
 {

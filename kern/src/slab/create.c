@@ -13,12 +13,11 @@
 #define WASTE_SHARE 16
 /* Objects a slab of memory is to hold where that takes no more than SLAB_UNITS_FIRST units of the
  * source (so that slabs of kpages_arena come from its quantum caches); and what a slab not of
- * memory is to hold.  A quantum cache's slab is as near as can be to QCACHE_QUANTA quanta. */
+ * memory is to hold.  A quantum cache's slab of memory is as near as can be to QCACHE_QUANTA quanta. */
 #define SLAB_OBJECTS_FIRST 8
 #define SLAB_UNITS_FIRST 8
 #define SLAB_OBJECTS_ABSTRACT 64
-#define QCACHE_QUANTA 16
-#define QCACHE_OBJECTS_MIN 4
+#define QCACHE_OBJECTS_MIN 2
 
 struct kmem_cache slab_headers;
 static struct kmem_cache caches; /* of caches */
@@ -307,20 +306,20 @@ size_t (*slab_owner(struct kmem_cache *c, void **priv))(void *priv, size_t bytes
 	return fn;
 }
 
-/* Slabs that ever went back. */
-static uint64_t slabs_gone(struct kmem_cache *c)
+/* Units that ever went back. */
+static uint64_t units_gone(struct kmem_cache *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);
-	uint64_t gone = c->shrinks;
+	uint64_t gone = c->units_gone;
 
 	spin_unlock(&c->lock, irq);
 	return gone;
 }
 
-/* What has gone back since: while the source is short, what comes free may give slabs back by itself. */
+/* What has gone back since: while the source is short, what comes free may go back by itself. */
 static size_t given_since(struct kmem_cache *c, uint64_t gone)
 {
-	return (slabs_gone(c) - gone) * c->slab_size;
+	return units_gone(c) - gone;
 }
 
 /* Magazines of the depot, a list's: as long as what has gone back isn't enough. */
@@ -352,14 +351,17 @@ static void cores_reclaim(struct kmem_cache *c, size_t amount, uint64_t gone)
 
 size_t slab_reclaim(struct kmem_cache *c, unsigned level, size_t amount)
 {
-	uint64_t gone = slabs_gone(c);
+	uint64_t gone = units_gone(c);
 
 	if (level > 1)
 		slab_shed_some(c, amount);
 	for (int full = 1; c->cores && full >= 0; full--)
 		depot_reclaim(c, level > 1, full, amount, gone);
-	if (c->cores && level > 2)
+	if (c->cores && level > 2) {
 		cores_reclaim(c, amount, gone);
+		if (given_since(c, gone) < amount)
+			slab_dissolve(c, amount - given_since(c, gone));
+	}
 	return given_since(c, gone);
 }
 

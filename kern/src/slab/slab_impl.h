@@ -58,6 +58,9 @@ struct depot {
 
 /* Slabs */
 
+/* The most objects in a slab of memory of a quantum cache. */
+#define QCACHE_QUANTA 16
+
 /* In which list of its cache a slab is, by how many of its objects are free. */
 #define SLAB_PARTIALS 4 /* lists of slabs partly free, the fullest first: a quarter of a slab each */
 enum slab_place { SLAB_FULL = 0, SLAB_EMPTY = SLAB_PARTIALS + 1, SLAB_PLACES };
@@ -131,6 +134,7 @@ struct kmem_cache {
 	void *reclaim_priv;
 	uint64_t changes;    /* of objects_free: a walk over slabs sees whether there were any */
 	uint64_t grows, shrinks, ctor_failures;
+	uint64_t units_gone; /* that ever went back to the source */
 	struct linear_hash hash;
 };
 
@@ -155,6 +159,9 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 size_t slab_shed(struct kmem_cache *c, bool all);
 /* The same with `all`, until that comes to `amount`. */
 size_t slab_shed_some(struct kmem_cache *c, size_t amount);
+/* Of a quantum cache of memory, gives back what is free in slabs that are partly used, emptiest first,
+ * until that comes to `amount` units: such a slab is none any more. */
+void slab_dissolve(struct kmem_cache *c, size_t amount);
 /* Objects outside the slab layer; adds the units of all slabs to *held. */
 size_t slab_objects_out(struct kmem_cache *c, size_t *held);
 /* What n objects take in slabs; SIZE_MAX if that is no number. */

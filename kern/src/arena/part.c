@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas: parts of spans and segments.
+ *
+ * A span goes back to its source when all of it is free, so one page of it that is used keeps the
+ * others.  At the hardest level of reclaim an arena gives back free parts of its spans, too: the span
+ * becomes two or three, the source's segment, which it is, as many, and the free one goes.  In the same
+ * way a slab of a quantum cache becomes segments of its arena, one for each object that is used
+ * (slab_dissolve() in slab.c).  Then nothing but tags, which lie apart, says that they were one.
+ *
+ * The span and the source's segment are split under two locks, one after the other.  Until both are,
+ * the part is used in the arena, so that the span can't go; and one caller at a time does it.
+ */
+#include "arena_impl.h"
+
+/* Tags looked at under one hold of the lock. */
+#define PART_STEP 16
+/* Tags that it takes to carve a part out of a free segment, and then to split the span twice; and to
+ * split the source's segment twice. */
+#define PART_TAGS (BTAG_CARVE_TAGS + 2)
+#define PART_SOURCE_TAGS 2
+
+/* A free part of a span that may go: in the source's quanta, and in the arena's. */
+struct part {
+	struct arena_span span; /* that it is of */
+	uintptr_t start;
+	size_t size;
+	uintptr_t first; /* [first, first + inside) are whole quanta of the arena's */
+	size_t inside;
+};
+
+static bool tags_ready(struct arena *a, size_t count)
+{
+	bool ready;
+
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		ready = arena_tags(a) >= count;
+		spin_unlock(&a->lock, irq);
+	} while (!ready && arena_tags_fetch(a));
+	return ready;
+}
+
+/* What of free segment f, of `span`, the source could take: an end of the span that is free goes to its
+ * very end.  Both quanta are powers of two. */
+static bool part_find(const struct arena *a, const struct btag *span, const struct btag *f, struct part *p)
+{
+	size_t grain = a->source->store.quantum;
+	uintptr_t end = f->start + f->size;
+
+	if (grain < a->store.quantum)
+		grain = a->store.quantum;
+	p->first = f->prev == span ? f->start : (f->start + (grain - 1)) & -grain;
+	p->start = f->prev == span ? span->start : p->first;
+	if (f->next->kind != BTAG_SPAN)
+		end &= -grain;
+	p->inside = end - p->first;
+	p->size = f->next->kind == BTAG_SPAN ? btag_last(span) - p->start + 1 : p->inside;
+	p->span = (struct arena_span){span->start, span->size, span->by_xalloc};
+	return p->first >= f->start && p->first - f->start < f->size && end - p->first - 1 < f->size;
+}
+
+/* The next part behind the cursor, which it makes a used segment; false at the end of the step. */
+static bool part_take(struct arena *a, struct btag_cursor *c, struct part *p, bool *more)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = NULL;
+	uintptr_t start;
+	bool found = false;
+
+	for (int i = 0; i < PART_STEP && !found && (t = btag_cursor_next(&a->store, c, &start)); i++)
+		found = t->kind == BTAG_FREE && !btag_span_whole(t) &&
+			part_find(a, btag_span_below(&a->store, t->start), t, p);
+	*more = t != NULL;
+	found = found && arena_tags(a) >= PART_TAGS;
+	if (found)
+		btag_carve(&a->store, t, p->first, p->inside, BTAG_USED);
+	spin_unlock(&a->lock, irq);
+	return found;
+}
+
+/* Splits the segment of the source that the span is, around the part. */
+static bool source_split(struct arena *source, const struct part *p)
+{
+	enum btag_kind kind = p->span.by_xalloc ? BTAG_XALLOCATED : BTAG_USED;
+	uintptr_t end = p->start + p->size;
+	port_irq_t irq = spin_lock(&source->lock);
+	struct btag *t = btag_of_link(*btag_seek(&source->store, p->span.start));
+	bool splits = t && t->kind == kind && t->size == p->span.size && arena_tags(source) >= PART_SOURCE_TAGS;
+
+	if (splits && end != p->span.start + p->span.size)
+		btag_split(&source->store, t, end);
+	if (splits && p->start != p->span.start)
+		btag_split(&source->store, t, p->start);
+	spin_unlock(&source->lock, irq);
+	return splits;
+}
+
+/* The same of the span, of which the part is none any more. */
+static void span_split(struct arena *a, const struct part *p)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag_store *s = &a->store;
+	struct btag *t = btag_unuse(s, btag_seek(s, p->first)), *span = btag_span_below(s, p->start);
+
+	if (t->next->kind != BTAG_SPAN) {
+		btag_span_split(s, span, t->next, p->start + p->size);
+		a->imports++;
+	}
+	if (span->start != p->start) {
+		btag_span_split(s, span, t, p->start);
+		a->imports++;
+	}
+	btag_span_out(s, t->prev);
+	a->returns++;
+	a->units_returned += p->size;
+	spin_unlock(&a->lock, irq);
+}
+
+static size_t part_give(struct arena *a, const struct part *p)
+{
+	struct arena_span gone = {p->start, p->size, p->span.by_xalloc};
+
+	if (!tags_ready(a->source, PART_SOURCE_TAGS) || !source_split(a->source, p)) {
+		arena_take_back(a, p->first, p->inside, __builtin_return_address(0), BTAG_USED);
+		return 0;
+	}
+	span_split(a, p);
+	arena_span_return(a, &gone);
+	return p->size;
+}
+
+static bool begin(struct arena *a, struct btag_cursor *c)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	bool begins = !a->is_parting;
+
+	if (begins) {
+		a->is_parting = true;
+		btag_cursor_open(&a->store, c);
+	}
+	spin_unlock(&a->lock, irq);
+	return begins;
+}
+
+static void end(struct arena *a, struct btag_cursor *c)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->is_parting = false;
+	btag_cursor_close(&a->store, c);
+	spin_unlock(&a->lock, irq);
+}
+
+size_t arena_parts_reap(struct arena *a, size_t amount)
+{
+	struct btag_cursor c;
+	struct part p = {0};
+	size_t given = 0;
+	bool more = true;
+
+	if (!a->passes_down || a->ffunc != arena_free || !begin(a, &c))
+		return 0;
+	while (more && given < amount && tags_ready(a, PART_TAGS))
+		if (part_take(a, &c, &p, &more))
+			given += part_give(a, &p);
+	end(a, &c);
+	return given;
+}
+
+bool arena_segment_ready(struct arena *a, size_t pieces)
+{
+	return tags_ready(a, pieces - 1);
+}
+
+bool arena_segment_cut(struct arena *a, uintptr_t addr, const uintptr_t *at, size_t count)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = btag_of_link(*btag_seek(&a->store, addr));
+	bool cuts = t && arena_tags(a) >= count;
+
+	for (size_t i = count; cuts && i > 0; i--)
+		btag_split(&a->store, t, at[i - 1]);
+	spin_unlock(&a->lock, irq);
+	return cuts;
+}
