@@ -288,13 +288,12 @@ static const char *check_peak(const struct stream_peak *peak)
 /* Each step in order, until one says what is wrong. */
 static const char *make_all(struct replay *r, const struct stream_counts *counts)
 {
-	struct stream_peak peak;
 	const char *wrong = make_tables(r);
 
 	if (!wrong)
-		wrong = stream_check(&r->stream, r->objects, &peak);
+		wrong = stream_check(&r->stream, r->objects, &r->peak);
 	if (!wrong)
-		wrong = check_peak(&peak);
+		wrong = check_peak(&r->peak);
 	if (!wrong)
 		wrong = make_caches(r);
 	if (!wrong && counts->ops[STREAM_RANGE_ALLOC] > 0)

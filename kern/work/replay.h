@@ -42,6 +42,7 @@ struct replay_progress {
 
 struct replay {
 	struct stream stream;
+	struct stream_peak peak;       /* of what is live */
 	struct stream_cursor cursor;   /* of this round */
 	uint32_t ended;		       /* behind the last record: objects that were looked at */
 	uint32_t object_count;

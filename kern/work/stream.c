@@ -236,10 +236,13 @@ static uint64_t *live_bytes(struct lives *l, uint8_t alloc_op)
 	return alloc_op == STREAM_RANGE_ALLOC ? &l->now.ranges : &l->now.memory;
 }
 
-static void begin_life(struct lives *l, const struct stream_record *r)
+/* `at`: records so far, with this one. */
+static void begin_life(struct lives *l, const struct stream_record *r, uint32_t at)
 {
 	l->objects[r->id] = (struct stream_object){r->bytes, r->class, r->op, false};
 	*live_bytes(l, r->op) += r->bytes;
+	if (l->now.memory > l->peak->memory)
+		l->peak->memory_at = at;
 	l->peak->memory = max_u64(l->peak->memory, l->now.memory);
 	l->peak->ranges = max_u64(l->peak->ranges, l->now.ranges);
 }
@@ -267,7 +270,7 @@ const char *stream_check(struct stream *s, struct stream_object *objects, struct
 	*peak = (struct stream_peak){0};
 	for (stream_begin(&c, s); !wrong && stream_next(&c, &r);) {
 		if (stream_is_alloc(r.op))
-			begin_life(&lives, &r);
+			begin_life(&lives, &r, c.at);
 		else
 			wrong = end_life(&lives, &r);
 	}

@@ -117,6 +117,7 @@ const char *stream_count(struct stream *s, struct stream_counts *counts);
 /* The most bytes that are live at once: of memory, and of address ranges. */
 struct stream_peak {
 	uint64_t memory, ranges;
+	uint32_t memory_at; /* records up to where so much memory is live for the first time */
 };
 
 /* Checks also that every free names a live object and agrees with its allocation; fills in objects[],

@@ -69,6 +69,7 @@ TEST("stream: caches, records and what becomes of each object are read as they w
 	CHECK(objects[0].op == STREAM_KMALLOC && objects[0].bytes == 100 && !objects[0].is_freed);
 	CHECK(objects[1].op == STREAM_CACHE_ALLOC && objects[1].class == 1 && objects[1].is_freed);
 	CHECK_EQ(peak.memory, 356 + 4 * PAGE);
+	CHECK_EQ(peak.memory_at, 3);
 	CHECK_EQ(peak.ranges, 7 * PAGE);
 	streams_free(&s);
 }
