@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Memory held while recorded streams are replayed, over what they ask for.
+ * Memory held while a recorded stream is replayed, over what it asks for.
  *
  * For each stream of the machine's initrd, n being its number there: pages out of base above those
- * before the first record, over live bytes asked for, where live bytes are at their peak, and behind
- * the last record after the hardest reclaim.  One thread; every page is touched.  The rows held_by
- * say at these moments, and before the first record, which part of which holder has the memory:
- * scripts/held makes a table of them.  Rows are printed without allocating.
+ * before the first record, over live bytes asked for.  Rows held_permille are for three moments: where
+ * live bytes are at their peak; behind the last record after the hardest reclaim; and the mean of
+ * a few times on the way (held_course.RECORD), sum over sum.  One thread; every page is touched.  A
+ * stream that follows another finds pages that the other left scattered: only the first one's
+ * figures count.  Rows held_by say for the peak, the end and the start which part of which holder has
+ * the memory: scripts/held makes a table of them.  Rows are printed without allocating.
  */
-#include "boot.h"
-#include "kmalloc.h"
+#include "replays.h"
+
 #include "kthread.h"
 #include "lib/bench.h"
-#include "lib/panic.h"
 #include "lib/printf.h"
 #include "owner.h"
-#include "port.h"
 #include "reclaim.h"
 #include "slab.h"
-#include "work/replay.h"
 
 #define YIELD_EVERY 64	 /* steps, as replay_run() does */
+#define TIMES 16	 /* in a stream, for its course */
 #define ROW_NAME_MAX 96
 
 static uint64_t out_of_base(void)
@@ -78,12 +78,11 @@ static void holder_rows(const char *moment, unsigned n)
 /* Replay */
 
 struct held {
-	struct replay replay;
+	struct replay *replay;
 	unsigned n;	     /* the stream's number */
 	uint64_t live;	     /* bytes asked for */
 	uint64_t start;	     /* out of base before the first record */
-	uint64_t peak;	     /* the most that is live */
-	uint32_t peak_at;    /* records up to where it is first */
+	uint64_t held_sum, live_sum; /* at all times of its course so far */
 };
 
 /* The next record's change of live bytes. */
@@ -93,25 +92,29 @@ static int64_t change(const struct replay *r, const struct stream_record *record
 					     -(int64_t)r->objects[record->id].bytes;
 }
 
-static void find_peak(struct held *h)
+static uint64_t held_now(const struct held *h)
 {
-	struct stream_cursor c;
-	struct stream_record record;
-	uint64_t live = 0;
+	return out_of_base() - h->start;
+}
 
-	for (stream_begin(&c, &h->replay.stream); stream_next(&c, &record);) {
-		live += (uint64_t)change(&h->replay, &record);
-		if (live > h->peak) {
-			h->peak = live;
-			h->peak_at = c.at;
-		}
-	}
+/* Prints what is held after so many records. */
+static void course_row(struct held *h)
+{
+	char name[ROW_NAME_MAX];
+
+	if (h->live == 0)
+		return;
+	h->held_sum += held_now(h);
+	h->live_sum += h->live;
+	ksnprintf(name, sizeof(name), "held_course.%u", h->replay->cursor.at);
+	bench_row(name, h->n, bench_per(held_now(h) * 1000, h->live), "permille");
 }
 
 /* Goes on to where `at` records are replayed. */
 static void replay_to(struct held *h, uint32_t at)
 {
-	struct replay *r = &h->replay;
+	struct replay *r = h->replay;
+	uint32_t every = r->stream.record_count / TIMES + 1;
 
 	while (r->cursor.at < at) {
 		struct stream_cursor c = r->cursor;
@@ -120,6 +123,8 @@ static void replay_to(struct held *h, uint32_t at)
 		stream_next(&c, &record);
 		h->live += (uint64_t)change(r, &record);
 		replay_step(r, MEM_WAIT);
+		if (r->cursor.at % every == 0)
+			course_row(h);
 		if (r->cursor.at % YIELD_EVERY == 0)
 			kthread_yield();
 	}
@@ -127,7 +132,7 @@ static void replay_to(struct held *h, uint32_t at)
 
 static void moment_rows(const struct held *h, const char *moment)
 {
-	uint64_t held = out_of_base() - h->start;
+	uint64_t held = held_now(h);
 	char name[ROW_NAME_MAX];
 
 	ksnprintf(name, sizeof(name), "held_permille.%s", moment);
@@ -139,40 +144,23 @@ static void moment_rows(const struct held *h, const char *moment)
 	holder_rows(moment, h->n);
 }
 
-static void held_rows(struct held *h)
+static void held_rows(struct replay *r, unsigned n)
 {
-	find_peak(h);
-	reclaim_run(RECLAIM_LEVELS);
-	h->start = out_of_base();
-	holder_rows("start", h->n);
-	replay_to(h, h->peak_at);
-	moment_rows(h, "peak");
-	replay_to(h, h->replay.stream.record_count);
-	reclaim_run(RECLAIM_LEVELS);
-	moment_rows(h, "end");
-}
+	struct held h = {.replay = r, .n = n};
 
-static void stream_rows(const uint8_t *at, size_t size, unsigned n)
-{
-	struct held *h = kzalloc(sizeof(*h), MEM_WAIT);
-	const char *wrong = replay_open(&h->replay, at, size, 0);
-
-	if (wrong)
-		panic("bench: stream %u: %s", n, wrong);
-	h->n = n;
-	held_rows(h);
-	replay_close(&h->replay);
-	kfree(h);
+	reclaim_run(RECLAIM_LEVELS);
+	h.start = out_of_base();
+	holder_rows("start", n);
+	replay_to(&h, r->peak.memory_at);
+	moment_rows(&h, "peak");
+	replay_to(&h, r->stream.record_count);
+	if (h.live_sum > 0)
+		bench_row("held_permille.mean", n, bench_per(h.held_sum * 1000, h.live_sum), "permille");
+	reclaim_run(RECLAIM_LEVELS);
+	moment_rows(&h, "end");
 }
 
 BENCH("held_permille")
 {
-	const uint8_t *at = boot_info->initrd, *end = at + boot_info->initrd_size;
-	struct stream stream;
-
-	for (unsigned n = 0; at < end; n++, at += stream.size) {
-		if (stream_open(&stream, at, (size_t)(end - at)))
-			panic("bench: what the initrd has isn't a stream");
-		stream_rows(at, stream.size, n);
-	}
+	bench_replays(held_rows);
 }

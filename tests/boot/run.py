@@ -1456,6 +1456,28 @@ def _():
         equal(memory["initrd"], str(size))
 
 
+@test("initrd: memory held over a stream is measured, and its holders add up to it", quick=True)
+def _():
+    sizes = [4096 << order for order in (0, 1, 0, 3, 0)]
+    records = [(i, sizes[i], order, 0, 5) for i, order in enumerate((0, 1, 0, 3, 0))]
+    records += [(5 + i, 96, 0, 0, 3) for i in range(500)] + [(i, 0, 0, 0, 4) for i in range(5, 500)]
+    records += [(505, 5000, 0, 0, 1)] + [(505, 0, 0, 0, 2)]
+    live = {"peak": sum(sizes) + 500 * 96, "end": sum(sizes) + 5 * 96}
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/initrd", "wb") as out:
+            out.write(stream_of(records))
+        status, text = run(host("--initrd", out.name, "--autorun", "bench held_permille; poweroff"))
+    equal(status, 0)
+    rows = [line.split(",") for line in text.splitlines() if line.startswith("held_")]
+    values = {row[0]: int(row[2]) for row in rows}
+    for moment, asked in live.items():
+        held = values[f"held_bytes.{moment}"]
+        equal(values[f"held_live.{moment}"], asked)
+        equal(values[f"held_permille.{moment}"], round(held * 1000 / asked))
+        equal(sum(value * {moment: 1, "start": -1}.get(name.split(".")[1], 0) for name, value in values.items()
+                  if name.startswith("held_by.") and not name.endswith(".front.live")), held)
+
+
 @test("initrd: the host process reads the same file")
 def _():
     with tempfile.TemporaryDirectory() as folder:
@@ -1651,7 +1673,7 @@ def _():
                   "tests/boot/soak.py --mem x", "tests/boot/soak.py --disk 0",
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
                   "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
-                  "scripts/bench-host --frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
+                  "scripts/bench-host --frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
                   f"scripts/irqoff {options.kernel} /proc/x/y"]:
         command = words.split()
         if command[0].endswith(".py"):
