@@ -126,9 +126,15 @@ $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
 $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 	$(call link,tsan,$(TSAN_LD))
 
+# Other allocators, by LD_PRELOAD, do what benchmarks do with this one.
+$(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/stream.o
+	@$(if $(V),,echo '  LINK $@')
+	$(Q)$(HOST_LD) -o $@ $^
+-include $(B)/host/obj/tests/peers/peers.d
+
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host bench bench-irqoff quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel host bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -155,11 +161,15 @@ soak: kernel ## run all workloads for 5 minutes, in a machine with little memory
 	$(Q)scripts/deps test
 	$(Q)python3 tests/boot/soak.py
 
-bench: kernel host $(B)/irqoff/spandrel.elf ## run all benchmarks and check the budgets
+bench: kernel host $(B)/host/peers $(B)/irqoff/spandrel.elf ## run all benchmarks and check the budgets
 	$(Q)scripts/bench
 
 bench-irqoff: $(B)/irqoff/spandrel.elf ## measure how long interrupts are off
 	$(Q)scripts/irqoff $< $(B)/bench/irqoff.csv
+
+bench-compare: host $(B)/host/peers ## compare time and memory with other allocators, installed if missing
+	$(Q)scripts/deps compare
+	$(Q)scripts/bench-compare
 
 replay: host ## run one test again: TEST="name" SEED=0x...
 	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
@@ -179,5 +189,5 @@ clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

@@ -1673,7 +1673,7 @@ def _():
                   "tests/boot/soak.py --mem x", "tests/boot/soak.py --disk 0",
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
                   "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
-                  "scripts/bench-host --frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
+                  "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
                   f"scripts/irqoff {options.kernel} /proc/x/y"]:
         command = words.split()
         if command[0].endswith(".py"):
