@@ -9,9 +9,8 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# Where streams are looked for: the larger ones aren't part of the sources.
-FOLDERS = [os.path.join(ROOT, "tests/data"),
-           os.environ.get("STREAMS", os.path.join(ROOT, "../shared/data"))]
+# Where streams are looked for: the environment may name a folder with others.
+FOLDERS = [os.path.join(ROOT, "tests/data")] + [os.environ[v] for v in ["STREAMS"] if v in os.environ]
 # What is measured.  NAME.users is the page stream without the recorded slab allocator's own pages,
 # NAME.kmalloc the slab stream with all objects from kmalloc.
 STREAMS = ["shell.page", "files.page", "shell.page.users", "files.page.users",
