@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Cores: a thread each.  Interrupts are cooperative: other threads set bits in a core's `pending`,
- * and the core handles them where it turns interrupts on, pauses with them on, halts or idles.  A
- * core that halts sets the bit SLEEPING in `pending`, and waits for a change of that word (a
+ * and the core handles them where it turns interrupts on, pauses or steps a stack with them on, halts
+ * or idles.  A core that halts sets the bit SLEEPING in `pending`, and waits for a change of that word (a
  * futex).
  */
 #define _GNU_SOURCE
@@ -243,12 +243,17 @@ void host_interrupts(void)
 	}
 }
 
+void host_poll_pending(void)
+{
+	if (!host_self()->irq_off)
+		host_interrupts();
+}
+
 void host_pause(void)
 {
 	struct host_core *c = host_self();
 
-	if (!c->irq_off && __atomic_load_n(&c->pending, __ATOMIC_RELAXED))
-		host_interrupts();
+	host_poll();
 	if (++c->pauses % PAUSES_PER_YIELD == 0)
 		sched_yield();
 #if defined(__x86_64__)

@@ -48,8 +48,8 @@ void *krealloc(void *p, size_t size, unsigned flags);
  * does, on NULL, and inside an object. */
 size_t ksize(const void *p);
 
-/* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: at the
- * latest when the slab layer sees it. */
+/* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: as
+ * kmem_cache_free() does. */
 void kfree(void *p);
 
 /* Readies slab caches, quantum caches and kmalloc, and fronts the arenas made before that want it.

@@ -82,22 +82,32 @@ bool port_in_irq(void);
 bool port_in_nmi(void);
 
 /*
- * Stacks of pointers that belong to one core: what the hot path of a cache is made of.
+ * Stacks of pointers, one for each core: what the hot path of a cache is made of.
  *
  *	struct port_stack { void **top, **bottom, **limit; };
  *
- * The pointers are those in [bottom, top); there is room in [top, limit).  port_arch.h defines it
- * and four inlines.  To everything else on that core, interrupt handlers and NMIs included, each is
- * one step: either all of it has happened or nothing has.  A port does it by restarting a sequence
- * that was interrupted (x86: every return from a trap goes back to its first instruction, a page
- * fault's on the caller's array included), or else by turning interrupts off and on.  Only the stack's own core may call them or look inside, or
- * another core's function while that core is stopped at a safe point (port_core_run).
+ * The pointers, none of which is NULL, are those in [bottom, top); there is room in [top, limit);
+ * bottom[-1] is NULL.  Core i's
+ * stack lies i * stride bytes behind `first`.  port_arch.h defines four inlines that step the
+ * running core's.  To everything else on that core, interrupt handlers, NMIs and switches of threads
+ * included, choosing the stack and moving its pointers are one step: either all of it has happened
+ * or nothing has.  A port does it by restarting a sequence that was interrupted (x86: every return
+ * from a trap goes back to its first instruction, a page fault's on the caller's array included), or
+ * by turning interrupts off and on, or needs nothing where they are handled at calls alone.  No other
+ * core may look inside a stack, but for a function that runs on the stack's own at a safe point
+ * (port_core_run).
  *
- *	void *port_stack_pop(struct port_stack *s)          the top one; NULL if there is none
- *	bool port_stack_push(struct port_stack *s, void *p) false, nothing changed, if there is no room
- *	size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
- *	size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
- *	                     how many were moved: n, or as many as there were, or had room
+ *	void *port_stack_pop(struct port_stack *first, size_t stride, struct port_stack **used)
+ *	                     the top one; NULL if there is none
+ *	bool port_stack_push(struct port_stack *first, size_t stride, void *p, struct port_stack **used)
+ *	                     false, nothing changed, if there is no room, or p is the top one
+ *	size_t port_stack_pop_many(struct port_stack *first, size_t stride, void **to, size_t n)
+ *	                     how many were moved: n, or as many as there were
+ *	size_t port_stack_push_many(struct port_stack *first, size_t stride, void *const *from, size_t n)
+ *	                     how many were moved: n, or as many as had room, or were none that was the
+ *	                     top one then
+ *
+ * *used is the stack that was stepped; a thread that can change cores may be on another by then.
  *
  * A closed stack, bottom the highest address and limit 0, is empty and full at once: every step on
  * it fails.  Two more inlines are called with interrupts off, and are safe against an NMI in their

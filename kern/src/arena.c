@@ -217,21 +217,6 @@ static inline size_t class_of(const struct arena *a, size_t size)
 	return (size_t)((unsigned __int128)size * a->quantum_share >> 64);
 }
 
-/* This core's. */
-static inline struct arena_rounds *rounds_of(const struct arena *a, size_t class)
-{
-	return (struct arena_rounds *)((char *)a->rounds[class] + port_core_id() * ARENA_ROUNDS_STRIDE);
-}
-
-/* NULL: this core has none. */
-static inline void *round_take(const struct arena *a, size_t size)
-{
-	struct arena_rounds *r = rounds_of(a, class_of(a, size));
-
-	r->allocs++;
-	return port_stack_pop(&r->stack);
-}
-
 /* A memory flag that is legal here, and no fit: other flags want a look. */
 static inline bool flags_plain(unsigned flags)
 {
@@ -253,7 +238,7 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 	if (__builtin_expect(flags_plain(flags), 1)) {
 		if (!is_fronted(a, size))
 			return alloc_plain(a, size, flags, caller);
-		round = round_take(a, size);
+		round = arena_rounds_pop(a->rounds[class_of(a, size)]);
 		if (round)
 			return round;
 	}
@@ -561,12 +546,10 @@ void *arena_segment_alloc(struct arena *a, size_t size)
 static inline void front_free(struct arena *a, void *addr, size_t size, void *caller)
 {
 	size_t class = class_of(a, size);
-	struct arena_rounds *r = rounds_of(a, class);
 
 	if (SPANDREL_DEBUG && port_in_nmi())
 		arena_bug(a, caller, "free of %p in an NMI", addr);
-	r->frees++;
-	if (unlikely(!port_stack_push(&r->stack, addr)))
+	if (unlikely(!arena_rounds_push(a->rounds[class], addr)))
 		a->front->free(a->front, addr, class, caller);
 }
 

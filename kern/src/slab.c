@@ -38,7 +38,8 @@
  * is takes a multiplication and a rotation (index_of()).
  *
  * A core's loaded magazine is a struct port_stack (port.h), on which the hot path pushes and pops
- * in one step (slab/slab_impl.h).  A closed stack is empty and full at once.  A core's magazines
+ * in one step (slab/slab_impl.h).  A push of the round that lies on top fails, so that an object freed
+ * twice in a row is found on the slow path.  A closed stack is empty and full at once.  A core's magazines
  * are changed while its stack is closed, so an interrupt or NMI in the middle leaves the hot path.
  * NMIs touch nothing but an open stack.
  *
@@ -147,15 +148,14 @@ void *kmem_cache_zalloc(struct kmem_cache *c, unsigned flags)
 
 size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
-	struct kmem_core *core = kmem_core_self(c);
 	size_t got = 0;
 
 	if (n > 0)
 		check_given(
 			"kmem_cache_alloc_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (likely(kmem_flags_sound(flags))) {
-		core->rounds.allocs += n;
-		got = port_stack_pop_many(&core->rounds.stack, objects, n);
+		kmem_core_self(c)->rounds.allocs += n;
+		got = kmem_pop_many(c, objects, n);
 		if (likely(got == n))
 			return n;
 	}
@@ -166,6 +166,7 @@ void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *object;
 
+	kmem_core_self(c)->rounds.allocs++;
 	return alloc_slow(c, &object, 0, 1, flags, caller) ? object : NULL;
 }
 
@@ -215,7 +216,7 @@ static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 	size_t got = 0, step;
 
 	while (got < n && core_change(c, true))
-		got += port_stack_pop_many(&kmem_core_self(c)->rounds.stack, objects + got, n - got);
+		got += kmem_pop_many(c, objects + got, n - got);
 	while (got < n && (step = fill(c, objects + got, n - got, flags, caller)) > 0)
 		got += step;
 	return got;
@@ -273,8 +274,7 @@ static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 	}
 	got = slab_construct(c, taken, slab_take(c, taken, step, flags), wanted, flags, caller);
 	if (got > wanted) {
-		kept = port_stack_push_many(
-			&kmem_core_self(c)->rounds.stack, taken + wanted, got - wanted);
+		kept = kmem_push_many(c, taken + wanted, got - wanted);
 		if (wanted + kept < got)
 			slab_give(c, taken + wanted + kept, got - wanted - kept, true, caller);
 		got = wanted;
@@ -620,7 +620,6 @@ void kmem_cache_free(struct kmem_cache *c, void *object)
 
 void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 {
-	struct kmem_core *core = kmem_core_self(c);
 	size_t given;
 
 	if (n > 0)
@@ -628,14 +627,15 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 			"kmem_cache_free_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (SPANDREL_DEBUG && n > 0)
 		kmem_check_free(c, objects[0], __builtin_return_address(0));
-	core->rounds.frees += n;
-	given = port_stack_push_many(&core->rounds.stack, objects, n);
+	kmem_core_self(c)->rounds.frees += n;
+	given = kmem_push_many(c, objects, n);
 	if (unlikely(given < n))
 		free_slow(c, objects + given, n - given, __builtin_return_address(0));
 }
 
 void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
 {
+	kmem_core_self(c)->rounds.frees++;
 	free_slow(c, &object, 1, caller);
 }
 
@@ -647,6 +647,18 @@ void kmem_check_free(struct kmem_cache *c, const void *object, void *caller)
 		kmem_bug(c, caller, "free of %p in an NMI", object);
 }
 
+/* Panics if the object is the last one that came into what this core has loaded. */
+static void check_not_last(struct kmem_cache *c, const void *object, void *caller)
+{
+	port_irq_t irq = port_irq_save();
+	const struct port_stack *s = &kmem_core_self(c)->rounds.stack;
+	bool is_last = s->top > s->bottom && s->top[-1] == object;
+
+	port_irq_restore(irq);
+	if (is_last)
+		kmem_bug(c, caller, "free of %p, which was freed twice in a row", object);
+}
+
 /* What this core had no room for: into magazines while there are empty ones, then into slabs. */
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
@@ -656,10 +668,14 @@ static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void
 	kmem_check_free(c, objects[0], caller);
 	kmem_core_self(c)->free_misses++;
 	pressed = shortage_any() && c->cores && arena_is_pressed(c->source);
+	check_not_last(c, objects[0], caller);
 	if (pressed)
 		magazine_drain_self(c);
-	while (given < n && !pressed && (core_change(c, false) || depot_stock(c)))
-		given += port_stack_push_many(&kmem_core_self(c)->rounds.stack, objects + given, n - given);
+	while (given < n && !pressed && (core_change(c, false) || depot_stock(c))) {
+		given += kmem_push_many(c, objects + given, n - given);
+		if (given < n)
+			check_not_last(c, objects[given], caller);
+	}
 	for (; given < n; given += step) {
 		step = n - given < SLAB_STEP ? n - given : SLAB_STEP;
 		slab_give(c, objects + given, step, true, caller);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The port on a Linux process, inline functions: a thread for each core.  Interrupts are handled
- * where a core turns them on, pauses or halts.
+ * where a core turns them on, pauses, halts or has stepped a stack.
  */
 #ifndef SPANDREL_HOST_PORT_ARCH_H
 #define SPANDREL_HOST_PORT_ARCH_H
@@ -46,6 +46,8 @@ struct host_core *host_self(void);
 
 /* Handles what is pending; interrupts are on. */
 void host_interrupts(void);
+/* The same if they are. */
+void host_poll_pending(void);
 void host_pause(void);
 
 struct port_jump {
@@ -132,54 +134,69 @@ static inline uint64_t port_ticks(void)
 
 typedef struct ktask port_thread_t;
 
-/* Stacks of pointers that belong to one core (port.h). */
+/* Stacks of pointers, one for each core (port.h).  Nothing else runs on a core in the middle of a
+ * step.  A core that does nothing but steps handles its interrupts after them. */
 struct port_stack {
 	void **top, **bottom, **limit;
 };
 
-static inline void *port_stack_pop(struct port_stack *s)
+static inline struct port_stack *host_stack(struct port_stack *first, size_t stride)
 {
-	port_irq_t irq = port_irq_save();
+	return (struct port_stack *)((char *)first + host_self()->id * stride);
+}
+
+/* Relaxed: as in port_irq_restore(). */
+static inline void host_poll(void)
+{
+	if (__builtin_expect(__atomic_load_n(&host_self()->pending, __ATOMIC_RELAXED), 0))
+		host_poll_pending();
+}
+
+static inline void *port_stack_pop(struct port_stack *first, size_t stride, struct port_stack **used)
+{
+	struct port_stack *s = *used = host_stack(first, stride);
 	void *p = s->top <= s->bottom ? (void *)0 : *--s->top;
 
-	port_irq_restore(irq);
+	host_poll();
 	return p;
 }
 
-static inline bool port_stack_push(struct port_stack *s, void *p)
+static inline bool port_stack_push(
+	struct port_stack *first, size_t stride, void *p, struct port_stack **used)
 {
-	port_irq_t irq = port_irq_save();
-	bool room = s->top < s->limit;
+	struct port_stack *s = *used = host_stack(first, stride);
+	bool goes = s->top < s->limit && s->top[-1] != p;
 
-	if (room)
+	if (goes)
 		*s->top++ = p;
-	port_irq_restore(irq);
-	return room;
+	host_poll();
+	return goes;
 }
 
-static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
+static inline size_t port_stack_pop_many(
+	struct port_stack *first, size_t stride, void **to, size_t n)
 {
-	port_irq_t irq = port_irq_save();
+	struct port_stack *s = host_stack(first, stride);
 	size_t there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
 	size_t moved = there < n ? there : n;
 
 	s->top -= moved;
 	for (size_t i = 0; i < moved; i++)
 		to[i] = s->top[i];
-	port_irq_restore(irq);
+	host_poll();
 	return moved;
 }
 
-static inline size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
+static inline size_t port_stack_push_many(
+	struct port_stack *first, size_t stride, void *const *from, size_t n)
 {
-	port_irq_t irq = port_irq_save();
+	struct port_stack *s = host_stack(first, stride);
 	size_t room = s->limit > s->top ? (size_t)(s->limit - s->top) : 0;
-	size_t moved = room < n ? room : n;
+	size_t most = room < n ? room : n, moved = 0;
 
-	for (size_t i = 0; i < moved; i++)
-		s->top[i] = from[i];
-	s->top += moved;
-	port_irq_restore(irq);
+	for (; moved < most && s->top[-1] != from[moved]; moved++)
+		*s->top++ = from[moved];
+	host_poll();
 	return moved;
 }
 

@@ -149,13 +149,14 @@ static inline uint64_t port_ticks(void)
 typedef struct ktask port_thread_t;
 
 /*
- * Stacks of pointers that belong to one core (port.h), as restartable sequences.
+ * Stacks of pointers, one for each core (port.h), as restartable sequences.
  *
- * Each sequence reads, decides and copies first, and commits with its last instruction, which moves
- * `top`.  If it is interrupted before that, the trap return path (restart.c) goes back to its first
- * instruction.  So no instruction may change an input, and what is stored before the commit must
- * not matter: slots above `top`, and the caller's array.  A jump goes to the sequence's end, or out
- * of it.  Comparisons are unsigned: on a closed stack they fail.
+ * Each sequence chooses the core's stack, reads, decides and copies first, and commits with its last
+ * instruction, which moves `top`.  If it is interrupted before that, the trap return path
+ * (restart.c) goes back to its first instruction, maybe on another core.  So no instruction may
+ * change an input, and what is stored before the commit must not matter: slots above `top`, and the
+ * caller's array.  A jump goes to the sequence's end.  Comparisons are unsigned: on a closed stack
+ * they fail, and that with `limit` comes before what is below `top` is read.
  */
 struct port_stack {
 	void **top, **bottom, **limit;
@@ -168,53 +169,76 @@ struct port_stack {
 	".quad 1b, 2b, " #n "\n\t"                                                                 \
 	".popsection\n\t"
 
+/* Its first three instructions: this core's stack. */
+#define PORT_STACK_SELF                                                                            \
+	"1:\tmovl %%gs:%c[at_id], %k[s]\n\t"                                                        \
+	"imulq %[stride], %[s]\n\t"                                                                \
+	"addq %[first], %[s]\n\t"
+#define PORT_STACK_INPUTS                                                                          \
+	[first] "r"(first), [stride] "er"(stride), [at_id] "i"(offsetof(struct port_core, id)),    \
+		[at_top] "i"(offsetof(struct port_stack, top))
+
 /* `empty` is "below or equal", from the comparison if the stack is empty, else from the commit: its
  * subtraction neither borrows nor gives zero, so it is false. */
-static inline void *port_stack_pop(struct port_stack *s)
+static inline void *port_stack_pop(struct port_stack *first, size_t stride, struct port_stack **used)
 {
+	struct port_stack *s;
 	void **top, *p;
 	bool empty;
 
-	__asm__ volatile("1:\tmovq %c[at_top](%[s]), %[top]\n\t"
+	__asm__ volatile(PORT_STACK_SELF
+			 "movq %c[at_top](%[s]), %[top]\n\t"
 			 "cmpq %c[at_bottom](%[s]), %[top]\n\t"
 			 "jbe 2f\n\t"
 			 "movq -8(%[top]), %[p]\n\t"
 			 "subq $8, %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE(5)
-			 : [top] "=&r"(top), [p] "=&r"(p), "=@ccbe"(empty)
-			 : [s] "r"(s), [at_top] "i"(offsetof(struct port_stack, top)),
-			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
+			 "2:\n\t" PORT_SEQUENCE(8)
+			 : [s] "=&r"(s), [top] "=&r"(top), [p] "=&r"(p), "=@ccbe"(empty)
+			 : PORT_STACK_INPUTS, [at_bottom] "i"(offsetof(struct port_stack, bottom))
 			 : "memory");
-	return empty ? (void *)0 : p;
+	*used = s;
+	if (empty)
+		return (void *)0;
+	if (!p)
+		__builtin_unreachable();
+	return p;
 }
 
-/* An asm goto has no outputs: a jump is the answer, and r11 holds `top`. */
-static inline bool port_stack_push(struct port_stack *s, void *p)
+/* `fails` is "below or equal", from the first comparison if there is no room, from the second if p is
+ * the top one, else from the commit: its addition neither carries nor gives zero. */
+static inline bool port_stack_push(
+	struct port_stack *first, size_t stride, void *p, struct port_stack **used)
 {
-	__asm__ volatile goto("1:\tmovq %c[at_top](%[s]), %%r11\n\t"
-			      "cmpq %c[at_limit](%[s]), %%r11\n\t"
-			      "jae %l[full]\n\t"
-			      "movq %[p], (%%r11)\n\t"
-			      "addq $8, %c[at_top](%[s])\n"
-			      "2:\n\t" PORT_SEQUENCE(5)
-			      :
-			      : [s] "r"(s), [p] "r"(p),
-			      [at_top] "i"(offsetof(struct port_stack, top)),
-			      [at_limit] "i"(offsetof(struct port_stack, limit))
-			      : "memory", "cc", "r11"
-			      : full);
-	return true;
-full:
-	return false;
+	struct port_stack *s;
+	void **top;
+	bool fails;
+
+	__asm__ volatile(PORT_STACK_SELF
+			 "movq %c[at_top](%[s]), %[top]\n\t"
+			 "cmpq %[top], %c[at_limit](%[s])\n\t"
+			 "jbe 2f\n\t"
+			 "cmpq %[p], -8(%[top])\n\t"
+			 "je 2f\n\t"
+			 "movq %[p], (%[top])\n\t"
+			 "addq $8, %c[at_top](%[s])\n"
+			 "2:\n\t" PORT_SEQUENCE(10)
+			 : [s] "=&r"(s), [top] "=&r"(top), "=@ccbe"(fails)
+			 : PORT_STACK_INPUTS, [p] "r"(p), [at_limit] "i"(offsetof(struct port_stack, limit))
+			 : "memory");
+	*used = s;
+	return !fails;
 }
 
 /* The copies' index runs from -moved up to 0. */
-static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t n)
+static inline size_t port_stack_pop_many(
+	struct port_stack *first, size_t stride, void **to, size_t n)
 {
+	struct port_stack *s;
 	void **from, **end, *p;
 	size_t moved, i;
 
-	__asm__ volatile("1:\txorl %k[moved], %k[moved]\n\t"
+	__asm__ volatile(PORT_STACK_SELF
+			 "xorl %k[moved], %k[moved]\n\t"
 			 "movq %c[at_top](%[s]), %[from]\n\t"
 			 "cmpq %c[at_bottom](%[s]), %[from]\n\t"
 			 "jbe 2f\n\t"
@@ -233,22 +257,25 @@ static inline size_t port_stack_pop_many(struct port_stack *s, void **to, size_t
 			 "jne 3b\n\t"
 			 "leaq (, %[moved], 8), %[p]\n\t"
 			 "subq %[p], %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE(19)
-			 : [from] "=&r"(from), [end] "=&r"(end), [p] "=&r"(p), [moved] "=&r"(moved),
-			 [i] "=&r"(i)
-			 : [s] "r"(s), [to] "r"(to), [n] "r"(n),
-			 [at_top] "i"(offsetof(struct port_stack, top)),
+			 "2:\n\t" PORT_SEQUENCE(22)
+			 : [s] "=&r"(s), [from] "=&r"(from), [end] "=&r"(end), [p] "=&r"(p),
+			 [moved] "=&r"(moved), [i] "=&r"(i)
+			 : PORT_STACK_INPUTS, [to] "r"(to), [n] "r"(n),
 			 [at_bottom] "i"(offsetof(struct port_stack, bottom))
 			 : "memory", "cc");
 	return moved;
 }
 
-static inline size_t port_stack_push_many(struct port_stack *s, void *const *from, size_t n)
+/* Stops before a pointer that is the top one then: `i` isn't 0, and takes what is left off. */
+static inline size_t port_stack_push_many(
+	struct port_stack *first, size_t stride, void *const *from, size_t n)
 {
+	struct port_stack *s;
 	void **top, **end, *p;
 	size_t moved, i;
 
-	__asm__ volatile("1:\txorl %k[moved], %k[moved]\n\t"
+	__asm__ volatile(PORT_STACK_SELF
+			 "xorl %k[moved], %k[moved]\n\t"
 			 "movq %c[at_top](%[s]), %[top]\n\t"
 			 "cmpq %c[at_limit](%[s]), %[top]\n\t"
 			 "jae 2f\n\t"
@@ -263,15 +290,18 @@ static inline size_t port_stack_push_many(struct port_stack *s, void *const *fro
 			 "negq %[i]\n\t"
 			 "je 2f\n"
 			 "3:\tmovq (%[end], %[i], 8), %[p]\n\t"
+			 "cmpq %[p], -8(%[top], %[i], 8)\n\t"
+			 "je 4f\n\t"
 			 "movq %[p], (%[top], %[i], 8)\n\t"
 			 "incq %[i]\n\t"
-			 "jne 3b\n\t"
+			 "jne 3b\n"
+			 "4:\taddq %[i], %[moved]\n\t"
+			 "leaq (%[top], %[i], 8), %[top]\n\t"
 			 "movq %[top], %c[at_top](%[s])\n"
-			 "2:\n\t" PORT_SEQUENCE(19)
-			 : [top] "=&r"(top), [end] "=&r"(end), [p] "=&r"(p), [moved] "=&r"(moved),
-			 [i] "=&r"(i)
-			 : [s] "r"(s), [from] "r"(from), [n] "r"(n),
-			 [at_top] "i"(offsetof(struct port_stack, top)),
+			 "2:\n\t" PORT_SEQUENCE(26)
+			 : [s] "=&r"(s), [top] "=&r"(top), [end] "=&r"(end), [p] "=&r"(p),
+			 [moved] "=&r"(moved), [i] "=&r"(i)
+			 : PORT_STACK_INPUTS, [from] "r"(from), [n] "r"(n),
 			 [at_limit] "i"(offsetof(struct port_stack, limit))
 			 : "memory", "cc");
 	return moved;

@@ -25,10 +25,26 @@
 
 struct stack {
 	struct port_stack s;
+	void *below; /* 0 */
 	void *slots[SLOTS];
 };
 
 static struct stack stack, other;
+
+/* Those two are whichever core's runs: with a stride of 0 all cores' are one. */
+static void *pop(struct stack *st)
+{
+	struct port_stack *used;
+
+	return port_stack_pop(&st->s, 0, &used);
+}
+
+static bool push(struct stack *st, void *p)
+{
+	struct port_stack *used;
+
+	return port_stack_push(&st->s, 0, p, &used);
+}
 
 /* Where each object is: what is on no stack is in hand. */
 static unsigned seen[OBJECTS];
@@ -54,7 +70,7 @@ static void fill(struct stack *st, size_t n)
 	port_stack_set(&st->s, st->slots, st->slots, st->slots + SLOTS);
 	port_irq_restore(irq);
 	for (size_t i = 0; i < n; i++)
-		CHECK(port_stack_push(&st->s, hand_take()));
+		CHECK(push(st, hand_take()));
 }
 
 static void reset(size_t filled)
@@ -97,7 +113,8 @@ static void check_all_there(void)
 
 static __attribute__((noinline)) void step_pop(void)
 {
-	void *p = port_stack_pop(&stack.s);
+	struct port_stack *used;
+	void *p = port_stack_pop(&stack.s, 0, &used);
 
 	if (p)
 		hand_put(p);
@@ -105,16 +122,17 @@ static __attribute__((noinline)) void step_pop(void)
 
 static __attribute__((noinline)) void step_push(void)
 {
+	struct port_stack *used;
 	void *p = hand_take();
 
-	if (!port_stack_push(&stack.s, p))
+	if (!port_stack_push(&stack.s, 0, p, &used))
 		hand_put(p);
 }
 
 static __attribute__((noinline)) void step_pop_many(void)
 {
 	void *to[MANY];
-	size_t n = port_stack_pop_many(&stack.s, to, MANY);
+	size_t n = port_stack_pop_many(&stack.s, 0, to, MANY);
 
 	for (size_t i = 0; i < n; i++)
 		hand_put(to[i]);
@@ -127,7 +145,7 @@ static __attribute__((noinline)) void step_push_many(void)
 
 	for (size_t i = 0; i < MANY; i++)
 		from[i] = hand_take();
-	n = port_stack_push_many(&stack.s, from, MANY);
+	n = port_stack_push_many(&stack.s, 0, from, MANY);
 	for (size_t i = n; i < MANY; i++)
 		hand_put(from[i]);
 }
@@ -138,10 +156,10 @@ static __attribute__((noinline)) void step_push_many(void)
 /* Two off the top, put back the other way round. */
 static void swap_two(struct stack *st)
 {
-	void *a = port_stack_pop(&st->s), *b = port_stack_pop(&st->s);
+	void *a = pop(st), *b = pop(st);
 
-	CHECK(!a || port_stack_push(&st->s, a));
-	CHECK(!b || port_stack_push(&st->s, b));
+	CHECK(!a || push(st, a));
+	CHECK(!b || push(st, b));
 }
 
 static void *kept[SLOTS];
@@ -149,12 +167,12 @@ static size_t kept_count;
 
 static void drain(struct stack *st)
 {
-	kept_count = port_stack_pop_many(&st->s, kept, SLOTS);
+	kept_count = port_stack_pop_many(&st->s, 0, kept, SLOTS);
 }
 
 static void pour(struct stack *st)
 {
-	kept_count -= port_stack_push_many(&st->s, kept, kept_count);
+	kept_count -= port_stack_push_many(&st->s, 0, kept, kept_count);
 }
 
 static void on_same(void)
@@ -172,8 +190,8 @@ static void away(void)
 {
 	void *p;
 
-	while (other.s.top < other.s.limit && (p = port_stack_pop(&stack.s)))
-		CHECK(port_stack_push(&other.s, p));
+	while (other.s.top < other.s.limit && (p = pop(&stack)))
+		CHECK(push(&other, p));
 }
 
 /* The other way. */
@@ -181,8 +199,8 @@ static void hither(void)
 {
 	void *p;
 
-	while (stack.s.top < stack.s.limit && (p = port_stack_pop(&other.s)))
-		CHECK(port_stack_push(&stack.s, p));
+	while (stack.s.top < stack.s.limit && (p = pop(&other)))
+		CHECK(push(&stack, p));
 }
 
 /* All off and on again: the stack is as it was, but every slot was written over. */
@@ -259,6 +277,109 @@ TEST("port stack: a pop of many interrupted at any instruction loses nothing and
 TEST("port stack: a push of many interrupted at any instruction loses nothing and doubles nothing")
 {
 	try_step(step_push_many);
+}
+
+/* Two cores' stacks, and a core that becomes the other one in the middle of a step: what a switch to
+ * a thread's next core does to the thread. */
+
+static struct stack pair[2];
+static void (*step_of_pair)(void);
+
+static __attribute__((noinline)) void pair_pop(void)
+{
+	struct port_stack *used;
+	void *p = port_stack_pop(&pair[0].s, sizeof(pair[0]), &used);
+
+	CHECK_EQ(used == &pair[core_self()->port.id].s, true);
+	hand_put(p);
+}
+
+static __attribute__((noinline)) void pair_push(void)
+{
+	struct port_stack *used;
+
+	CHECK(port_stack_push(&pair[0].s, sizeof(pair[0]), hand_take(), &used));
+	CHECK_EQ(used == &pair[core_self()->port.id].s, true);
+}
+
+static __attribute__((noinline)) void pair_pop_many(void)
+{
+	void *to[2];
+
+	CHECK_EQ(port_stack_pop_many(&pair[0].s, sizeof(pair[0]), to, 2), 2);
+	hand_put(to[0]);
+	hand_put(to[1]);
+}
+
+static __attribute__((noinline)) void pair_push_many(void)
+{
+	void *from[2] = {hand_take(), hand_take()};
+
+	CHECK_EQ(port_stack_push_many(&pair[0].s, sizeof(pair[0]), from, 2), 2);
+}
+
+/* The step as core 0, with interrupts off: nothing else is to see a number that isn't the core's. */
+static void step_as_core_0(void)
+{
+	port_irq_t irq = port_irq_save();
+	uint32_t id = core_self()->port.id;
+
+	core_self()->port.id = 0;
+	step_of_pair();
+	core_self()->port.id = id;
+	port_irq_restore(irq);
+}
+
+static void become_core_1(void)
+{
+	core_self()->port.id = 1;
+}
+
+static void change_cores_everywhere(void (*step)(void))
+{
+	bool moved = true;
+
+	step_of_pair = step;
+	step_forget();
+	for (size_t at = 0; moved; at++) {
+		const struct stack *stepped, *left;
+
+		reset(0);
+		fill(&pair[0], SLOTS / 2);
+		fill(&pair[1], SLOTS / 2);
+		moved = step_interfere(step_as_core_0, at, become_core_1);
+		stepped = &pair[moved];
+		left = &pair[!moved];
+		CHECK_EQ(left->s.top - left->slots, SLOTS / 2);
+		CHECK(stepped->s.top - stepped->slots != SLOTS / 2);
+	}
+	CHECK_EQ(step_missed((uintptr_t)step), 0);
+}
+
+TEST("port stack: a step interrupted at any instruction takes the stack of the core it ends on")
+{
+	change_cores_everywhere(pair_pop);
+	change_cores_everywhere(pair_push);
+	change_cores_everywhere(pair_pop_many);
+	change_cores_everywhere(pair_push_many);
+}
+
+TEST("port stack: a push of the top pointer fails, also in the middle of many")
+{
+	void *many[4] = {(void *)3, (void *)4, (void *)4, (void *)5}, *got[SLOTS];
+
+	reset(0);
+	CHECK(push(&stack, (void *)1));
+	CHECK(!push(&stack, (void *)1));
+	CHECK(push(&stack, (void *)2));
+	CHECK(push(&stack, (void *)1));
+	CHECK_EQ(port_stack_push_many(&stack.s, 0, many, 4), 2);
+	CHECK_EQ(port_stack_push_many(&stack.s, 0, many + 1, 3), 0);
+	CHECK_EQ(port_stack_push_many(&stack.s, 0, many + 3, 1), 1);
+	CHECK_EQ(port_stack_pop_many(&stack.s, 0, got, SLOTS), 6);
+	CHECK_EQ((uintptr_t)got[3], 3);
+	CHECK_EQ((uintptr_t)got[4], 4);
+	CHECK_EQ((uintptr_t)got[5], 5);
 }
 
 /* At random: a timer's interrupts, and NMIs from another core, which land in those too. */

@@ -21,9 +21,32 @@
  */
 struct arena_rounds {
 	struct port_stack stack; /* closed while there is none, or while the front changes it */
-	uint64_t allocs, frees;	 /* tried */
+	uint64_t allocs, frees;
 };
 #define ARENA_ROUNDS_STRIDE (2 * PORT_LINE_SIZE)
+
+/* One step of the running core's, of which `first` is core 0's: NULL, there is no round; false, there
+ * is no room, or it is freed twice.  A step that fails is counted by the front, and a count may miss
+ * some where threads change cores in between. */
+static inline void *arena_rounds_pop(struct arena_rounds *first)
+{
+	struct port_stack *used;
+	void *round = port_stack_pop(&first->stack, ARENA_ROUNDS_STRIDE, &used);
+
+	if (round)
+		container_of(used, struct arena_rounds, stack)->allocs++;
+	return round;
+}
+
+static inline bool arena_rounds_push(struct arena_rounds *first, void *round)
+{
+	struct port_stack *used;
+
+	if (!port_stack_push(&first->stack, ARENA_ROUNDS_STRIDE, round, &used))
+		return false;
+	container_of(used, struct arena_rounds, stack)->frees++;
+	return true;
+}
 
 /*
  * A front: caches for the small sizes of an arena, installed by the layer above, which alone knows

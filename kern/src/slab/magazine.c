@@ -50,6 +50,7 @@ static struct magazine *magazine_alloc(struct kmem_cache *c)
 	if (m) {
 		m->size = MAGAZINE_ROUNDS(class);
 		m->count = 0;
+		m->next = NULL;
 	}
 	return m;
 }
@@ -96,6 +97,7 @@ static struct magazine *list_get(struct magazine_list *l)
 
 	if (m) {
 		list_set_head(l, m->next);
+		m->next = NULL;
 		l->count--;
 		if (l->count < l->least)
 			l->least = l->count;

@@ -25,11 +25,13 @@
 /* Magazines */
 
 struct magazine {
-	struct magazine *next; /* in the depot */
 	uint32_t size;	       /* rounds it has room for */
 	uint32_t count;	       /* rounds in it; not while it is loaded, the core's stack knows then */
+	struct magazine *next; /* in the depot; else NULL, the word below a core's stack (port.h) */
 	void *round[];
 };
+_Static_assert(offsetof(struct magazine, next) + sizeof(void *) == offsetof(struct magazine, round),
+	"the word below the first round is `next`");
 
 #define MAGAZINE_CLASSES 5 /* of 14, 30, 62, 126 and 254 rounds: with the header, powers of two bytes */
 #define MAGAZINE_ROUNDS(class) (((size_t)16 << (class)) - 2)
@@ -325,19 +327,24 @@ static inline bool kmem_flags_sound(unsigned flags)
 /* NULL: go the slow way.  The flags are sound. */
 static inline void *kmem_alloc_hot(struct kmem_cache *c)
 {
-	struct kmem_core *core = kmem_core_self(c);
-
-	core->rounds.allocs++;
-	return port_stack_pop(&core->rounds.stack);
+	return arena_rounds_pop(&c->cores->rounds);
 }
 
 /* false: go the slow way. */
 static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
 {
-	struct kmem_core *core = kmem_core_self(c);
+	return arena_rounds_push(&c->cores->rounds, object);
+}
 
-	core->rounds.frees++;
-	return port_stack_push(&core->rounds.stack, object);
+/* This core's rounds, several in one step; not counted. */
+static inline size_t kmem_pop_many(struct kmem_cache *c, void **to, size_t n)
+{
+	return port_stack_pop_many(&c->cores->rounds.stack, sizeof(struct kmem_core), to, n);
+}
+
+static inline size_t kmem_push_many(struct kmem_cache *c, void *const *from, size_t n)
+{
+	return port_stack_push_many(&c->cores->rounds.stack, sizeof(struct kmem_core), from, n);
 }
 
 #endif
