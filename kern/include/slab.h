@@ -128,7 +128,7 @@ void kmem_cache_set_reclaim(
 
 /* How hard to press. */
 enum kmem_pressure {
-	KMEM_REAP_IDLE,	 /* magazines the depot didn't need since the last time, and empty slabs */
+	KMEM_REAP_IDLE,	 /* magazines the depot didn't need lately, and empty slabs */
 	KMEM_REAP_DEPOT, /* all magazines of the depot too */
 	KMEM_REAP_ALL,	 /* and those of all cores, each taken at a safe point; of a quantum cache of
 			  * memory also what is free in slabs that are partly used */
@@ -165,9 +165,10 @@ struct kmem_cache_stats {
 	uint64_t allocs, frees;	    /* by callers */
 	uint64_t alloc_misses, free_misses; /* those that left the hot path */
 	uint64_t failures;	    /* allocations that returned NULL */
-	uint64_t depot_trips;	    /* magazines exchanged with the depot */
+	uint64_t depot_trips;	    /* for the depot's lock: magazines exchanged, and new ones */
+	uint64_t slab_trips;	    /* for the slab layer's, by up to 32 objects at a time */
 	uint64_t depot_full, depot_empty; /* magazines in it now */
-	uint64_t magazine_size;	    /* rounds in a new one */
+	uint64_t magazine_size;	    /* rounds that a new one has room for */
 	uint64_t grows, shrinks;    /* slabs taken from and given back to the source */
 	uint64_t ctor_failures;
 	uint64_t hash_buckets;

@@ -14,8 +14,9 @@
  * A magazine is a stack of objects; each object in it is a round.  Each core has two magazines of
  * each cache, so that a core that allocates and frees around the edge of one doesn't go to the
  * depot each time.  The depot exchanges full magazines for empty ones.  (Bonwick and Adams,
- * "Magazines and Vmem", USENIX 2001.)  A quantum cache is a cache whose source is the arena that
- * it fronts.
+ * "Magazines and Vmem", USENIX 2001.)  New magazines get larger with the depot's traffic, and small
+ * again when the cache rests (slab/magazine.c); so magazines of several sizes may be in use.  A
+ * quantum cache is a cache whose source is the arena that it fronts.
  *
  * REPRESENTATION
  *
@@ -269,7 +270,7 @@ static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 	size_t wanted = n < SLAB_STEP ? n : SLAB_STEP, step = wanted, got, kept;
 
 	if (kmem_core_self(c)->loaded && !kmem_is_slow(c)) {
-		step = MAGAZINE_ROUNDS(c->magazine_class);
+		step = kmem_magazine_size(c);
 		step = step < wanted ? wanted : step < SLAB_STEP ? step : SLAB_STEP;
 	}
 	got = slab_construct(c, taken, slab_take(c, taken, step, flags), wanted, flags, caller);
@@ -317,26 +318,36 @@ static bool serves(const struct magazine *m, bool wants_rounds)
 	return m && (wants_rounds ? m->count > 0 : m->count < m->size);
 }
 
-/* Loads a magazine that has a round, or one that has room: this core's own, or one of the depot's
- * in exchange for `previous`.  Failing that, rounds come from slabs there are into the magazine
- * that is loaded, unless they have to be constructed. */
-static bool core_exchange(struct kmem_cache *c, struct kmem_core *core, bool wants_rounds)
+static bool swap(struct kmem_core *core)
 {
-	struct depot *d = &c->depot;
-	struct magazine *m;
+	kmem_core_hold(core, core->previous, core->loaded);
+	return true;
+}
+
+/* Loads a magazine that has a round, or one that has room: this core's own, or one of the depot's
+ * in exchange for `previous`.  Where that is empty and smaller than new ones, it goes for good, as
+ * *small, if the depot has another.  Failing all that, rounds come from slabs there are into the
+ * magazine that is loaded, unless they have to be constructed. */
+static bool core_exchange(
+	struct kmem_cache *c, struct kmem_core *core, bool wants_rounds, struct magazine **small)
+{
+	struct magazine *previous = core->previous, *m;
+	bool goes = previous && previous->count == 0 && previous->size < kmem_magazine_size(c);
 
 	if (serves(core->loaded, wants_rounds))
 		return true;
-	if (serves(core->previous, wants_rounds)) {
-		kmem_core_hold(core, core->previous, core->loaded);
-		return true;
-	}
-	m = wants_rounds ? depot_exchange(d, &d->full, &d->empty, core->previous) :
-			   depot_exchange(d, &d->empty, &d->full, core->previous);
+	if (serves(previous, wants_rounds) && !goes)
+		return swap(core);
+	m = depot_exchange(c, wants_rounds, goes ? NULL : previous);
 	if (m) {
 		kmem_core_hold(core, m, core->loaded);
 		core->depot_trips++;
-	} else if (wants_rounds && core->loaded && !c->ctor) {
+		*small = goes ? previous : NULL;
+		return true;
+	}
+	if (serves(previous, wants_rounds))
+		return swap(core);
+	if (wants_rounds && core->loaded && !c->ctor) {
 		m = core->loaded;
 		m->count = (uint32_t)slab_take_held(c, m->round, m->size < SLAB_STEP ? m->size : SLAB_STEP);
 	}
@@ -348,14 +359,17 @@ static bool core_change(struct kmem_cache *c, bool wants_rounds)
 {
 	port_irq_t irq = port_irq_save();
 	struct kmem_core *core = kmem_core_self(c);
+	struct magazine *small = NULL;
 	bool changed = false;
 
 	kmem_core_close(core);
 	if (!kmem_is_slow(c)) {
-		changed = core_exchange(c, core, wants_rounds);
+		changed = core_exchange(c, core, wants_rounds, &small);
 		core_open(core);
 	}
 	port_irq_restore(irq);
+	if (small)
+		magazine_free(c, small);
 	return changed;
 }
 
@@ -436,6 +450,7 @@ size_t slab_take_held(struct kmem_cache *c, void **objects, size_t n)
 	if (__atomic_load_n(&c->objects_free, __ATOMIC_RELAXED) == 0)
 		return 0;
 	irq = spin_lock(&c->lock);
+	c->trips++;
 	while (taken < n && (s = slab_pick(c)))
 		taken += take_from(c, s, objects + taken, n - taken);
 	spin_unlock(&c->lock, irq);
@@ -784,6 +799,7 @@ static __attribute__((noinline, cold)) bool give_late(
 	port_irq_t irq = spin_lock(&c->lock);
 	bool surplus;
 
+	c->trips++;
 	for (size_t i = 0; i < n; i++) {
 		m = locate(c, (uintptr_t)objects[i], true, &s, &index);
 		if (m == NO_MISTAKE) {
@@ -818,6 +834,7 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		destruct(c, objects, n, caller);
 
 	irq = spin_lock(&c->lock);
+	c->trips++;
 	for (size_t i = 0; i < n; i++) {
 		m = locate(c, (uintptr_t)objects[i], false, &s, &index);
 		if (likely(m == NO_MISTAKE)) {

@@ -7,6 +7,7 @@
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab.h"
+#include "slab_bench.h"
 
 #define PAIRS 100000
 #define ROUNDS 16
@@ -145,7 +146,7 @@ BENCH("page_pair")
 	bench_row("page_pair", 1, bench_per(page_pairs(MEM_WAIT, PAIRS), PAIRS), "instr");
 }
 
-static struct kmem_cache *find_cache(const char *name)
+struct kmem_cache *bench_find_cache(const char *name)
 {
 	struct kmem_cache *c = kmem_cache_next(NULL);
 
@@ -174,7 +175,7 @@ static uint64_t page_batch(struct kmem_cache *c)
 
 BENCH("page_batch_1024")
 {
-	struct kmem_cache *c = find_cache("kpages-1");
+	struct kmem_cache *c = bench_find_cache("kpages-1");
 	uint64_t ticks = 0;
 
 	shuffle(PAGES);

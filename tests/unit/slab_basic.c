@@ -111,20 +111,6 @@ TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 	destroy(c);
 }
 
-TEST("slab: what a magazine holds is bounded in bytes, as far as it can be")
-{
-	static const size_t sizes[] = {8, 64, 100, 250, 500, 600, 4096};
-
-	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
-		struct kmem_cache *c = make(sizes[i]);
-		uint64_t rounds = stats(c).magazine_size;
-
-		CHECK(rounds == 14 || rounds * sizes[i] <= 8192);
-		CHECK(rounds == 126 || (2 * rounds + 2) * stats(c).stride > 8192);
-		destroy(c);
-	}
-}
-
 TEST("slab: after a hard reap a cache without live objects holds no slab")
 {
 	struct kmem_cache *c = make(64);

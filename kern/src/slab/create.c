@@ -355,6 +355,8 @@ size_t slab_reclaim(struct kmem_cache *c, unsigned level, size_t amount)
 
 	if (level > 1)
 		slab_shed_some(c, amount);
+	if (c->cores)
+		magazine_rest(c, level > 2);
 	for (int full = 1; c->cores && full >= 0; full--)
 		depot_reclaim(c, level > 1, full, amount, gone);
 	if (c->cores && level > 2) {

@@ -11,55 +11,125 @@
 static struct kmem_cache magazines[MAGAZINE_CLASSES];
 static struct kmem_cache cores;
 
-/* What a magazine may hold of objects, in bytes, and the least and the largest class that a cache
- * starts with. */
-#define MAGAZINE_BYTES 8192
-#define CLASS_LEAST 0
-#define CLASS_MOST 3
-/* A quantum cache hands out large objects, and what its magazines hold is missing to all that its
- * source serves: at most this share of memory in the two magazines of each core, and no more than
- * is of use. */
-#define QCACHE_SHARE 128
-#define QCACHE_BYTES_MAX ((size_t)256 << 10)
+/*
+ * How many rounds a new magazine has room for.  A cache starts with START_CLASS's or START_BYTES of
+ * objects, the lesser, so that arrays of some dozen objects stay with the core.  It has the next class
+ * each time that the depot had INTERVAL_TRIPS trips within INTERVAL_NS, and again what it started with
+ * when they took SLOW_INTERVALS as long, or when it rests.  A trip that found the lock taken counts as
+ * CONTENDED_TRIPS.  A magazine holds MAGAZINE_BYTES of objects at most, or QCACHE_BYTES in a quantum
+ * cache, and two for each core no more than CACHE_SHARE of memory; but one object at least.
+ */
+#define START_CLASS 3
+#define START_BYTES ((size_t)8 << 10)
+#define MAGAZINE_BYTES ((size_t)64 << 10)
+#define QCACHE_BYTES ((size_t)256 << 10)
+#define CACHE_SHARE 128
+#define INTERVAL_TRIPS 64
+#define INTERVAL_NS 100000000ull
+#define SLOW_INTERVALS 100
+#define CONTENDED_TRIPS 8
+
+/* All magazines together have room for this share of memory at most; a core's first one of each cache,
+ * of the size to start with, comes on top. */
+#define ALL_SHARE 64
+
+static size_t all_bytes; /* that magazines have room for; atomic */
 
 static size_t bytes_max(const struct kmem_cache *c)
 {
-	size_t share;
+	size_t max = c->flags & KMC_QCACHE ? QCACHE_BYTES : MAGAZINE_BYTES;
+	size_t share = arena_amt_total(arena_base(c->source)) / CACHE_SHARE / (2 * port_core_max());
 
-	if (!(c->flags & KMC_QCACHE))
-		return MAGAZINE_BYTES;
-	share = arena_amt_total(arena_base(c->source)) / QCACHE_SHARE / (2 * port_core_max());
-	return share < QCACHE_BYTES_MAX ? share : QCACHE_BYTES_MAX;
+	return share < max ? share : max;
 }
 
-static unsigned class_for(const struct kmem_cache *c)
+/* The smallest that has room for so many rounds. */
+static unsigned class_of(size_t size)
 {
-	unsigned class = CLASS_MOST;
-	size_t max = bytes_max(c);
+	unsigned class = 0;
 
-	while (class > CLASS_LEAST && c->is_memory && MAGAZINE_ROUNDS(class) * c->stride > max)
-		class--;
+	while (MAGAZINE_ROUNDS(class) < size)
+		class++;
 	return class;
+}
+
+/* All of the largest class up to `class` that holds no more; of the smallest one, or where that holds
+ * more, too, what it is.  What isn't memory has no size. */
+static uint32_t rounds_in(const struct kmem_cache *c, size_t bytes, unsigned class)
+{
+	size_t rounds = c->is_memory ? bytes / c->stride : MAGAZINE_ROUNDS(class);
+
+	while (class > 0 && MAGAZINE_ROUNDS(class) > rounds)
+		class--;
+	if (rounds > MAGAZINE_ROUNDS(class))
+		rounds = MAGAZINE_ROUNDS(class);
+	return rounds > 0 ? (uint32_t)rounds : 1;
+}
+
+static uint32_t start_size(const struct kmem_cache *c)
+{
+	uint32_t start = rounds_in(c, START_BYTES, START_CLASS);
+
+	return start < c->magazine_max ? start : c->magazine_max;
+}
+
+/* Depot's lock held. */
+static void set_size(struct kmem_cache *c, uint32_t size)
+{
+	__atomic_store_n(&c->magazine_size, size, __ATOMIC_RELAXED);
+}
+
+static void grow(struct kmem_cache *c)
+{
+	uint32_t size = (uint32_t)MAGAZINE_ROUNDS(class_of(c->magazine_size + 1));
+
+	set_size(c, size < c->magazine_max ? size : c->magazine_max);
+}
+
+static size_t bytes_of(const struct kmem_cache *c, size_t rounds)
+{
+	return c->is_memory ? rounds * c->stride : 0;
+}
+
+/* Whether magazines may have room for so much more; relaxed, since it is but a sum. */
+static bool bytes_take(size_t bytes, bool by_all_means)
+{
+	size_t sum = __atomic_add_fetch(&all_bytes, bytes, __ATOMIC_RELAXED);
+
+	if (by_all_means || sum <= arena_amt_total(base_arena) / ALL_SHARE)
+		return true;
+	__atomic_fetch_sub(&all_bytes, bytes, __ATOMIC_RELAXED);
+	return false;
+}
+
+static void bytes_give(size_t bytes)
+{
+	__atomic_fetch_sub(&all_bytes, bytes, __ATOMIC_RELAXED);
 }
 
 static struct magazine *magazine_alloc(struct kmem_cache *c)
 {
-	unsigned class = c->magazine_class;
-	struct magazine *m = slab_meta_alloc(&magazines[class]);
+	uint32_t size = kmem_magazine_size(c);
+	struct magazine *m;
 
-	if (m) {
-		m->size = MAGAZINE_ROUNDS(class);
-		m->count = 0;
-		m->next = NULL;
+	if (!bytes_take(bytes_of(c, size), false)) {
+		if (kmem_core_self(c)->loaded)
+			return NULL;
+		size = start_size(c);
+		bytes_take(bytes_of(c, size), true);
 	}
+	m = slab_meta_alloc(&magazines[class_of(size)]);
+	if (m)
+		*m = (struct magazine){.size = size};
+	else
+		bytes_give(bytes_of(c, size));
 	return m;
 }
 
-static void magazine_free(struct magazine *m)
+void magazine_free(struct kmem_cache *c, struct magazine *m)
 {
-	unsigned class = (unsigned)__builtin_ctzll((m->size + 2) / 16);
-
-	slab_meta_free(&magazines[class], m);
+	bytes_give(bytes_of(c, m->size));
+	slab_meta_free(&magazines[class_of(m->size)], m);
 }
 
 /* Gives the rounds back to the slab layer and the magazine to its cache: that first, as soon as the
@@ -72,7 +142,7 @@ static void magazine_empty(struct kmem_cache *c, struct magazine *m)
 	for (; left > SLAB_STEP; left -= SLAB_STEP)
 		slab_give(c, m->round + left - SLAB_STEP, SLAB_STEP, true, __builtin_return_address(0));
 	memcpy(rounds, m->round, left * sizeof(*rounds));
-	magazine_free(m);
+	magazine_free(c, m);
 	slab_give(c, rounds, left, true, __builtin_return_address(0));
 }
 
@@ -89,6 +159,7 @@ static void list_put(struct magazine_list *l, struct magazine *m)
 	m->next = l->head;
 	list_set_head(l, m);
 	l->count++;
+	l->rounds += m->count;
 }
 
 static struct magazine *list_get(struct magazine_list *l)
@@ -99,25 +170,61 @@ static struct magazine *list_get(struct magazine_list *l)
 		list_set_head(l, m->next);
 		m->next = NULL;
 		l->count--;
+		l->rounds -= m->count;
 		if (l->count < l->least)
 			l->least = l->count;
 	}
 	return m;
 }
 
-struct magazine *depot_exchange(struct depot *d, struct magazine_list *from, struct magazine_list *to,
-	struct magazine *back)
+static struct magazine_list *list_of(struct kmem_cache *c, bool full)
 {
+	return full ? &c->depot.full : &c->depot.empty;
+}
+
+static void interval_end(struct magazine_list *l)
+{
+	l->least_before = l->least;
+	l->least = l->count;
+}
+
+/* A trip.  Lock held. */
+static void note_trip(struct kmem_cache *c, bool was_locked)
+{
+	struct depot *d = &c->depot;
+	uint64_t now;
+
+	d->is_idle = false;
+	d->trips += was_locked ? CONTENDED_TRIPS : 1;
+	if (d->trips < INTERVAL_TRIPS)
+		return;
+	now = port_ns();
+	if (now - d->began < INTERVAL_NS)
+		grow(c);
+	else if (now - d->began > SLOW_INTERVALS * INTERVAL_NS)
+		set_size(c, start_size(c));
+	d->began = now;
+	d->trips = 0;
+	interval_end(&d->full);
+	interval_end(&d->empty);
+}
+
+struct magazine *depot_exchange(struct kmem_cache *c, bool full, struct magazine *back)
+{
+	struct depot *d = &c->depot;
+	bool was_locked;
 	struct magazine *m;
 	port_irq_t irq;
 
 	/* What comes just now counts as coming later. */
-	if (!__atomic_load_n(&from->head, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&list_of(c, full)->head, __ATOMIC_RELAXED))
 		return NULL;
+	was_locked = spin_is_locked(&d->lock);
 	irq = spin_lock(&d->lock);
-	m = list_get(from);
+	m = list_get(list_of(c, full));
 	if (m && back)
-		list_put(to, back);
+		list_put(list_of(c, !full), back);
+	note_trip(c, was_locked);
 	spin_unlock(&d->lock, irq);
 	return m;
 }
@@ -129,40 +236,46 @@ bool depot_stock(struct kmem_cache *c)
 
 	if (!m)
 		return false;
+	kmem_core_self(c)->depot_trips++;
 	irq = spin_lock(&c->depot.lock);
 	list_put(&c->depot.empty, m);
+	note_trip(c, false);
 	spin_unlock(&c->depot.lock, irq);
 	return true;
 }
 
 /* Draining */
 
-/* A new interval begins.  Returns how many magazines to drain: all, or those that the last interval
- * never needed. */
-static size_t interval_begin(struct depot *d, struct magazine_list *l, bool all)
+void magazine_rest(struct kmem_cache *c, bool all)
 {
-	port_irq_t irq = spin_lock(&d->lock);
-	size_t n = all ? l->count : l->least;
+	port_irq_t irq = spin_lock(&c->depot.lock);
 
-	l->least = l->count - n;
-	spin_unlock(&d->lock, irq);
-	return n;
+	if (all || c->depot.is_idle)
+		set_size(c, start_size(c));
+	c->depot.is_idle = true;
+	spin_unlock(&c->depot.lock, irq);
 }
 
-static struct magazine_list *list_of(struct kmem_cache *c, bool full)
-{
-	return full ? &c->depot.full : &c->depot.empty;
-}
-
+/* A new interval begins, as if the reap had been before it. */
 size_t magazine_depot_surplus(struct kmem_cache *c, bool all, bool full)
 {
-	return interval_begin(&c->depot, list_of(c, full), all);
+	port_irq_t irq = spin_lock(&c->depot.lock);
+	struct magazine_list *l = list_of(c, full);
+	size_t least = l->least < l->least_before ? l->least : l->least_before;
+	size_t n = all ? l->count : least;
+
+	l->least_before = SIZE_MAX;
+	l->least = l->count - n;
+	spin_unlock(&c->depot.lock, irq);
+	return n;
 }
 
 bool magazine_depot_drain_one(struct kmem_cache *c, bool full)
 {
-	struct magazine *m = depot_exchange(&c->depot, list_of(c, full), NULL, NULL);
+	port_irq_t irq = spin_lock(&c->depot.lock);
+	struct magazine *m = list_get(list_of(c, full));
 
+	spin_unlock(&c->depot.lock, irq);
 	if (m)
 		magazine_empty(c, m);
 	return m != NULL;
@@ -261,7 +374,9 @@ bool magazine_cores_make(struct kmem_cache *c)
 	memset(c->cores, 0, port_core_max() * sizeof(*c->cores));
 	for (unsigned i = 0; i < port_core_max(); i++)
 		port_stack_close(&c->cores[i].rounds.stack);
-	c->magazine_class = class_for(c);
+	c->magazine_max = rounds_in(c, bytes_max(c), MAGAZINE_CLASSES - 1);
+	c->magazine_size = start_size(c);
+	c->depot.began = port_ns();
 	return true;
 }
 

@@ -47,15 +47,21 @@ struct kmem_core {
 _Static_assert(sizeof(struct kmem_core) == ARENA_ROUNDS_STRIDE, "finding a core's is a shift");
 _Static_assert(offsetof(struct kmem_core, rounds) == 0, "an arena finds it where it finds the core's");
 
+/* Its working set in an interval is what lay above the least it held. */
 struct magazine_list {
 	struct magazine *head;
 	size_t count;
-	size_t least; /* it held since the last reap: its working set is what it needed of the rest */
+	size_t rounds;	     /* in its magazines together */
+	size_t least;	     /* it held in this interval */
+	size_t least_before; /* in the one before; SIZE_MAX: a reap began this one */
 };
 
 struct depot {
 	struct spinlock lock;
 	struct magazine_list full, empty;
+	uint64_t began; /* port_ns() when this interval did */
+	uint32_t trips; /* in it */
+	bool is_idle;	/* no trip since the last reap */
 };
 
 /* Slabs */
@@ -118,7 +124,8 @@ struct kmem_cache {
 
 	/* Changes rarely; read without a lock. */
 	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
-	unsigned magazine_class;
+	uint32_t magazine_size; /* rounds of a new magazine; changed under the depot's lock, atomic */
+	uint32_t magazine_max;	/* what that may become; fixed */
 	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
 
 	struct shortage_mark mark; /* requests that sleep for its objects */
@@ -135,6 +142,7 @@ struct kmem_cache {
 	size_t (*reclaim)(void *priv, size_t bytes); /* the owner's */
 	void *reclaim_priv;
 	uint64_t changes;    /* of objects_free: a walk over slabs sees whether there were any */
+	uint64_t trips;	     /* for the lock, with objects */
 	uint64_t grows, shrinks, ctor_failures;
 	uint64_t units_gone; /* that ever went back to the source */
 	struct linear_hash hash;
@@ -244,16 +252,20 @@ void magazine_init(void);
 /* Gives the cache its cores; false if there is no memory for them. */
 bool magazine_cores_make(struct kmem_cache *c);
 void magazine_cores_end(struct kmem_cache *c);
-/* Gets a magazine from one list of the depot and, only then, puts `back` (may be NULL) into the
- * other; NULL: there is none. */
-struct magazine *depot_exchange(struct depot *d, struct magazine_list *from, struct magazine_list *to,
-	struct magazine *back);
+/* Gets a full magazine from the depot, or an empty one, and, only then, puts `back` (may be NULL),
+ * which is the other kind, into it; NULL: there is none. */
+struct magazine *depot_exchange(struct kmem_cache *c, bool full, struct magazine *back);
 /* Puts a new empty magazine into the depot; false if there is no memory for one. */
 bool depot_stock(struct kmem_cache *c);
+/* Takes an empty magazine back for good. */
+void magazine_free(struct kmem_cache *c, struct magazine *m);
 /* Takes magazines away from the depot, all or those it didn't need, and empties them. */
 void magazine_drain_depot(struct kmem_cache *c, bool all);
 /* Takes every core's magazines away, at a safe point of that core, and empties them. */
 void magazine_drain_cores(struct kmem_cache *c);
+/* A reap begins, of all there is or not: a cache that was idle since the last one gets the smallest
+ * magazines from now on, or any cache. */
+void magazine_rest(struct kmem_cache *c, bool all);
 /* Ends an interval of the depot: how many full and empty magazines it didn't need in it, or has; and
  * takes one of those away and empties it; false: there is none. */
 size_t magazine_depot_surplus(struct kmem_cache *c, bool all, bool full);
@@ -265,6 +277,12 @@ void magazine_drain_self(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
+
+/* Relaxed: it is as good a moment later. */
+static inline uint32_t kmem_magazine_size(const struct kmem_cache *c)
+{
+	return __atomic_load_n(&c->magazine_size, __ATOMIC_RELAXED);
+}
 
 static inline bool kmem_is_slow(const struct kmem_cache *c)
 {

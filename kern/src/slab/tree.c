@@ -168,7 +168,7 @@ static __attribute__((no_sanitize("thread"))) size_t rounds_loaded(const struct 
 static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	const struct kmem_cache *c, struct kmem_cache_stats *s)
 {
-	uint64_t rounds = c->depot.full.count * MAGAZINE_ROUNDS(c->magazine_class);
+	uint64_t rounds = c->depot.full.rounds;
 
 	for (unsigned i = 0; c->cores && i < port_core_count(); i++) {
 		const struct kmem_core *core = &c->cores[i];
@@ -204,11 +204,12 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->slabs_empty = c->slabs_empty;
 	s->objects = c->slabs * c->slab_objects;
 	s->out = s->objects - c->objects_free;
+	s->slab_trips = c->trips;
 	s->grows = c->grows;
 	s->shrinks = c->shrinks;
 	s->ctor_failures = __atomic_load_n(&c->ctor_failures, __ATOMIC_RELAXED);
 	s->hash_buckets = c->is_frames ? 0 : c->hash.buckets;
-	s->magazine_size = c->cores ? MAGAZINE_ROUNDS(c->magazine_class) : 0;
+	s->magazine_size = c->cores ? kmem_magazine_size(c) : 0;
 	add_cores(c, s);
 	s->total = c->slabs * c->slab_size;
 	s->used = s->live * c->stride;
