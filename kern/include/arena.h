@@ -200,6 +200,10 @@ void arena_free(struct arena *arena, void *addr, size_t size);
  *
  * align above 1 and nocross need a quantum that is a power of two; windows don't.
  *
+ * A size up to qcache_max that is a power of two comes from the arena's caches, as by arena_alloc(),
+ * where it is asked for by instant fit, without a window or a phase, and aligned to no more than
+ * itself.
+ *
  * Of what the arena holds within a window the lowest r that can serve is taken; with ARENA_NEXTFIT the
  * lowest above what the last next fit handed out, then the lowest; with ARENA_HIGHFIT the highest;
  * with ARENA_BESTFIT the lowest, if there is any constraint.  A MEM_ATOMIC call that 64 looks don't
@@ -222,8 +226,10 @@ void arena_free(struct arena *arena, void *addr, size_t size);
 void *arena_xalloc(struct arena *arena, size_t size, size_t align, size_t phase, size_t nocross,
 	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags);
 
-/* Takes back what arena_xalloc(arena, size, ...) returned; as arena_free() in all else, which
- * panics on such a segment, as this does on any other. */
+/* Takes back what arena_xalloc(arena, size, ...) returned; as arena_free() in all else.  Up to
+ * qcache_max, what came from the arena's caches may come back by either call, and what didn't, which
+ * must come back by this one, is the arena's again at once.  Beyond that, and without caches, each of
+ * the two panics on a segment that is the other's. */
 void arena_xfree(struct arena *arena, void *addr, size_t size);
 
 /* Units free and units in all spans, now.  Context: any but an NMI.  Cost: constant. */

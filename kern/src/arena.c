@@ -69,7 +69,8 @@
  *
  * Where an instant fit sees that nothing held is large enough, step 4 follows step 2 at once.  A front
  * that has no round makes a slab of them, in steps 2 to 4 for the slab (arena_segment_alloc); if it
- * can't, the request itself goes on to step 3.  arena_xalloc begins with step 3.  A request that is
+ * can't, the request itself goes on to step 3.  arena_xalloc begins with step 3, or with step 1 where any
+ * round of the front's serves: of a size that is a power of two each starts at a multiple of it.  A request that is
  * promised a certain place (the smallest segment, the next or highest place) takes step 5 before
  * step 4, and so does one with a window, which is promised the lowest place in it that is held.  A
  * MEM_ATOMIC request keeps the order: if 64 looks don't settle it, it imports, or fails.
@@ -188,7 +189,7 @@
 static void *alloc_plain(struct arena *a, size_t size, unsigned flags, void *caller);
 static void *alloc(struct arena *a, size_t size, unsigned flags, uint64_t deadline, void *caller);
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller);
-static bool request_serve(struct arena_request *r);
+/* arena_request_serve() stands here (arena_impl.h). */
 static bool retry(struct shortage *s);
 static inline void *take_instant(struct arena *a, size_t size, bool *has_tags_aside);
 /* arena_serve() stands here (arena_impl.h). */
@@ -200,31 +201,6 @@ static void after_free(struct arena *a);
 static void bad_free(struct arena *a, enum btag_kind found, enum btag_kind kind, uintptr_t addr,
 	size_t size, void *caller) __attribute__((noreturn, cold));
 
-/* The hot way through a front */
-
-/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
-static inline bool is_fronted(const struct arena *a, size_t units)
-{
-	return units - 1 < a->front_max;
-}
-
-/* (size - 1) / quantum, of a size that the front takes.  The share is too small by less than one,
- * so what is too little in the product is less than size * quantum / 2^64, less than one,
- * quantumths: a multiple of the quantum falls just short of its number of quanta, and nothing else
- * short of a whole one. */
-static inline size_t class_of(const struct arena *a, size_t size)
-{
-	return (size_t)((unsigned __int128)size * a->quantum_share >> 64);
-}
-
-/* A memory flag that is legal here, and no fit: other flags want a look. */
-static inline bool flags_plain(unsigned flags)
-{
-	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
-	return flags == MEM_ATOMIC || flags == MEM_ERROR;
-}
-
 /* Allocation */
 
 void *arena_alloc(struct arena *a, size_t size, unsigned flags)
@@ -235,10 +211,10 @@ void *arena_alloc(struct arena *a, size_t size, unsigned flags)
 		check_given("arena_alloc", "arena", a, __builtin_return_address(0));
 		arena_check_flags(a, flags, caller);
 	}
-	if (__builtin_expect(flags_plain(flags), 1)) {
-		if (!is_fronted(a, size))
+	if (__builtin_expect(arena_flags_plain(flags), 1)) {
+		if (!arena_is_fronted(a, size))
 			return alloc_plain(a, size, flags, caller);
-		round = arena_rounds_pop(a->rounds[class_of(a, size)]);
+		round = arena_round_take(a, size);
 		if (round)
 			return round;
 	}
@@ -309,13 +285,13 @@ static __attribute__((noinline)) void *alloc(
 	size_t units = btag_round_up(&a->store, size);
 	struct arena_request r;
 
-	if (unlikely(!flags_plain(flags)))
+	if (unlikely(!arena_flags_plain(flags)))
 		arena_check_flags(a, flags, caller);
 	if (unlikely(units == 0))
 		arena_bug(a, caller, "allocation of size %#zx, which is %s", size,
 			size ? "too large to round up" : "nothing");
 	request_init(&r, a, units, flags);
-	return finish(&r, !arena_must_stand_back(a, flags) && request_serve(&r), deadline, caller);
+	return finish(&r, !arena_must_stand_back(a, flags) && arena_request_serve(&r), deadline, caller);
 }
 
 /* The request has been served, or has to wait, or fails. */
@@ -333,23 +309,49 @@ static bool retry(struct shortage *s)
 {
 	struct arena_sleep *sleep = container_of(s, struct arena_sleep, record);
 
-	return arena_sleep_note(sleep, request_serve(sleep->request));
+	return arena_sleep_note(sleep, arena_request_serve(sleep->request));
 }
 
-/* One attempt: the front, and then all there is, which begins with an instant fit. */
-static bool request_serve(struct arena_request *r)
+/* Whether any round of the front's serves.  Of a power of two they start at multiples of it, so that they
+ * cross none of a larger one. */
+static bool front_serves(const struct arena_request *r)
+{
+	const struct btag_request *rq = &r->rq;
+
+	if (rq->fit != BTAG_FIT_ANY || !arena_is_fronted(r->arena, rq->size))
+		return false;
+	return rq->is_plain || ((rq->size & (rq->size - 1)) == 0 && !btag_has_window(rq) &&
+				rq->triple.phase == 0 && rq->triple.step <= rq->size);
+}
+
+/* Takes it from the front; what that got from the arena itself, for want of a slab, may lie elsewhere
+ * than at a multiple of its size, and goes back there. */
+static uintptr_t front_take(struct arena_request *r)
 {
 	struct arena *a = r->arena;
+	uintptr_t at = (uintptr_t)a->front->alloc(a->front, arena_class_of(a, r->rq.size));
 
-	if (r->rq.fit == BTAG_FIT_ANY && is_fronted(a, r->rq.size)) {
-		size_t class = class_of(a, r->rq.size);
+	if (r->rq.is_plain || at % r->rq.size == 0)
+		return at;
+	arena_take_back(a, at, r->rq.size, __builtin_return_address(0), BTAG_USED);
+	return 0;
+}
 
-		r->place.at = (uintptr_t)a->front->alloc(a->front, class);
+/* All there is begins with an instant fit. */
+bool arena_request_serve(struct arena_request *r)
+{
+	if (front_serves(r)) {
+		r->place.at = front_take(r);
 		/* An NMI may have landed where this core holds the lock. */
 		if (r->place.at || port_in_nmi())
 			return r->place.at != 0;
 	}
-	return arena_serve(r);
+	if (!arena_serve(r))
+		return false;
+	/* Relaxed: what is freed was allocated before. */
+	if (r->kind == BTAG_XALLOCATED && arena_is_fronted(r->arena, r->rq.size))
+		__atomic_fetch_add(&r->arena->placed, 1, __ATOMIC_RELAXED);
+	return true;
 }
 
 /* Segment t has been handed out. */
@@ -528,39 +530,33 @@ static bool install(struct arena_request *r, const struct arena_span *span)
 	return looks;
 }
 
-void *arena_segment_alloc(struct arena *a, size_t size)
+void *arena_segment_alloc(struct arena *a, size_t size, size_t align)
 {
 	struct arena_request r;
 	bool has_tags_aside = false;
-	void *at = take_instant(a, size, &has_tags_aside);
+	void *at = align ? NULL : take_instant(a, size, &has_tags_aside);
 
 	if (at)
 		return at;
 	request_init(&r, a, btag_round_up(&a->store, size), MEM_ATOMIC);
 	r.has_tags_aside = has_tags_aside;
+	if (align) {
+		btag_triple_make(&r.rq.triple, &a->store, align, 0, 0);
+		r.rq.is_plain = btag_triple_is_plain(&a->store, &r.rq.triple);
+	}
 	return arena_serve(&r) ? (void *)r.place.at : NULL;
 }
 
 /* Freeing */
 
-static inline void front_free(struct arena *a, void *addr, size_t size, void *caller)
-{
-	size_t class = class_of(a, size);
-
-	if (SPANDREL_DEBUG && port_in_nmi())
-		arena_bug(a, caller, "free of %p in an NMI", addr);
-	if (unlikely(!arena_rounds_push(a->rounds[class], addr)))
-		a->front->free(a->front, addr, class, caller);
-}
-
 void arena_free(struct arena *a, void *addr, size_t size)
 {
 	if (SPANDREL_DEBUG)
 		check_given("arena_free", "arena", a, __builtin_return_address(0));
-	if (!is_fronted(a, size))
+	if (!arena_is_fronted(a, size))
 		arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_USED);
 	else
-		front_free(a, addr, size, __builtin_return_address(0));
+		arena_round_give(a, addr, size, __builtin_return_address(0));
 }
 
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller)
@@ -624,7 +620,8 @@ void arena_span_return(struct arena *a, const struct arena_span *span)
 
 	spin_assert_none_held();
 	if (span->by_xalloc) {
-		arena_xfree(a->source, (void *)span->start, span->size);
+		arena_take_back(a->source, span->start, span->size, __builtin_return_address(0),
+			BTAG_XALLOCATED);
 	} else if (a->ffunc == arena_free) {
 		arena_free(a->source, (void *)span->start, span->size);
 	} else {

@@ -76,7 +76,8 @@
  * a magazine's worth.  The slab layer moves at most SLAB_STEP objects for each lock hold: out, a
  * run of bits at a time, behind the words of the map that have none; in, a bit each.  A slab is
  * made and unmade with no lock held, in time linear in its pages and its map; it wastes a sixteenth
- * at most (slab/create.c).  The hash grows by two buckets at most for each entry.
+ * at most, with objects of a page or more an eighth (slab/create.c).  The hash grows by two buckets at most
+ * for each entry.
  *
  * QUESTIONS
  *
@@ -493,8 +494,9 @@ static void *source_alloc(struct kmem_cache *c, unsigned flags)
 	void *base;
 
 	do
-		base = c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size) :
-					       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
+		base = c->flags & KMC_QCACHE ? arena_segment_alloc(c->source, c->slab_size, c->slab_align) :
+		       c->slab_align ? arena_xalloc(c->source, c->slab_size, c->slab_align, 0, 0, 0, 0, MEM_ATOMIC) :
+				       arena_alloc(c->source, c->slab_size, MEM_ATOMIC);
 	while (!base && !(flags & MEM_ATOMIC) && arena_indexes_build(c->source));
 	return base;
 }
@@ -503,6 +505,8 @@ static void source_free(struct kmem_cache *c, void *base)
 {
 	if (c->flags & KMC_QCACHE)
 		arena_segment_free(c->source, base, c->slab_size, __builtin_return_address(0));
+	else if (c->slab_align)
+		arena_xfree(c->source, base, c->slab_size);
 	else
 		arena_free(c->source, base, c->slab_size);
 }

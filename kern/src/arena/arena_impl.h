@@ -43,6 +43,7 @@ struct arena {
 	uint64_t allocs_by[ARENA_STYLES]; /* of `allocs`; what remains is ARENA_STYLE_INSTANT */
 	uint64_t failures_by[ARENA_FAILURES];
 	uint64_t search_looks_max; /* the most that store.looks came to in one hold */
+	size_t placed; /* segments of such sizes as the front has that arena_xalloc() cut past it; atomic */
 	bool is_parting; /* a caller is in arena_parts_reap() */
 	bool is_short; /* a record depends on it (wait.c); also read without the lock */
 	uint64_t waiting, sleeps, wakeups, waits_served; /* of records that name it; atomic, not under the lock */
@@ -84,6 +85,48 @@ static inline bool arena_is_base(const struct arena *a)
 #define arena_bug(arena, caller, fmt, ...)                                                         \
 	panic("arena %s: " fmt " (called from %pS)", (arena)->name, __VA_ARGS__, caller)
 
+/* The hot way through a front */
+
+/* Whether the front takes `units`.  0, a caller's bug, is no size of the front's. */
+static inline bool arena_is_fronted(const struct arena *a, size_t units)
+{
+	return units - 1 < a->front_max;
+}
+
+/* (size - 1) / quantum, of a size that the front takes.  The share is too small by less than one,
+ * so what is too little in the product is less than size * quantum / 2^64, less than one,
+ * quantumths: a multiple of the quantum falls just short of its number of quanta, and nothing else
+ * short of a whole one. */
+static inline size_t arena_class_of(const struct arena *a, size_t size)
+{
+	return (size_t)((unsigned __int128)size * a->quantum_share >> 64);
+}
+
+/* NULL: this core has none. */
+static inline void *arena_round_take(const struct arena *a, size_t size)
+{
+	return arena_rounds_pop(a->rounds[arena_class_of(a, size)]);
+}
+
+/* Of a size that the front takes. */
+static inline void arena_round_give(struct arena *a, void *addr, size_t size, void *caller)
+{
+	size_t class = arena_class_of(a, size);
+
+	if (SPANDREL_DEBUG && port_in_nmi())
+		arena_bug(a, caller, "free of %p in an NMI", addr);
+	if (__builtin_expect(!arena_rounds_push(a->rounds[class], addr), 0))
+		a->front->free(a->front, addr, class, caller);
+}
+
+/* A memory flag that is legal here, and no fit: other flags want a look. */
+static inline bool arena_flags_plain(unsigned flags)
+{
+	if (__builtin_expect(flags == MEM_WAIT, 1))
+		return port_irq_enabled();
+	return flags == MEM_ATOMIC || flags == MEM_ERROR;
+}
+
 /* Requests (arena.c) */
 
 /* One request, from the call to its end. */
@@ -99,6 +142,8 @@ struct arena_request {
 
 /* A request for `units`, whole quanta, by the fit in `flags`, without constraints. */
 void arena_request_init(struct arena_request *r, struct arena *a, size_t units, unsigned flags);
+/* One attempt: the front, if it has what serves, and then arena_serve(). */
+bool arena_request_serve(struct arena_request *r);
 /* Serves a request from what its arena holds, else by an import; false: why says what was short.
  * Never sleeps; without MEM_ATOMIC it may take long.  No lock held. */
 bool arena_serve(struct arena_request *r);

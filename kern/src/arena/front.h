@@ -83,8 +83,9 @@ struct arena_front {
 void arena_front_install(struct arena_front *(*create)(struct arena *a));
 
 /* Segments past the front: what the front's slabs are made of.  As arena_alloc() and arena_free()
- * in all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure. */
-void *arena_segment_alloc(struct arena *a, size_t size);
+ * in all else, but asked for with MEM_ATOMIC, and one that isn't had is no failure.  Starts at a
+ * multiple of align, a power of two like the quantum then; 0: anywhere. */
+void *arena_segment_alloc(struct arena *a, size_t size, size_t align);
 void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 
 /* Makes a used segment several, of which `at` has the starts, ascending, but for the first; false, and

@@ -116,37 +116,87 @@ static bool retry(struct shortage *s)
 {
 	struct arena_sleep *sleep = container_of(s, struct arena_sleep, record);
 
-	return arena_sleep_note(sleep, arena_serve(sleep->request));
+	return arena_sleep_note(sleep, arena_request_serve(sleep->request));
 }
 
-void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
-	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags)
+/* Beyond the front's rounds, of which `misplaced` (0: none) is one that the arena handed out itself: it goes
+ * back there.  Out of line, like xfree(), so that the hot paths save fewer registers (page_block_2). */
+static __attribute__((noinline)) void *xalloc(struct arena *a, size_t size, const struct constraint *c,
+	unsigned flags, uintptr_t misplaced, void *caller)
 {
-	void *caller = __builtin_return_address(0);
-	struct constraint c = {align, phase, nocross, minaddr, maxaddr};
-	size_t units;
+	size_t units = btag_round_up(&a->store, size);
 	struct arena_request r;
 
-	check_given("arena_xalloc", "arena", a, __builtin_return_address(0));
-	units = btag_round_up(&a->store, size);
-	check_call(a, size, units, &c, flags, caller);
+	if (misplaced)
+		arena_take_back(a, misplaced, size, caller, BTAG_USED);
+	check_call(a, size, units, c, flags, caller);
 	arena_request_init(&r, a, units, flags);
-	if (!request_make(&r, &c)) {
+	if (!request_make(&r, c)) {
 		if (flags & MEM_WAIT)
 			arena_bug(a, caller,
 				"%#zx at phase %#zx of %#zx within [%#lx, %#lx) not crossing %#zx: no address "
 				"can serve, and MEM_WAIT would wait for ever",
-				size, phase, align, minaddr, maxaddr, nocross);
+				size, c->phase, c->align, c->min, c->max, c->nocross);
 		arena_count_failure(a, ARENA_FAILURE_IMPOSSIBLE);
 		return NULL;
 	}
-	if ((!arena_must_stand_back(a, flags) && arena_serve(&r)) || arena_sleep(&r, retry, 0, caller))
+	if ((!arena_must_stand_back(a, flags) && arena_request_serve(&r)) || arena_sleep(&r, retry, 0, caller))
 		return (void *)r.place.at;
 	return NULL;
 }
 
+/* Of a size that is a power of two a round of the front's is aligned, too, if it is one of a slab's. */
+void *arena_xalloc(struct arena *a, size_t size, size_t align, size_t phase, size_t nocross,
+	uintptr_t minaddr, uintptr_t maxaddr, unsigned flags)
+{
+	void *caller = __builtin_return_address(0);
+	uintptr_t round = 0;
+
+	check_given("arena_xalloc", "arena", a, caller);
+	if (arena_is_fronted(a, size) && a->store.is_power && !(phase | nocross | minaddr | maxaddr) &&
+		is_power_of_two(size) && is_power_of_two(align) && align <= size && arena_flags_plain(flags)) {
+		if (SPANDREL_DEBUG)
+			arena_check_flags(a, flags, caller);
+		round = (uintptr_t)arena_round_take(a, size);
+		if (round && __builtin_expect((round & (size - 1)) == 0, 1))
+			return (void *)round;
+	}
+	return xalloc(a, size, &(struct constraint){align, phase, nocross, minaddr, maxaddr}, flags, round, caller);
+}
+
+/* Whether arena_xalloc() cut it past the front. */
+static bool is_placed(struct arena *a, uintptr_t addr)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = btag_of_link(*btag_seek(&a->store, addr));
+	bool is = t && t->kind == BTAG_XALLOCATED;
+
+	spin_unlock(&a->lock, irq);
+	return is;
+}
+
+/* What was cut past the front goes back to the arena at once, so that its place can be had again. */
+static __attribute__((noinline)) void xfree(struct arena *a, void *addr, size_t size, void *caller)
+{
+	bool is_fronted = arena_is_fronted(a, size);
+
+	if (is_fronted && !is_placed(a, (uintptr_t)addr)) {
+		arena_round_give(a, addr, size, caller);
+		return;
+	}
+	arena_take_back(a, (uintptr_t)addr, size, caller, BTAG_XALLOCATED);
+	if (is_fronted)
+		__atomic_fetch_sub(&a->placed, 1, __ATOMIC_RELAXED);
+}
+
 void arena_xfree(struct arena *a, void *addr, size_t size)
 {
-	check_given("arena_xfree", "arena", a, __builtin_return_address(0));
-	arena_take_back(a, (uintptr_t)addr, size, __builtin_return_address(0), BTAG_XALLOCATED);
+	void *caller = __builtin_return_address(0);
+
+	check_given("arena_xfree", "arena", a, caller);
+	/* Relaxed: what is freed was allocated, and counted, before. */
+	if (arena_is_fronted(a, size) && !__atomic_load_n(&a->placed, __ATOMIC_RELAXED))
+		arena_round_give(a, addr, size, caller);
+	else
+		xfree(a, addr, size, caller);
 }

@@ -9,8 +9,11 @@
 #include "node.h"
 #include "slab_impl.h"
 
-/* What a slab may waste, its header included: a sixteenth. */
+/* What a slab may waste, its header included: a sixteenth; an eighth with objects of a page or more, of which
+ * a slab is to hold few, since one that is live keeps all of it. */
 #define WASTE_SHARE 16
+#define WASTE_SHARE_LARGE 8
+#define STRIDE_LARGE PORT_PAGE_SIZE
 /* Objects a slab of memory is to hold where that takes no more than SLAB_UNITS_FIRST units of the
  * source (so that slabs of kpages_arena come from its quantum caches); and what a slab not of
  * memory is to hold.  A quantum cache's slab of memory is as near as can be to QCACHE_QUANTA quanta. */
@@ -21,6 +24,11 @@
 
 struct kmem_cache slab_headers;
 static struct kmem_cache caches; /* of caches */
+
+static bool is_power_of_two(size_t n)
+{
+	return (n & (n - 1)) == 0;
+}
 
 /* Layout */
 
@@ -60,7 +68,7 @@ static struct layout better(struct layout a, struct layout b)
 }
 
 /*
- * The smallest slab, from `first` on in steps of `unit`, that wastes no more than a sixteenth; or
+ * The smallest slab, from `first` on in steps of `unit`, that wastes no more than it may; or
  * the best of those up to 16 objects more.  With objects of a unit or more, 16 of them waste less
  * than a unit in 16; smaller ones fit into one unit 16 times or more, or waste less of 16 units
  * than one object.
@@ -69,6 +77,7 @@ static struct layout layout_search(
 	size_t first, size_t unit, size_t stride, bool may_be_inside, bool may_be_outside)
 {
 	size_t last = first + round_up(WASTE_SHARE * stride, unit) + WASTE_SHARE * unit;
+	size_t share = stride >= STRIDE_LARGE ? WASTE_SHARE_LARGE : WASTE_SHARE;
 	struct layout best = {.objects = 0};
 
 	for (size_t bytes = first; bytes <= last; bytes += unit) {
@@ -76,7 +85,7 @@ static struct layout layout_search(
 			best = better(best, layout_inside(bytes, stride));
 		if (may_be_outside)
 			best = better(best, layout_outside(bytes, stride));
-		if (best.objects > 0 && best.waste * WASTE_SHARE <= best.slab_size)
+		if (best.objects > 0 && best.waste * share <= best.slab_size)
 			break;
 	}
 	return best;
@@ -88,7 +97,7 @@ static struct layout layout_memory(const struct kmem_cache *c, size_t unit)
 
 	if (first > SLAB_UNITS_FIRST * unit)
 		first = SLAB_UNITS_FIRST * unit;
-	if (first < c->stride)
+	if (c->stride >= STRIDE_LARGE || first < c->stride)
 		first = round_up(c->stride, unit);
 	return layout_search(first, unit, c->stride, c->is_frames && !(c->flags & KMC_NOTOUCH),
 		!(c->flags & KMC_META));
@@ -118,14 +127,18 @@ static uint64_t inverse_of(uint64_t n)
 	return x;
 }
 
-/* Everything that follows from stride, flags and source. */
+/* Everything that follows from stride, flags and source.  Blocks of a size that is a power of two start at
+ * multiples of it, as kmalloc() and arena_xalloc() promise. */
 static void lay_out(struct kmem_cache *c)
 {
 	size_t unit = arena_quantum(c->source);
 	bool is_abstract = !c->is_memory || (c->flags & KMC_QCACHE);
+	bool is_aligned = (c->flags & (KMC_QCACHE | KMC_KMALLOC)) && is_power_of_two(c->stride) &&
+			  is_power_of_two(unit) && c->stride > unit;
 	struct layout l = is_abstract ? layout_abstract(c, unit) : layout_memory(c, unit);
 
 	c->slab_size = l.slab_size;
+	c->slab_align = is_aligned ? c->stride : 0;
 	c->slab_objects = (uint32_t)l.objects;
 	c->is_inside = l.is_inside;
 	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)

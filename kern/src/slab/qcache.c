@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Quantum caches: an arena's small sizes, a cache for each multiple of the quantum up to
- * qcache_max.
+ * qcache_max.  Blocks of a power of two start at multiples of their size, but for those that the arena
+ * served itself.
  *
  * The arena pops and pushes what a core has loaded of them itself, and calls a front's functions
  * when that has no round or no room.

@@ -105,6 +105,7 @@ struct kmem_cache {
 	unsigned stride_shift;	 /* stride is an odd number << it */
 	uint64_t stride_inverse; /* that number's, modulo 2^64 */
 	size_t slab_size;
+	size_t slab_align;	/* slabs start at its multiples; 0: anywhere */
 	unsigned block_shift;	/* 2^it >= slab_size: of the hash */
 	uint32_t slab_objects;
 	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
