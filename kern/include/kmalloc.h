@@ -19,12 +19,12 @@
 
 #include "arena.h"
 
-#define KMALLOC_CACHED_MAX PORT_PAGE_SIZE /* bytes */
+#define KMALLOC_CACHED_MAX (16 * PORT_PAGE_SIZE) /* bytes */
 
 /* Memory of `size` bytes, aligned to 8, and to its size where that is a power of two.  0 bytes are
  * as good as 1: an address of the caller's own.  Cost: kmem_cache_alloc() and a table lookup; a
- * larger one takes its pages and no more, by arena_alloc(), a power of two by arena_xalloc(), and
- * an entry for the first of them.  Only where that takes an index that can't be had (an atomic
+ * larger one, and one of more than a page for which no slab can be had, takes its pages and no more, by
+ * arena_alloc(), a power of two by arena_xalloc(), and an entry for the first of them.  Only where that takes an index that can't be had (an atomic
  * call's, which may not build one), it takes up to its size more, as arena_alloc(), rather than
  * fail. */
 void *kmalloc(size_t size, unsigned flags) __attribute__((malloc));
@@ -34,8 +34,8 @@ void *kmalloc(size_t size, unsigned flags) __attribute__((malloc));
 void *kzalloc(size_t size, unsigned flags) __attribute__((malloc));
 void *kmalloc_array(size_t n, size_t size, unsigned flags) __attribute__((malloc));
 
-/* The same, aligned to `align`, a power of two; above a page, by arena_xalloc(), too, and then it
- * may take up to `align` more.  Panics if it is none. */
+/* The same, aligned to `align`, a power of two; above a page, unless a slab's objects are, by
+ * arena_xalloc(), too, and then it may take up to `align` more.  Panics if it is none. */
 void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((malloc));
 
 /* Memory of `size` bytes that begins with what p held, as much of it as fits; p (NULL: nothing) is

@@ -22,7 +22,7 @@
 #include "vmap.h"
 
 #define EXIT_FAILED 1 /* a test, or a command of a script */
-#define KPAGES_CACHED 8 /* kpages_arena has quantum caches for at most this many pages */
+#define KPAGES_CACHED KMALLOC_CACHED_MAX /* bytes: kpages_arena has quantum caches up to that */
 
 /* Tests need more than an ordinary stack. */
 #define FIRST_STACK (4 * MACHINE_STACK_SIZE)
@@ -113,7 +113,7 @@ static void make_arenas(void)
 		if (&boot_info->ram[i] != first)
 			add_to_base(&boot_info->ram[i]);
 	kpages_arena = arena_create("kpages", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
-		base_arena, KPAGES_CACHED * PORT_PAGE_SIZE, MEM_WAIT);
+		base_arena, KPAGES_CACHED, MEM_WAIT);
 }
 
 static void print_boot_line(void)

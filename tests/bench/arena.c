@@ -169,18 +169,26 @@ BENCH("after_index")
 #define FORCED_SIZE (33 * PORT_PAGE_SIZE) /* an arena retains no more than 32 */
 #define MAPPINGS 65536
 
+static struct arena *bench_importer(void)
+{
+	return bench_must(arena_create("bench", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free, base_arena,
+		0, MEM_ERROR));
+}
+
 /* The span of the first import is retained. */
 BENCH("import_pair")
 {
-	bench_row("import_pair", 1, bench_pair(kpages_arena, IMPORT_SIZE, MEM_WAIT), "instr");
-	bench_row("import_pair.atomic", 1, bench_pair(kpages_arena, IMPORT_SIZE, MEM_ATOMIC), "instr");
+	struct arena *a = bench_importer();
+
+	bench_row("import_pair", 1, bench_pair(a, IMPORT_SIZE, MEM_WAIT), "instr");
+	bench_row("import_pair.atomic", 1, bench_pair(a, IMPORT_SIZE, MEM_ATOMIC), "instr");
+	arena_destroy(a);
 }
 
 /* The span is larger than what an arena retains, so each pair moves it. */
 BENCH("import_forced")
 {
-	struct arena *a = bench_must(arena_create("bench", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
-		base_arena, 0, MEM_ERROR));
+	struct arena *a = bench_importer();
 
 	bench_row("import_forced", 1, bench_pair(a, FORCED_SIZE, MEM_WAIT), "instr");
 	bench_row("import_forced.atomic", 1, bench_pair(a, FORCED_SIZE, MEM_ATOMIC), "instr");

@@ -2,6 +2,7 @@
 /*
  * The cost of caches, kmalloc and pages: hot pairs, and batches that reach the slab layer.
  */
+#include "lib/array.h"
 #include "lib/bench.h"
 #include "kmalloc.h"
 #include "lib/panic.h"
@@ -121,6 +122,12 @@ static uint64_t kmalloc_pairs(size_t size, unsigned flags, unsigned n)
 	return port_ticks() - start;
 }
 
+static void kmalloc_large_pairs(const char *row, size_t size)
+{
+	kmalloc_pairs(size, MEM_ATOMIC, 2);
+	bench_row(row, 1, bench_per(kmalloc_pairs(size, MEM_WAIT, PAIRS), PAIRS), "instr");
+}
+
 BENCH("kmalloc_pair")
 {
 	kmalloc_pairs(64, MEM_ATOMIC, 2);
@@ -128,6 +135,9 @@ BENCH("kmalloc_pair")
 	bench_row("kmalloc_pair_64", 1, bench_per(kmalloc_pairs(64, MEM_WAIT, PAIRS), PAIRS), "instr");
 	bench_row("kmalloc_pair_4096", 1,
 		bench_per(kmalloc_pairs(PORT_PAGE_SIZE, MEM_WAIT, PAIRS), PAIRS), "instr");
+	kmalloc_large_pairs("kmalloc_pair_8192", 2 * PORT_PAGE_SIZE);
+	kmalloc_large_pairs("kmalloc_pair_16384", 4 * PORT_PAGE_SIZE);
+	kmalloc_large_pairs("kmalloc_pair_65536", 16 * PORT_PAGE_SIZE);
 }
 
 static uint64_t page_pairs(unsigned flags, unsigned n)
@@ -144,6 +154,43 @@ BENCH("page_pair")
 {
 	page_pairs(MEM_ATOMIC, 2);
 	bench_row("page_pair", 1, bench_per(page_pairs(MEM_WAIT, PAIRS), PAIRS), "instr");
+}
+
+static uint64_t block_pairs(size_t size, unsigned n)
+{
+	uint64_t start = port_ticks();
+
+	for (unsigned i = 0; i < n; i++)
+		arena_xfree(kpages_arena,
+			arena_xalloc(kpages_arena, size, size, 0, 0, 0, 0, MEM_WAIT), size);
+	return port_ticks() - start;
+}
+
+/* Aligned to their size, of an arena in which every other page of 1,024 is used. */
+BENCH("page_block")
+{
+	static const struct {
+		const char *row;
+		size_t pages;
+	} rows[] = {
+		{"page_block_2", 2},
+		{"page_block_4", 4},
+		{"page_block_8", 8},
+		{"page_block_16", 16},
+	};
+
+	for (unsigned i = 0; i < PAGES; i++)
+		objects[i] = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	for (unsigned i = 0; i < PAGES; i += 2)
+		arena_free(kpages_arena, objects[i], PORT_PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		size_t size = rows[i].pages * PORT_PAGE_SIZE;
+
+		block_pairs(size, 2);
+		bench_row(rows[i].row, 1, bench_per(block_pairs(size, PAIRS), PAIRS), "instr");
+	}
+	for (unsigned i = 1; i < PAGES; i += 2)
+		arena_free(kpages_arena, objects[i], PORT_PAGE_SIZE);
 }
 
 struct kmem_cache *bench_find_cache(const char *name)

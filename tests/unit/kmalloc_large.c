@@ -13,7 +13,7 @@
 #include "lib/test.h"
 #include "threads.h"
 
-#define SIZE_MIN (2 * PORT_PAGE_SIZE)
+#define SIZE_MIN (2 * KMALLOC_CACHED_MAX)
 #define SIZE_END ((size_t)4 << 20)
 
 static size_t pages_used(void)
@@ -24,12 +24,19 @@ static size_t pages_used(void)
 	return s.used / PORT_PAGE_SIZE;
 }
 
+/* The stacks of threads that ended are pages, too. */
+static void give_idle_back(void)
+{
+	kmem_reap_all(KMEM_REAP_ALL);
+	arena_reap(kpages_arena, SIZE_MAX);
+}
+
 static size_t pages_for(size_t size)
 {
 	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
 }
 
-TEST("kmalloc: a power of two above a page takes just its pages, and all of them come back")
+TEST("kmalloc: a power of two beyond the classes takes just its pages, and all of them come back")
 {
 	size_t before = pages_used(), n = 0;
 	unsigned char *p[32];
@@ -229,8 +236,10 @@ static void ring(struct alarm *a)
 TEST("kmalloc: timer interrupts take large ones in the middle of the same")
 {
 	struct ringer r = {.rings = 0};
-	size_t before = pages_used(), size;
+	size_t before, size;
 
+	give_idle_back();
+	before = pages_used();
 	alarm_init(&r.alarm, ring);
 	alarm_set(&r.alarm, port_ns());
 	for (unsigned n = 0; n < 100 || __atomic_load_n(&r.rings, __ATOMIC_RELAXED) < 20; n++) {
@@ -247,7 +256,7 @@ TEST("kmalloc: timer interrupts take large ones in the middle of the same")
 	__atomic_store_n(&r.over, true, __ATOMIC_RELAXED);
 	alarm_cancel(&r.alarm);
 	CHECK(!r.is_wrong);
-	arena_reap(kpages_arena, SIZE_MAX);
+	give_idle_back();
 	CHECK_LE(pages_used(), before);
 }
 
@@ -265,7 +274,7 @@ struct stamped {
 
 static struct stamped take(uint64_t stamp)
 {
-	size_t size = KMALLOC_CACHED_MAX + 1 + test_random_below((size_t)1 << test_random_below(18));
+	size_t size = PORT_PAGE_SIZE + 1 + test_random_below((size_t)1 << test_random_below(18));
 	size_t align = PORT_PAGE_SIZE << test_random_below(5);
 	struct stamped s = {.stamp = stamp};
 
@@ -311,13 +320,6 @@ static void take_and_let_go(unsigned i, void *arg)
 	}
 	for (size_t n = 0; n < HELD; n++)
 		let_go(&held[n]);
-}
-
-/* The stacks of threads that ended are pages, too. */
-static void give_idle_back(void)
-{
-	kmem_reap_all(KMEM_REAP_ALL);
-	arena_reap(kpages_arena, SIZE_MAX);
 }
 
 TEST("kmalloc: large ones on several cores don't overlap, and all of them come back")

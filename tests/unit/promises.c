@@ -176,7 +176,7 @@ static void end_mapping(void *made)
 
 static void *make_large(void)
 {
-	return kmalloc(9000, MEM_ERROR);
+	return kmalloc(KMALLOC_CACHED_MAX + 1, MEM_ERROR);
 }
 
 static void *make_array(void)

@@ -148,12 +148,14 @@ TEST("kmalloc: each size is aligned to 8, and a power of two to itself, on both 
 
 TEST("kmalloc: the size of what isn't its own is asked for in vain")
 {
-	char *p = kmalloc(3 * PORT_PAGE_SIZE, MEM_WAIT);
+	char *p = kmalloc(KMALLOC_CACHED_MAX + 1, MEM_WAIT), *object = kmalloc(3 * PORT_PAGE_SIZE, MEM_WAIT);
 
 	CHECK_PANICS(ksize(NULL), "ksize of ");
 	CHECK_PANICS(ksize(p + PORT_PAGE_SIZE), "no memory of kmalloc's");
 	CHECK_PANICS(ksize(p + 1), "no memory of kmalloc's");
 	CHECK_PANICS(ksize(&p), "no memory of kmalloc's");
+	CHECK_PANICS(ksize(object + PORT_PAGE_SIZE), "inside an object of kmalloc-12288");
+	kfree(object);
 	kfree(p);
 }
 

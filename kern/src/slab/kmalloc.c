@@ -10,24 +10,34 @@
 #include "slab_impl.h"
 
 /*
- * Classes: 8, 16, ... 64 bytes, then four to a doubling up to a page, so that no more than a fifth
- * is lost to rounding.  A table over steps of 8 bytes leads from a size to its class.
+ * Classes: 8, 16, ... 64 bytes, then four to a doubling up to KMALLOC_CACHED_MAX, so that no more than a
+ * fifth is lost to rounding.  A table leads from a size to its class, over steps of 8 bytes up to a page,
+ * and of a quarter of a page, which classes beyond are multiples of, from there on.
  */
 #define STEP 8
 #define LINEAR_MAX 64
-#define CLASSES_MAX (LINEAR_MAX / STEP + 4 * (PORT_PAGE_SHIFT - 6))
+#define DOUBLINGS (PORT_PAGE_SHIFT + 4 - 6) /* 16 pages are 2^4 */
+#define CLASSES_MAX (LINEAR_MAX / STEP + 4 * DOUBLINGS)
+#define LARGE_STEP (PORT_PAGE_SIZE / 4)
+#define PAGE_INDEX (PORT_PAGE_SIZE / STEP)
 
 static struct kmem_cache classes[CLASSES_MAX];
 static unsigned class_count;
-static struct kmem_cache *class_of[KMALLOC_CACHED_MAX / STEP + 1];
+static struct kmem_cache *class_of[PAGE_INDEX + (KMALLOC_CACHED_MAX - PORT_PAGE_SIZE) / LARGE_STEP + 1];
+
+static inline size_t index_of(size_t size)
+{
+	return size <= PORT_PAGE_SIZE ? (size + STEP - 1) / STEP :
+					PAGE_INDEX + (size - PORT_PAGE_SIZE + LARGE_STEP - 1) / LARGE_STEP;
+}
 
 static inline struct kmem_cache *cache_for(size_t size)
 {
-	return class_of[(size + STEP - 1) / STEP];
+	return class_of[index_of(size)];
 }
 
 /*
- * Larger: whole pages of kpages_arena.  The frame-table entry of the first says how to give them
+ * Larger, or above a page when no slab can be had: whole pages of kpages_arena.  The frame-table entry of the first says how to give them
  * back: how many there are, whether arena_xalloc() handed them out, and how many lie before this
  * one.  Some do when the alignment was made by taking more than was asked for.
  */
@@ -145,12 +155,27 @@ static bool is_power_of_two(size_t n)
 	return n && (n & (n - 1)) == 0;
 }
 
+/* Past this core's magazine.  Above a page only whole pages are slept for. */
+static void *class_alloc_slow(
+	struct kmem_cache *c, size_t size, size_t align, unsigned flags, void *caller)
+{
+	void *p;
+
+	if (c->stride <= PORT_PAGE_SIZE)
+		return kmem_alloc_slow(c, flags, caller);
+	kmem_check_flags(c, flags, caller);
+	p = kmem_alloc_slow(c, MEM_ATOMIC, caller);
+	return p ? p : large_alloc(size, align, flags, caller);
+}
+
 /* Out of line, as free_slow() is, so that the hot paths need no frame (kmalloc_pair_64). */
 static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
 {
+	size_t align = is_power_of_two(size) ? size : 1;
+
 	if (size > KMALLOC_CACHED_MAX)
-		return large_alloc(size, is_power_of_two(size) ? size : 1, flags, caller);
-	return kmem_alloc_slow(cache_for(size), flags, caller);
+		return large_alloc(size, align, flags, caller);
+	return class_alloc_slow(cache_for(size), size, align, flags, caller);
 }
 
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
@@ -200,20 +225,21 @@ void *kmalloc_array(size_t n, size_t size, unsigned flags)
 	return NULL;
 }
 
-/* Slabs start on a page, so objects have every alignment up to a page that divides their size. */
+/* Slabs start on a page, so objects have every alignment up to a page that divides their size; those of a
+ * power of two are aligned to that. */
 void *kmalloc_align(size_t size, size_t align, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *p;
-	struct kmem_cache *c;
+	struct kmem_cache *c = size <= KMALLOC_CACHED_MAX ? cache_for(size) : NULL;
 
 	if (!is_power_of_two(align))
 		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align, caller);
-	if (size > KMALLOC_CACHED_MAX || align > PORT_PAGE_SIZE)
+	if (!c || (align > PORT_PAGE_SIZE && align > c->slab_align))
 		return large_alloc(size, align, flags, caller);
-	for (c = cache_for(size); c->stride % align; c++)
+	for (; c->stride % align; c++)
 		;
 	p = kmem_flags_sound(flags) ? kmem_alloc_hot(c) : NULL;
-	return p ? p : kmem_alloc_slow(c, flags, caller);
+	return p ? p : class_alloc_slow(c, size, align, flags, caller);
 }
 
 /* The cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
@@ -260,28 +286,31 @@ void kfree(void *p)
 	free_slow(p, __builtin_return_address(0));
 }
 
-static size_t size_of(const void *p, const char *what, void *caller)
+/* *entry is what class_at() finds. */
+static size_t size_of(const void *p, uintptr_t *entry, const char *what, void *caller)
 {
-	uintptr_t entry;
-	struct kmem_cache *c = class_at(p, &entry, what, caller);
+	struct kmem_cache *c = class_at(p, entry, what, caller);
 
 	if (!c)
-		return large_total(entry) - large_lead(entry);
-	if (((uintptr_t)p - ((struct slab *)(entry - FRAMES_KMALLOC))->base) % c->stride)
+		return large_total(*entry) - large_lead(*entry);
+	if (((uintptr_t)p - ((struct slab *)(*entry - FRAMES_KMALLOC))->base) % c->stride)
 		panic("%s of %p, which is inside an object of %s (called from %pS)", what, p, c->name, caller);
 	return c->stride;
 }
 
 size_t ksize(const void *p)
 {
-	return size_of(p, "ksize", __builtin_return_address(0));
+	uintptr_t entry;
+
+	return size_of(p, &entry, "ksize", __builtin_return_address(0));
 }
 
 /* In place while no more than half would be wasted, and where memory for less can't be had at once. */
 void *krealloc(void *p, size_t size, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *to;
-	size_t has = p ? size_of(p, "krealloc", caller) : 0;
+	uintptr_t entry = 0;
+	size_t has = p ? size_of(p, &entry, "krealloc", caller) : 0;
 
 	arena_check_flags(kpages_arena, flags, caller);
 	if (size == 0) {
@@ -319,7 +348,7 @@ static void kmalloc_init(void)
 		ksnprintf(name, sizeof(name), "kmalloc-%zu", size);
 		if (!slab_create_own(&classes[class_count], name, size, KMC_KMALLOC, kpages_arena))
 			panic("kmalloc: no memory for its caches");
-		for (; below <= size / STEP; below++)
+		for (; below <= index_of(size); below++)
 			class_of[below] = &classes[class_count];
 		class_count++;
 	}
