@@ -40,8 +40,9 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((ma
 
 /* Memory of `size` bytes that begins with what p held, as much of it as fits; p (NULL: nothing) is
  * no longer the caller's, unless the answer is NULL.  Stays in place where the size it has is good
- * for the new one.  For less than it has it never sleeps and never fails: it stays in place if there is
- * no memory to move it to.  Size 0 is kfree(), and NULL.  Panics as kmalloc() and kfree() do. */
+ * for the new one, and between sizes beyond KMALLOC_CACHED_MAX, where it gives back the pages it doesn't
+ * need, and gets more if those behind are free; then its alignment stays, too.  For less than it has it
+ * never sleeps and never fails: it stays in place if there is no memory to move it to.  Size 0 is kfree(), and NULL.  Panics as kmalloc() and kfree() do. */
 void *krealloc(void *p, size_t size, unsigned flags);
 
 /* How many bytes the caller may use of what p is: at least what was asked for.  Panics as kfree()

@@ -287,11 +287,71 @@ static void random_release(void)
 		release(test_random_below(rig.used_count));
 }
 
-/* Where the cursor stands: what is used there or next to it is released, what is free is cut. */
+/* The free segment behind a piece; count 0: none is. */
+static struct piece free_behind(struct piece p)
+{
+	struct piece behind = {p.region, p.first + p.count, 0};
+
+	while (!is_edge(p.region, behind.first + behind.count) &&
+		(behind.count > 0 || !is_edge(p.region, behind.first)) &&
+		rig.regions[p.region].state[behind.first + behind.count] == FREE)
+		behind.count++;
+	return behind;
+}
+
+/* Over a part of the free segment behind it, or over all. */
+static void grow(size_t k)
+{
+	struct piece *p = &rig.used[k], more = free_behind(*p);
+	struct btag *t = tag_at(range_of(*p).first);
+
+	if (more.count == 0)
+		return;
+	more.count = 1 + test_random_below(more.count);
+	btag_grow(&rig.store, t, more.count * rig.quantum);
+	p->count += more.count;
+	CHECK_EQ(btag_last(t), range_of(*p).last);
+	mark(more, USED);
+	if (rig.store.used > rig.used_peak)
+		rig.used_peak = rig.store.used;
+}
+
+static void split(size_t k)
+{
+	struct piece *p = &rig.used[k], upper = *p;
+	struct btag *t = tag_at(range_of(*p).first);
+
+	if (p->count == 1)
+		return;
+	p->count = 1 + test_random_below(p->count - 1);
+	upper.first += p->count;
+	upper.count -= p->count;
+	btag_split(&rig.store, t, range_of(upper).first);
+	CHECK_EQ(btag_last(t), range_of(*p).last);
+	CHECK_EQ(t->next->kind, t->kind);
+	note_used(upper);
+}
+
+static void random_resize(void)
+{
+	if (rig.used_count > 0)
+		(test_random_below(2) ? grow : split)(test_random_below(rig.used_count));
+}
+
+/* Where the cursor stands: what is used there or next to it is released, or grows over what is free there;
+ * what is free is cut. */
 static void change_at_cursor(void)
 {
 	const struct btag_cursor *c = &rig.cursor;
 
+	for (size_t k = test_random_below(2) ? rig.used_count : 0; k < rig.used_count; k++) {
+		struct piece behind = free_behind(rig.used[k]);
+
+		if (behind.count > 0 && range_of(behind).first <= c->last && range_of(behind).last > c->last) {
+			grow(k);
+			return;
+		}
+	}
 	for (size_t k = 0; k < rig.used_count; k++) {
 		struct range r = range_of(rig.used[k]);
 
@@ -417,12 +477,15 @@ static void change(bool fills)
 	size_t used = rig.store.used, total = rig.store.total, spans = rig.store.spans;
 
 	tags_fill();
-	switch (test_random_below(17)) {
+	switch (test_random_below(19)) {
 	case 0:
 		random_span();
 		break;
 	case 16:
 		change_at_cursor();
+		break;
+	case 17 ... 18:
+		random_resize();
 		break;
 	case 1 ... 3:
 		random_index();

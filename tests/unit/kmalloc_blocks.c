@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Blocks of several pages: kmalloc's from its classes, aligned ones of an arena from its front.
+ * Blocks of several pages: kmalloc's from its classes, aligned ones of an arena from its front, and large
+ * ones that krealloc() has end elsewhere.
  */
 #include "arenas.h"
 #include "kmalloc.h"
@@ -17,6 +18,11 @@
 
 static const unsigned flags[] = {MEM_ATOMIC, MEM_ERROR, MEM_WAIT};
 
+static size_t round_up(size_t n, size_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
 static struct kmem_cache_stats stats_of(const char *name)
 {
 	struct kmem_cache_stats s = {.name = ""};
@@ -30,6 +36,13 @@ static struct kmem_cache_stats stats_of(const char *name)
 	CHECK(c);
 	kmem_cache_unpin(c);
 	return s;
+}
+
+static size_t kpages_used(void)
+{
+	struct arena_stats s = arenas_stats(kpages_arena);
+
+	return s.used;
 }
 
 /* Classes */
@@ -312,5 +325,119 @@ TEST("blocks: aligned pages are kpages_arena's at the cost of a magazine, and do
 			arena_xfree(kpages_arena, p[i], size);
 		}
 	}
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+}
+
+/* krealloc() of large ones */
+
+static void check_holds(const unsigned char *p, size_t size, unsigned char stamp)
+{
+	for (size_t i = 0; i < size; i += 509)
+		CHECK_EQ(p[i], stamp);
+	CHECK_EQ(p[size - 1], stamp);
+}
+
+TEST("blocks: a large one made smaller gives its end back, and gets it again where it is")
+{
+	size_t used, size = 1024 * KIB;
+	unsigned char *p = kmalloc(size, MEM_WAIT), *q;
+
+	memset(p, 0x5a, size);
+	used = kpages_used();
+	for (size_t f = 0; f < ARRAY_SIZE(flags); f++) {
+		CHECK((q = krealloc(p, 70 * KIB - 5, flags[f])));
+		CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+		CHECK_EQ(ksize(p), round_up(70 * KIB, PORT_PAGE_SIZE));
+		CHECK_EQ(used - kpages_used(), size - round_up(70 * KIB, PORT_PAGE_SIZE));
+		CHECK((q = krealloc(p, size - 1, flags[f])));
+		CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+		CHECK_EQ(ksize(p), size);
+		CHECK_EQ(kpages_used(), used);
+		check_holds(p, 70 * KIB - 5, 0x5a);
+		memset(p, 0x5a, size);
+	}
+	kfree(p);
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+	CHECK_EQ(arena_check(base_arena, &console_sink), 0);
+}
+
+/* There is no other place for so much. */
+TEST("blocks: a large one grows over what is free behind it in the base arena")
+{
+	unsigned char *p, *q = NULL, *r = NULL, *too_large = NULL;
+	struct holes h;
+	size_t has = 0;
+
+	holes_make(&h, 60, 1);
+	p = kmalloc(30 * PORT_PAGE_SIZE, MEM_ATOMIC);
+	if (p) {
+		memset(p, 7, 30 * PORT_PAGE_SIZE);
+		q = krealloc(p, 40 * PORT_PAGE_SIZE, MEM_ATOMIC);
+		r = krealloc(p, 50 * PORT_PAGE_SIZE, MEM_ERROR);
+		has = ksize(p);
+		too_large = krealloc(p, 61 * PORT_PAGE_SIZE, MEM_ATOMIC);
+		memset(p + 30 * PORT_PAGE_SIZE, 7, has - 30 * PORT_PAGE_SIZE);
+	}
+	holes_end(&h);
+	CHECK(p);
+	CHECK_EQ((uintptr_t)q, (uintptr_t)p);
+	CHECK_EQ((uintptr_t)r, (uintptr_t)p);
+	CHECK_EQ((uintptr_t)too_large, 0);
+	CHECK_EQ(has, 50 * PORT_PAGE_SIZE);
+	check_holds(p, has, 7);
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+	CHECK_EQ(arena_check(base_arena, &console_sink), 0);
+	kfree(p);
+}
+
+#define THREADS 4
+#define HELD 8
+
+static size_t some_size(void)
+{
+	return test_random_below(4) ? KMALLOC_CACHED_MAX + 1 + test_random_below(1024 * KIB) :
+				      1 + test_random_below(96 * KIB);
+}
+
+static void resize_some(unsigned i, void *arg)
+{
+	size_t size[HELD] = {0};
+	unsigned char *p[HELD] = {NULL};
+
+	for (size_t n = test_ops(4000); n > 0; n--) {
+		size_t k = test_random_below(HELD), wanted = some_size();
+		unsigned char *q = krealloc(p[k], wanted, flags[test_random_below(2)]);
+
+		if (!q) {
+			CHECK_LT(size[k], wanted);
+			continue;
+		}
+		if (size[k] > 0)
+			check_holds(q, size[k] < wanted ? size[k] : wanted, (unsigned char)(i * HELD + k));
+		CHECK_LE(wanted, ksize(q));
+		p[k] = q;
+		size[k] = wanted;
+		memset(q, (int)(i * HELD + k), wanted);
+	}
+	for (size_t k = 0; k < HELD; k++)
+		kfree(p[k]);
+}
+
+TEST("blocks: what several threads make larger and smaller keeps what it holds, beside reaps and best fits")
+{
+	struct threads *t;
+
+	t = threads_start(THREADS_FREE, THREADS, resize_some, NULL);
+	for (size_t n = test_ops(200); n > 0; n--) {
+		void *p = arena_alloc(kpages_arena, 90 * KIB, MEM_ERROR | ARENA_BESTFIT);
+
+		CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+		CHECK_EQ(arena_check(base_arena, &console_sink), 0);
+		if (p)
+			arena_free(kpages_arena, p, 90 * KIB);
+		arena_reap(kpages_arena, SIZE_MAX);
+		kthread_yield();
+	}
+	threads_join(t);
 	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
 }

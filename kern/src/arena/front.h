@@ -94,6 +94,13 @@ void arena_segment_free(struct arena *a, void *addr, size_t size, void *caller);
 bool arena_segment_cut(struct arena *a, uintptr_t addr, const uintptr_t *at, size_t count);
 bool arena_segment_ready(struct arena *a, size_t pieces);
 
+/* Used segment [addr, addr + size), of a size beyond the front's, ends `more` or `less` units later or
+ * earlier, whole quanta, wherever they can be taken from, and given to, what is free behind it: in the arena,
+ * or behind the span in the source.  False, and nothing changed: they can't; the front would take what
+ * remains; or there is no memory for a tag.  No lock held; not in an NMI. */
+bool arena_segment_grow(struct arena *a, uintptr_t addr, size_t size, size_t more);
+bool arena_segment_trim(struct arena *a, uintptr_t addr, size_t size, size_t less);
+
 /* What an arena is */
 
 const char *arena_name(const struct arena *a);

@@ -185,6 +185,32 @@ void btag_split(struct btag_store *s, struct btag *t, uintptr_t at)
 	linear_hash_insert(&s->hash, &upper->link);
 }
 
+void btag_grow(struct btag_store *s, struct btag *t, size_t more)
+{
+	struct btag *f = t->next;
+
+	s->changes++;
+	t->size += more;
+	s->used += more;
+	if (f->size == more) {
+		btag_free_leave(s, f);
+		btag_tag_remove(s, f);
+		return;
+	}
+	if (s->is_watched)
+		btag_cursors_split(s, f, t);
+	btag_free_resize(s, f, f->start + more, f->size - more);
+}
+
+void btag_span_grow(struct btag_store *s, struct btag *t, size_t more)
+{
+	s->changes++;
+	btag_span_below(s, t->start)->size += more;
+	t->size += more;
+	s->used += more;
+	s->total += more;
+}
+
 struct btag *btag_carve_above(
 	struct btag_store *s, struct btag *f, uintptr_t start, size_t size, enum btag_kind kind)
 {

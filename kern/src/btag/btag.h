@@ -11,8 +11,8 @@
  * Four operations change it, one for each thing that can happen to a segment or a span: btag_carve,
  * btag_release (of what btag_unuse has taken out of the hash), btag_span_in and btag_span_out.
  * Added spans that touch are joined by btag_span_join; btag_split and btag_span_split make two of one;
- * and btag_retag changes which tag a segment has.  The first two run once for each allocation and free,
- * so they are inline, at the end of this file.
+ * btag_grow and btag_span_grow have a used segment end later; and btag_retag changes which tag a segment
+ * has.  The first two run once for each allocation and free, so they are inline, at the end of this file.
  *
  * Sizes and addresses are in the arena's units and multiples of its quantum, but for the extents of
  * spans, which are what the source gave.  A segment may end at 2^64, so ends are not computed;
@@ -310,6 +310,10 @@ void btag_span_out(struct btag_store *s, struct btag *span);
 void btag_span_split(struct btag_store *s, struct btag *span, struct btag *t, uintptr_t at);
 /* Makes what lies from `at` on in used segment t a segment of its own, of the same kind.  Takes a tag. */
 void btag_split(struct btag_store *s, struct btag *t, uintptr_t at);
+/* Used segment t grows by `more` units of the free segment behind it; or, the last one of its span, with
+ * that, which the source has made larger. */
+void btag_grow(struct btag_store *s, struct btag *t, size_t more);
+void btag_span_grow(struct btag_store *s, struct btag *t, size_t more);
 
 /* The span with the greatest start <= addr, or NULL; it need not contain addr. */
 struct btag *btag_span_below(const struct btag_store *s, uintptr_t addr);

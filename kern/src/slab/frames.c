@@ -269,6 +269,11 @@ bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags)
 	return true;
 }
 
+void frames_change(uintptr_t addr, uintptr_t entry)
+{
+	store(frames_at(addr), addr, 1, entry);
+}
+
 void frames_clear(uintptr_t start, size_t pages)
 {
 	for (size_t n; pages > 0; start += n * PORT_PAGE_SIZE, pages -= n) {

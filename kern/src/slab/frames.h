@@ -53,6 +53,9 @@ void frames_init(uintptr_t first, uintptr_t last);
  * memory for a leaf or a root. */
 bool frames_set(uintptr_t start, size_t pages, uintptr_t entry, unsigned flags);
 
+/* Changes the entry of the page that addr lies in, which isn't 0. */
+void frames_change(uintptr_t addr, uintptr_t entry);
+
 /* Makes them 0 again.  Never needs memory; leaves without an entry stay until frames_trim(). */
 void frames_clear(uintptr_t start, size_t pages);
 

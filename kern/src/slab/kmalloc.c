@@ -150,6 +150,31 @@ static void large_free(void *p, uintptr_t entry, void *caller)
 	large_give((uintptr_t)p, entry);
 }
 
+/* Has a large one end elsewhere, where it is: at `size` bytes in whole pages.  False, and nothing changed,
+ * if what lies behind isn't free, or if there is no memory for the tag of what it would give back. */
+static bool large_resize(uintptr_t p, uintptr_t entry, size_t size)
+{
+	size_t total = large_total(entry), lead = large_lead(entry);
+	size_t wanted = lead + (size + (PORT_PAGE_SIZE - 1)) / PORT_PAGE_SIZE * PORT_PAGE_SIZE;
+	bool resized = true;
+
+	if (wanted / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
+		return false;
+	if (wanted > total) {
+		resized = arena_segment_grow(kpages_arena, p - lead, total, wanted - total);
+		if (resized)
+			arena_owner_add(&large, kpages_arena, wanted - total);
+	} else if (wanted < total) {
+		resized = arena_segment_trim(kpages_arena, p - lead, total, total - wanted);
+		if (resized)
+			arena_owner_sub(&large, kpages_arena, total - wanted);
+	}
+	if (resized)
+		frames_change(p, (entry & (((uintptr_t)1 << LARGE_PAGES_SHIFT) - 1)) |
+					 wanted / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT);
+	return resized;
+}
+
 static bool is_power_of_two(size_t n)
 {
 	return n && (n & (n - 1)) == 0;
@@ -305,7 +330,8 @@ size_t ksize(const void *p)
 	return size_of(p, &entry, "ksize", __builtin_return_address(0));
 }
 
-/* In place while no more than half would be wasted, and where memory for less can't be had at once. */
+/* In place while no more than half would be wasted, and where memory for less can't be had at once; between
+ * large sizes also where it can end elsewhere. */
 void *krealloc(void *p, size_t size, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *to;
@@ -317,6 +343,8 @@ void *krealloc(void *p, size_t size, unsigned flags)
 		kfree(p);
 		return NULL;
 	}
+	if ((entry & LARGE_TAG) && size > KMALLOC_CACHED_MAX && large_resize((uintptr_t)p, entry, size))
+		return p;
 	if (size <= has && size >= has / 2)
 		return p;
 	to = alloc_from(size, size <= has ? MEM_ATOMIC : flags, caller);
