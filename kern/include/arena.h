@@ -316,7 +316,7 @@ struct arena_stats {
 	const struct arena *arena;
 	char name[ARENA_NAME_MAX];
 	char source[ARENA_NAME_MAX]; /* "-": none; its own name: self-sourced */
-	unsigned depth;		     /* in the import tree, 0 at a root; arena_tree_stats() alone knows it */
+	unsigned depth;		     /* in the import tree, 0 at a root */
 	bool is_memory;		     /* its root is a base arena */
 	bool in_bytes;		     /* amounts are bytes: it is memory, or its quantum is whole pages */
 	uint64_t quantum;
@@ -335,7 +335,7 @@ struct arena_stats {
 	uint64_t waiting;	     /* requests asleep now: for it, or for a cache that draws on it */
 	uint64_t sleeps, wakeups;    /* that went to sleep, and were woken, with an answer */
 	uint64_t waits_served;	     /* that were served after sleeping */
-	uint64_t importers;	     /* as depth: of arena_get_stats(), 0 */
+	uint64_t importers;	     /* of arena_get_stats(), 0: arena_tree_stats() and _peek() know it */
 	uint64_t retained;	     /* in imported spans that are wholly free, as the source counts them */
 	/* The most free segments, or nodes of the index, that one search looked at under one hold of
 	 * the lock: 16 at most without an index, else a small multiple of their logarithm, and 160
@@ -354,9 +354,18 @@ void arena_get_stats(struct arena *arena, struct arena_stats *stats);
  * Context: may sleep.  Cost: linear in arenas. */
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
-/* The same for a panic, when no other core runs and a lock may be held for good: fn sees every arena,
- * each after its source, without a lock.  What it shows may be halfway through a change. */
+/* The same without memory for rows: fn sees every arena, each after its source.  Context:
+ * arenas_and_slabs_lock is held (sync.h), so none comes or goes meanwhile, and fn may not sleep.  Or after a
+ * panic, when no other core runs and a lock may be held for good: then no lock is taken, and what fn sees may
+ * be halfway through a change. */
 void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
+
+/* Every arena, each after its source, one after the other: NULL begins, NULL ends.  arena_destroy() waits
+ * while a walk stands on the arena, until the next is asked for; a caller that stops early calls
+ * arena_unpin().  Context: may sleep.  Cost: linear in the depth of the tree.  Both panic on an arena on
+ * which no walk stands. */
+struct arena *arena_next(struct arena *arena);
+void arena_unpin(struct arena *arena);
 
 enum arena_segment_kind {
 	ARENA_SEGMENT_SPAN, /* the extent of a span; its segments follow */
@@ -423,9 +432,9 @@ void print_arena_stats(struct arena *arena, struct sink *sink);
  * with live allocations, importers or requests that sleep is left exactly as it was, the console says
  * which, and the answer is -EBUSY; so is one while kmem_cache_next() stands on one of the caches that
  * front it; otherwise 0.  A base arena gives nothing back: its memory is the caller's
- * again.  Context: may sleep, until no pass of reclaim stands on it; nothing else may use the arena
- * any more.  Cost: linear in spans, and in arenas.  __arena_destroy is for what __arena_create made.
- * Panics, with the address, on what is no arena, or no longer.
+ * again.  Context: may sleep, until no pass of reclaim and no walk of arena_next() stands on it; nothing else
+ * may use the arena any more.  Cost: linear in spans, and in arenas.  __arena_destroy is for what
+ * __arena_create made.  Panics, with the address, on what is no arena, or no longer.
  */
 int arena_destroy(struct arena *arena);
 int __arena_destroy(struct arena *arena);

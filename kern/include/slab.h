@@ -181,7 +181,8 @@ void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *sta
  * are.  Allocates nothing.  Context: may sleep. */
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max);
 
-/* The same after a panic, when nothing else runs: fn sees every cache of `source`, no lock held. */
+/* The same without memory for rows: fn sees every cache of `source`.  Context: arenas_and_slabs_lock is held,
+ * so none comes or goes meanwhile, and fn may not sleep.  Or after a panic: then no lock is taken. */
 void kmem_cache_peek(const struct arena *source,
 	void (*fn)(const struct kmem_cache_stats *row, void *arg), void *arg);
 

@@ -6,6 +6,7 @@
 #include "drive.h"
 #include "lib/test.h"
 #include "port.h"
+#include "sync.h"
 
 #define SPANS 20000
 #define SPAN_GAP 16
@@ -43,7 +44,10 @@ static void inspect(void)
 
 	arena_free_histogram(base_arena, classes);
 	arena_tree_stats(rows, IMPORTERS);
+	qlock_lock(&arenas_and_slabs_lock);
 	arena_tree_peek(ignore_row, NULL);
+	qlock_unlock(&arenas_and_slabs_lock);
+	arena_unpin(arena_next(NULL));
 	print_arena_stats(NULL, &null_sink);
 	print_arena_stats(base_arena, &null_sink);
 	CHECK(arena_find("base") == base_arena);

@@ -7,6 +7,7 @@
 #include "slab.h"
 #include "lib/test.h"
 #include "port.h"
+#include "sync.h"
 
 #define OBJECTS 100000
 #define BULK 1000
@@ -84,7 +85,9 @@ static void list(void)
 
 	c = kmem_cache_next(c);
 	kmem_cache_unpin(c);
+	qlock_lock(&arenas_and_slabs_lock);
 	kmem_cache_peek(kpages_arena, ignore_row, NULL);
+	qlock_unlock(&arenas_and_slabs_lock);
 	CHECK_LE(kmem_table_pages(), kmem_table_pages_max());
 	CHECK(!kmem_table_find((uintptr_t)c, &first));
 }

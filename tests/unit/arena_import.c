@@ -283,6 +283,48 @@ TEST("tree: rows come each behind its source, with depth")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+struct pinned {
+	struct arena *arena;
+	bool is_pinned, began, ended;
+};
+
+static void pin(struct pinned *p)
+{
+	struct arena *a = arena_next(NULL);
+
+	while (a && a != p->arena)
+		a = arena_next(a);
+	CHECK(a == p->arena);
+	__atomic_store_n(&p->is_pinned, true, __ATOMIC_RELEASE);
+	threads_await(&p->began);
+	kthread_usleep(5000);
+	CHECK(!__atomic_load_n(&p->ended, __ATOMIC_ACQUIRE));
+	arena_unpin(a);
+}
+
+static void pin_or_destroy(unsigned i, void *arg)
+{
+	struct pinned *p = arg;
+
+	if (i == 0) {
+		pin(p);
+		return;
+	}
+	threads_await(&p->is_pinned);
+	__atomic_store_n(&p->began, true, __ATOMIC_RELEASE);
+	CHECK_EQ(arena_destroy(p->arena), 0);
+	__atomic_store_n(&p->ended, true, __ATOMIC_RELEASE);
+}
+
+TEST("tree: an arena that a walk stands on is destroyed when the walk has left it")
+{
+	struct pinned p = {.arena = arenas_root(16, 4)};
+
+	CHECK_PANICS(arena_unpin(p.arena), "a walk goes on from it that doesn't stand on it");
+	CHECK_PANICS(arena_next(p.arena), "a walk goes on from it that doesn't stand on it");
+	threads_run(THREADS_FREE, 2, pin_or_destroy, &p);
+}
+
 TEST("tree: an arena may be linked in by hand, once")
 {
 	struct arena *a = arenas_root(16, 4), *b = arenas_root(16, 4);

@@ -82,6 +82,17 @@ CALL(arena_tree_stats)
 	arena_tree_stats(&row, 1);
 }
 
+CALL(arena_next)
+{
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a))
+		;
+}
+
+CALL(arena_unpin)
+{
+	arena_unpin(contexts.fronted);
+}
+
 CALL(arena_find)
 {
 	CHECK(arena_find("fronted") == contexts.fronted);
@@ -455,6 +466,7 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(add_importing_arena),
 	CONTEXTS_ROW(del_importing_arena),
 	CONTEXTS_ROW(arena_tree_stats),
+	CONTEXTS_ROW(arena_next),
 	CONTEXTS_ROW(arena_find),
 	CONTEXTS_ROW(arena_base_balances),
 	CONTEXTS_ROW(print_arena_stats),
@@ -466,6 +478,7 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(kmem_reap_all),
 	CONTEXTS_ROW(kmem_cache_rows),
 	CONTEXTS_ROW(kmem_cache_next),
+	CONTEXTS_ROW_WRONG(arena_unpin),
 	CONTEXTS_ROW_WRONG(kmem_cache_unpin),
 	CONTEXTS_ROW(del_importing_slab),
 	CONTEXTS_ROW_WRONG(add_importing_slab),

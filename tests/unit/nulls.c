@@ -175,6 +175,7 @@ static __attribute__((noinline)) void refuse_arenas(void)
 	REFUSES("arena_find_segment of a place for a segment", arena_find_segment(ids, 1, NULL));
 	REFUSES("arena_name_at of a place for a name", arena_name_at(ids, NULL));
 	REFUSES("arena_find of a name", arena_find(NULL));
+	REFUSES("arena_unpin of an arena", arena_unpin(NULL));
 	REFUSES("arena_check of an arena", arena_check(NULL, NULL));
 	REFUSES("arena_base_balances of an arena", arena_base_balances(NULL));
 	REFUSES("print_arena_stats of a sink", print_arena_stats(ids, NULL));

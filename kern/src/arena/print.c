@@ -115,13 +115,24 @@ static bool tree_rows(struct table_printer *printer)
 	return true;
 }
 
+/* Without memory for rows each is printed as it is read. */
+static void print_each(struct table_printer *printer)
+{
+	struct arena_stats row;
+
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &row);
+		arena_tree_row(&row, printer);
+	}
+}
+
 static void print_tree(struct sink *sink)
 {
 	struct table_printer printer;
 
 	arena_tree_begin(&printer, sink, false);
 	if (!tree_rows(&printer))
-		arena_tree_peek(arena_tree_row, &printer);
+		print_each(&printer);
 	table_end(&printer);
 }
 

@@ -36,6 +36,7 @@ void arena_read_stats(struct arena *a, struct arena_stats *stats)
 	stats->arena = a;
 	str_copy(stats->name, a->name, sizeof(stats->name));
 	str_copy(stats->source, a->source ? a->source->name : "-", sizeof(stats->source));
+	stats->depth = arena_tree_depth(a);
 	stats->is_memory = a->is_memory;
 	stats->in_bytes = arena_in_bytes(a);
 	stats->quantum = s->quantum;

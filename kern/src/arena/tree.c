@@ -5,6 +5,7 @@
 #include "arena_impl.h"
 
 #include "lib/check.h"
+#include "lib/panic.h"
 #include "lib/string.h"
 
 struct qlock arenas_and_slabs_lock = QLOCK_INIT(arenas_and_slabs_lock);
@@ -136,7 +137,6 @@ unsigned arena_tree_depth(const struct arena *a)
 
 void arena_tree_place(const struct arena *a, struct arena_stats *row)
 {
-	row->depth = arena_tree_depth(a);
 	row->importers = 0;
 	for (struct list *l = a->importers.next; l != &a->importers; l = l->next)
 		row->importers++;
@@ -165,10 +165,53 @@ void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void 
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
 		struct arena_stats row;
 
-		arena_read_stats(a, &row);
+		if (panic_happened())
+			arena_read_stats(a, &row);
+		else
+			arena_get_stats(a, &row);
 		arena_tree_place(a, &row);
 		fn(&row, arg);
 	}
+}
+
+static __attribute__((noreturn)) void refuse_unpinned(struct arena *a, void *caller)
+{
+	arena_bug(a, caller, "a walk goes on from it that doesn't stand on it, %u do", a->asked.refs);
+}
+
+/* The reference is of the kind that a pass of reclaim has. */
+struct arena *arena_next(struct arena *a)
+{
+	struct arena *next = NULL;
+	bool is_pinned;
+
+	sync_check_may_sleep("arena_next", __builtin_return_address(0));
+	qlock_lock(&arenas_and_slabs_lock);
+	is_pinned = !a || a->asked.refs > 0;
+	if (is_pinned)
+		next = arena_tree_next(a);
+	if (next)
+		next->asked.refs++;
+	if (a && is_pinned)
+		a->asked.refs--;
+	qlock_unlock(&arenas_and_slabs_lock);
+	if (a && !is_pinned)
+		refuse_unpinned(a, __builtin_return_address(0));
+	return next;
+}
+
+void arena_unpin(struct arena *a)
+{
+	bool was_pinned;
+
+	check_given("arena_unpin", "arena", a, __builtin_return_address(0));
+	sync_check_may_sleep("arena_unpin", __builtin_return_address(0));
+	qlock_lock(&arenas_and_slabs_lock);
+	was_pinned = a->asked.refs > 0;
+	a->asked.refs -= was_pinned;
+	qlock_unlock(&arenas_and_slabs_lock);
+	if (!was_pinned)
+		refuse_unpinned(a, __builtin_return_address(0));
 }
 
 bool arena_name_at(const struct arena *arena, char name[ARENA_NAME_MAX])

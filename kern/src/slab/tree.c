@@ -253,7 +253,10 @@ void kmem_cache_peek(const struct arena *source,
 	list_for_each_entry (c, arena_slabs(source), source_link) {
 		struct kmem_cache_stats row;
 
-		read_stats(c, &row);
+		if (panic_happened())
+			read_stats(c, &row);
+		else
+			kmem_cache_get_stats(c, &row);
 		fn(&row, arg);
 	}
 }
