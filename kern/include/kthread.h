@@ -125,6 +125,10 @@ size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max);
 /* The number of ktasks, idle ones and those not yet freed included.  Context: any. */
 size_t ktask_count(void);
 
+/* Bytes of memory behind stacks that are kept for the next ktasks.  Context: any but an NMI.  Cost: linear in
+ * cores. */
+size_t ktask_stacks_idle(void);
+
 /* How many ktasks cores have taken from other cores' queues since boot.  Context: any. */
 uint64_t kthread_steals(void);
 

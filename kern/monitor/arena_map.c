@@ -257,15 +257,15 @@ static void print_map(struct map *m, struct arena *arena, const struct arena_sta
 
 const char *arena_map_command(const struct command_call *call)
 {
-	struct arena *arena = arena_find(call->argv[2]);
+	struct arena *arena = command_arena(call->argv[2]);
 	struct arena_stats stats;
 	struct map map = {.sink = call->sink, .all = call->all, .keys = call->keys};
 
 	if (!arena)
 		return command_no_arena(call->argv[2]);
 	arena_get_stats(arena, &stats);
-	if (stats.total == 0)
-		return command_error("%s has no spans", stats.name);
-	print_map(&map, arena, &stats);
-	return NULL;
+	if (stats.total > 0)
+		print_map(&map, arena, &stats);
+	arena_unpin(arena);
+	return stats.total > 0 ? NULL : command_error("%s has no spans", stats.name);
 }

@@ -10,11 +10,6 @@
 #include "lib/string.h"
 #include "table.h"
 
-static struct arena *named_arena(const struct command_call *call)
-{
-	return arena_find(call->argv[2]);
-}
-
 static const char *no_such_arena(const struct command_call *call)
 {
 	return command_no_arena(call->argv[2]);
@@ -91,6 +86,17 @@ static bool tree_rows(struct tree_walk *w)
 	return has_both;
 }
 
+/* Without memory for snapshots. */
+static void tree_each(struct table_printer *printer)
+{
+	struct arena_stats row;
+
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &row);
+		arena_tree_row(&row, printer);
+	}
+}
+
 /* After a panic, or without memory for snapshots, each arena is printed as it is read, without
  * caches.  Returns how many rows were left out. */
 static size_t tree_print(struct sink *sink, bool keys, bool all)
@@ -99,8 +105,10 @@ static size_t tree_print(struct sink *sink, bool keys, bool all)
 	struct tree_walk walk = {&printer, all, 0};
 
 	arena_tree_begin(&printer, sink, keys);
-	if (panic_happened() || !tree_rows(&walk))
+	if (panic_happened())
 		arena_tree_peek(arena_tree_row, &printer);
+	else if (!tree_rows(&walk))
+		tree_each(&printer);
 	table_end(&printer);
 	return walk.left_out;
 }
@@ -120,13 +128,15 @@ static const char *tree_command(const struct command_call *call)
 
 static const char *show_command(const struct command_call *call)
 {
-	struct arena *arena = named_arena(call);
+	struct arena *arena;
 
 	if (call->argc > 3 && strcmp(call->argv[3], "-v") != 0)
 		return command_error("%s is not -v", call->argv[3]);
+	arena = command_arena(call->argv[2]);
 	if (!arena)
 		return no_such_arena(call);
 	arena_show(arena, call->argc > 3, call->keys, call->sink);
+	arena_unpin(arena);
 	return NULL;
 }
 
@@ -175,7 +185,7 @@ static bool segs_segment(const struct arena_segment *s, void *arg)
 
 static const char *segs_command(const struct command_call *call)
 {
-	struct arena *arena = named_arena(call);
+	struct arena *arena = command_arena(call->argv[2]);
 	struct arena_stats stats;
 	struct segs_walk walk;
 
@@ -185,6 +195,7 @@ static const char *segs_command(const struct command_call *call)
 	walk.in_bytes = stats.in_bytes;
 	table_begin(&walk.printer, &segs_table, call->sink, call->keys);
 	arena_walk(arena, segs_segment, &walk);
+	arena_unpin(arena);
 	table_end(&walk.printer);
 	return NULL;
 }
@@ -220,22 +231,23 @@ static bool check_one(struct table_printer *printer, const char *name, struct ar
 	return invariant == 0;
 }
 
-/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if none
- * was checked, for want of memory for a snapshot or because the arena is gone. */
+/* Checks the arenas called `name`, or all if it is NULL.  Returns how many are broken; -1 if there is
+ * none of the name. */
 static int check_named(struct table_printer *printer, const char *name)
 {
 	int broken = 0, checked = 0;
-	struct snapshot s;
+	struct arena_stats row;
+	struct arena *a;
 
-	if (!snapshot_arenas(&s))
-		return -1;
-	for (size_t i = 0; i < s.count && !monitor_interrupted(printer->sink); i++) {
-		if (name && strcmp(name, s.arena[i].name) != 0)
+	for (a = arena_next(NULL); a && !monitor_interrupted(printer->sink); a = arena_next(a)) {
+		arena_get_stats(a, &row);
+		if (name && strcmp(name, row.name) != 0)
 			continue;
 		checked++;
-		broken += !check_one(printer, s.arena[i].name, (struct arena *)s.arena[i].arena);
+		broken += !check_one(printer, row.name, a);
 	}
-	snapshot_free(&s);
+	if (a)
+		arena_unpin(a);
 	return checked ? broken : -1;
 }
 
@@ -244,13 +256,13 @@ static const char *check_command(const struct command_call *call)
 	struct table_printer printer;
 	int broken;
 
-	if (call->argc > 2 && !named_arena(call))
+	if (call->argc > 2 && !arena_find(call->argv[2]))
 		return no_such_arena(call);
 	table_begin(&printer, &check_table, call->sink, call->keys);
 	broken = check_named(&printer, call->argv[2]);
 	table_end(&printer);
 	if (broken < 0 && !monitor_interrupted(call->sink))
-		return "no memory for a list of arenas";
+		return no_such_arena(call);
 	return broken > 0 ? command_error("%d broken", broken) : NULL;
 }
 
@@ -258,13 +270,12 @@ static const char *check_command(const struct command_call *call)
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
-	struct snapshot s;
+	struct arena_stats row;
 
-	if (!snapshot_arenas(&s))
-		return;
-	for (size_t i = 0; i < s.count; i++)
-		offer(arg, s.arena[i].name);
-	snapshot_free(&s);
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &row);
+		offer(arg, row.name);
+	}
 }
 
 static const struct table *const tree_tables[] = {&arena_tree_table, NULL};

@@ -2,11 +2,12 @@
 /*
  * Command: what the machine's memory is used for, and how much of it reclaim could take back.
  */
-#include "holders.h"
+#include "monitor_impl.h"
 
 #include "block_cache.h"
 #include "boot.h"
 #include "disk.h"
+#include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/printf.h"
@@ -22,6 +23,7 @@
 
 struct idle_row {
 	const char *name, *source, *indented;
+	char name_text[ARENA_NAME_MAX], source_text[ARENA_NAME_MAX], indented_text[ARENA_NAME_MAX + 8 * INDENT];
 	uint64_t spans, objects, bytes; /* in bytes, all three */
 };
 
@@ -32,122 +34,118 @@ static const struct table_column idle_columns[] = {
 	TABLE_COLUMN(struct idle_row, name, "arena", "arena", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct idle_row, source, "source", "source", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct idle_row, spans, "free spans", "spans", 12, TABLE_BYTES, TABLE_TOTAL,
-		"spans that the arena imported, and that are wholly free"),
+		"spans that the arena imported, and that can be free"),
 	TABLE_COLUMN(struct idle_row, objects, "in caches", "objects", 12, TABLE_BYTES, TABLE_TOTAL,
-		"its caches' objects in magazines, and empty slabs"),
+		"its caches' slabs that can be free, objects in magazines"),
 	TABLE_COLUMN(struct idle_row, bytes, "both", "bytes", 12, TABLE_BYTES, TABLE_TOTAL,
 		"free spans and in caches"),
 };
 static const struct table idle_table = {"reclaimable", idle_columns, ARRAY_SIZE(idle_columns)};
 
-/* A walk along the tree of base_arena.  In a panic there are no snapshots: nothing changes then, and
- * each arena and cache is read where it is. */
-struct idle_walk {
-	struct snapshot arenas, caches;
-	struct table_printer *printer; /* NULL: only adds up */
+/* Set aside, so that `mem` works when no memory is left; those beyond share the last row. */
+#define IDLE_MAX 32
+static struct idle {
+	struct idle_row row[IDLE_MAX];
+	size_t count;
 	uint64_t sum;
 	bool is_in_base; /* the root passed last is base_arena */
-};
+} idle;
 
-/* Objects in magazines, and empty slabs.  Free objects in slabs that aren't empty can't go back. */
-static void add_cache(const struct kmem_cache_stats *c, void *row)
+static void add_idle(const char *name, const char *source, unsigned depth, uint64_t spans, uint64_t objects)
+{
+	struct idle_row *row = &idle.row[idle.count];
+
+	if (spans + objects == 0)
+		return;
+	idle.sum += spans + objects;
+	if (idle.count == IDLE_MAX) {
+		row[-1].spans += spans;
+		row[-1].objects += objects;
+		row[-1].bytes += spans + objects;
+		row[-1].name = row[-1].indented = "the rest";
+		return;
+	}
+	*row = (struct idle_row){row->name_text, row->source_text, row->indented_text, .spans = spans,
+		.objects = objects, .bytes = spans + objects};
+	str_copy(row->name_text, name, sizeof(row->name_text));
+	str_copy(row->source_text, source, sizeof(row->source_text));
+	ksnprintf(row->indented_text, sizeof(row->indented_text), "%*s%s", (int)depth * INDENT, "", name);
+	idle.count++;
+}
+
+/* Objects in magazines, and empty slabs; free objects in other slabs can't go back.  But a live object keeps one
+ * slab at most, and as many of them as fill a slab keep one at least. */
+static uint64_t idle_of(const struct kmem_cache_stats *c)
 {
 	uint64_t in_magazines = c->out > c->live ? c->out - c->live : 0;
+	uint64_t idle_units = in_magazines * c->stride + c->slabs_empty * c->slab_size;
+	uint64_t most = c->live < c->slabs ? c->live : c->slabs; /* slabs that are kept */
+	uint64_t least = (c->live + c->slab_objects - 1) / c->slab_objects;
+	uint64_t low = (c->slabs - most) * c->slab_size;
+	uint64_t high = c->slabs > least ? (c->slabs - least) * c->slab_size : 0;
 
-	((struct idle_row *)row)->objects += in_magazines * c->stride + c->slabs_empty * c->slab_size;
+	if (idle_units < low)
+		return low;
+	return idle_units < high ? idle_units : high;
 }
 
-static void add_caches(const struct idle_walk *w, const struct arena_stats *a, struct idle_row *row)
+static void add_cache(const struct kmem_cache_stats *c, void *sum)
 {
-	if (panic_happened())
-		kmem_cache_peek(a->arena, add_cache, row);
-	for (size_t i = 0; i < w->caches.count; i++)
-		if (w->caches.cache[i].source == a->arena)
-			add_cache(&w->caches.cache[i], row);
+	*(uint64_t *)sum += idle_of(c);
 }
 
-static void visit_arena(const struct arena_stats *a, void *walk)
+/* An arena that has nothing but idle slabs in use can give back all. */
+static void visit_arena(const struct arena_stats *a, void *arg)
 {
-	char indented[ARENA_NAME_MAX + 8 * INDENT];
-	struct idle_walk *w = walk;
-	struct idle_row row = {a->name, a->source, indented, a->retained, 0, 0};
+	uint64_t objects = 0, spans = a->retained;
 
 	if (a->depth == 0)
-		w->is_in_base = a->arena == base_arena;
-	if (!w->is_in_base)
+		idle.is_in_base = a->arena == base_arena;
+	if (!idle.is_in_base)
 		return;
-	add_caches(w, a, &row);
-	row.bytes = row.spans + row.objects;
-	w->sum += row.bytes;
-	ksnprintf(indented, sizeof(indented), "%*s%s", (int)a->depth * INDENT, "", a->name);
-	if (w->printer && row.bytes > 0)
-		table_row(w->printer, &row);
+	kmem_cache_peek(a->arena, add_cache, &objects);
+	if (a->depth > 0 && a->used <= objects)
+		spans = a->total - a->used;
+	add_idle(a->name, a->source, a->depth, spans, objects);
 }
 
 /* Blocks that no caller has and that the disk has, too: the cache's owner gives them up when asked. */
-static void visit_blocks(struct block_cache *c, struct idle_walk *w)
+static void visit_blocks(struct block_cache *c)
 {
 	struct block_cache_stats s;
-	struct idle_row row = {.source = "kpages"};
+	uint64_t kept;
 
 	block_cache_get_stats(c, &s);
-	row.name = row.indented = s.disk;
-	if (s.blocks > s.in_use + s.dirty)
-		row.objects = row.bytes = (s.blocks - s.in_use - s.dirty) * DISK_BLOCK_SIZE;
-	w->sum += row.bytes;
-	if (w->printer && row.bytes > 0)
-		table_row(w->printer, &row);
+	kept = s.in_use + s.dirty;
+	add_idle(s.disk, "kpages", 0, 0, s.blocks > kept ? (s.blocks - kept) * DISK_BLOCK_SIZE : 0);
 }
 
-static void walk_idle(struct idle_walk *w)
+/* Fills in what is reclaimable. */
+static void take_idle(void)
 {
-	if (panic_happened())
-		arena_tree_peek(visit_arena, w);
-	for (size_t i = 0; i < w->arenas.count; i++)
-		visit_arena(&w->arenas.arena[i], w);
+	idle.count = 0;
+	idle.sum = 0;
+	monitor_lock_tree();
+	arena_tree_peek(visit_arena, NULL);
+	monitor_unlock_tree();
 	if (panic_happened())
 		return;
+	add_idle("idle stacks", "kpages", 0, 0, ktask_stacks_idle());
 	for (struct block_cache *c = block_cache_next(NULL); c; c = block_cache_next(c))
-		visit_blocks(c, w);
+		visit_blocks(c);
 }
 
-/* Adds up what is reclaimable.  Returns false if there is no memory for the snapshots. */
-static bool idle_begin(struct idle_walk *w)
-{
-	*w = (struct idle_walk){.sum = 0};
-	if (panic_happened()) {
-		walk_idle(w);
-		return true;
-	}
-	if (!snapshot_arenas(&w->arenas))
-		return false;
-	if (!snapshot_caches(&w->caches)) {
-		snapshot_free(&w->arenas);
-		return false;
-	}
-	walk_idle(w);
-	return true;
-}
-
-static void idle_end(struct idle_walk *w)
-{
-	if (w->arenas.rows)
-		snapshot_free(&w->arenas);
-	if (w->caches.rows)
-		snapshot_free(&w->caches);
-}
-
-static void print_idle(const struct command_call *call, struct idle_walk *w)
+static void print_idle(const struct command_call *call)
 {
 	struct table_printer printer;
 
-	if (w->sum == 0)
+	if (idle.count == 0)
 		return;
 	if (!call->keys)
 		sink_puts(call->sink, "\n");
 	table_begin(&printer, &idle_table, call->sink, call->keys);
-	w->printer = &printer;
-	walk_idle(w);
+	for (size_t i = 0; i < idle.count; i++)
+		table_row(&printer, &idle.row[i]);
 	table_end(&printer);
 }
 
@@ -209,13 +207,13 @@ static uint64_t print_accounts(struct table_printer *printer, bool is_ram)
 }
 
 /* Prints what RAM is used for; returns the sum. */
-static uint64_t print_ram(const struct command_call *call, uint64_t reclaimable)
+static uint64_t print_ram(const struct command_call *call)
 {
 	struct arena_stats base = base_stats();
 	uint64_t own = base.tag_pages * PORT_PAGE_SIZE, sum = base.total;
 	const struct mem_row rows[] = {
 		{"free", "base", base.free, 0},
-		{"handed out", "base", base.used - own, reclaimable},
+		{"handed out", "base", base.used - own, idle.sum},
 		{"arena tags and hashes", "base", own, 0},
 	};
 	struct table_printer printer;
@@ -264,57 +262,35 @@ static void print_sum(const struct command_call *call, uint64_t accounted)
 		sink_printf(call->sink, "that is all RAM of the memory map, to the byte\n");
 }
 
-/* Without memory for snapshots all but what is reclaimable is shown. */
-static const char *show(const struct command_call *call)
+static void show(const struct command_call *call)
 {
-	struct idle_walk idle;
-	bool is_counted = idle_begin(&idle);
-
-	print_sum(call, print_ram(call, idle.sum));
+	take_idle();
+	print_sum(call, print_ram(call));
 	if (has_holes()) {
 		if (!call->keys)
 			sink_puts(call->sink, "\nnot RAM:\n");
 		print_holes(call);
 	}
 	nodes_print(call);
-	if (!is_counted)
-		return "no memory to count what is reclaimable";
-	print_idle(call, &idle);
-	idle_end(&idle);
-	return NULL;
-}
-
-/* And who holds most of it. */
-static const char *show_all(const struct command_call *call)
-{
-	const char *wrong = show(call);
-	struct holders h;
-
-	if (wrong || panic_happened())
-		return wrong;
-	if (!holders_take(&h))
-		return "no memory for a list of holders";
+	print_idle(call);
 	if (!call->keys)
 		sink_puts(call->sink, "\n");
-	top_print(call, &h, call->keys ? SIZE_MAX : HOLDERS_SHOWN, false);
-	holders_free(&h);
-	return NULL;
+	top_print(call, HOLDERS_SHOWN);
 }
 
 static const char *mem_command(const struct command_call *call)
 {
 	bool is_watched = call->argc > 1;
-	const char *wrong;
 
 	if (is_watched && strcmp(call->argv[1], "-w") != 0)
 		return command_error("%s is not -w", call->argv[1]);
-	wrong = show_all(call);
-	while (!wrong && is_watched && monitor_pause(call->sink, WATCH_NS)) {
+	show(call);
+	while (is_watched && monitor_pause(call->sink, WATCH_NS)) {
 		if (!call->keys)
 			sink_puts(call->sink, "\n");
-		wrong = show_all(call);
+		show(call);
 	}
-	return wrong;
+	return NULL;
 }
 
 static const struct command commands[] = {

@@ -5,7 +5,6 @@
 #include "holders.h"
 
 #include "lib/array.h"
-#include "lib/panic.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "table.h"
@@ -34,25 +33,100 @@ static const struct table_column columns[] = {
 };
 static const struct table table = {"holder", columns, ARRAY_SIZE(columns)};
 static const struct table *const tables[] = {&table, NULL};
+/* Of a command that shows no changes: the last column is left out. */
+static const struct table mem_table = {"holder", columns, ARRAY_SIZE(columns) - 1};
 
-/* What the last `top` showed; no rows: there was none. */
-static struct holders last;
+/* What the last `top` showed, and room for the next: memory for both is set aside, since `top` is asked when
+ * there is none. */
+static struct holders shown[2];
+static struct holders *last; /* NULL: there was none */
 
-/* NULL: it wasn't there. */
-static const struct holder *find_last(const struct holder *row)
+/* Orders */
+
+static int64_t amount_changed(const struct holder *row)
 {
-	for (size_t i = 0; i < last.count; i++)
-		if (last.rows[i].kind == row->kind && strcmp(last.rows[i].name, row->name) == 0 &&
-			strcmp(last.rows[i].in, row->in) == 0)
-			return &last.rows[i];
+	return row->change < 0 ? -row->change : row->change;
+}
+
+static bool has_more(const struct holder *a, const struct holder *b)
+{
+	return a->bytes > b->bytes;
+}
+
+static bool has_changed_more(const struct holder *a, const struct holder *b)
+{
+	return amount_changed(a) > amount_changed(b);
+}
+
+static bool is_named_before(const struct holder *a, const struct holder *b)
+{
+	return strcmp(a->name, b->name) < 0;
+}
+
+static bool is_kind_before(const struct holder *a, const struct holder *b)
+{
+	return strcmp(a->kind, b->kind) < 0;
+}
+
+static bool is_in_before(const struct holder *a, const struct holder *b)
+{
+	return strcmp(a->in, b->in) < 0;
+}
+
+/* By a column's title, or its key. */
+static const struct order {
+	const char *title, *key;
+	bool (*is_before)(const struct holder *a, const struct holder *b);
+} orders[] = {
+	{"holder", "name", is_named_before},
+	{"kind", "kind", is_kind_before},
+	{"in", "in", is_in_before},
+	{"size", "bytes", has_more},
+	{"of all", "permille", has_more},
+	{"change", "change", has_changed_more},
+};
+
+static const struct order *find_order(const char *column)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++)
+		if (strcmp(orders[i].title, column) == 0 || strcmp(orders[i].key, column) == 0)
+			return &orders[i];
 	return NULL;
 }
 
-static int64_t change_of(const struct holder *row)
+static void sort(struct holders *h, const struct order *order)
 {
-	const struct holder *before = find_last(row);
+	for (size_t i = 1; i < h->count; i++) {
+		struct holder row = h->row[i];
+		size_t at = i;
 
-	return last.count > 0 ? row->bytes - (before ? before->bytes : 0) : 0;
+		for (; at > 0 && order->is_before(&row, &h->row[at - 1]); at--)
+			h->row[at] = h->row[at - 1];
+		h->row[at] = row;
+	}
+}
+
+/* Which rows are shown */
+
+static struct holder *most_changed(struct holders *h)
+{
+	struct holder *most = NULL;
+
+	for (size_t i = 0; i < h->count; i++)
+		if (!h->row[i].is_shown && (!most || has_changed_more(&h->row[i], most)))
+			most = &h->row[i];
+	return most;
+}
+
+/* The first ones, then those with the greatest changes, or else the next. */
+static void choose(struct holders *h, size_t first, size_t most)
+{
+	struct holder *row;
+
+	for (size_t i = 0; i < h->count; i++)
+		h->row[i].is_shown = i < first || h->count <= most;
+	for (size_t i = first; i < most && (row = most_changed(h)); i++)
+		row->is_shown = true;
 }
 
 static void format_change(char *text, size_t size, int64_t change, bool keys)
@@ -67,8 +141,7 @@ static void format_change(char *text, size_t size, int64_t change, bool keys)
 		ksnprintf(text, size, "%c%pB", change < 0 ? '-' : '+', (void *)&amount);
 }
 
-static void print_row(
-	struct table_printer *printer, const struct holder *row, uint64_t total, int64_t change)
+static void print_row(struct table_printer *printer, const struct holder *row, uint64_t total)
 {
 	char share[TABLE_CELL_MAX], change_text[TABLE_CELL_MAX];
 	uint64_t bytes = (uint64_t)row->bytes;
@@ -78,80 +151,69 @@ static void print_row(
 	table_format(share, TABLE_PERMILLE, r.permille);
 	if (r.permille == 0 && bytes > 0)
 		str_copy(share, "<0.1%", sizeof(share));
-	format_change(change_text, sizeof(change_text), change, printer->keys);
+	format_change(change_text, sizeof(change_text), row->change, printer->keys);
 	table_row(printer, &r);
 }
 
-/* After a panic: in the order of the arena tree. */
-static void peek_row(const struct holder *row, uint64_t total, void *printer)
+/* The rows that aren't shown, in one. */
+static void print_others(struct table_printer *printer, const struct holders *h)
 {
-	if (row->bytes > 0)
-		print_row(printer, row, total, 0);
-}
+	struct holder others = {.kind = "", .in = ""};
+	size_t rows = 0;
 
-/* The rows that a screen has no room for, in one. */
-struct others {
-	uint64_t rows;
-	int64_t bytes, change;
-};
-
-static void print_others(
-	struct table_printer *printer, const struct holders *h, const struct others *others)
-{
-	struct holder row = {.kind = "", .in = "", .bytes = others->bytes};
-
-	if (others->rows == 0)
-		return;
-	ksnprintf(row.name, sizeof(row.name), "%llu others", (unsigned long long)others->rows);
-	print_row(printer, &row, h->total, others->change);
-}
-
-void top_print(const struct command_call *call, const struct holders *h, size_t most, bool changes)
-{
-	struct table_printer printer;
-	struct others others = {0, 0, 0};
-
-	table_begin(&printer, &table, call->sink, call->keys);
 	for (size_t i = 0; i < h->count; i++) {
-		int64_t change = changes ? change_of(&h->rows[i]) : 0;
-
-		if (h->rows[i].bytes == 0 && change == 0)
+		if (h->row[i].is_shown)
 			continue;
-		if (printer.rows < most) {
-			print_row(&printer, &h->rows[i], h->total, change);
-			continue;
-		}
-		others.rows++;
-		others.bytes += h->rows[i].bytes;
-		others.change += change;
+		rows++;
+		others.bytes += h->row[i].bytes;
+		others.change += h->row[i].change;
 	}
-	print_others(&printer, h, &others);
-	table_end(&printer);
+	ksnprintf(others.name, sizeof(others.name), "%zu others", rows);
+	if (rows > 0)
+		print_row(printer, &others, h->total);
 }
 
-void top_print_panic(const struct command_call *call)
+/* `most` rows, and what remains in one.  Rows are sorted here, before the others are cut off, so they pass by
+ * what sorts tables; that only learns that the column was found. */
+static void print(const struct command_call *call, struct holders *h, size_t most, const struct table *t)
 {
+	struct table_order *by = call->sink->order;
+	const struct order *order = by ? find_order(by->column) : NULL;
 	struct table_printer printer;
 
-	table_begin(&printer, &table, call->sink, call->keys);
-	holders_peek(peek_row, &printer);
+	if (order)
+		sort(h, order);
+	choose(h, order ? most : most - most / 3, most);
+	table_begin(&printer, t, sort_out(call->sink), call->keys);
+	for (size_t i = 0; i < h->count; i++)
+		if (h->row[i].is_shown)
+			print_row(&printer, &h->row[i], h->total);
+	print_others(&printer, h);
 	table_end(&printer);
+	if (order)
+		by->end(by);
+}
+
+static struct holders *room(void)
+{
+	return last == &shown[0] ? &shown[1] : &shown[0];
+}
+
+void top_print(const struct command_call *call, size_t most)
+{
+	struct holders *now = room();
+
+	holders_take(now, NULL);
+	print(call, now, call->keys ? HOLDERS_MAX : most, &mem_table);
 }
 
 /* The rows stay until the next call, which shows what has changed since. */
 static const char *top_command(const struct command_call *call)
 {
-	struct holders now;
+	struct holders *now = room();
 
-	if (panic_happened()) {
-		top_print_panic(call);
-		return NULL;
-	}
-	if (!holders_take(&now))
-		return "no memory for a list of holders";
-	top_print(call, &now, call->all || call->keys ? SIZE_MAX : SCREEN_ROWS, true);
-	if (last.count > 0)
-		holders_free(&last);
+	holders_take(now, last);
+	print(call, now, call->all || call->keys ? HOLDERS_MAX : SCREEN_ROWS, &table);
 	last = now;
 	return NULL;
 }

@@ -209,17 +209,16 @@ static const char *free_command(const struct command_call *call)
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
-	struct snapshot s;
+	struct arena_stats arena;
+	struct kmem_cache_stats cache;
 
-	if (snapshot_arenas(&s)) {
-		for (size_t i = 0; i < s.count; i++)
-			offer(arg, s.arena[i].name);
-		snapshot_free(&s);
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &arena);
+		offer(arg, arena.name);
 	}
-	if (snapshot_caches(&s)) {
-		for (size_t i = 0; i < s.count; i++)
-			offer(arg, s.cache[i].name);
-		snapshot_free(&s);
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		kmem_cache_get_stats(c, &cache);
+		offer(arg, cache.name);
 	}
 }
 

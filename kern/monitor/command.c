@@ -30,6 +30,18 @@ void command_left_out(const struct command_call *call, size_t count)
 			count == 1 ? "is" : "are");
 }
 
+struct arena *command_arena(const char *name)
+{
+	struct arena_stats stats;
+
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &stats);
+		if (strcmp(stats.name, name) == 0)
+			return a;
+	}
+	return NULL;
+}
+
 struct kmem_cache *command_cache(const char *name)
 {
 	struct kmem_cache_stats stats;

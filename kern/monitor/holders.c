@@ -6,8 +6,9 @@
  * caches', its owners' (owner.h), and what remains is that of other callers; so the rows of an arena
  * add up to what its source counts as handed out to it.
  *
- * Nothing stands still meanwhile: what changes between two looks would make a row negative, or the
- * sum wrong, and is taken off the largest row, or added to it.
+ * The walk holds arenas_and_slabs_lock and needs no memory, so that it works when none is left.  Nothing
+ * else stands still meanwhile: what changes between two looks would make a row negative, or the sum wrong,
+ * and is taken off the largest row, or added to it.
  */
 #include "holders.h"
 
@@ -17,14 +18,10 @@
 #include "monitor_impl.h"
 #include "owner.h"
 #include "port.h"
-#include "vmap.h"
-
-#define SPARE_ROWS 16 /* for owners that are listed between the count and the walk */
+#include "sync.h"
 
 struct walk {
-	const struct holders *h;
-	void (*emit)(struct walk *w, const struct holder *row);
-	void *arg;
+	struct holders *h;
 	bool is_in_base; /* the root passed last is base_arena */
 };
 
@@ -37,13 +34,24 @@ struct share {
 	bool is_below;	/* the rows of its importers are passing */
 };
 
-static void emit(struct walk *w, const char *name, const char *kind, const char *in, uint64_t bytes)
+/* Holders beyond the room for rows share the last one. */
+static void add(struct walk *w, const char *name, const char *kind, const char *in, uint64_t bytes)
 {
-	struct holder row = {.bytes = (int64_t)bytes, .kind = kind};
+	struct holder *row = &w->h->row[w->h->count];
 
-	str_copy(row.name, name, sizeof(row.name));
-	str_copy(row.in, in, sizeof(row.in));
-	w->emit(w, &row);
+	if (bytes == 0)
+		return;
+	if (w->h->count == HOLDERS_MAX) {
+		row[-1].bytes += (int64_t)bytes;
+		row[-1].kind = "rest";
+		str_copy(row[-1].name, "the rest", sizeof(row->name));
+		str_copy(row[-1].in, "", sizeof(row->in));
+		return;
+	}
+	*row = (struct holder){.bytes = (int64_t)bytes, .kind = kind};
+	str_copy(row->name, name, sizeof(row->name));
+	str_copy(row->in, in, sizeof(row->in));
+	w->h->count++;
 }
 
 static void add_cache(const struct kmem_cache_stats *c, void *arg)
@@ -54,7 +62,7 @@ static void add_cache(const struct kmem_cache_stats *c, void *arg)
 		s->idle += c->total - c->used;
 		return;
 	}
-	emit(s->walk, c->name, "cache", s->arena->name, c->total);
+	add(s->walk, c->name, "cache", s->arena->name, c->total);
 	s->taken += c->total;
 }
 
@@ -71,28 +79,6 @@ static void add_importer(const struct arena_stats *a, void *arg)
 		s->taken += a->total;
 }
 
-/* After a panic there are no snapshots: nothing changes then, and each arena and cache is read where
- * it is. */
-static void each_arena(
-	const struct holders *h, void (*fn)(const struct arena_stats *a, void *arg), void *arg)
-{
-	if (panic_happened())
-		arena_tree_peek(fn, arg);
-	for (size_t i = 0; i < h->arenas.count; i++)
-		fn(&h->arenas.arena[i], arg);
-}
-
-static void add_caches(struct share *s)
-{
-	const struct snapshot *caches = &s->walk->h->caches;
-
-	if (panic_happened())
-		kmem_cache_peek(s->arena->arena, add_cache, s);
-	for (size_t i = 0; i < caches->count; i++)
-		if (caches->cache[i].source == s->arena->arena)
-			add_cache(&caches->cache[i], s);
-}
-
 static void add_owners(struct share *s)
 {
 	for (const struct arena_owner *o = arena_owner_next(NULL); o; o = arena_owner_next(o)) {
@@ -100,7 +86,7 @@ static void add_owners(struct share *s)
 
 		if (*o->arena != s->arena->arena)
 			continue;
-		emit(s->walk, o->name, "kernel", s->arena->name, held);
+		add(s->walk, o->name, "kernel", s->arena->name, held);
 		s->taken += held;
 	}
 }
@@ -117,69 +103,26 @@ static void visit_arena(const struct arena_stats *a, void *arg)
 		return;
 	if (is_base) {
 		s.taken = a->tag_pages * PORT_PAGE_SIZE;
-		emit(w, "arena tags and hashes", "kernel", a->name, s.taken);
+		add(w, "arena tags and hashes", "kernel", a->name, s.taken);
+		w->h->total += a->total;
 	}
 	add_owners(&s);
-	add_caches(&s);
-	each_arena(w->h, add_importer, &s);
-	emit(w, is_base ? "free" : a->name, is_base ? "free" : "idle", a->name, a->free + s.idle);
-	emit(w, a->name, "callers", a->name, a->used - s.idle - s.taken);
-}
-
-static void walk(const struct holders *h, void (*fn)(struct walk *w, const struct holder *row), void *arg)
-{
-	struct walk w = {h, fn, arg, false};
-
-	for (size_t i = 0; i < boot_info->account_count; i++)
-		if (boot_info->account[i].is_ram)
-			emit(&w, boot_info->account[i].what, "boot", "ram", boot_info->account[i].bytes);
-	each_arena(h, visit_arena, &w);
-}
-
-/* All RAM: what base has, and what it never had. */
-
-static void add_base(const struct arena_stats *a, void *total)
-{
-	if (a->arena == base_arena)
-		*(uint64_t *)total += a->total;
-}
-
-static uint64_t ram(const struct holders *h)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < boot_info->account_count; i++)
-		if (boot_info->account[i].is_ram)
-			total += boot_info->account[i].bytes;
-	each_arena(h, add_base, &total);
-	return total;
-}
-
-/* The rows, in memory */
-
-static void count_row(struct walk *w, const struct holder *row)
-{
-	++*(size_t *)w->arg;
-}
-
-static void keep_row(struct walk *w, const struct holder *row)
-{
-	struct holders *h = w->arg;
-
-	if (h->count < h->bytes / sizeof(*row))
-		h->rows[h->count++] = *row;
+	kmem_cache_peek(a->arena, add_cache, &s);
+	arena_tree_peek(add_importer, &s);
+	add(w, is_base ? "free" : a->name, is_base ? "free" : "idle", a->name, a->free + s.idle);
+	add(w, a->name, "callers", a->name, a->used - s.idle - s.taken);
 }
 
 /* Most first. */
 static void sort(struct holders *h)
 {
 	for (size_t i = 1; i < h->count; i++) {
-		struct holder row = h->rows[i];
+		struct holder row = h->row[i];
 		size_t at = i;
 
-		for (; at > 0 && h->rows[at - 1].bytes < row.bytes; at--)
-			h->rows[at] = h->rows[at - 1];
-		h->rows[at] = row;
+		for (; at > 0 && h->row[at - 1].bytes < row.bytes; at--)
+			h->row[at] = h->row[at - 1];
+		h->row[at] = row;
 	}
 }
 
@@ -189,71 +132,64 @@ static void settle(struct holders *h)
 	int64_t sum = 0;
 
 	for (size_t i = 0; i < h->count; i++) {
-		if (h->rows[i].bytes < 0)
-			h->rows[i].bytes = 0;
-		sum += h->rows[i].bytes;
+		if (h->row[i].bytes < 0)
+			h->row[i].bytes = 0;
+		sum += h->row[i].bytes;
 	}
 	sort(h);
-	h->rows[0].bytes += (int64_t)h->total - sum;
+	h->row[0].bytes += (int64_t)h->total - sum;
 }
 
-static bool rows_alloc(struct holders *h)
-{
-	size_t rows = 0;
+/* Changes */
 
-	walk(h, count_row, &rows);
-	h->bytes = (rows + SPARE_ROWS) * sizeof(*h->rows);
-	h->bytes = (h->bytes + PORT_PAGE_SIZE - 1) & ~(PORT_PAGE_SIZE - 1);
-	h->rows = vmalloc(h->bytes, MEM_ERROR);
-	return h->rows;
+/* NULL: it isn't there. */
+static const struct holder *find(const struct holders *h, const struct holder *row)
+{
+	for (size_t i = 0; i < h->count; i++)
+		if (h->row[i].kind == row->kind && strcmp(h->row[i].name, row->name) == 0 &&
+			strcmp(h->row[i].in, row->in) == 0)
+			return &h->row[i];
+	return NULL;
 }
 
-bool holders_take(struct holders *h)
+static void note_changes(struct holders *h, const struct holders *last)
 {
-	*h = (struct holders){.count = 0};
-	if (!snapshot_arenas(&h->arenas))
-		return false;
-	if (!snapshot_caches(&h->caches)) {
-		snapshot_free(&h->arenas);
-		return false;
+	size_t count = h->count;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct holder *before = find(last, &h->row[i]);
+
+		h->row[i].change = h->row[i].bytes - (before ? before->bytes : 0);
 	}
-	if (rows_alloc(h)) {
-		/* Once more, now that all memory for it is taken. */
-		snapshot_read_arenas(&h->arenas);
-		snapshot_read_caches(&h->caches);
-		walk(h, keep_row, h);
-		h->total = ram(h);
-		settle(h);
+	for (size_t i = 0; i < last->count && h->count < HOLDERS_MAX; i++) {
+		const struct holder *gone = &last->row[i];
+
+		if (gone->bytes == 0 || find(h, gone))
+			continue;
+		h->row[h->count] = *gone;
+		h->row[h->count].bytes = 0;
+		h->row[h->count++].change = -gone->bytes;
 	}
-	snapshot_free(&h->caches);
-	snapshot_free(&h->arenas);
-	return h->rows;
 }
 
-void holders_free(struct holders *h)
+void holders_take(struct holders *h, const struct holders *last)
 {
-	vfree(h->rows, h->bytes);
-}
+	struct walk w = {.h = h};
 
-/* Without memory, in a panic */
+	h->count = 0;
+	h->total = 0;
+	for (size_t i = 0; i < boot_info->account_count; i++) {
+		const struct boot_account *account = &boot_info->account[i];
 
-struct peek {
-	void (*fn)(const struct holder *row, uint64_t total, void *arg);
-	void *arg;
-	uint64_t total;
-};
-
-static void peek_row(struct walk *w, const struct holder *row)
-{
-	const struct peek *p = w->arg;
-
-	p->fn(row, p->total, p->arg);
-}
-
-void holders_peek(void (*fn)(const struct holder *row, uint64_t total, void *arg), void *arg)
-{
-	struct holders none = {.count = 0};
-	struct peek p = {fn, arg, ram(&none)};
-
-	walk(&none, peek_row, &p);
+		if (!account->is_ram)
+			continue;
+		add(&w, account->what, "boot", "ram", account->bytes);
+		h->total += account->bytes;
+	}
+	monitor_lock_tree();
+	arena_tree_peek(visit_arena, &w);
+	monitor_unlock_tree();
+	settle(h);
+	if (last)
+		note_changes(h, last);
 }

@@ -8,31 +8,28 @@
 #include "monitor_impl.h"
 
 #define HOLDER_NAME_MAX 32
+#define HOLDERS_MAX 128
 
 struct holder {
 	char name[HOLDER_NAME_MAX], in[ARENA_NAME_MAX];
 	/* "kernel": counted by its owner under this name; "cache": in slabs; "callers": handed out by
 	 * the arena of this name to any other caller; "idle": held by that arena, and not handed out;
-	 * "free": in base; "boot": never in base */
+	 * "free": in base; "boot": never in base; "rest": of holders that there was no row for */
 	const char *kind;
-	int64_t bytes;
+	int64_t bytes, change;
+	bool is_shown; /* while rows are chosen */
 };
 _Static_assert(HOLDER_NAME_MAX >= ARENA_NAME_MAX && HOLDER_NAME_MAX >= KMEM_NAME_MAX, "names fit");
 
 /* All holders, most first; the rows add up to `total`, which is all RAM. */
 struct holders {
-	struct holder *rows;
+	struct holder row[HOLDERS_MAX];
 	size_t count;
-	size_t bytes; /* of the memory they are in */
 	uint64_t total;
-	struct snapshot arenas, caches; /* while it is made */
 };
 
-/* Returns false if there is no memory for it. */
-bool holders_take(struct holders *h);
-void holders_free(struct holders *h);
-
-/* After a panic: fn sees each holder, in the order of the arena tree.  Takes no lock, nor memory. */
-void holders_peek(void (*fn)(const struct holder *row, uint64_t total, void *arg), void *arg);
+/* Takes no memory.  `last` (NULL: none) is what changes are counted from: what it has and that holds nothing
+ * now gets a row, too.  Context: may sleep; or after a panic. */
+void holders_take(struct holders *h, const struct holders *last);
 
 #endif

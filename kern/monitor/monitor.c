@@ -9,6 +9,7 @@
 #include "lib/test.h"
 #include "monitor_impl.h"
 #include "port.h"
+#include "sync.h"
 
 #define HISTORY_QUANTUM 64 /* bytes: a line of 47 characters takes one */
 
@@ -29,6 +30,18 @@ const struct history *monitor_history(void)
 static void print_tree(struct sink *sink)
 {
 	arena_tree_print(sink, false);
+}
+
+void monitor_lock_tree(void)
+{
+	if (!panic_happened())
+		qlock_lock(&arenas_and_slabs_lock);
+}
+
+void monitor_unlock_tree(void)
+{
+	if (!panic_happened())
+		qlock_unlock(&arenas_and_slabs_lock);
 }
 
 static struct panic_hook panic_hook = {.print = print_tree};

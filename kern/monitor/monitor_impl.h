@@ -101,6 +101,9 @@ struct command_words {
  * can't be split. */
 const char *command_split(const char **line, struct command_words *words);
 
+/* The arena of that name, or NULL; it can't be destroyed until arena_unpin(). */
+struct arena *command_arena(const char *name);
+
 /* The cache of that name, or NULL; it can't be destroyed until kmem_cache_unpin(). */
 struct kmem_cache *command_cache(const char *name);
 
@@ -193,9 +196,8 @@ bool snapshot_nodes(struct snapshot *s);
 bool snapshot_waiters(struct snapshot *s);
 
 /* Read them again into the memory that the snapshot has: as many as it has room for. */
-void snapshot_read_arenas(struct snapshot *s);
-void snapshot_read_caches(struct snapshot *s);
 void snapshot_read_roots(struct snapshot *s);
+void snapshot_read_waiters(struct snapshot *s);
 
 void snapshot_free(struct snapshot *s);
 
@@ -209,11 +211,12 @@ void nodes_print(const struct command_call *call);
 
 /* Who holds memory (cmd_top.c) */
 
-struct holders;
+/* Prints `most` rows, or under -k all, and what remains in one. */
+void top_print(const struct command_call *call, size_t most);
 
-/* Prints the first `most` rows and what remains in one; with `changes` since the last `top`. */
-void top_print(const struct command_call *call, const struct holders *h, size_t most, bool changes);
-/* The same after a panic, in the order of the arena tree. */
-void top_print_panic(const struct command_call *call);
+/* Between these two arena_tree_peek() and kmem_cache_peek() may be called, and nothing that sleeps.  After a
+ * panic nothing is locked. */
+void monitor_lock_tree(void);
+void monitor_unlock_tree(void);
 
 #endif

@@ -96,19 +96,14 @@ static void read_again(struct snapshot *s, size_t row_size, read_fn read)
 	s->count = s->count < room ? s->count : room;
 }
 
-void snapshot_read_arenas(struct snapshot *s)
-{
-	read_again(s, sizeof(*s->arena), read_arenas);
-}
-
-void snapshot_read_caches(struct snapshot *s)
-{
-	read_again(s, sizeof(*s->cache), read_caches);
-}
-
 void snapshot_read_roots(struct snapshot *s)
 {
 	read_again(s, sizeof(*s->root), read_roots);
+}
+
+void snapshot_read_waiters(struct snapshot *s)
+{
+	read_again(s, sizeof(*s->waiter), read_waiters);
 }
 
 void snapshot_free(struct snapshot *s)

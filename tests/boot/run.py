@@ -58,6 +58,12 @@ def host(*arguments):
     return Console([options.host, *arguments], RUN_LIMIT)
 
 
+def ask(console, line):
+    """What the monitor answers to a line."""
+    console.type(line + "\n")
+    return console.expect(r"(?s)(.*)\nspandrel> $")[1]
+
+
 def inject_nmi(path):
     """Raises an NMI on every core of the QEMU with the QMP socket `path`."""
     with socket.socket(socket.AF_UNIX) as s:
@@ -764,7 +770,7 @@ def _():
 def _():
     for start in (qemu, host):
         status, text = run(start("--cores", "4", "--autorun",
-                                 "reclaim run 3; slab; mem -k; poweroff"))
+                                 "alloc kmalloc-4096 4096 100; free; mem -k; poweroff"))
         equal(status, 0)
         rows = keys(text)
         handed_out = next(row for word, row in rows
@@ -774,6 +780,33 @@ def _():
             equal(int(row["spans"]) + int(row["objects"]), int(row["bytes"]))
         equal(sum(int(row["bytes"]) for row in idle), int(handed_out["reclaimable"]))
         assert 0 < int(handed_out["reclaimable"]) <= int(handed_out["bytes"]), text
+
+
+# What stays idle besides: magazines themselves, boundary tags, page tables.
+OTHERWISE_IDLE = MIB // 4
+
+
+@test("mem: what it takes for reclaimable is between half and twice of what a hardest pass gives")
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2", "--mem", "128M") as console:
+            console.expect(PROMPT)
+            for kinds in (("alloc 40",), ("bursts",), ("maps", "ids"), ("alloc 20", "bursts", "maps")):
+                for kind in kinds:
+                    ask(console, f"work start {kind}")
+                while not all(int(row["ops"]) > 500
+                              for word, row in keys(ask(console, "work list -k")) if word == "work"):
+                    pass
+                ask(console, "work stop")
+                rows = keys(ask(console, "mem -k; reclaim run -k 3"))
+                estimate = next(int(row["reclaimable"]) for word, row in rows
+                                if word == "memory" and row["what"] == "handed_out")
+                given = sum(int(row["units"]) for word, row in rows
+                            if word == "freed" and row["name"] == "base")
+                assert given <= 2 * estimate + OTHERWISE_IDLE, (kinds, estimate, given)
+                assert estimate <= 2 * given + OTHERWISE_IDLE, (kinds, estimate, given)
+            console.type("poweroff\n")
+            equal(console.status(), 0)
 
 
 # Who holds memory
@@ -820,7 +853,7 @@ def _():
             total, rows = all_ram(console), top(console)
             adds_up(rows, total)
             names = {row["name"] for row in rows}
-            assert names >= {"free", "stacks", "arenas", "arena_tags_and_hashes", "vmalloc", "caches",
+            assert names >= {"free", "stacks", "arenas", "arena_tags_and_hashes", "caches",
                              "page_frame_table", "quantum_caches", "run_queues"}, names
             assert not page_tables or names >= {"kernel_image", "page_tables", "cores'_areas"}, names
             assert not nameless(rows), rows
@@ -865,7 +898,22 @@ def _():
         equal(console.status(), 0)
 
 
-# What lies at an address
+@test("top: works when no memory is left, and so does mem")
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        ask(console, "work start hog 60000 1; work start maps 3")
+        free = MIB
+        while free >= 64 * PAGE:
+            rows = top(console)
+            free = held(rows, "free")
+        for line in "top", "top -s change", "mem":
+            text = ask(console, line)
+            assert re.search(r"(?m)^work hog +kernel +kpages ", text) and "no memory" not in text, text
+        adds_up(rows, all_ram(console))
+        ask(console, "work stop")
+        console.type("poweroff\n")
+        equal(console.status(), 0)
 
 def ask(console, line):
     console.type(line + "\n")

@@ -188,6 +188,7 @@ static void ktasks(void)
 	ktask_name(ktask_self());
 	ktask_stats(0, rows, ROWS);
 	ktask_count();
+	ktask_stacks_idle();
 	CHECK_LT(0, ktask_backtrace(ktask_id(ktask_self()), pcs, FRAMES));
 	ktask_stack_peak(ktask_id(ktask_self()));
 	kthread_steals();

@@ -165,6 +165,7 @@ CALL(ktask_looks)
 	CHECK_EQ(row.id, ktask_id(ktask_self()));
 	CHECK_STR(row.name, ktask_name(ktask_self()));
 	CHECK_LE(1, ktask_count());
+	ktask_stacks_idle();
 	kthread_steals();
 }
 

@@ -75,6 +75,14 @@ void stacks_init(void)
 		KMC_NOTOUCH, vaddr_arena, stack_ctor, stack_dtor, NULL);
 }
 
+size_t ktask_stacks_idle(void)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(stacks, &s);
+	return s.out > s.live ? (s.out - s.live) * MACHINE_STACK_SIZE : 0;
+}
+
 void *stack_alloc(size_t size)
 {
 	char *stack;
