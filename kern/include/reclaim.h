@@ -83,7 +83,7 @@ struct reclaim_root {
 	uint64_t free, total;
 	uint64_t low, high; /* watermarks; 0: none, as for all but base arenas */
 	uint64_t wanted;    /* by records that aren't parked */
-	size_t waiting, parked;
+	size_t waiting, parked; /* records that depend on it; of them parked */
 	uint64_t pause_ns;  /* until the next pass after one that gave little */
 };
 /* Fills rows[0 .. max) with every root and returns how many there are.  Context: may sleep. */
@@ -102,7 +102,8 @@ struct reclaim_node {
 	bool is_skipped;	   /* it is left out for a while because it was slow */
 };
 /* Fills rows[0 .. max) with every arena and cache, each after its source, and returns how many there
- * are.  Context: may sleep. */
+ * are.  Pages of tags, indexes and hashes that came free count for the base arena they are from.  Context:
+ * may sleep. */
 size_t reclaim_nodes(struct reclaim_node *rows, size_t max);
 
 #endif

@@ -122,6 +122,7 @@ size_t shortage_chain_free(struct arena *arena);
 /* One record, copied. */
 struct shortage_row {
 	char arena[ARENA_NAME_MAX]; /* of its first part */
+	bool in_bytes;		    /* amounts are, as in arena_stats */
 	size_t piece, amount;
 	unsigned flags, parts;
 	bool is_parked;

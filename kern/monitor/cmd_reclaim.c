@@ -91,21 +91,19 @@ static void print_passes(const struct command_call *call, const struct reclaim_s
 	table_end(&printer);
 }
 
-static void print_summary(const struct command_call *call)
+static void print_summary(const struct command_call *call, const struct reclaim_stats *stats)
 {
 	struct table_printer printer;
-	struct reclaim_stats stats;
 
-	reclaim_get_stats(&stats);
 	if (call->keys) {
 		table_begin(&printer, &summary_table, call->sink, true);
-		table_row(&printer, &stats);
+		table_row(&printer, stats);
 		table_end(&printer);
 	} else {
-		print_sentences(call->sink, &stats);
+		print_sentences(call->sink, stats);
 		sink_puts(call->sink, "\n");
 	}
-	print_passes(call, &stats);
+	print_passes(call, stats);
 }
 
 /* reclaim: roots */
@@ -168,19 +166,14 @@ static void begin_table(
 	table_begin(printer, table, call->sink, call->keys);
 }
 
-static bool print_roots(const struct command_call *call)
+static void print_roots(const struct command_call *call, const struct snapshot *s)
 {
 	struct table_printer printer;
-	struct snapshot s;
 
-	if (!snapshot_roots(&s))
-		return false;
 	begin_table(&printer, &root_table, call);
-	for (size_t i = 0; i < s.count; i++)
-		print_root(&printer, &s.root[i]);
+	for (size_t i = 0; i < s->count; i++)
+		print_root(&printer, &s->root[i]);
 	table_end(&printer);
-	snapshot_free(&s);
-	return true;
 }
 
 /* reclaim: nodes */
@@ -288,15 +281,7 @@ static const struct table_column waiter_columns[] = {
 };
 static const struct table waiter_table = {"waiter", waiter_columns, ARRAY_SIZE(waiter_columns)};
 
-static bool is_in_bytes(const struct snapshot *arenas, const char *name)
-{
-	for (size_t i = 0; i < arenas->count; i++)
-		if (strcmp(arenas->arena[i].name, name) == 0)
-			return arenas->arena[i].in_bytes;
-	return false;
-}
-
-static void print_waiter(struct table_printer *printer, const struct shortage_row *s, bool in_bytes)
+static void print_waiter(struct table_printer *printer, const struct shortage_row *s)
 {
 	uint64_t now = port_ns(), since_ns = now > s->since ? now - s->since : 0;
 	char piece[TABLE_CELL_MAX], caller[64];
@@ -315,42 +300,68 @@ static void print_waiter(struct table_printer *printer, const struct shortage_ro
 		.is_parked = s->is_parked,
 	};
 
-	arena_format_amount(piece, s->piece, in_bytes);
+	arena_format_amount(piece, s->piece, s->in_bytes);
 	ksnprintf(caller, sizeof(caller), "%pS", s->caller);
 	table_row(printer, &row);
 }
 
-static bool print_waiters(const struct command_call *call)
+static void print_waiters(const struct command_call *call, const struct snapshot *s)
 {
-	struct snapshot waiters, arenas;
 	struct table_printer printer;
 
-	if (!snapshot_arenas(&arenas))
-		return false;
-	if (!snapshot_waiters(&waiters)) {
-		snapshot_free(&arenas);
-		return false;
-	}
-	if (waiters.count > 0) {
-		begin_table(&printer, &waiter_table, call);
-		for (size_t i = 0; i < waiters.count; i++) {
-			const struct shortage_row *w = &waiters.waiter[i];
+	if (s->count == 0)
+		return;
+	begin_table(&printer, &waiter_table, call);
+	for (size_t i = 0; i < s->count; i++)
+		print_waiter(&printer, &s->waiter[i]);
+	table_end(&printer);
+}
 
-			print_waiter(&printer, w, is_in_bytes(&arenas, w->arena));
-		}
-		table_end(&printer);
-	}
-	snapshot_free(&waiters);
-	snapshot_free(&arenas);
-	return true;
+/* One moment */
+
+#define LOOKS 16
+
+static bool is_same_moment(const struct reclaim_stats *a, const struct reclaim_stats *b)
+{
+	return a->sleeps == b->sleeps && a->waiting == b->waiting && a->parked == b->parked;
+}
+
+/* What waits is counted in three places.  They are read again, a few times, if a request came, left or was
+ * parked meanwhile, so that they agree. */
+static void read_moment(struct reclaim_stats *stats, struct snapshot *roots, struct snapshot *waiters)
+{
+	struct reclaim_stats after;
+	int looks = 0;
+
+	reclaim_get_stats(&after);
+	do {
+		*stats = after;
+		snapshot_read_roots(roots);
+		snapshot_read_waiters(waiters);
+		reclaim_get_stats(&after);
+	} while (!is_same_moment(stats, &after) && ++looks < LOOKS);
 }
 
 static const char *reclaim_command(const struct command_call *call)
 {
-	print_summary(call);
-	if (!print_roots(call) || !print_nodes(call) || !print_waiters(call))
+	struct snapshot roots, waiters;
+	struct reclaim_stats stats;
+	bool has_nodes;
+
+	if (!snapshot_roots(&roots))
 		return no_memory;
-	return NULL;
+	if (!snapshot_waiters(&waiters)) {
+		snapshot_free(&roots);
+		return no_memory;
+	}
+	read_moment(&stats, &roots, &waiters);
+	print_summary(call, &stats);
+	print_roots(call, &roots);
+	has_nodes = print_nodes(call);
+	print_waiters(call, &waiters);
+	snapshot_free(&waiters);
+	snapshot_free(&roots);
+	return has_nodes ? NULL : no_memory;
 }
 
 /* reclaim run */

@@ -10,6 +10,7 @@
 #include "table.h"
 #include "monitor/monitor_impl.h"
 #include "port.h"
+#include "shortage.h"
 #include "sleepers.h"
 #include "lib/test.h"
 
@@ -592,6 +593,48 @@ TEST("reclaim: passes, roots and watermarks, in 80 columns")
 	CHECK(strstr(said, "\npass level=3 passes=") != NULL);
 	CHECK_EQ(number("root name=base ", " total="), arena_amt_total(base_arena));
 	CHECK_LE(number("root name=base ", " low="), number("root name=base ", " high="));
+}
+
+/* Two parts of one root: one request. */
+
+static bool try_parts(struct shortage *s)
+{
+	if (arena_amt_free(s->parts[0].arena) < 2)
+		return false;
+	for (unsigned i = 0; i < s->part_count; i++)
+		arena_alloc(s->parts[i].arena, 1, MEM_ATOMIC);
+	return true;
+}
+
+static void ask_for_parts(struct sleeper *s)
+{
+	struct shortage_part parts[] = {{s->arena, 1, 1, NULL}, {s->arena, 1, 1, NULL}};
+	struct shortage record = {
+		.try = try_parts, .parts = parts, .part_count = 2, .flags = MEM_WAIT, .caller = ask_for_parts};
+
+	CHECK(shortage_wait(&record));
+	s->got = s->arena;
+}
+
+TEST("reclaim: a request with several parts of a root waits there once")
+{
+	struct arena *ids = arenas_full(2);
+	struct sleeper s = {.arena = ids, .ask = ask_for_parts};
+
+	sleeper_begin(&s);
+	threads_await_waiting(ids, 1);
+	CHECK(run("reclaim -k"));
+	CHECK_EQ(number("reclaim pokes=", " waiting="), 1);
+	CHECK_EQ(number("waiter arena=ids ", " parts="), 2);
+	CHECK_EQ(number("root name=ids ", " waiting="), 1);
+	CHECK_EQ(number("root name=ids ", " wanted="), 2);
+	arena_free(ids, (void *)1, 1);
+	arena_free(ids, (void *)2, 1);
+	CHECK(sleeper_is_served(&s));
+	ktask_join(s.task);
+	arena_free(ids, (void *)1, 1);
+	arena_free(ids, (void *)2, 1);
+	arenas_end(ids);
 }
 
 static void ask_for_two(struct sleeper *s)

@@ -10,6 +10,7 @@
 #include "slab.h"
 #include "sleepers.h"
 #include "lib/array.h"
+#include "lib/string.h"
 #include "lib/test.h"
 #include "threads.h"
 #include "vmap.h"
@@ -154,6 +155,37 @@ TEST("reclaim: an index that arena_index() built stays at every level")
 	CHECK_LT(0, arenas_stats(a).index_bytes);
 	gather(a);
 	arenas_end(a);
+}
+
+#define NODES_MAX 300
+#define IDS 10000
+
+/* The units that an arena has given since boot. */
+static uint64_t given_by(const char *name)
+{
+	static struct reclaim_node rows[NODES_MAX];
+	size_t n = reclaim_nodes(rows, NODES_MAX), i = 0;
+
+	CHECK_LE(n, NODES_MAX);
+	while (i < n && strcmp(rows[i].name, name) != 0)
+		i++;
+	CHECK_LT(i, n);
+	return rows[i].given;
+}
+
+TEST("reclaim: pages of an ID arena's tags count as its base's memory, not as IDs")
+{
+	struct arena *ids = arenas_ids(1, IDS);
+	uint64_t before = given_by("base");
+
+	for (uintptr_t id = 1; id <= IDS; id++)
+		CHECK(arena_alloc(ids, 1, MEM_WAIT));
+	for (uintptr_t id = 1; id <= IDS; id++)
+		arena_free(ids, (void *)id, 1);
+	reclaim_run(RECLAIM_LEVELS);
+	CHECK_EQ(given_by("ids"), 0);
+	CHECK_LE(before + 100 * PORT_PAGE_SIZE, given_by("base"));
+	arenas_end(ids);
 }
 
 TEST("reclaim: boundary tags, their pages and pages of hashes go back at level 2")

@@ -125,8 +125,9 @@ struct arena *arena_walk_next(struct arena *root, struct arena *a);
 struct arena *arena_root_next(struct arena *a);
 
 /* Gives back what the arena itself holds idle, by level (reclaim.h), up to about `amount` units; its
- * owner first.  Returns the units that left it.  No lock held. */
-size_t arena_reclaim(struct arena *a, unsigned level, size_t amount);
+ * owner first.  Returns the units that left it; *pages is how many pages of its base came free, of tags,
+ * indexes and hashes.  No lock held. */
+size_t arena_reclaim(struct arena *a, unsigned level, size_t amount, size_t *pages);
 /* Its owner's callback, or NULL. */
 size_t (*arena_owner(struct arena *a, void **priv))(void *priv, size_t units);
 

@@ -270,28 +270,28 @@ static bool index_may_go(struct arena *a, bool any)
 	return may;
 }
 
-/* The index that an atomic request missed comes; one that isn't used goes.  What other roots' arenas
- * give back of tags and hashes is their base's. */
-size_t arena_reclaim(struct arena *a, unsigned level, size_t amount)
+/* The index that an atomic request missed comes; one that isn't used goes. */
+size_t arena_reclaim(struct arena *a, unsigned level, size_t amount, size_t *pages)
 {
 	size_t given = 0;
 
+	*pages = 0;
 	if (__atomic_load_n(&a->store.index.wanted, __ATOMIC_RELAXED))
 		arena_indexes_build(a);
 	if (index_may_go(a, level > 1))
-		given += index_reap(a) * PORT_PAGE_SIZE;
+		*pages += index_reap(a);
 	if (level == 1)
 		return given;
 	if (a->afunc)
 		given += arena_spans_reap(a, amount);
 	if (level == ARENA_DRAIN_ALL && given < amount)
 		given += arena_parts_reap(a, amount - given);
-	if (given < amount)
-		given += hash_reap(a) * PORT_PAGE_SIZE;
-	if (given < amount)
-		given += tag_pages_reap(a) * PORT_PAGE_SIZE;
-	if (given < amount && level == ARENA_DRAIN_ALL)
-		given += tags_gather(a) * PORT_PAGE_SIZE;
+	if (given + *pages * PORT_PAGE_SIZE < amount)
+		*pages += hash_reap(a);
+	if (given + *pages * PORT_PAGE_SIZE < amount)
+		*pages += tag_pages_reap(a);
+	if (given + *pages * PORT_PAGE_SIZE < amount && level == ARENA_DRAIN_ALL)
+		*pages += tags_gather(a);
 	return given;
 }
 

@@ -480,6 +480,7 @@ static void fill_row(const struct shortage *s, struct shortage_row *row)
 {
 	memset(row, 0, sizeof(*row));
 	str_copy(row->arena, shortage_arena(s)->name, sizeof(row->arena));
+	row->in_bytes = arena_in_bytes(shortage_arena(s));
 	row->piece = s->parts[0].piece;
 	row->amount = s->parts[0].amount;
 	row->flags = s->flags;

@@ -78,15 +78,20 @@ static size_t ask_owner(struct pass *p, const char *name, struct reclaim_account
 	return answer;
 }
 
-static void note(struct reclaim_account *account, unsigned level, size_t given, uint64_t begun)
+static void note_given(struct reclaim_account *account, unsigned level, size_t given, uint64_t begun)
 {
-	add(&account->asked, 1);
-	add(&account->given, given);
 	if (given == 0)
 		return;
+	add(&account->given, given);
 	set(&account->last_given, given);
 	set(&account->last_instr, port_ticks() - begun);
 	set(&account->last_level, level);
+}
+
+static void note(struct reclaim_account *account, unsigned level, size_t given, uint64_t begun)
+{
+	add(&account->asked, 1);
+	note_given(account, level, given, begun);
 }
 
 /* Nodes */
@@ -134,7 +139,7 @@ static void visit_arena(struct pass *p, struct arena *a)
 {
 	struct reclaim_account *account = arena_reclaim_account(a);
 	uint64_t begun;
-	size_t (*fn)(void *, size_t), given = 0;
+	size_t (*fn)(void *, size_t), given = 0, pages;
 	void *priv;
 
 	for (struct kmem_cache *c = next_cache(a, NULL); c; c = next_cache(a, c))
@@ -149,8 +154,10 @@ static void visit_arena(struct pass *p, struct arena *a)
 		if (a == base_arena)
 			given += slab_table_trim();
 	}
-	given += arena_reclaim(a, p->level, remaining(p));
+	given += arena_reclaim(a, p->level, remaining(p), &pages);
 	note(account, p->level, given, begun);
+	/* Pages of tags and the like were the base's, whatever the arena's units are. */
+	note_given(arena_reclaim_account(arena_base(a)), p->level, pages * PORT_PAGE_SIZE, begun);
 }
 
 static struct arena *next_arena(struct arena *root, struct arena *a)

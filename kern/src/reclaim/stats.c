@@ -10,10 +10,36 @@
 #include "port.h"
 #include "sync.h"
 
+static bool is_below(const struct arena *a, const struct arena *root)
+{
+	while (a && a != root)
+		a = arena_source(a);
+	return a;
+}
+
+static bool depends_on(const struct shortage *s, const struct arena *root)
+{
+	bool depends = s->has_tag_part && is_below(s->tag_part.arena, root);
+
+	for (unsigned i = 0; !depends && i < s->part_count; i++)
+		depends = is_below(s->parts[i].arena, root);
+	return depends;
+}
+
+/* Each record once, however many of its parts lie below the root.  No record comes or goes. */
+static void count_records(const struct arena *root, struct reclaim_root *row)
+{
+	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s)) {
+		if (!depends_on(s, root))
+			continue;
+		row->waiting++;
+		row->parked += s->is_parked;
+	}
+}
+
 static void fill_root(struct arena *root, struct reclaim_root *row)
 {
 	struct arena_account *a = arena_account(root);
-	struct shortage_wants wants = shortage_wants_of(root);
 	size_t low, high;
 
 	memset(row, 0, sizeof(*row));
@@ -21,14 +47,13 @@ static void fill_root(struct arena *root, struct reclaim_root *row)
 	row->in_bytes = arena_in_bytes(root);
 	row->free = arena_amt_free(root);
 	row->total = arena_amt_total(root);
-	row->wanted = wants.amount;
-	row->waiting = wants.records;
 	arena_watermarks(root, &low, &high);
 	row->low = low;
 	row->high = high;
 	qlock_lock(&shortage_marks_lock);
 	row->pause_ns = a->next_pass > port_ns() ? a->next_pass - port_ns() : 0;
-	row->parked = a->parked;
+	row->wanted = shortage_wants_of(root).amount;
+	count_records(root, row);
 	qlock_unlock(&shortage_marks_lock);
 }
 
