@@ -239,6 +239,7 @@ void machine_place(uintptr_t address, struct machine_place *p)
 		p->direct = page + address % PORT_PAGE_SIZE;
 		p->has_phys = true;
 		p->phys = p->direct - machine_direct_base();
+		p->is_plain = true;
 	} else if (slot) {
 		str_copy(p->what, "unmapped part of the kernel's window", sizeof(p->what));
 	}

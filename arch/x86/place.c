@@ -90,6 +90,13 @@ static unsigned core_of_area(uintptr_t address)
 	return NO_CORE;
 }
 
+static void place_plain(struct machine_place *p, uint64_t phys)
+{
+	say(p, "RAM in the direct map");
+	p->is_plain = true;
+	p->window = window_find_page(phys);
+}
+
 static void place_direct(struct machine_place *p, uintptr_t address)
 {
 	uint64_t phys = address - DIRECT_BASE;
@@ -109,7 +116,7 @@ static void place_direct(struct machine_place *p, uintptr_t address)
 	else if (core != NO_CORE)
 		say(p, "area of core %u", core);
 	else
-		say(p, "RAM in the direct map");
+		place_plain(p, phys);
 }
 
 /* What is mapped page by page */
@@ -142,24 +149,30 @@ static void place_window(struct machine_place *p, uintptr_t address)
 {
 	bool is_mapped = place_mapped(p, address);
 
-	if (!place_first_stack(p, address))
-		say(p, "%s of the kernel's window", is_mapped ? "page" : "unmapped part");
+	if (place_first_stack(p, address))
+		return;
+	say(p, "%s of the kernel's window", is_mapped ? "page" : "unmapped part");
+	p->is_plain = is_mapped;
 }
 
 static void place_device(struct machine_place *p, uintptr_t address)
 {
-	say(p, place_mapped(p, address) ? "device memory, or a table of the firmware" :
+	say(p, place_mapped(p, address) ? "device memory or firmware table" :
 					  "unmapped part of the devices' window");
 }
 
 static void place_core_stack(struct machine_place *p, uintptr_t address)
 {
 	static const char *const names[IST_COUNT] = {"NMI", "double fault", "machine check"};
-	uintptr_t number = (address - CORE_STACKS_BASE) / CORE_STACK_STRIDE;
+	uintptr_t number = (address - CORE_STACKS_BASE) / CORE_STACK_STRIDE, core = number / IST_COUNT;
 
-	place_mapped(p, address);
+	/* Core 0's are in the image. */
+	if (!place_mapped(p, address) && (core == 0 || core >= port_core_count())) {
+		say(p, "unmapped: no core has an interrupt stack there");
+		return;
+	}
 	say(p, "%s%s stack of core %zu", paging_is_guard(address) ? "guard below the " : "",
-		names[number % IST_COUNT], (size_t)(number / IST_COUNT));
+		names[number % IST_COUNT], (size_t)core);
 }
 
 void machine_place(uintptr_t address, struct machine_place *p)

@@ -493,12 +493,14 @@ static bool is_on_the_way(uintptr_t address, uint64_t page, uintptr_t *first)
 	return found;
 }
 
+/* All that is mapped page by page. */
+static const struct {
+	uintptr_t start;
+	size_t size;
+} parts[] = {{WINDOW_BASE, WINDOW_SIZE}, {CORE_STACKS_BASE, CORE_STACKS_SIZE}};
+
 bool window_find_table(uint64_t phys, uintptr_t *first)
 {
-	static const struct {
-		uintptr_t start;
-		size_t size;
-	} parts[] = {{WINDOW_BASE, WINDOW_SIZE}, {CORE_STACKS_BASE, CORE_STACKS_SIZE}};
 	uint64_t page = phys & PTE_ADDRESS;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
@@ -506,4 +508,31 @@ bool window_find_table(uint64_t phys, uintptr_t *first)
 			if (is_on_the_way(parts[i].start + at, page, first))
 				return true;
 	return false;
+}
+
+/* Where one of the lowest tables, that of `address`, maps the page; 0: nowhere. */
+static uintptr_t page_in_table(uintptr_t address, uint64_t page)
+{
+	port_irq_t irq = port_irq_save();
+	uint64_t *link = paging_find_link(address), value = link ? read_link(link) : 0;
+	uintptr_t found = 0;
+
+	for (size_t i = 0; (value & PTE_PRESENT) && !found && i < TABLE_ENTRIES; i++) {
+		uint64_t entry = __atomic_load_n(&paging_table_of(value)[i], __ATOMIC_RELAXED);
+
+		if ((entry & PTE_PRESENT) && (entry & PTE_ADDRESS) == page)
+			found = address + i * PORT_PAGE_SIZE;
+	}
+	port_irq_restore(irq);
+	return found;
+}
+
+uintptr_t window_find_page(uint64_t phys)
+{
+	uintptr_t found = 0;
+
+	for (size_t i = 0; !found && i < ARRAY_SIZE(parts); i++)
+		for (size_t at = 0; !found && at < parts[i].size; at += 1ull << LINK_SHIFT)
+			found = page_in_table(parts[i].start + at, phys & PTE_ADDRESS);
+	return found ? found + phys % PORT_PAGE_SIZE : 0;
 }

@@ -18,4 +18,8 @@ bool window_map_fresh(uintptr_t address, size_t size);
  * the first address that it serves.  Cost: a look at each table of the lowest level that there can be. */
 bool window_find_table(uint64_t phys, uintptr_t *first);
 
+/* The first address at which the page at physical address `phys` is mapped page by page; 0: none.  Cost: the
+ * same, and a look at each of their entries. */
+uintptr_t window_find_page(uint64_t phys);
+
 #endif

@@ -56,7 +56,7 @@ void irq_init(void)
 	arena = arena_create("vectors", (void *)MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT, 1,
 		NULL, NULL, NULL, 0, MEM_WAIT);
 	counters = base_zalloc(NULL, counters_size(), MEM_WAIT);
-	arena_owner_add(&owner, base_arena, counters_size());
+	arena_owner_add_block(&owner, base_arena, counters, counters_size());
 }
 
 static bool is_vector(unsigned vector)

@@ -133,7 +133,7 @@ void vmap_init(void)
 		SMALL_PAGES * PORT_PAGE_SIZE, MEM_WAIT);
 	size = pages_of(port_core_max() * sizeof(*rings)) * PORT_PAGE_SIZE;
 	rings = base_zalloc(NULL, size, MEM_WAIT);
-	arena_owner_add(&rings_owner, base_arena, size);
+	arena_owner_add_block(&rings_owner, base_arena, rings, size);
 	arena_set_reclaim(vaddr_arena, give_resting, NULL);
 }
 
@@ -309,6 +309,15 @@ void *vmap(void *const *pages, size_t n, unsigned flags)
 	if (__builtin_expect(map_all(&w), 1))
 		return w.at;
 	return vmap_later(pages, n, flags, __builtin_return_address(0));
+}
+
+const char *vmap_kind(uintptr_t at)
+{
+	int mark = machine_mark(at & -(uintptr_t)PORT_PAGE_SIZE);
+
+	if (mark < 0 || !(mark & (MARK_VMAP | MARK_VMALLOC)))
+		return NULL;
+	return mark & MARK_VMAP ? "vmap" : "vmalloc";
 }
 
 /* The pages of the mapping whose first page is at `at`. */

@@ -15,7 +15,9 @@
 #ifndef SPANDREL_KMALLOC_H
 #define SPANDREL_KMALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "arena.h"
 
@@ -48,6 +50,10 @@ void *krealloc(void *p, size_t size, unsigned flags);
 /* How many bytes the caller may use of what p is: at least what was asked for.  Panics as kfree()
  * does, on NULL, and inside an object. */
 size_t ksize(const void *p);
+
+/* Whether addr lies in a kmalloc of more than a page that begins at a page of [from, addr]: true, and where
+ * it begins and its size.  Context: any.  Cost: linear in the pages between. */
+bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t *size);
 
 /* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: as
  * kmem_cache_free() does. */

@@ -235,10 +235,12 @@ struct machine_place {
 	uint64_t phys;
 	uintptr_t image;  /* where the kernel's image has the same memory; 0: it isn't of the image */
 	uintptr_t direct; /* where the direct map has the same memory; 0: it isn't RAM */
+	uintptr_t window; /* where memory of the direct map is mapped besides, page by page; 0: not known */
+	bool is_plain;	  /* RAM that is for the kernel to use: `what` doesn't say for what */
 };
 
 /* Fills in *place; reads nothing at the address itself.  Context: any but an NMI; takes no lock.  Cost:
- * linear in page tables. */
+ * linear in page tables and their entries. */
 void machine_place(uintptr_t address, struct machine_place *place);
 
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's

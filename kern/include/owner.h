@@ -32,9 +32,11 @@ struct arena_owner {
 	uint64_t held; /* units, in whole quanta; atomic */
 	bool is_listed; /* atomic */
 	struct arena_owner *next;
+	uintptr_t block; /* one that it has for good; 0: none is noted */
+	size_t block_size;
 };
 /* Static: an owner stays as long as the kernel runs. */
-#define ARENA_OWNER(name, arena) {name, &(arena), 0, false, NULL}
+#define ARENA_OWNER(name, arena) {name, &(arena), 0, false, NULL, 0, 0}
 
 /* Counts that the owner has got an allocation of `size` units of `from`; nothing if that isn't the
  * owner's arena.  Context: any.  Cost: constant. */
@@ -42,6 +44,10 @@ void arena_owner_add(struct arena_owner *owner, const struct arena *from, size_t
 
 /* Counts that it is about to free such an allocation.  Context: any.  Cost: constant. */
 void arena_owner_sub(struct arena_owner *owner, const struct arena *from, size_t size);
+
+/* The same of one block, `size` bytes at `block`, that it never frees, and notes where that is, so that the
+ * monitor's `whatis` can name it.  Context: boot, once for an owner. */
+void arena_owner_add_block(struct arena_owner *owner, const struct arena *from, void *block, size_t size);
 
 /* Every owner that ever held anything, one after the other: NULL begins, NULL ends.  Context: any. */
 const struct arena_owner *arena_owner_next(const struct arena_owner *owner);

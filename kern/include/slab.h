@@ -203,6 +203,12 @@ struct kmem_object {
  * constant. */
 bool kmem_cache_find(struct kmem_cache *cache, uintptr_t addr, struct kmem_object *where);
 
+/* Whether `object`, which is out of the slab layer, lies in a magazine, of the depot or a core: if not, a caller
+ * has it.  Each core and each magazine is looked at by itself, so while the cache is in use an object that moves
+ * meanwhile may be missed.  Context: a thread or boot, interrupts on; or after a panic.  Cost: linear in the
+ * magazines, the square of their number in the depot; each core that has any is stopped at a safe point. */
+bool kmem_cache_is_idle(struct kmem_cache *cache, uintptr_t object);
+
 /* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one
  * that fails, having said on `sink` (may be NULL) where.  Context: any but an NMI; needs no
  * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums

@@ -22,6 +22,7 @@
 #define SPANDREL_VMAP_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "arena.h"
 
@@ -55,6 +56,10 @@ void *vmalloc(size_t size, unsigned flags);
 /* Takes back memory of vmalloc(size, ...).  Panics as vunmap() does, on all but a mapping of
  * vmalloc()'s; sizes that round up to the same number of pages are the same. */
 void vfree(void *at, size_t size);
+
+/* Which of the two has mapped the page at `at`: "vmap" or "vmalloc"; NULL if neither has.  Context: any but an
+ * NMI.  Cost: constant. */
+const char *vmap_kind(uintptr_t at);
 
 /* Gives the addresses that rest back to vaddr_arena.  Cost: linear in cores, each of which is
  * stopped at a safe point. */

@@ -2,19 +2,23 @@
 /*
  * Command: what lies at an address: the part of the address space, the symbol of the kernel's image, the
  * stack, the table that the machine or the kernel keeps there, segments from the root of the tree down to
- * the arena that handed it out, and the object.
+ * the arena that handed it out, the object, and what else uses it.
  */
 #include "monitor_impl.h"
 
+#include "kmalloc.h"
 #include "kthread.h"
 #include "lib/array.h"
-#include "lib/panic.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 #include "lib/symbol.h"
 #include "machine.h"
+#include "owner.h"
 #include "table.h"
+#include "vmap.h"
 
 #define INDENT 2
+#define PHYS_MAX (1ull << 46) /* the direct map has no more */
 
 struct whatis_row {
 	const char *name, *indented, *state;
@@ -44,6 +48,8 @@ struct segments {
 	struct table_printer printer;
 	uintptr_t address;
 	size_t found;
+	char name[ARENA_NAME_MAX]; /* of the last arena that has it */
+	uintptr_t start;	   /* of the last one that is used; 0: none is */
 };
 
 static void print_segment(struct segments *s, const struct arena_stats *arena,
@@ -63,71 +69,76 @@ static void print_segment(struct segments *s, const struct arena_stats *arena,
 	if (s->found++ == 0)
 		table_begin(&s->printer, &table, s->call->sink, s->call->keys);
 	table_row(&s->printer, &row);
-}
-
-static void look_in_arena(const struct arena_stats *arena, void *segments)
-{
-	struct segments *s = segments;
-	struct arena_segment segment;
-
-	if (arena_find_segment((struct arena *)arena->arena, s->address, &segment))
-		print_segment(s, arena, &segment);
+	str_copy(s->name, arena->name, sizeof(s->name));
+	s->start = segment->kind == ARENA_SEGMENT_USED ? segment->start : 0;
 }
 
 /* Prints the segment that contains the address in every arena that has one, sources before their
- * importers; returns how many. */
-static size_t print_segments(const struct command_call *call, uintptr_t address)
+ * importers. */
+static void print_segments(struct segments *s)
 {
-	struct segments s = {.call = call, .address = address};
-	struct snapshot arenas = {.count = 0};
+	struct arena_segment segment;
+	struct arena_stats stats;
 
-	if (panic_happened())
-		arena_tree_peek(look_in_arena, &s);
-	else if (!snapshot_arenas(&arenas))
-		sink_puts(call->sink, "no memory for a list of arenas\n");
-	for (size_t i = 0; i < arenas.count; i++)
-		look_in_arena(&arenas.arena[i], &s);
-	if (arenas.rows)
-		snapshot_free(&arenas);
-	if (s.found)
-		table_end(&s.printer);
-	return s.found;
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		arena_get_stats(a, &stats);
+		if (arena_find_segment(a, s->address, &segment))
+			print_segment(s, &stats, &segment);
+	}
+	if (s->found)
+		table_end(&s->printer);
 }
 
-static void print_object(const struct command_call *call, struct kmem_cache *c,
-	const struct kmem_object *o, uintptr_t address)
+/* The objects that contain an address. */
+struct objects {
+	const struct command_call *call;
+	uintptr_t address;
+	size_t found, caches; /* in all caches; in those that are no arena's front */
+	uintptr_t start;      /* of one that a front has handed out; 0: none is */
+	bool is_idle;	      /* a front has it, and nothing else */
+};
+
+static const char *state_of(const struct kmem_object *o, bool is_idle)
 {
-	size_t offset = address - (o->object ? o->object : o->slab);
+	if (o->is_free)
+		return "free object";
+	return is_idle ? "free object (in a magazine)" : "used object";
+}
+
+static void print_object(struct objects *found, struct kmem_cache *c, const struct kmem_object *o)
+{
+	const struct command_call *call = found->call;
+	size_t offset = found->address - (o->object ? o->object : o->slab);
+	bool is_idle = o->object && !o->is_free && kmem_cache_is_idle(c, o->object);
 	struct kmem_cache_stats s;
 
 	kmem_cache_get_stats(c, &s);
+	found->found++;
+	found->caches += !s.is_front;
+	if (s.is_front) {
+		found->is_idle = is_idle || o->is_free || !o->object;
+		found->start = o->object;
+	}
 	if (call->keys)
 		sink_printf(call->sink,
-			"object cache=%s slab=0x%zx start=0x%zx offset=0x%zx free=%d\n", s.name,
-			(size_t)o->slab, (size_t)o->object, offset, o->is_free);
+			"object cache=%s slab=0x%zx start=0x%zx offset=0x%zx free=%d magazine=%d\n", s.name,
+			(size_t)o->slab, (size_t)o->object, offset, o->is_free || is_idle, is_idle);
 	else if (o->object)
-		sink_printf(call->sink, "cache %s, slab 0x%zx, %s object 0x%zx, offset 0x%zx\n",
-			s.name, (size_t)o->slab, o->is_free ? "free" : "used", (size_t)o->object,
-			offset);
+		sink_printf(call->sink, "cache %s, slab 0x%zx,\n  %s 0x%zx, offset 0x%zx\n", s.name,
+			(size_t)o->slab, state_of(o, is_idle), (size_t)o->object, offset);
 	else
 		sink_printf(call->sink, "cache %s, slab 0x%zx, behind its objects, offset 0x%zx\n",
 			s.name, (size_t)o->slab, offset);
 }
 
-/* Prints slab and object in every cache that has the address, in the order of the arena tree;
- * returns how many. */
-static size_t print_objects(const struct command_call *call, uintptr_t address)
+/* Prints slab and object in every cache that has the address, in the order of the arena tree. */
+static void print_objects(struct objects *found)
 {
 	struct kmem_object where;
-	size_t found = 0;
 
-	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
-		if (!kmem_cache_find(c, address, &where))
-			continue;
-		print_object(call, c, &where, address);
-		found++;
-	}
-	return found;
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
+		if (kmem_cache_find(c, found->address, &where))
+			print_object(found, c, &where);
 }
 
 /* A symbol of the image: of the address, or of the one at which the image has the same memory. */
@@ -155,9 +166,9 @@ static void print_place(
 			*c = '_';
 	if (call->keys) {
 		sink_printf(call->sink,
-			"place address=0x%zx what=%s mapped=%d phys=0x%llx direct=0x%zx image=0x%zx\n",
+			"place address=0x%zx what=%s mapped=%d phys=0x%llx direct=0x%zx image=0x%zx window=0x%zx\n",
 			(size_t)address, what, place->is_mapped, (unsigned long long)place->phys,
-			(size_t)place->direct, (size_t)place->image);
+			(size_t)place->direct, (size_t)place->image, (size_t)place->window);
 		return;
 	}
 	sink_printf(call->sink, "0x%zx: %s", (size_t)address, what);
@@ -166,6 +177,8 @@ static void print_place(
 	sink_puts(call->sink, "\n");
 	if (place->direct && place->direct != address)
 		sink_printf(call->sink, "in the direct map at 0x%zx\n", (size_t)place->direct);
+	if (place->window)
+		sink_printf(call->sink, "mapped at 0x%zx, too\n", (size_t)place->window);
 	if (place->image && place->image != address)
 		sink_printf(call->sink, "in the kernel image at 0x%zx\n", (size_t)place->image);
 }
@@ -220,6 +233,110 @@ static size_t print_frame_table(const struct command_call *call, uintptr_t addre
 	return 1;
 }
 
+/* What uses memory that no line above tells the use of */
+
+#define USER_MAX 80
+
+/* By the page at `at` in the window, or in a core's stack.  What neither vmap() nor vmalloc() has mapped there
+ * is a stack: a ktask's has a line of its own. */
+static bool name_mapping(char user[USER_MAX], uintptr_t at)
+{
+	const char *kind = vmap_kind(at);
+	struct machine_place place;
+
+	if (kind) {
+		str_copy(user, kind, USER_MAX);
+		return true;
+	}
+	machine_place(at, &place);
+	str_copy(user, place.is_plain ? "a stack that no ktask has" : place.what, USER_MAX);
+	return machine_mark(at & -(uintptr_t)PORT_PAGE_SIZE) >= 0 || !place.is_plain;
+}
+
+static bool name_large(char user[USER_MAX], uintptr_t from, uintptr_t address)
+{
+	uintptr_t start;
+	size_t size;
+
+	if (from == 0 || !kmalloc_find_large(from, address, &start, &size))
+		return false;
+	ksnprintf(user, USER_MAX, "kmalloc of %zu bytes at %#zx", size, (size_t)start);
+	return true;
+}
+
+/* A part of the kernel that noted its block. */
+static bool name_owner(char user[USER_MAX], uintptr_t address)
+{
+	for (const struct arena_owner *o = arena_owner_next(NULL); o; o = arena_owner_next(o)) {
+		if (!o->block || address - o->block >= o->block_size)
+			continue;
+		str_copy(user, o->name, USER_MAX);
+		return true;
+	}
+	return false;
+}
+
+static bool name_arena(char user[USER_MAX], uintptr_t address)
+{
+	struct arena_stats stats;
+
+	for (struct arena *a = arena_next(NULL); a; a = arena_next(a)) {
+		if (address - (uintptr_t)a >= ARENA_STORAGE)
+			continue;
+		arena_get_stats(a, &stats);
+		arena_unpin(a);
+		ksnprintf(user, USER_MAX, "what arena %s is made of", stats.name);
+		return true;
+	}
+	return false;
+}
+
+/* One that fronts an arena has whole pages, with others of that arena. */
+static bool name_cache(char user[USER_MAX], uintptr_t address)
+{
+	struct kmem_cache_stats stats;
+	uintptr_t page = address & -(uintptr_t)PORT_PAGE_SIZE;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		if (page + PORT_PAGE_SIZE <= (uintptr_t)c || (uintptr_t)c + KMEM_CACHE_STORAGE <= page)
+			continue;
+		kmem_cache_get_stats(c, &stats);
+		kmem_cache_unpin(c);
+		ksnprintf(user, USER_MAX, "what cache %s is made of", stats.name);
+		return true;
+	}
+	return false;
+}
+
+/* The arena that handed it out is known, at least, or that keeps it. */
+static bool name_arena_of(char user[USER_MAX], const struct segments *s, const struct objects *o)
+{
+	if (s->start == 0)
+		return false;
+	if (o->is_idle)
+		ksnprintf(user, USER_MAX, "none: %s keeps it for its next caller", s->name);
+	else
+		ksnprintf(user, USER_MAX, "a caller of %s%s", s->name,
+			strcmp(s->name, "base") == 0 ? ", or its tags and hashes" : "");
+	return true;
+}
+
+static void print_user(const struct machine_place *place, const struct segments *s, const struct objects *o)
+{
+	uintptr_t at = s->address, from = o->start ? o->start : s->start;
+	const struct command_call *call = s->call;
+	char user[USER_MAX];
+
+	if (!name_mapping(user, place->window ? place->window : at) && !name_large(user, from, at) &&
+		!name_owner(user, at) && !name_arena(user, at) && !name_cache(user, at) &&
+		!name_arena_of(user, s, o))
+		return;
+	for (char *c = user; call->keys && *c; c++)
+		if (*c == ' ')
+			*c = '_';
+	sink_printf(call->sink, call->keys ? "user name=%s\n" : "used by %s\n", user);
+}
+
 /* An address, or a symbol with or without an offset: name+0x12. */
 static bool parse(const char *word, uint64_t *address)
 {
@@ -241,30 +358,45 @@ static bool parse(const char *word, uint64_t *address)
 	return true;
 }
 
-static const char *whatis_command(const struct command_call *call)
+static const char *show(const struct command_call *call, uintptr_t address)
 {
+	struct segments segments = {.call = call, .address = address};
+	struct objects objects = {.call = call, .address = address};
 	struct machine_place place;
-	uint64_t word;
-	uintptr_t address;
-	size_t found;
+	size_t named;
 
-	if (!parse(call->argv[1], &word))
-		return command_error("%s is neither an address nor a symbol", call->argv[1]);
-	address = (uintptr_t)word;
 	machine_place(address, &place);
 	print_place(call, address, &place);
-	found = print_symbol(call, &place);
-	found += print_stacks(call, address);
-	found += print_frame_table(call, address);
-	found += print_segments(call, address);
-	found += print_objects(call, address);
-	if (!found && !call->keys)
+	named = print_symbol(call, &place);
+	named += print_stacks(call, place.window ? place.window : address);
+	named += print_frame_table(call, address);
+	print_segments(&segments);
+	print_objects(&objects);
+	if (place.is_plain && !named && !objects.caches)
+		print_user(&place, &segments, &objects);
+	if (!named && !segments.found && !objects.found && !call->keys)
 		sink_puts(call->sink, "no arena has it\n");
 	return NULL;
 }
 
+static const char *whatis_command(const struct command_call *call)
+{
+	bool is_phys = call->argc > 2;
+	const char *word = call->argv[call->argc - 1];
+	uint64_t address;
+
+	if (is_phys && strcmp(call->argv[1], "-p") != 0)
+		return command_error("%s is not -p", call->argv[1]);
+	if (!is_phys)
+		return parse(word, &address) ? show(call, (uintptr_t)address)
+					     : command_error("%s is neither an address nor a symbol", word);
+	if (!str_to_u64(word, &address) || address >= PHYS_MAX)
+		return command_error("%s is no physical address", word);
+	return show(call, machine_direct_base() + address);
+}
+
 static const struct command commands[] = {
-	{"whatis", "[-k] ADDR", "what lies at an address, or at a symbol (NAME+OFFSET)",
+	{"whatis", "[-k] [-p] ADDR", "what is at an address or symbol; -p: a physical one",
 		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 

@@ -915,10 +915,28 @@ def _():
         console.type("poweroff\n")
         equal(console.status(), 0)
 
-def ask(console, line):
-    console.type(line + "\n")
-    return console.expect(r"(?s)(.*)\nspandrel> $")[1]
 
+@test("top: among the rows on a screen are those that have changed most, and -s sorts before it cuts")
+def _():
+    with qemu("--mem", "128M") as console:
+        console.expect(PROMPT)
+        ask(console, "work start alloc 30")
+        while len([row for row in top(console) if row["kind"] == "cache"]) < 40:
+            pass
+        ask(console, "work stop; reclaim run 3; top -k; alloc kmalloc-8 8 1")
+        screen = ask(console, "top").splitlines()
+        assert any(re.match(r"kmalloc-8 .*\+4.0 KiB$", line) for line in screen), screen
+        rows = top(console)
+        names = [line[:27].strip() for line in ask(console, "top -s holder").splitlines()[2:-2]]
+        equal(names, sorted(row["name"].replace("_", " ") for row in rows)[:len(names)])
+        equal(len(names), 18)
+        last = ask(console, "top -s change -k; top -s nothing").splitlines()[-1]
+        equal(last, "top: no column nothing: `help top` lists them")
+        console.type("poweroff\n")
+        equal(console.status(), 0)
+
+
+# What lies at an address
 
 def whatis(console, address):
     """The rows of `whatis -k`, by their first word."""
@@ -965,9 +983,58 @@ def knows_stacks(console):
     assert "NMI_stack_of_core_1" in whatis(console, 0xffffe0004001fff8)["place"]["what"]
 
 
+def kinds_known(rows):
+    user = rows.get("user", {"name": "a_caller_of"})["name"]
+    plain = rows["place"]["what"] == "RAM_in_the_direct_map"
+    cache = not rows.get("object", {"cache": "kpages-"})["cache"].startswith("kpages-")
+    unknown = user.startswith("a_caller_of") or user == "what_arena_base_is_made_of"
+    return not plain or cache or rows.keys() & {"frames", "stack"} or not unknown
+
+
+# What README.md and docs/monitor.md name.
+PLACES = [
+    ("0x4000", "not used"),
+    ("0x800000000000", "not a canonical address"),
+    ("-p 0x4000", r"used by what arena base is made of"),
+    ("-p 0xfee00000", "hole in the direct map"),
+    ("0xffff880000000000", "hole in the direct map"),
+    ("0xffffc00000000000", "guard page of the first stack of core 1"),
+    ("0xffffd00000000000", "between the parts"),
+    ("0xffffe00000000000", "device memory"),
+    ("0xffffe0004001fff8", "NMI stack of core 1"),
+    ("0xffffe00040000000", "no core has an interrupt stack there"),
+    ("0xffffe00041000000", "no core has an interrupt stack there"),
+    ("0xffffffff80000000", "unmapped, around the kernel image"),
+    ("kernel_main+0x10", r"kernel text, physical 0x[\da-f]+\n(.*\n)?symbol kernel_main\+0x10$"),
+    ("base_arena", "kernel data"),
+    ("nmi_stack_guard", "guard page of the NMI stack of core 0"),
+]
+
+
+@test("whatis: answers for each part of the address space that the documents name", quick=True)
+def _():
+    with open("README.md") as readme, open("docs/monitor.md") as monitor:
+        text = readme.read() + monitor.read()
+    examples = re.findall(r"(?:> |`)whatis (-p )?((?!ADDR)\w+(?:\+\w+)?)(?:`|\n)", text)
+    assert {flag + address for flag, address in examples} <= {place for place, _ in PLACES}, examples
+    assert len(examples) >= 10, examples
+    with qemu("--cores", "2", "--mem", "64M") as console:
+        console.expect(PROMPT)
+        for place, answer in PLACES:
+            text = ask(console, f"whatis {place}")
+            assert re.search(f"(?m){answer}", text), text
+            assert max(map(len, text.splitlines())) <= 80, text
+        page = int(whatis(console, "0xffffe0004001fff8")["place"]["phys"], 16)
+        equal(whatis(console, f"-p {page:#x}")["user"]["name"], "NMI_stack_of_core_1")
+        assert "no physical address" in ask(console, "whatis -p 0x400000000000")
+        console.type("poweroff\n")
+        equal(console.status(), 0)
+
+
 def knows_memory(console):
-    """Each segment of base is known: free, or in use as what."""
-    kinds = set()
+    """Each page of base is known: free, or in use as what; but for those that it counts as its own."""
+    kinds, nameless = set(), 0
+    own = held(top(console), "arena_tags_and_hashes")
     for word, row in keys(ask(console, "arena segs base -k")):
         if row["kind"] == "span":
             continue
@@ -979,6 +1046,9 @@ def knows_memory(console):
         if is_free and int(row["size"]) > MIB:
             equal((rows["segment"]["arena"], rows["segment"]["state"]), ("base", "free"))
             kinds.add("free")
+        if not is_free and not kinds_known(rows):
+            nameless += int(row["size"])
+    equal(nameless, own)
     assert kinds >= {"page_table", "frames", "object", "free", "area_of_core_1"}, kinds
 
 

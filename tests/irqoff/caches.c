@@ -28,6 +28,7 @@ static void look(struct kmem_cache *c, void *object)
 	kmem_cache_get_stats(c, rows);
 	kmem_cache_rows(rows, ROWS);
 	CHECK(kmem_cache_find(c, (uintptr_t)object, &where));
+	kmem_cache_is_idle(c, (uintptr_t)object);
 	CHECK_EQ(kmem_cache_check(c, &null_sink), 0);
 }
 
@@ -132,10 +133,13 @@ static void quanta(void)
 
 static void general(void)
 {
+	uintptr_t start;
+	size_t found;
 	void *p;
 
 	for (size_t size = 1; size < (1u << 20); size += 1 + size / 3) {
 		CHECK(p = kmalloc(size, MEM_WAIT));
+		kmalloc_find_large((uintptr_t)p, (uintptr_t)p, &start, &found);
 		CHECK(ksize(p) >= size);
 		CHECK(p = krealloc(p, size * 2, MEM_WAIT));
 		kfree(p);

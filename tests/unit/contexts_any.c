@@ -101,9 +101,13 @@ CALL(kmem_cache_looks)
 CALL(kmalloc)
 {
 	char *p = kmalloc(100, MEM_ATOMIC);
+	uintptr_t start;
+	size_t size;
 
 	p = krealloc(p, 3 * PORT_PAGE_SIZE, MEM_ATOMIC);
 	CHECK_EQ(ksize(p), 3 * PORT_PAGE_SIZE);
+	CHECK(kmalloc_find_large((uintptr_t)p, (uintptr_t)p + 1, &start, &size));
+	CHECK_EQ(size, 3 * PORT_PAGE_SIZE);
 	kfree(p);
 	kfree(kzalloc(4 * PORT_PAGE_SIZE, MEM_ERROR));
 	kfree(kmalloc_array(3, 5, MEM_ATOMIC));

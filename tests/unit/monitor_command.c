@@ -12,6 +12,8 @@
 #include "port.h"
 #include "shortage.h"
 #include "sleepers.h"
+#include "kmalloc.h"
+#include "vmap.h"
 #include "lib/test.h"
 
 static char said[32768];
@@ -698,11 +700,73 @@ TEST("whatis: names the segment in every arena from the base to the deepest, and
 	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)(uintptr_t)page + 8);
 	check_says(line, "\nbase ");
 	CHECK(strstr(said, "\n  kpages          used ") != NULL);
-	CHECK(strstr(said, "\ncache kpages-1, slab ") != NULL);
-	CHECK(strstr(said, ", used object ") && strstr(said, ", offset 0x8\n"));
+	CHECK(strstr(said, "\ncache kpages-1, slab ") != NULL && fits_in(80));
+	CHECK(strstr(said, "\n  used object ") && strstr(said, ", offset 0x8\n"));
 	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)page);
 	check_says(line, "segment arena=kpages state=used ");
 	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+}
+
+static void whatis(const void *at)
+{
+	char line[64];
+
+	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)(uintptr_t)at);
+	CHECK(run(line));
+}
+
+/* Enough that some lie in magazines of the depot. */
+#define MANY 2000
+
+TEST("whatis: an object that was freed is free, in a magazine or not, and one that is live is used")
+{
+	static void *objects[MANY];
+	struct kmem_cache *c = kmem_cache_create("test-idle", 64, 0, 0, NULL, NULL, NULL, NULL);
+	void *live = kmem_cache_alloc(c, MEM_WAIT);
+
+	for (size_t i = 0; i < MANY; i++)
+		objects[i] = kmem_cache_alloc(c, MEM_WAIT);
+	for (size_t i = 0; i < MANY; i++)
+		kmem_cache_free(c, objects[i]);
+	for (size_t i = 0; i < MANY; i += 37) {
+		whatis(objects[i]);
+		CHECK_EQ(number("object cache=test-idle ", " free="), 1);
+	}
+	whatis(objects[MANY - 1]);
+	CHECK_EQ(number("object cache=test-idle ", " magazine="), 1);
+	whatis(live);
+	CHECK_EQ(number("object cache=test-idle ", " free="), 0);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	whatis((char *)live + 64);
+	CHECK_EQ(number("object cache=test-idle ", " magazine="), 0);
+	kmem_cache_free(c, live);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("whatis: names what uses a page: large kmalloc, an arena, its caller, or none")
+{
+	char *p = kmalloc(20 * PORT_PAGE_SIZE, MEM_WAIT), *q = kmalloc(2 * PORT_PAGE_SIZE, MEM_WAIT);
+	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
+	char *mapped = vmalloc(PORT_PAGE_SIZE, MEM_WAIT);
+	char name[80];
+
+	ksnprintf(name, sizeof(name), "\nuser name=kmalloc_of_81920_bytes_at_%#zx\n", (size_t)(uintptr_t)p);
+	whatis(p + 5 * PORT_PAGE_SIZE);
+	CHECK(strstr(said, name) != NULL);
+	whatis(q + PORT_PAGE_SIZE);
+	CHECK(strstr(said, "\nuser name=kmalloc_of_8192_bytes_at_") != NULL);
+	whatis(base_arena);
+	CHECK(strstr(said, "\nuser name=what_arena_base_is_made_of\n") != NULL);
+	whatis(mapped);
+	CHECK(strstr(said, "\nuser name=vmalloc\n") != NULL);
+	whatis(page);
+	CHECK(strstr(said, "\nuser name=a_caller_of_kpages\n") != NULL);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	whatis(page);
+	CHECK(strstr(said, "\nuser name=none:_kpages_keeps_it_for_its_next_caller\n") != NULL);
+	vfree(mapped, PORT_PAGE_SIZE);
+	kfree(q);
+	kfree(p);
 }
 
 TEST("whatis: names functions, and says so when there is nothing")

@@ -5,6 +5,7 @@
 #include "alarm.h"
 #include "arenas.h"
 #include "irq.h"
+#include "kmalloc.h"
 #include "kthread.h"
 #include "machine.h"
 #include "reclaim.h"
@@ -21,6 +22,8 @@ static struct condvar cv = CONDVAR_INIT(cv);
 static struct rendez rendez = RENDEZ_INIT(rendez);
 static struct arena_stats arena_row;
 static struct kmem_object where;
+static uintptr_t start;
+static size_t size;
 static struct arena_segment segment;
 static char arena_storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 static char cache_storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
@@ -133,6 +136,9 @@ static __attribute__((noinline)) void refuse_caches(void)
 	REFUSES("kmem_cache_unpin of a cache", kmem_cache_unpin(NULL));
 	REFUSES("kmem_cache_find of a cache", kmem_cache_find(NULL, 1, &where));
 	REFUSES("kmem_cache_find of a place for an object", kmem_cache_find(cache, 1, NULL));
+	REFUSES("kmem_cache_is_idle of a cache", kmem_cache_is_idle(NULL, 1));
+	REFUSES("kmalloc_find_large of a place for an address", kmalloc_find_large(1, 1, NULL, &size));
+	REFUSES("kmalloc_find_large of a place for a size", kmalloc_find_large(1, 1, &start, NULL));
 	REFUSES("kmem_cache_check of a cache", kmem_cache_check(NULL, NULL));
 	REFUSES("kmem_table_find of a place for an address", kmem_table_find(0, NULL));
 	REFUSES("kmem_cache_destroy of a cache", kmem_cache_destroy(NULL));

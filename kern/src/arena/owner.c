@@ -29,6 +29,13 @@ void arena_owner_add(struct arena_owner *o, const struct arena *from, size_t siz
 	__atomic_fetch_add(&o->held, btag_round_up(&from->store, size), __ATOMIC_RELAXED);
 }
 
+void arena_owner_add_block(struct arena_owner *o, const struct arena *from, void *block, size_t size)
+{
+	o->block = (uintptr_t)block;
+	o->block_size = btag_round_up(&from->store, size);
+	arena_owner_add(o, from, size);
+}
+
 void arena_owner_sub(struct arena_owner *o, const struct arena *from, size_t size)
 {
 	if (from == *o->arena)

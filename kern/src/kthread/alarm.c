@@ -62,7 +62,7 @@ void alarms_init(void)
 	unsigned n = port_core_max();
 
 	cores = base_zalloc(NULL, n * sizeof(*cores), MEM_WAIT);
-	arena_owner_add(&owner, base_arena, n * sizeof(*cores));
+	arena_owner_add_block(&owner, base_arena, cores, n * sizeof(*cores));
 	for (unsigned i = 0; i < n; i++) {
 		spin_init(&cores[i].lock, SPIN_ALARM);
 		cores[i].timer = PORT_FOREVER;

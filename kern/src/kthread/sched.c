@@ -61,11 +61,11 @@ void sched_init(void)
 {
 	unsigned n = port_core_max();
 	size_t map_bytes = (n + MAP_BITS - 1) / MAP_BITS * sizeof(*idle_map);
+	size_t bytes = n * sizeof(*kcores) + map_bytes;
 
-	kcores = base_zalloc(NULL, n * sizeof(*kcores), MEM_WAIT);
-	arena_owner_add(&owner, base_arena, n * sizeof(*kcores));
-	idle_map = base_zalloc(NULL, map_bytes, MEM_WAIT);
-	arena_owner_add(&owner, base_arena, map_bytes);
+	kcores = base_zalloc(NULL, bytes, MEM_WAIT);
+	idle_map = (void *)&kcores[n];
+	arena_owner_add_block(&owner, base_arena, kcores, bytes);
 	for (unsigned i = 0; i < n; i++)
 		kcore_init(&kcores[i]);
 }

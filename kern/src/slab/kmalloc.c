@@ -4,6 +4,7 @@
  */
 #include "kmalloc.h"
 
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "owner.h"
 #include "lib/string.h"
@@ -55,6 +56,21 @@ static size_t large_lead(uintptr_t entry)
 static size_t large_total(uintptr_t entry)
 {
 	return (entry >> LARGE_PAGES_SHIFT) * PORT_PAGE_SIZE;
+}
+
+bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t *size)
+{
+	check_given("kmalloc_find_large", "place for an address", start, __builtin_return_address(0));
+	check_given("kmalloc_find_large", "place for a size", size, __builtin_return_address(0));
+	for (uintptr_t p = from & -(uintptr_t)PORT_PAGE_SIZE; p <= addr; p += PORT_PAGE_SIZE) {
+		uintptr_t entry = frames_get(p);
+
+		*start = p;
+		*size = large_total(entry) - large_lead(entry);
+		if ((entry & LARGE_TAG) && addr - p < *size)
+			return true;
+	}
+	return false;
 }
 
 static struct arena_owner large = ARENA_OWNER("large kmalloc", kpages_arena);

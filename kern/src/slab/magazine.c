@@ -2,6 +2,7 @@
 /*
  * Slab caches: magazines, the depot, draining.  Theory: slab.c.
  */
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "slab_impl.h"
@@ -362,6 +363,72 @@ void magazine_set_slow(struct kmem_cache *c, bool slow)
 	__atomic_fetch_add(&c->slow, slow ? 1 : -1u, __ATOMIC_RELAXED);
 	for (unsigned core = 0; slow && c->cores && core < port_core_count(); core++)
 		port_core_run(core, core_stop, c);
+}
+
+/* Whether an object lies in a magazine */
+
+struct look {
+	struct kmem_cache *cache;
+	unsigned core;
+	void *object;
+	bool found;
+};
+
+static bool is_among(void *const *rounds, size_t n, const void *object)
+{
+	while (n > 0 && rounds[n - 1] != object)
+		n--;
+	return n > 0;
+}
+
+/* On the core itself. */
+static void core_look(void *arg)
+{
+	struct look *l = arg;
+	struct kmem_core *core = &l->cache->cores[l->core];
+	const struct port_stack *s = &core->rounds.stack;
+
+	if (core->loaded && s->bottom < s->top)
+		l->found = is_among(s->bottom, (size_t)(s->top - s->bottom), l->object);
+	if (core->previous && !l->found)
+		l->found = is_among(core->previous->round, core->previous_rounds, l->object);
+}
+
+/* The i-th full magazine, if there is one: *more. */
+static bool is_in_depot(struct depot *d, size_t i, const void *object, bool *more)
+{
+	port_irq_t irq = spin_lock(&d->lock);
+	const struct magazine *m = d->full.head;
+	bool found;
+
+	while (m && i-- > 0)
+		m = m->next;
+	found = m && is_among(m->round, m->count, object);
+	spin_unlock(&d->lock, irq);
+	*more = m;
+	return found;
+}
+
+bool kmem_cache_is_idle(struct kmem_cache *c, uintptr_t object)
+{
+	struct look l = {.cache = c, .object = (void *)object};
+	bool more;
+
+	check_given("kmem_cache_is_idle", "cache", c, __builtin_return_address(0));
+	more = c->cores;
+	if (!panic_happened())
+		sync_check_irq_on("kmem_cache_is_idle", __builtin_return_address(0));
+	for (size_t i = 0; more && !l.found; i++)
+		l.found = is_in_depot(&c->depot, i, l.object, &more);
+	for (; c->cores && !l.found && l.core < port_core_count(); l.core++) {
+		if (!core_holds(&c->cores[l.core]))
+			continue;
+		if (panic_happened())
+			core_look(&l);
+		else
+			port_core_run(l.core, core_look, &l);
+	}
+	return l.found;
 }
 
 /* Cores and the module's caches of them */
