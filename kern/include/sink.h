@@ -33,6 +33,8 @@ struct sink {
 /* The console of the port. */
 extern struct sink console_sink;
 
+#define SINK_COLUMNS 80 /* characters of the longest row for people */
+
 /* A sink over a caller's buffer: keeps the first size - 1 bytes and a terminating zero, and counts
  * every byte. */
 struct buffer_sink {
@@ -48,6 +50,10 @@ void buffer_sink_init(struct buffer_sink *b, char *buf, size_t size);
 void sink_write(struct sink *sink, const char *text, size_t n);
 void sink_puts(struct sink *sink, const char *text); /* no newline added */
 void sink_fill(struct sink *sink, char c, size_t n); /* c, n times */
+
+/* A line and its newline, in rows of at most SINK_COLUMNS: it is broken at spaces, and rows after the
+ * first begin with four.  A word that fits in no row is broken too. */
+void sink_put_line(struct sink *sink, const char *line);
 
 /* Each returns the number of bytes of the whole text, also if not all of it fitted. */
 size_t sink_vprintf(struct sink *sink, const char *fmt, va_list ap)

@@ -29,7 +29,7 @@
 
 #include "sink.h"
 
-#define TABLE_WIDTH 80 /* characters of the longest line for people */
+#define TABLE_WIDTH SINK_COLUMNS /* characters of the longest line for people */
 #define TABLE_COLUMNS_MAX 40
 #define TABLE_CELL_MAX 32 /* bytes of a number as text, the terminating zero included */
 

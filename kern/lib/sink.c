@@ -46,6 +46,32 @@ void sink_puts(struct sink *sink, const char *text)
 	sink_write(sink, text, strlen(text));
 }
 
+/* How much of a line fits in a row of `room` characters; it is longer than that. */
+static size_t row_length(const char *line, size_t room)
+{
+	for (size_t n = room; n > 0; n--)
+		if (line[n] == ' ')
+			return n;
+	return room;
+}
+
+void sink_put_line(struct sink *sink, const char *line)
+{
+	size_t left = strlen(line), room = SINK_COLUMNS;
+
+	while (left > room) {
+		size_t n = row_length(line, room), used = n + (line[n] == ' ');
+
+		sink_write(sink, line, n);
+		sink_puts(sink, "\n    ");
+		line += used;
+		left -= used;
+		room = SINK_COLUMNS - 4;
+	}
+	sink_puts(sink, line);
+	sink_puts(sink, "\n");
+}
+
 void sink_fill(struct sink *sink, char c, size_t n)
 {
 	char run[32];

@@ -175,6 +175,31 @@ TEST("sink: a buffer sink keeps what fits and counts the rest")
 	CHECK_EQ(b.length, 11);
 }
 
+static const char *put_line(const char *line)
+{
+	struct buffer_sink b;
+
+	buffer_sink_init(&b, buf, sizeof(buf));
+	sink_put_line(&b.sink, line);
+	return buf;
+}
+
+#define TEN(c) c c c c c c c c c c
+#define SEVENTY(c) TEN(c c c c c c c)
+
+TEST("sink: a line is broken at spaces into rows of 80, and a longer word anywhere")
+{
+	CHECK_STR(put_line(""), "\n");
+	CHECK_STR(put_line("two words"), "two words\n");
+	CHECK_STR(put_line(SEVENTY("x") TEN("y")), SEVENTY("x") TEN("y") "\n");
+	CHECK_STR(put_line(SEVENTY("x") TEN("y") " z"), SEVENTY("x") TEN("y") "\n    z\n");
+	CHECK_STR(put_line(SEVENTY("x") " " TEN("y")), SEVENTY("x") "\n    " TEN("y") "\n");
+	CHECK_STR(put_line("a " SEVENTY("x") " " SEVENTY("y") "123456 z"),
+		"a " SEVENTY("x") "\n    " SEVENTY("y") "123456\n    z\n");
+	CHECK_STR(put_line(SEVENTY("x") TEN("y") SEVENTY("z") TEN("w")),
+		SEVENTY("x") TEN("y") "\n    " SEVENTY("z") "wwwwww\n    wwww\n");
+}
+
 TEST("sink: fill writes any number of one character")
 {
 	struct buffer_sink b;
