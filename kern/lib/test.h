@@ -8,10 +8,11 @@
  *		CHECK_PANICS(arena_free(a, p, 1), "wrong size");
  *	}
  *
- * A test's name is a behaviour: `module: what holds`.  A test is a function of its own; the macro
- * links it into the set of tests in the image.  A check that fails prints file, line, expression,
- * both values and a command that replays the test, and ends the test.  The fence stands around each
- * test: it counts everything that is in use before and after, and runs the checkers at the end.
+ * A test's name is a behaviour: `module: what holds`, in SINK_COLUMNS characters at most.  A test is a
+ * function of its own; the macro links it into the set of tests in the image.  A check that fails prints
+ * file, line, expression, both values and a command that replays the test, and ends the test.  The fence
+ * stands around each test: it counts everything that is in use before and after, and runs the checkers at
+ * the end.
  *
  * What is written to the console while a test runs belongs to that test's output: reports that it
  * provokes, refusals that it checks.  It is shown only if the test fails.
@@ -37,6 +38,7 @@ struct test {
 
 #define TEST(text) TEST_NAMED(text, TEST_JOIN(test_, __LINE__))
 #define TEST_NAMED(text, id)                                                                       \
+	_Static_assert(sizeof(text) <= SINK_COLUMNS + 1, "a test's name fits in a row");           \
 	static void TEST_JOIN(id, _run)(void);                                                     \
 	static const struct test id = {text, __FILE__, TEST_JOIN(id, _run)};                       \
 	static const struct test *const TEST_JOIN(id, _link)                                       \

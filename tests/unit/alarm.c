@@ -226,7 +226,7 @@ static void set_or_cancel(unsigned i, void *arg)
 	}
 }
 
-TEST("alarm: after a cancel from another core the handler isn't running, and each rang or was cancelled")
+TEST("alarm: after another core's cancel no handler runs, each rang or was cancelled")
 {
 	struct shared s = {.set = false};
 

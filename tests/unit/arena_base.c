@@ -99,7 +99,7 @@ TEST("base: an importer gets nothing from a base that has nothing, and stays sou
 }
 
 /* Tags run out at every possible place: the pages differ, and how many tags were taken before. */
-TEST("base: when tags run out, what needs none is still served, and everything comes back")
+TEST("base: when tags run out, what needs none is served, and everything comes back")
 {
 	for (size_t pages = 12; pages < 64; pages++) {
 		struct arena *a = arenas_base(pages), *b = small_over(a), *c = small_over(a);

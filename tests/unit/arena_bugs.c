@@ -225,7 +225,7 @@ static void expect(void (*make)(void), const char *part)
 	CHECK(port_irq_enabled());
 }
 
-TEST("arena: each caller's bug is reported with arena, address, size and caller, and leaves no lock held")
+TEST("arena: a caller's bug names arena, address, size, caller, and holds no lock")
 {
 	bugs = arena_create("bugs", (void *)0xa0, 0x640, 16, NULL, NULL, NULL, 0, MEM_WAIT);
 	fronted = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
@@ -259,7 +259,7 @@ TEST("arena: a bad free that a front's magazine took is reported when it is drai
 }
 
 #if SPANDREL_DEBUG
-TEST("arena: MEM_WAIT under arenas_and_slabs_lock is reported even if it takes little to serve")
+TEST("arena: MEM_WAIT under arenas_and_slabs_lock is reported, however little it takes")
 {
 	struct arena *a = arena_create("fronted", (void *)1, 100, 1, NULL, NULL, NULL, 4, MEM_WAIT);
 

@@ -9,7 +9,7 @@
 #include "lib/test.h"
 #include "threads.h"
 
-TEST("import: a span comes when nothing held serves, stays when wholly free, and goes when reaped")
+TEST("import: a span comes when nothing held serves, stays free, and goes when reaped")
 {
 	struct arena *a = arenas_root(4096, 10), *b = arenas_importer("importer", a, 64);
 	void *p = arena_alloc(b, 64, MEM_ATOMIC), *q = arena_alloc(b, 4032, MEM_ATOMIC);
@@ -35,7 +35,7 @@ TEST("import: a span comes when nothing held serves, stays when wholly free, and
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("import: spans of 32 of the source's quanta are retained, what comes to more goes back at once")
+TEST("import: spans of 32 of the source's quanta are retained, more goes back at once")
 {
 	struct arena *a = arenas_root(16, 100), *b = arenas_importer("importer", a, 16);
 	void *p[40];
@@ -75,7 +75,7 @@ TEST("import: spans of one integer are reaped beside neighbours that stay")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("import: a quantum that is a larger power of two is asked for aligned, and nothing beyond")
+TEST("import: a quantum that is a larger power of two is asked for aligned, no more")
 {
 	struct arena *a = arenas_root(64, 1000), *b = arenas_importer("importer", a, 256);
 	void *p[8];
@@ -93,7 +93,7 @@ TEST("import: a quantum that is a larger power of two is asked for aligned, and 
 
 /* The source's free segments are about equal, more than are looked at, and what serves comes last.
  */
-TEST("import: a request that may sleep has the index built that the source needs to serve")
+TEST("import: a request that may sleep has the index built that its source needs")
 {
 	struct arena *a = arenas_root(1, 71), *b = arenas_importer("importer", a, 1);
 	uintptr_t at = 1000;
@@ -239,7 +239,7 @@ TEST("import: a span no honest source gives is reported as the source's bug")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("import: the same of a span for a request with constraints, and no tag is lost for it")
+TEST("import: the same of a span for a request with constraints, and no tag is lost")
 {
 	struct arena *a = arena_create(
 		"lied-to", NULL, 0, 64, tell_lie, forget, ARENA_SELF_SOURCE, 0, MEM_WAIT);
@@ -374,7 +374,7 @@ static void miss_and_build(unsigned i, void *arg)
 	}
 }
 
-TEST("import: the source's index is built for importers while atomic requests miss it on other cores")
+TEST("import: the source's index is built while atomic requests miss it on other cores")
 {
 	struct arena *a = arenas_root(1, 2 * APART), *arenas[2] = {a, arenas_importer("importer", a, 1)};
 
@@ -391,7 +391,7 @@ TEST("import: the source's index is built for importers while atomic requests mi
 
 /* A high fit goes down from 2 to 4, both powers of two, and not from 4 to 3: there the span must hold whole
  * quanta of 4 wherever it starts. */
-TEST("arena: a high fit that goes down to a larger quantum fits in what that imports from another one")
+TEST("arena: a high fit through a larger quantum fits in what that one imports")
 {
 	struct arena *a = arenas_root(3, 1000), *b = arenas_importer("b", a, 4), *c = arenas_importer("c", b, 2);
 	void *p[60];

@@ -462,7 +462,7 @@ static void random_test(const size_t *quanta, size_t n, bool down)
 	}
 
 #define RANDOM_TEST(text, ...) RANDOM_TEST_OF(text, false, __VA_ARGS__)
-#define PASSING_TEST(text, ...) RANDOM_TEST_OF("passed down, " text, true, __VA_ARGS__)
+#define PASSING_TEST(text, ...) RANDOM_TEST_OF("down, " text, true, __VA_ARGS__)
 
 RANDOM_TEST("quantum 1", 1)
 RANDOM_TEST("quantum 3", 3)

@@ -34,7 +34,7 @@ TEST("arena print: an amount has a unit if it is in bytes")
 
 static const struct arena_tree_line line = {"leaf", "root", 1, true, 4096, 8192, 4096, 4096, 4096, 1, 3, 0};
 
-TEST("arena print: a line of the tree is indented for people, and has plain numbers for scripts")
+TEST("arena print: a line of the tree is indented for people, plain for scripts")
 {
 	struct table_printer printer = begin(false);
 
@@ -70,7 +70,7 @@ static void show(struct arena *a, bool full, bool keys)
 	CHECK_LT(out.length, sizeof(text));
 }
 
-TEST("arena print: an arena is shown with its free pieces, in full with its tags and its hash")
+TEST("arena print: an arena is shown with its free pieces, in full with tags and hash")
 {
 	struct arena *a = arenas_ids(1, 100);
 

@@ -7,7 +7,7 @@
 #include "lib/string.h"
 #include "lib/test.h"
 
-TEST("arena: storage of the caller's need not be cleared, and is the caller's again after the end")
+TEST("arena: storage of the caller's need not be cleared, and is the caller's again")
 {
 	static char storage[ARENA_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 	struct arena *a;
@@ -56,7 +56,7 @@ TEST("xalloc: a size that is larger than nocross once it is rounded has no place
 	arenas_end(a);
 }
 
-TEST("arena: the segment that contains an address is found at its first and last unit, used or free")
+TEST("arena: the segment that has an address is found at its first and last unit")
 {
 	static const struct {
 		uintptr_t at, start;
@@ -109,7 +109,7 @@ TEST("arena: a walk ends where its function says so")
 }
 
 /* A span for each, so that what the front gives back goes on to the source, too. */
-TEST("arena: a reap answers what came free in the source, what lay in the front included")
+TEST("arena: a reap answers what came free in the source, what the front held included")
 {
 	struct arena *a = arenas_ids(1, 100000);
 	struct arena *b = arena_create(

@@ -81,7 +81,7 @@ static void play(unsigned fit, size_t qcache_max)
 	base_free(NULL, p.owner, RANGES_PAGES);
 }
 
-TEST("ranges: a compilation's processes get what they map from arenas of their own, by instant fit, and it goes home")
+TEST("ranges: a compilation's processes map by instant fit, and all of it goes home")
 {
 	play(ARENA_INSTANTFIT, 0);
 }

@@ -59,7 +59,7 @@ static void check_chains(const size_t *quanta)
 	}
 }
 
-TEST("rules: a failing request counts one refusal for each attempt in each arena of its chain")
+TEST("rules: a failing request counts one refusal for each attempt in each arena")
 {
 	static const size_t same[1 + DEPTH_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -199,7 +199,7 @@ static void *take_middle(struct arena *a, unsigned flags)
 	return arena_xalloc(a, 1, 0, 0, 0, MIDDLE, MIDDLE + 1, flags);
 }
 
-TEST("rules: a window that an atomic request was refused is served once arena_index() has run")
+TEST("rules: a window refused to an atomic request is served after arena_index()")
 {
 	struct arena *a = units_apart(APART);
 
@@ -218,7 +218,7 @@ static void note_poke(struct arena *a)
 	poked = a;
 }
 
-TEST("rules: a window that an atomic request was refused is served once reclaim has built the index")
+TEST("rules: a window that was refused is served once reclaim has built the index")
 {
 	struct arena *a = units_apart(APART);
 	void (*poke)(struct arena *) = arena_poke;
@@ -460,7 +460,7 @@ static void ask_triple(size_t t)
 	note(&rq, r, true, fit);
 }
 
-TEST("rules: 32 constraints in turn are served just where something serves, windows by the lowest address")
+TEST("rules: 32 constraints in turn are served just where something serves")
 {
 	rig_make(false);
 	CHECK(arena_index(rig.arena));
@@ -508,7 +508,7 @@ TEST("rules: a young arena has no index, and none after a few easy best fits")
 	units_apart_end(a, 20);
 }
 
-TEST("rules: an index comes for requests that are hard again and again, and goes when it is idle")
+TEST("rules: an index comes for requests that are hard again and again, goes when idle")
 {
 	struct arena *a = units_apart(SEGMENTS);
 	uintptr_t middle = 1 + STRIDE * (SEGMENTS / 2);
@@ -542,7 +542,7 @@ TEST("rules: an index that arena_index() built stays, however idle it is")
 #define ODD 500 /* free units that no aligned request can use */
 #define ALIGNED 300
 
-TEST("rules: an aligned request without a window imports before it searches, so no index comes")
+TEST("rules: an aligned request without a window imports first, so no index comes")
 {
 	struct arena *a = arenas_root(64, 10000), *b = arenas_importer("above", a, 1);
 	uintptr_t all = (uintptr_t)arena_alloc(b, 2 * ODD, MEM_ATOMIC), got[ALIGNED];

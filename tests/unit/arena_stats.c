@@ -111,7 +111,7 @@ static void random_free(struct arena *a, struct model *m, struct tally *t)
 	t->used -= i.size;
 }
 
-TEST("statistics: allocations by style, frees, failures, peak, fragmentation and histogram are the model's")
+TEST("statistics: allocations, frees, failures, peak, histogram are the model's")
 {
 	struct model *m = model_create(QUANTUM);
 	struct arena *a = arena_create("thirds", (void *)QUANTUM, QUANTUM * QUANTA, QUANTUM, NULL, NULL, NULL,
@@ -139,7 +139,7 @@ TEST("statistics: allocations by style, frees, failures, peak, fragmentation and
 	model_destroy(m);
 }
 
-TEST("statistics: the peak of used units is kept by the quick paths, without an index, too")
+TEST("statistics: the peak of used units is kept by the quick paths, too")
 {
 	struct arena *a = arenas_ids(1, 1000);
 	void *p[10];
@@ -157,7 +157,7 @@ TEST("statistics: the peak of used units is kept by the quick paths, without an 
 	arenas_end(a);
 }
 
-TEST("statistics: fragmentation is the share of what is free that lies outside the largest segment")
+TEST("statistics: fragmentation is the share of free units outside the largest piece")
 {
 	static const size_t sizes[] = {30, 20, 10, 20};
 	struct arena *a = arenas_ids(100, sizes[0]);
@@ -202,7 +202,7 @@ static void move_out(struct arena *source, void *addr, size_t size)
 	arena_free(source, addr, size);
 }
 
-TEST("statistics: imports and returns are the spans that moved, retained those that are free and stayed")
+TEST("statistics: imports and returns are spans that moved, retained are free ones")
 {
 	struct arena *a = arenas_ids(1, 1000);
 	struct arena *b =
@@ -247,7 +247,7 @@ static void check_failed(struct arena *a, enum arena_failure why, uint64_t n)
 	CHECK_EQ(s.failures, n);
 }
 
-TEST("statistics: a failure for shortage and a request that no address could serve count apart")
+TEST("statistics: shortage and a request that no address could serve count apart")
 {
 	struct arena *a = arenas_ids(1, 100);
 
@@ -486,7 +486,7 @@ static void check_looks(const struct layout *l, size_t n)
 	layout_end(l, a, n);
 }
 
-TEST("statistics: one hold looks at 16 segments at most, or at a bounded number of nodes of the index")
+TEST("statistics: one hold looks at 16 segments at most, or bounded nodes of the index")
 {
 	static const size_t sizes[] = {100, 1000, 10000, 100000};
 	size_t max = test_ops(sizes[3]);
@@ -496,7 +496,7 @@ TEST("statistics: one hold looks at 16 segments at most, or at a bounded number 
 			check_looks(&layouts[k], sizes[i]);
 }
 
-TEST("statistics: what an atomic request misses without an index counts apart, the source's too")
+TEST("statistics: what an atomic request misses without an index counts apart")
 {
 	const struct layout *l = &layouts[1];
 	struct arena *a = layout_make(l, 500);
@@ -586,7 +586,7 @@ static void work_or_read(unsigned i, void *arg)
 	__atomic_fetch_sub(&r->working, 1, __ATOMIC_RELEASE);
 }
 
-TEST("statistics: they are read while other cores take pages of tags and nodes and give them back")
+TEST("statistics: they are read while other cores take and give back pages of tags")
 {
 	struct reading r = {.working = WORKERS};
 

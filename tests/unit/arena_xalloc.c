@@ -42,7 +42,7 @@ TEST("xalloc: the last unit there is can be asked for by its address")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("xalloc: align and nocross with an odd quantum are a caller's bug, windows are served")
+TEST("xalloc: align and nocross with an odd quantum are a bug, windows are served")
 {
 	struct arena *a = arenas_root(12, 1000);
 
@@ -199,7 +199,7 @@ TEST("xalloc: a translating source is asked for enough for all quanta above it")
 
 /* Whole quanta of the arena in the middle can't be had for sure: that would take more than there
  * is. */
-TEST("xalloc: what would take more than all integers to be sure of is NULL, and no source's bug")
+TEST("xalloc: what would take more than all integers is NULL, and no source's bug")
 {
 	struct arena *a = arenas_root(1, SIZE_MAX / 2);
 	struct arena *b = arena_create("b", NULL, 0, 1, translate, translate_back, a, 0, MEM_WAIT);
@@ -232,7 +232,7 @@ static void holes_end(struct arena *a)
 	arenas_end(a);
 }
 
-TEST("xalloc: an atomic request without an index may miss, and is served when there is one")
+TEST("xalloc: an atomic request without an index may miss, and is served after all")
 {
 	struct arena *a = arenas_root(1, HOLES);
 	uintptr_t high = HOLES - 1;

@@ -181,7 +181,7 @@ TEST("block cache: a block that will be written whole isn't read")
 	end();
 }
 
-TEST("block cache: where memory is out a block that isn't there is refused, and one that is there is had")
+TEST("block cache: where memory is out a block is had that is there, no other one")
 {
 	struct block *block, *other;
 	struct piece *taken;
@@ -277,7 +277,7 @@ static bool has(uint64_t number)
 	return stats_now().misses == misses;
 }
 
-TEST("block cache: the least recently used blocks are given up first, as many as are asked for")
+TEST("block cache: the least recently used blocks are given up first, as many as asked")
 {
 	begin();
 	for (uint64_t i = 0; i < 50; i++)
@@ -329,7 +329,7 @@ TEST("block cache: a dirty block is given up once it is written, and its data su
 	end();
 }
 
-TEST("block cache: a block that can't be written is lost, sync says so once, and the disk's is read")
+TEST("block cache: a block that can't be written is lost, sync says so once")
 {
 	struct block *used;
 
@@ -349,7 +349,7 @@ TEST("block cache: a block that can't be written is lost, sync says so once, and
 	end();
 }
 
-TEST("block cache: before the machine stops all that is dirty is written, or the disk is named")
+TEST("block cache: what is dirty is written before the end, or the disk is named")
 {
 	begin();
 	for (uint64_t i = 0; i < BLOCKS; i++)
@@ -400,7 +400,7 @@ TEST("block cache: one whose blocks callers have isn't destroyed, and goes on")
 	end();
 }
 
-TEST("block cache: putting or changing a block that no caller has is a caller's bug, and so are unsound flags")
+TEST("block cache: putting a block that no caller has, unsound flags: a caller's bug")
 {
 	struct block *b;
 
@@ -447,7 +447,7 @@ static void work(unsigned i, void *arg)
 	}
 }
 
-TEST("block cache: blocks changed and given up by several ktasks at once are never lost")
+TEST("block cache: blocks changed and given up by several ktasks are never lost")
 {
 	begin();
 	for (uint64_t i = 0; i < BLOCKS; i++)

@@ -1155,7 +1155,7 @@ TEST("btag: a search in the index goes on rightly after a walk in its midst")
 /* Holes of three units, one after each used unit */
 #define HOLES 12
 
-TEST("btag: an index that is being built misses no part of a segment that is cut meanwhile")
+TEST("btag: an index that is being built misses no part of a segment cut meanwhile")
 {
 	for (uintptr_t hole = COMB_FIRST + 1; hole < COMB_FIRST + 4 * HOLES; hole += 4) {
 		struct btag_extent e;

@@ -98,7 +98,7 @@ static void check_largest(const struct btag_triple *t, const struct where *w)
 		CHECK_EQ(look_lowest(t, &all, size, &at), size <= largest);
 }
 
-TEST("btag: the lowest and the highest place are those that a look at every number finds")
+TEST("btag: the lowest and the highest place are what a look at every number finds")
 {
 	for (size_t n = test_ops(100000); n > 0; n--) {
 		struct btag_triple t;

@@ -48,7 +48,7 @@ static void cancel_other(struct alarm *a)
 	sem_up(&rang, 1);
 }
 
-TEST("callbacks: an alarm's handler may set another alarm, and cancel it while that doesn't run")
+TEST("callbacks: an alarm's handler may set another alarm, and cancel one not running")
 {
 	alarm_init(&other, never);
 	ring(cancel_other);
@@ -85,7 +85,7 @@ static void set_pair(unsigned i, void *arg)
 	alarm_cancel(&pair[i]);
 }
 
-TEST("callbacks: of two alarm handlers that cancel each other each is named, and neither waits")
+TEST("callbacks: two alarm handlers that cancel each other are named, and none waits")
 {
 	if (port_core_count() == 1)
 		return;
@@ -166,7 +166,7 @@ static void sleeping_dtor(void *object, void *priv)
 	CHECK_PANICS(kmem_cache_reap(sleepers, KMEM_REAP_IDLE), "kmem_cache_reap in");
 }
 
-TEST("callbacks: a constructor under MEM_ATOMIC and a destructor that sleep are named by their cache")
+TEST("callbacks: a constructor by MEM_ATOMIC, a destructor, that sleep: each is named")
 {
 	struct kmem_cache *c = sleepers = kmem_cache_create(
 		"sleepers", 512, 0, 0, NULL, sleeping_ctor, sleeping_dtor, NULL);
@@ -186,7 +186,7 @@ static int greedy_ctor(void *object, void *priv, unsigned flags)
 	return 0;
 }
 
-TEST("callbacks: a constructor that allocates from its own cache is named by it, from another one it may")
+TEST("callbacks: a constructor may allocate from another cache, from its own is named")
 {
 	struct kmem_cache *inner = kmem_cache_create("inner", 64, 0, 0, NULL, NULL, NULL, NULL);
 	void *p;

@@ -264,7 +264,7 @@ static void check_bug(size_t i)
 	CHECK_PANICS(bugs[i].make(), bugs[i].name);
 }
 
-TEST("callers: each bug's report names the function that made the call, and leaves no lock held")
+TEST("callers: each bug's report names the calling function, and leaves no lock held")
 {
 	begin();
 	for (int turn = 0; turn < 2; turn++)

@@ -214,7 +214,7 @@ static void work_or_check(unsigned i, void *arg)
 		check_until_done(i == WORKERS ? check_caches : check_arenas);
 }
 
-TEST("checkers: of arenas and caches none finds anything beside frees, reaps, imports and destroys")
+TEST("checkers: of arenas and caches none finds anything beside frees, reaps, imports")
 {
 	working = WORKERS;
 	checks = 0;
@@ -225,7 +225,7 @@ TEST("checkers: of arenas and caches none finds anything beside frees, reaps, im
 }
 
 /* A walk over all caches, which the monitor's is, keeps an arena as it keeps a cache. */
-TEST("checkers: an arena isn't destroyed while a walk stands on a cache that fronts it, and goes on")
+TEST("checkers: an arena isn't destroyed while a walk stands on a cache that fronts it")
 {
 	struct arena *a = arena_create(
 		"pinned", NULL, 0, PAGE, arena_alloc, arena_free, base_arena, PAGE, MEM_WAIT);
@@ -301,7 +301,7 @@ static void use_or_check_blocks(unsigned i, void *arg)
 		__atomic_fetch_sub(&working, 1, __ATOMIC_RELEASE);
 }
 
-TEST("checkers: of a block cache none finds anything beside its users, reclaim and a disk that fails")
+TEST("checkers: of a block cache none finds anything beside users, reclaim, a bad disk")
 {
 	disk = fake_disk_create(BLOCKS);
 	blocks = block_cache_create(&disk->disk);

@@ -267,7 +267,7 @@ static void serves_anywhere(const struct contexts_row *row, bool under_spinlocks
 			contexts_serves(where, row);
 }
 
-TEST("contexts: what any context may call works in interrupts, with interrupts off, under a spinlock, in callbacks")
+TEST("contexts: what any context may call works in interrupts, callbacks, under a lock")
 {
 	contexts_begin();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
@@ -279,7 +279,7 @@ TEST("contexts: what any context may call works in interrupts, with interrupts o
 	contexts_end();
 }
 
-TEST("contexts: locks are tried and released by threads, with interrupts off, under a spinlock, in callbacks, not in interrupts")
+TEST("contexts: locks are tried and released by threads anywhere, not in interrupts")
 {
 	contexts_begin();
 	for (size_t i = 0; i < sizeof(thread_rows) / sizeof(*thread_rows); i++) {

@@ -541,7 +541,7 @@ static void end(void)
 	contexts_end();
 }
 
-TEST("contexts: what may sleep panics at entry in interrupts, with interrupts off, under a spinlock, in callbacks")
+TEST("contexts: what may sleep panics in interrupts, callbacks, under a spinlock")
 {
 	begin();
 	for (size_t i = 0; i < sizeof(may_sleep) / sizeof(*may_sleep); i++) {

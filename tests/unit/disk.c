@@ -40,7 +40,7 @@ static void check_blocks(const char *data, uint64_t first, size_t n)
 		CHECK(disk_pattern_check(data + i * DISK_BLOCK_SIZE, first + i, &generation));
 }
 
-TEST("disk: a pattern shows another block, another place in a block, and two generations in one")
+TEST("disk: a pattern shows another block, another place in it, two generations in one")
 {
 	char *data = pages(1);
 	uint64_t generation;
@@ -158,7 +158,7 @@ static void run_all(struct disk *d)
 	check_counts(d);
 }
 
-TEST("disk: the machine's is read and written block by block, by several ktasks at once")
+TEST("disk: the machine's is read and written block by block, by several ktasks")
 {
 	struct disk *d = scratch_disk();
 
@@ -166,7 +166,7 @@ TEST("disk: the machine's is read and written block by block, by several ktasks 
 		run_all(d);
 }
 
-TEST("disk: one in memory is read and written block by block, by several ktasks at once")
+TEST("disk: one in memory is read and written block by block, by several ktasks")
 {
 	struct fake_disk *f = fake_disk_create(400);
 

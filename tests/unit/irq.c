@@ -112,7 +112,7 @@ TEST("irq: an interrupt of a free vector isn't handled, whatever its number")
 	CHECK(!raise(UINT32_MAX));
 }
 
-TEST("irq: a block of vectors starts on a multiple of its size, and each has a handler of its own")
+TEST("irq: a block of vectors starts on a multiple of its size, each with its handler")
 {
 	unsigned values[5] = {1, 10, 100, 1000, 10000}, first;
 	struct irq_request requests[5];
@@ -185,7 +185,7 @@ static void check_impossible(size_t n)
 	CHECK_EQ(irq_alloc_block((const struct irq_request *)8, n), 0); /* nothing lies there */
 }
 
-TEST("irq: a block of more vectors than there are is refused at once, and of none reported")
+TEST("irq: a block of more vectors than there are is refused, of none reported")
 {
 	struct irq_request request = {"block", count, NULL}, bare = {"block", NULL, NULL},
 			   nameless = {NULL, count, NULL};

@@ -85,7 +85,7 @@ static void check_impossible(size_t size, size_t align)
 	CHECK_PANICS(kmalloc_align(size, align, MEM_WAIT), "by MEM_WAIT: there is no room for them (called from check_");
 }
 
-TEST("kmalloc: a size or an alignment beyond all memory is NULL, and by MEM_WAIT a caller's bug")
+TEST("kmalloc: a size or alignment beyond all memory is NULL, by MEM_WAIT a bug")
 {
 	check_impossible(1, (size_t)1 << 63);
 	check_impossible(SIZE_MAX / 2, (size_t)1 << 62);
@@ -107,7 +107,7 @@ TEST("kmalloc: a size or an alignment beyond all memory is NULL, and by MEM_WAIT
 		"kmalloc of 8589934592 times 8589934592 bytes by MEM_WAIT: there is no room for them");
 }
 
-TEST("kmalloc: unsound flags are reported by every call, with its caller, even if it allocates nothing")
+TEST("kmalloc: unsound flags are reported by every call, even if it allocates nothing")
 {
 	char *p = kmalloc(100, MEM_WAIT);
 
@@ -154,7 +154,7 @@ TEST("kmalloc: made smaller it is there in any case, and doesn't sleep")
 #define LEAF_BYTES (PORT_PAGE_SIZE / sizeof(uintptr_t) * PORT_PAGE_SIZE)
 
 /* The first page's entry is the only one of its leaf. */
-TEST("kmalloc: what is allocated is known through a reap, though its leaf of the frame table stood empty")
+TEST("kmalloc: an allocation is known through a reap, though its leaf stood empty")
 {
 	const size_t size = 2 * LEAF_BYTES;
 	void *p = kmalloc(size, MEM_WAIT), **others = NULL, **q;

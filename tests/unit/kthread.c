@@ -180,7 +180,7 @@ TEST("ktask: storms of them are created and joined from all cores")
 	CHECK_EQ(count, 10 * 20 * 5);
 }
 
-TEST("ktask: one for whose stack there is no memory isn't made, and leaves nothing behind")
+TEST("ktask: one for whose stack there is no memory isn't made, and leaves nothing")
 {
 	const size_t left = 64 * PORT_PAGE_SIZE;
 	struct ktask_plan plan = {"large", set, NULL, KTASK_ANY_CORE, 1024 * PORT_PAGE_SIZE, false, false};
@@ -378,7 +378,7 @@ static void check_ragged_stack(size_t size)
 	CHECK_PANICS(ktask_create(&plan), "bytes is no whole pages (called from check_ragged_stack");
 }
 
-TEST("ktask: a stack that no memory would do for isn't had, one of no whole pages is reported")
+TEST("ktask: a stack beyond all memory isn't had, one of no whole pages is reported")
 {
 	size_t used = arena_amt_free(kpages_arena);
 

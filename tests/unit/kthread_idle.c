@@ -74,7 +74,7 @@ static void part(unsigned i, void *arg)
 
 /* Core 0 is woken for a ktask of its own.  While it looks for that, another ktask becomes ready,
  * which only a third core can run. */
-TEST("ktask: a core that is woken for work while it finds other work wakes another core")
+TEST("ktask: a core woken for work that finds other work wakes another core")
 {
 	size_t rounds = test_ops(ROUNDS);
 

@@ -72,7 +72,7 @@ static void await_state(const struct ktask *t, const char *state)
 	CHECK_STR(row_of(t).state, state);
 }
 
-TEST("ktask: its row says where it runs, what it does, how often and how long it ran, and what stack it has")
+TEST("ktask: its row says where it runs, what it does, how often, how long, its stack")
 {
 	unsigned core = port_core_count() - 1;
 	struct stages s = {.go = SEMAPHORE_INIT(s.go, 0), .frame = 40 * PORT_PAGE_SIZE};
@@ -187,7 +187,7 @@ static void note_ring(struct alarm *a)
 	__atomic_fetch_add(&n->rings, 1, __ATOMIC_RELEASE);
 }
 
-TEST("alarm: its handler is called once, in an interrupt, with interrupts off; one for ever never")
+TEST("alarm: its handler is called once, in an interrupt; one for ever never")
 {
 	struct noted once = {.rings = 0}, never = {.rings = 0};
 	uint64_t deadline = port_ns() + THREADS_PATIENCE;
@@ -220,7 +220,7 @@ TEST("alarm: setting one that is set is a caller's bug, and leaves it as it was"
 	CHECK(alarm_cancel(&a));
 }
 
-TEST("alarm: readying one that is set is a caller's bug, what its memory holds otherwise isn't")
+TEST("alarm: readying one that is set is a caller's bug, any other memory is good")
 {
 	struct alarm a, b;
 
@@ -250,7 +250,7 @@ static void do_nothing(void *arg)
 {
 }
 
-TEST("irq: a core's count has the interrupts of all vectors it handled, a vector's those since it was handed out")
+TEST("irq: a core counts all vectors' interrupts, a vector its own since handed out")
 {
 	static const char name[] = "counted";
 	unsigned a = irq_alloc(name, do_nothing, NULL), b = irq_alloc("other", do_nothing, NULL), core;
@@ -273,7 +273,7 @@ TEST("irq: a core's count has the interrupts of all vectors it handled, a vector
 	irq_free(a);
 }
 
-TEST("irq: a route is cut where no more is kept, and gone when the vector is handed out again")
+TEST("irq: a route is cut where no more is kept, gone when the vector is handed out")
 {
 	unsigned v = irq_alloc("route", do_nothing, NULL), again;
 	char text[2 * IRQ_ROUTE_MAX];

@@ -89,7 +89,7 @@ static void starve(unsigned i, void *arg)
 }
 
 /* A core that runs one of them doesn't count meanwhile; others may go on for long. */
-TEST("kthread: ktasks that are ready on a busy core run within a number of switches of the others")
+TEST("kthread: ready ktasks on a busy core run within a bounded number of switches")
 {
 	struct starving s = {0};
 	unsigned n = port_core_count(), least = LIMIT;

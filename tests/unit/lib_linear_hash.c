@@ -225,7 +225,7 @@ TEST("linear hash: links with equal keys stand in one chain, and each may go")
 	end();
 }
 
-TEST("linear hash: of equal keys the one inserted last is found, and only spare pages are taken")
+TEST("linear hash: of equal keys the last one is found, and only spare pages are taken")
 {
 	begin(100);
 	CHECK(!linear_hash_needs_care(&hash) && !linear_hash_is_overfull(&hash));

@@ -27,7 +27,7 @@ TEST("panic: a trap's panic is caught like others")
 	CHECK_PANICS(panic_at(&site, "page fault at %p", (void *)0x10), "page fault at 0x10");
 }
 
-TEST("panic: an assertion that fails names file and expression, one that holds does nothing")
+TEST("panic: an assertion that fails names file and expression, one that holds doesn't")
 {
 	assert_errors(0);
 	CHECK_PANICS(assert_errors(1), "lib_panic.c:");

@@ -214,7 +214,7 @@ TEST("sink: fill writes any number of one character")
 	}
 }
 
-TEST("sink: what is printed is counted whole, to a buffer of any size and to the console")
+TEST("sink: what is printed is counted whole, to a buffer of any size or the console")
 {
 	struct buffer_sink b;
 

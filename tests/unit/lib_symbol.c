@@ -56,7 +56,7 @@ static void check_symbol(const void *start, const char *name)
 	CHECK_EQ(at, (uintptr_t)start);
 }
 
-TEST("symbol: variables and constants are found by address and by name, and so are functions")
+TEST("symbol: functions, variables, constants are found by address and by name")
 {
 	check_symbol(constants, "constants");
 	check_symbol(variables, "variables");

@@ -51,7 +51,7 @@ TEST("table: people see aligned columns, units, dashes for zero, totals")
 			"total        12   4.0 KiB\n");
 }
 
-TEST("table: a wide value takes room from what is beside it, and a wide count is cut to tenths")
+TEST("table: a wide value takes room beside it, a wide count is cut to tenths")
 {
 	struct table_printer t;
 
@@ -73,7 +73,7 @@ static const struct table broad = {"x", broad_columns, ARRAY_SIZE(broad_columns)
 #define TEN "0123456789"
 #define SIXTY TEN TEN TEN TEN TEN TEN
 
-TEST("table: no line is wider than 80, and a text that was cut for it ends in ~")
+TEST("table: no line is wider than 80, and ~ ends a text that was cut for it")
 {
 	static const struct row rows[] = {
 		{"short", 1, 0, 0, 0, SIXTY},
@@ -193,7 +193,7 @@ static const struct table_column mixed_columns[] = {
 };
 static const struct table mixed = {"x", mixed_columns, ARRAY_SIZE(mixed_columns)};
 
-TEST("table: a number that names something shows 0, a time is plain for scripts, no text is a dash there")
+TEST("table: a number that names shows 0; for scripts time is plain, no text a dash")
 {
 	static const struct row empty = {"", 0, 1234, 0, 0, NULL};
 	struct table_printer t;
@@ -243,7 +243,7 @@ static void print_in_order(struct table_order *order)
 	table_end(&t);
 }
 
-TEST("table: an order is told of each row's value, by the title or the key of its column, and of the end")
+TEST("table: an order is told of each row's value, by title or key, and of the end")
 {
 	struct table_order order = {"n", note_row, note_end};
 

@@ -15,7 +15,7 @@
 #define NO_FUNCTION 0xffff /* bus 255, device 31, function 7 */
 #define RAISES 3
 
-TEST("machine: cores have numbers of their own, and nodes are at distance 10 of themselves")
+TEST("machine: cores have numbers of their own, nodes are at distance 10 of themselves")
 {
 	struct machine_core_info info, other;
 	size_t nodes = machine_node_count();
@@ -42,7 +42,7 @@ TEST("machine: nodes' ranges of memory are counted from 0 on, and don't wrap")
 	CHECK(!machine_node_memory(SIZE_MAX, &m));
 }
 
-TEST("machine: where there is no function on PCI all bits read as one, and writes do nothing")
+TEST("machine: where PCI has no function all bits read as one, and writes do nothing")
 {
 	CHECK_EQ(machine_pci_read(NO_FUNCTION, 0), UINT32_MAX);
 	machine_pci_write(NO_FUNCTION, 4, 0);
@@ -82,7 +82,7 @@ TEST("machine: a vector that this core raises comes when interrupts are on")
 	irq_free(vector);
 }
 
-TEST("machine: an address of RAM leads to the physical one and back, the image's other address too")
+TEST("machine: an address of RAM leads to the physical one and back, the image's too")
 {
 	static char of_image;
 	char *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);

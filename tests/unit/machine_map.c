@@ -136,7 +136,7 @@ static void check_unmapped(uintptr_t at)
 	CHECK(machine_unmap(at) == NULL);
 }
 
-TEST("map: whatever an address is, nothing that others mapped is unmapped, and only pages are mapped")
+TEST("map: whatever the address, nothing of others is unmapped, only pages mapped")
 {
 	uintptr_t start;
 	size_t size;

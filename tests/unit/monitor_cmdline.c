@@ -91,7 +91,7 @@ TEST("cmdline: a word too long is refused whole")
 
 static const struct cmdline_option long_option[] = {{NAME_OF_31, set_one}};
 
-TEST("cmdline: a name and a value as long as they may be are taken, a longer name is refused whole")
+TEST("cmdline: the longest name and value are taken, a longer name is refused whole")
 {
 	static char longest[CMDLINE_VALUE_MAX + 3] = "one=";
 	struct buffer_sink sink;

@@ -226,7 +226,7 @@ TEST("-s: sorts a table by a column, numbers from the greatest, texts by the alp
 	CHECK_EQ(kmem_cache_destroy(large), 0);
 }
 
-TEST("-s: an amount with a unit is sorted by its number, and a sorted tree isn't indented")
+TEST("-s: an amount with a unit is sorted by its number, a sorted tree isn't indented")
 {
 	check_says("arena tree -s total", "\nkpages ");
 	CHECK(strstr(said, "\nbase ") < strstr(said, "\nkpages "));
@@ -302,7 +302,7 @@ static const char *complete(const char *text)
 	return offered;
 }
 
-TEST("complete: first words once each, second words of a family, then what the command offers")
+TEST("complete: first words once each, second words of a family, a command's offers")
 {
 	CHECK(strstr(complete(""), ",arena,") != NULL);
 	CHECK(strstr(strstr(offered, ",arena,") + 1, ",arena,") == NULL);
@@ -353,7 +353,7 @@ TEST("arena tree: what is no memory is counted, not measured in bytes")
 	CHECK_EQ(arena_destroy(ids), 0);
 }
 
-TEST("arena show: -v adds the machinery, -k makes one line of it and one of each class of free segments")
+TEST("arena show: -v adds the machinery, -k is a line of it and one for each class")
 {
 	check_says("arena show kpages", "arena kpages, source base\n");
 	CHECK(strstr(said, "hash buckets") == NULL);
@@ -363,7 +363,7 @@ TEST("arena show: -v adds the machinery, -k makes one line of it and one of each
 		CHECK(str_starts(line, "\nfree name=kpages from="));
 }
 
-TEST("arena show: everything an arena counts, in 80 columns, and a bar for each size that is free")
+TEST("arena show: everything an arena counts, and a bar for each size that is free")
 {
 	struct arena *ids = arena_create("test-ids", (void *)1, 127, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	void *a = arena_alloc(ids, 1, MEM_WAIT | ARENA_BESTFIT), *b = arena_alloc(ids, 1, MEM_WAIT);
@@ -426,7 +426,7 @@ static struct arena *make_gapped(void)
 #define ROW_OF_USED "########################################################"
 #define ROW_OF_FREE "........................................................"
 
-TEST("arena map: gaps take no room, and -a shows each slice, however little of it is used")
+TEST("arena map: gaps take no room, and -a shows each slice, however little is used")
 {
 	struct arena *ids = make_gapped();
 	void *first = arena_alloc(ids, 56, MEM_WAIT | ARENA_NEXTFIT);
@@ -440,7 +440,7 @@ TEST("arena map: gaps take no room, and -a shows each slice, however little of i
 	CHECK_EQ(arena_destroy(ids), 0);
 }
 
-TEST("arena map: shows the ranges that hold anything, and how much is free between them")
+TEST("arena map: shows the ranges that hold anything, and what is free between them")
 {
 	struct arena *ids = make_gapped();
 	void *all[4];
@@ -644,7 +644,7 @@ static void ask_for_two(struct sleeper *s)
 	s->got = arena_alloc(s->arena, 2, MEM_WAIT);
 }
 
-TEST("reclaim: shows a request that sleeps, and what its root lacks, until it is served")
+TEST("reclaim: shows a request that sleeps, and what its root lacks, until served")
 {
 	struct arena *ids = arenas_full(4);
 	struct sleeper s = {.arena = ids, .ask = ask_for_two};
@@ -669,7 +669,7 @@ TEST("reclaim: shows a request that sleeps, and what its root lacks, until it is
 	arenas_end(ids);
 }
 
-TEST("reclaim run: gives back what is idle, and says what came free at which root and what gave it")
+TEST("reclaim run: gives back what is idle, says what came free where, what gave it")
 {
 	struct arena *ids = arenas_ids(1, 1000);
 	struct kmem_cache *c = kmem_cache_create("test-idle", 1, 0, 0, ids, NULL, NULL, NULL);
@@ -692,7 +692,7 @@ TEST("reclaim run: gives back what is idle, and says what came free at which roo
 	arenas_end(ids);
 }
 
-TEST("whatis: names the segment in every arena from the base to the deepest, and the cache")
+TEST("whatis: names the segment in every arena from base to the deepest, and the cache")
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	char line[64];
@@ -800,7 +800,7 @@ TEST("work: what runs is listed until it is stopped, in 80 columns")
 
 /* To look at */
 
-TEST("alloc: takes pieces of an arena or objects of a cache, until free gives them back")
+TEST("alloc: takes pieces of an arena or objects of a cache, until free frees them")
 {
 	struct arena *ids = arenas_ids(1, 100);
 	struct kmem_cache *c = kmem_cache_create("test-objects", 64, 0, 0, NULL, NULL, NULL, NULL);
@@ -856,7 +856,7 @@ TEST("alloc: what can't be asked for is refused, and nothing is held")
 	CHECK_STR(said, "");
 }
 
-TEST("watch: runs a command, once where there is no key to press, with its quotes and -k")
+TEST("watch: runs a command, once where no key can be pressed, with its quotes and -k")
 {
 	check_says("watch -k arena check \"monitor\"", "check name=monitor broken=0\n");
 	CHECK(strchr(said, '\n')[1] == '\0');

@@ -298,7 +298,7 @@ TEST("editor: a line wider than the screen scrolls and keeps the cursor in sight
 	CHECK_EQ(editor.left, 0);
 }
 
-TEST("editor: Tab completes what is unique, extends what is common and lists what is not")
+TEST("editor: Tab completes what is unique, extends what is common, lists the rest")
 {
 	check_line("b\t", "banana ");
 	check_line("x ap\tp\t", "x apple ");
@@ -346,7 +346,7 @@ TEST("history: up and down walk it, and the line being written comes back")
 	end_history();
 }
 
-TEST("history: ^R finds the latest line that contains what is typed, and again an earlier one")
+TEST("history: ^R finds the latest line with what is typed, and again an earlier one")
 {
 	begin_history();
 	history_add(&history, "arena map base");
@@ -371,7 +371,7 @@ TEST("history: ^R finds the latest line that contains what is typed, and again a
 	end_history();
 }
 
-TEST("history: a search ends at another key, which does what it does, and ^G takes it back")
+TEST("history: a search ends at another key, which does its work, and ^G takes it back")
 {
 	begin_history();
 	history_add(&history, "one");
@@ -442,7 +442,7 @@ TEST("history: the oldest is dropped beyond the maximum")
 	end_history();
 }
 
-TEST("history: without memory the oldest make room, and a line that never fits is forgotten")
+TEST("history: without memory the oldest make room, a line too long is forgotten")
 {
 	char line[MONITOR_LINE_MAX];
 	void *page = base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT);

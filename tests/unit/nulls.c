@@ -200,7 +200,7 @@ static __attribute__((noinline)) void refuse_hot(void)
 	REFUSES("spin_lock of a spinlock", spin_lock(NULL));
 }
 
-TEST("mistakes: NULL is named by each call that needs a pointer, with its caller, and nothing is locked after it")
+TEST("mistakes: each call that needs a pointer names NULL, and leaves no lock held")
 {
 	ids = arenas_ids(1, 10);
 	cache = kmem_cache_create("nulls", 64, 0, 0, NULL, NULL, NULL, NULL);

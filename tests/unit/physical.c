@@ -44,7 +44,7 @@ TEST("physical: a page by its physical address is the page of the direct map")
 	arena_free(phys_arena, (void *)(uintptr_t)phys, PORT_PAGE_SIZE);
 }
 
-TEST("physical: large pages start on multiples of 2 MiB, and take no more than they are")
+TEST("physical: large pages start on multiples of 2 MiB, and take no more")
 {
 	size_t before = arena_amt_free(base_arena);
 	void *p = arena_alloc(large_arena, 3 * LARGE_PAGE_SIZE, MEM_ERROR);

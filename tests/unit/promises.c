@@ -240,7 +240,7 @@ static void make_until_null(size_t i)
 }
 
 /* The leak check finds what isn't freed. */
-TEST("shortage: each function that makes something is NULL where memory is out, and leaves nothing behind")
+TEST("shortage: what makes something is NULL where memory is out, and leaves nothing")
 {
 	ids = arenas_ids(1, 100000);
 	disks = kmalloc(MADE_MAX * sizeof(*disks), MEM_WAIT);
@@ -252,7 +252,7 @@ TEST("shortage: each function that makes something is NULL where memory is out, 
 }
 
 /* A workload: the reason, in one line without its end. */
-TEST("shortage: a workload for which memory is short isn't started, and the reason is told")
+TEST("shortage: a workload for which memory is short isn't started, and says why")
 {
 	struct piece *taken = pieces_take_all(
 		base_arena, arena_amt_total(base_arena), PORT_PAGE_SIZE, MEM_ATOMIC);
@@ -282,7 +282,7 @@ static bool try_in_vain(struct shortage *s)
 	return false;
 }
 
-TEST("shortage: where no thread can sleep a record by MEM_ERROR isn't served, and one by MEM_WAIT is a caller's bug")
+TEST("shortage: without threads a record by MEM_ERROR isn't served, by MEM_WAIT a bug")
 {
 	struct arena *full = arenas_full(2);
 	struct shortage_part part = {full, 1, 1, NULL};
@@ -305,7 +305,7 @@ TEST("shortage: where no thread can sleep a record by MEM_ERROR isn't served, an
 	arenas_end(full);
 }
 
-TEST("work: each kind has a name, arguments and help, and behind the last there is none")
+TEST("work: each kind has a name, arguments and help, and behind the last is none")
 {
 	struct work_info info;
 	size_t n = 0;

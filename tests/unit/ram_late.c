@@ -90,7 +90,7 @@ static void add_late(void)
 	was_added = true;
 }
 
-TEST("late RAM: large and small kmalloc are served from it, know their sizes, and come back")
+TEST("late RAM: large and small kmalloc are served from it, and come back")
 {
 	struct held large = {NULL, 0, 0}, pages, small = {NULL, 0, 0}, odd = {NULL, 0, 0};
 
@@ -130,7 +130,7 @@ static void use_stack(void *arg)
 	*(bool *)arg = true;
 }
 
-TEST("late RAM: it is mapped, given by physical address, and holds page tables and stacks")
+TEST("late RAM: it is mapped, given by physical address, holds page tables and stacks")
 {
 	struct held large, pages;
 	bool has_run = false;

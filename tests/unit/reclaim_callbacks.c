@@ -98,7 +98,7 @@ static void reap_badly(size_t (*fn)(void *priv, size_t units), const char *repor
 	port_thread_words()[PORT_THREAD_CALLBACK] = 0;
 }
 
-TEST("reclaim: a callback that sleeps, waits for memory, reaps or runs reclaim panics by name")
+TEST("reclaim: a callback that sleeps, waits for memory, reaps or runs reclaim panics")
 {
 	void *all;
 
@@ -149,7 +149,7 @@ static void serve_beside(size_t (*fn)(void *priv, size_t units))
 	arenas_end(a);
 }
 
-TEST("reclaim: a callback that frees nothing leaves the request to others, whatever it answers")
+TEST("reclaim: a callback that frees nothing leaves the request to others, in any case")
 {
 	serve_beside(gives_nothing);
 	serve_beside(boasts);
@@ -254,7 +254,7 @@ static void slow_owner(void)
 	arenas_end(a);
 }
 
-TEST("reclaim: a slow callback is left out for a while, and keeps no other request from being served")
+TEST("reclaim: a slow callback is left out for a while, others are still served")
 {
 	if (port_core_count() > 1)
 		slow_owner();
@@ -298,7 +298,7 @@ static void destroy_under_pass(unsigned i, void *arg)
 	}
 }
 
-TEST("reclaim: a cache or an arena that a pass stands on is destroyed when the pass has left it")
+TEST("reclaim: what a pass stands on is destroyed when the pass has left it")
 {
 	struct arena *a = arenas_ids(1, 64), *b = arenas_importer("b", a, 1);
 	struct ending first = {.cache = cache_over(a)}, second = {.arena = b};

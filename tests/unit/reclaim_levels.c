@@ -62,7 +62,7 @@ static void fill_and_empty(unsigned i, void *arg)
 }
 
 /* Runs on core 0 alone, so that only its magazines hold something. */
-TEST("reclaim: level 1 takes surplus magazines, 2 the depot and empty slabs, 3 cores' magazines")
+TEST("reclaim: level 1 takes surplus magazines, 2 depot and empty slabs, 3 cores' own")
 {
 	struct arena *a = arenas_ids(1, UNITS);
 	struct kmem_cache *c = cache_over(a);
@@ -125,7 +125,7 @@ static void index_earn(struct arena *a)
 	CHECK_LT(0, arenas_stats(a).index_bytes);
 }
 
-TEST("reclaim: an index goes at level 1 when no search uses it, at level 2 whenever none is needed")
+TEST("reclaim: an index goes at level 1 when none uses it, at 2 when none needs it")
 {
 	struct arena *a = arenas_ids(1, OBJECTS);
 
@@ -239,7 +239,7 @@ static void pass_end(void)
 
 #define STEP_UNITS 512 /* more than one magazine's or one core's rounds, and their slabs, come to */
 
-TEST("reclaim: a request is served by what a cache holds idle, which keeps the rest but for a step")
+TEST("reclaim: a request is served by what a cache holds idle, which keeps most of it")
 {
 	struct arena *a = arenas_ids(1, UNITS);
 	struct kmem_cache *c = cache_that_holds(a, OBJECTS);
@@ -325,7 +325,7 @@ static void owners_begin(struct arena *a, struct owner *o, struct kmem_cache **c
 	}
 }
 
-TEST("reclaim: owners of caches are asked for what is wanted, and no further once one has answered")
+TEST("reclaim: owners of caches are asked for what is wanted, until one has answered")
 {
 	struct arena *a = arenas_ids(OWNED, OWNERS * 8 * OWNED);
 	struct kmem_cache *c[OWNERS];
@@ -352,7 +352,7 @@ TEST("reclaim: owners of caches are asked for what is wanted, and no further onc
 	arenas_end(a);
 }
 
-TEST("reclaim: an arena's owner is asked at level 2, not at level 1, for what is wanted")
+TEST("reclaim: an arena's owner is asked at level 2, not 1, for what is wanted")
 {
 	struct arena *a = arenas_ids(OWNED, 8 * OWNED);
 	struct owner o;

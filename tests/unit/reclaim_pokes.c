@@ -92,7 +92,7 @@ static void fill_idle(struct kmem_cache *c, struct piece **taken, size_t bytes)
 	}
 }
 
-TEST("reclaim: low memory comes back from what is idle, with no request asleep and no hardest pass")
+TEST("reclaim: low memory comes back from what is idle, without a hardest pass")
 {
 	struct reclaim_root root = base_root();
 	struct kmem_cache *c = kmem_cache_create("idle", IDLE_SIZE, 0, 0, NULL, NULL, NULL, NULL);
@@ -115,7 +115,7 @@ TEST("reclaim: low memory comes back from what is idle, with no request asleep a
 
 /* The last page */
 
-TEST("reclaim: with memory handed out to the last page everything is freed again, and passes run")
+TEST("reclaim: with the last page handed out everything is freed again, and passes run")
 {
 	struct arena *ids = arenas_ids(1, 1000);
 	struct piece *taken = pieces_take_all(base_arena, LARGEST, PAGE, MEM_ATOMIC);
@@ -183,7 +183,7 @@ static uint64_t run_out(void)
 	return outs;
 }
 
-TEST("reclaim: memory that is out is reported once, and again only after a request was served")
+TEST("reclaim: memory that is out is reported once, again after a request was served")
 {
 	CHECK_EQ(run_out(), 1);
 	CHECK_EQ(run_out(), 1);
@@ -191,7 +191,7 @@ TEST("reclaim: memory that is out is reported once, and again only after a reque
 
 /* Parked */
 
-TEST("reclaim: a large request that no pass can serve is parked, and served when enough is free")
+TEST("reclaim: a large request that no pass serves is parked until enough is free")
 {
 	struct arena *a = arenas_full(1000);
 	struct sleeper s = {.arena = a, .size = 500};
@@ -212,7 +212,7 @@ TEST("reclaim: a large request that no pass can serve is parked, and served when
 	arenas_end(a);
 }
 
-TEST("reclaim: a request by MEM_ERROR is refused after a hardest pass that began after it, not before")
+TEST("reclaim: MEM_ERROR is refused after a hardest pass that began after it")
 {
 	struct arena *a = arenas_full(10);
 	struct kmem_cache *c = kmem_cache_create("none", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
@@ -253,7 +253,7 @@ TEST("reclaim: what the top of a deep tree holds idle serves a request at its ro
 		arenas_end(a[i]);
 }
 
-TEST("reclaim: a second base arena gets back what lies above it, the first one isn't asked")
+TEST("reclaim: a second base arena gets back what lies above it, the first isn't asked")
 {
 	struct arena *base = arenas_base(64);
 	struct kmem_cache *c = kmem_cache_create("little", 64, 0, 0, base, NULL, NULL, NULL);
@@ -300,7 +300,7 @@ static void moved_free(struct arena *source, void *addr, size_t size)
 	arena_free(source, (char *)addr - OFFSET, size);
 }
 
-TEST("reclaim: self-sourced and translating arenas give back spans and what caches hold of them")
+TEST("reclaim: self-sourced and translating arenas give back spans, caches included")
 {
 	struct arena *self = arena_create(
 		"self", NULL, 0, 1, self_make, self_unmake, ARENA_SELF_SOURCE, 0, MEM_WAIT);

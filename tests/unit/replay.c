@@ -78,7 +78,7 @@ static struct replay_progress replayed(
 	return p;
 }
 
-TEST("replay: a stream of all kinds leaves nothing behind, what it never frees included")
+TEST("replay: a stream of all kinds leaves nothing, what it never frees included")
 {
 	struct streams s = streams_new(CAPACITY);
 	struct replay_progress p;
@@ -133,7 +133,7 @@ static void run_for_ever(void *arg)
 	replay_run(arg, 0, MEM_WAIT);
 }
 
-TEST("replay: one that would run for ever ends when it is stopped, with nothing left behind")
+TEST("replay: one that would run for ever ends when stopped, and leaves nothing")
 {
 	struct streams s = streams_new(CAPACITY);
 	struct replay r;
@@ -205,7 +205,7 @@ static void check_spoiled(unsigned op, uint32_t bytes, unsigned class, size_t of
 	streams_free(&s);
 }
 
-TEST("replay: an object whose first or last byte has changed is an error, in every page")
+TEST("replay: an object whose first or last byte has changed is an error, in any page")
 {
 	check_spoiled(STREAM_KMALLOC, 1, 0, 0);
 	check_spoiled(STREAM_KMALLOC, 7, 0, 6);

@@ -154,7 +154,7 @@ TEST("slab: what comes back with a mistake is taken all the same, and found agai
 	destroy(c);
 }
 
-TEST("slab: a free to the wrong cache, inside an object, or of nothing of ours is named")
+TEST("slab: a free to the wrong cache, inside an object, or of no object, is named")
 {
 	struct kmem_cache *c = make(64), *other = make(64);
 	char *p = kmem_cache_alloc(other, MEM_ATOMIC), *q = kmem_cache_alloc(c, MEM_ATOMIC);
@@ -184,7 +184,7 @@ TEST("slab: flags are one memory flag, and MEM_WAIT needs interrupts on")
 }
 
 #if SPANDREL_DEBUG
-TEST("slab: MEM_WAIT under arenas_and_slabs_lock is reported even if it takes little to serve")
+TEST("slab: MEM_WAIT under arenas_and_slabs_lock is reported, however little it takes")
 {
 	struct kmem_cache *c = make(64);
 	void *p[2];
@@ -262,7 +262,7 @@ static struct kmem_cache *make_counted(struct counted *n)
 	return c;
 }
 
-TEST("slab: every object handed out is constructed, and destructed once when it goes back")
+TEST("slab: every object handed out is constructed, and destructed once, going back")
 {
 	struct counted n = {0, 0, 0};
 	struct kmem_cache *c = make_counted(&n);
@@ -468,7 +468,7 @@ TEST("slab: a reserve that can't be had leaves the source what it had")
 	arena_free(kpages_arena, memory, size);
 }
 
-TEST("slab: a reserve beyond all memory is refused at once, and what was reserved stays")
+TEST("slab: a reserve beyond all memory is refused, and what was reserved stays")
 {
 	struct kmem_cache *c = make(256);
 	uint64_t grows;
@@ -835,7 +835,7 @@ TEST("kmalloc: a free of what isn't its own is named")
 
 /* Quantum caches */
 
-TEST("qcache: small sizes come from caches, and an arena in use refuses to end without a change")
+TEST("qcache: small sizes come from caches, an arena in use refuses to end, unchanged")
 {
 	struct arena *a = arena_create("fronted", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free,
 		kpages_arena, 4 * PORT_PAGE_SIZE, MEM_WAIT);
@@ -923,7 +923,7 @@ static void check_fronted(struct arena *a, size_t quantum, size_t size)
 	CHECK_EQ(live_of(name), 0);
 }
 
-TEST("slab: a front serves a size from the cache of as many quanta, whatever the quantum")
+TEST("slab: a front serves a size from the cache of as many quanta, any quantum")
 {
 	static const size_t quanta[] = {1, 2, 3, 7, 24, 4096, 36864, 1000003, 1 << 30, 1717986917};
 
@@ -942,7 +942,7 @@ TEST("slab: a front serves a size from the cache of as many quanta, whatever the
 	}
 }
 
-TEST("slab: an arena of more small sizes than there is memory for their caches goes without")
+TEST("slab: an arena of more small sizes than memory has caches for goes without")
 {
 	static const unsigned shifts[] = {24, 32, 40, 56, 58, 60, 61, 62, 63};
 

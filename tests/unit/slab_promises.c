@@ -18,7 +18,7 @@ static struct kmem_cache_stats stats_of(struct kmem_cache *c)
 	return s;
 }
 
-TEST("slab: storage of the caller's need not be cleared, and is the caller's again after the end")
+TEST("slab: storage of the caller's need not be cleared, and is the caller's again")
 {
 	static char storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 	struct kmem_cache *c;
@@ -57,7 +57,7 @@ TEST("slab: a fit is no flag of a cache's")
 }
 
 /* Of a source that has no more than the reserve takes. */
-TEST("slab: a reserve that fails leaves the one there was, and beneath one no allocation asks the source")
+TEST("slab: a reserve that fails leaves the old one, which serves without the source")
 {
 	struct arena *a = arenas_ids(1, 640);
 	struct kmem_cache *c = kmem_cache_create("reserved", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
@@ -126,7 +126,7 @@ static size_t alignment_of(size_t size)
 	return size && (size & (size - 1)) == 0 && size > 8 ? size : 8;
 }
 
-TEST("kmalloc: each size is aligned to 8, and a power of two to itself, on both sides of a page")
+TEST("kmalloc: a size is aligned to 8, a power of two to itself, about a page, too")
 {
 	for (size_t size = 0; size <= 5 * PORT_PAGE_SIZE; size += size < 70 ? 1 : 61) {
 		for (size_t n = size; n <= size + 3; n++) {
@@ -214,7 +214,7 @@ TEST("slab: the system's flags and caches aren't for callers")
 		destroy_if_own(c);
 }
 
-TEST("slab: a reserve that memory has no room for is refused at once, and by MEM_WAIT a caller's bug")
+TEST("slab: a reserve beyond any memory is refused at once, and by MEM_WAIT a bug")
 {
 	struct kmem_cache *c = kmem_cache_create("reserve", 64, 0, 0, NULL, NULL, NULL, NULL);
 
@@ -247,7 +247,7 @@ static size_t waits_for_slab(void *c, size_t bytes)
 	return 0;
 }
 
-TEST("slab: MEM_WAIT in a callback is reported where the magazine is left, in debug builds everywhere")
+TEST("slab: MEM_WAIT in a callback is reported past magazines, in debug builds always")
 {
 	struct kmem_cache *asked = kmem_cache_create("asked", 64, 0, 0, NULL, NULL, NULL, NULL);
 	struct kmem_cache *c = kmem_cache_create("waited", 64, 0, 0, NULL, NULL, NULL, NULL);

@@ -251,7 +251,7 @@ static void turn_or_check(unsigned i, void *arg)
 	}
 }
 
-TEST("slab: a check finds nothing wrong while objects come and go, however many are out")
+TEST("slab: a check finds nothing wrong while objects come and go, many or few out")
 {
 	static struct turning t;
 
@@ -323,7 +323,7 @@ static void reap_or_own(unsigned i, void *arg)
 		kmem_cache_reap(o->cache, KMEM_REAP_IDLE);
 }
 
-TEST("slab: an owner is called with its own argument, or not at all, while owners change")
+TEST("slab: an owner is called with its own argument, or not, while owners change")
 {
 	struct owner o = {.cache = kmem_cache_create("owned", 64, 0, 0, NULL, NULL, NULL, NULL)};
 

@@ -64,7 +64,7 @@ static void join(struct spinlock *l, struct spin_waiter *w)
 	CHECK(w->is_ordered);
 }
 
-TEST("spinlock: waiters join an order after many polls, and none that comes later goes ahead")
+TEST("spinlock: waiters join an order after many polls, none that is later goes ahead")
 {
 	struct spinlock l = SPINLOCK_INIT(SPIN_LEAF);
 	struct spin_waiter first = {0}, second = {0}, late = {0};
@@ -84,7 +84,7 @@ TEST("spinlock: waiters join an order after many polls, and none that comes late
 	CHECK(spin_poll(&l, &late));
 }
 
-TEST("spinlock: a running core may take a lock that is free, whatever others have polled")
+TEST("spinlock: a running core may take a free lock, whatever others have polled")
 {
 	struct spinlock l = SPINLOCK_INIT(SPIN_LEAF);
 	struct spin_waiter w = {0};
@@ -98,7 +98,7 @@ TEST("spinlock: a running core may take a lock that is free, whatever others hav
 
 #define STOPPED 3
 
-TEST("spinlock: a waiter that doesn't run holds the others up for a bounded number of polls")
+TEST("spinlock: a waiter that doesn't run holds others up for bounded many polls")
 {
 	struct spinlock l = SPINLOCK_INIT(SPIN_LEAF);
 	struct spin_waiter stopped[STOPPED] = {0}, running = {0};
@@ -165,7 +165,7 @@ static bool play(struct spinlock *l, struct player *p, size_t taken)
 	return false;
 }
 
-TEST("spinlock: a waiter in the order sees one hold of each that is ahead, and no other")
+TEST("spinlock: a waiter in the order sees one hold of each ahead, and no other")
 {
 	static struct player players[CORES];
 	struct spinlock l = SPINLOCK_INIT(SPIN_LEAF);

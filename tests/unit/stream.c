@@ -45,7 +45,7 @@ static const char *check_all(struct stream *s, const void *bytes, size_t size)
 	return wrong;
 }
 
-TEST("stream: caches, records and what becomes of each object are read as they were written")
+TEST("stream: caches, records and each object's fate are read as they were written")
 {
 	struct streams s = streams_new(CAPACITY);
 	struct stream_object objects[OBJECTS_MAX];

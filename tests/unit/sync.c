@@ -198,7 +198,7 @@ static void want(unsigned i, void *arg)
 	__atomic_store_n(&b->served[i], true, __ATOMIC_RELEASE);
 }
 
-TEST("semaphore: a request for much that came first is served first, and none behind overtakes it")
+TEST("semaphore: a request for much that came first is served first, none overtakes it")
 {
 	struct bulk b = {.s = SEMAPHORE_INIT(b.s, 0)};
 	struct threads *threads = threads_start(THREADS_FREE, 3, want, &b);
@@ -319,7 +319,7 @@ static void race_deadline(unsigned i, void *arg)
 	}
 }
 
-TEST("semaphore: of a deadline and an up from an interrupt one wins, and no count is lost")
+TEST("semaphore: of a deadline and an interrupt's up one wins, and no count is lost")
 {
 	struct race r = {.s = SEMAPHORE_INIT(r.s, 0)};
 
@@ -472,7 +472,7 @@ TEST("rendez: sleeps until the condition holds, with wake-ups from an interrupt"
 	CHECK(!rendez_wakeup(&d.rendez));
 }
 
-TEST("rendez: a condition that holds needs no wake-up, one that doesn't ends at the deadline")
+TEST("rendez: a condition that holds needs no wake-up, another ends at the deadline")
 {
 	struct door d = {.rendez = RENDEZ_INIT(d.rendez), .wanted = 1};
 	uint64_t deadline = in_ms(3);
@@ -745,7 +745,7 @@ TEST("sync: sleeping with interrupts off panics")
 	port_irq_restore(irq);
 }
 
-TEST("sync: sleeping with a spinlock held panics, in debug builds with where it was taken")
+TEST("sync: sleeping with a spinlock held panics, in debug builds says where taken")
 {
 	struct spinlock lock = SPINLOCK_INIT(SPIN_LEAF);
 	port_irq_t irq = spin_lock(&lock);

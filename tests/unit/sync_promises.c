@@ -98,7 +98,7 @@ static void wait_for_count(unsigned i, void *arg)
 	note(o, number);
 }
 
-TEST("semaphore: sleepers are served in the order in which they came, whatever they want")
+TEST("semaphore: sleepers are served in the order of arrival, whatever they want")
 {
 	struct order o = {.sem = SEMAPHORE_INIT(o.sem, 0)};
 
@@ -154,7 +154,7 @@ static void sleep_again(unsigned i, void *arg)
 	qlock_unlock(&a->lock);
 }
 
-TEST("condvar: a broadcast wakes once each thread that sleeps at the call, and none that comes later")
+TEST("condvar: a broadcast wakes each thread asleep at the call once, and no later one")
 {
 	struct again a = {.lock = QLOCK_INIT(a.lock), .cv = CONDVAR_INIT(a.cv)};
 	struct threads *t = threads_start(THREADS_FREE, SLEEPERS, sleep_again, &a);
@@ -228,7 +228,7 @@ TEST("sync: sleeping and waking take no memory")
 
 static struct rwlock twice = RWLOCK_INIT(twice);
 
-TEST("rwlock: a reader that tries for it again doesn't get it, and is reported when it asks for it")
+TEST("rwlock: a reader that tries again doesn't get it, and is reported when it asks")
 {
 	CHECK(rwlock_tryread(&twice));
 	CHECK(!rwlock_tryread(&twice));

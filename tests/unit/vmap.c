@@ -29,7 +29,7 @@ static void give_pages(void **pages)
 		arena_free(kpages_arena, pages[i], PORT_PAGE_SIZE);
 }
 
-TEST("vmap: pages from anywhere are mapped one behind the other, and are the same memory")
+TEST("vmap: pages from anywhere are mapped in a row, and are the same memory")
 {
 	void *pages[PAGES];
 	unsigned char *at;
@@ -163,7 +163,7 @@ static void addresses_return(void)
 		arena_free(vaddr_arena, ranges[ranges_taken].at, ranges[ranges_taken].size);
 }
 
-TEST("vmap: a request that sleeps for addresses gets those that are unmapped, which don't rest then")
+TEST("vmap: a request that sleeps for addresses gets those unmapped, which don't rest")
 {
 	void *pages[PAGES];
 	bool served;

@@ -105,7 +105,7 @@ TEST("tables: no more are given back than asked for, in whole pages")
 	base_free(NULL, page, PORT_PAGE_SIZE);
 }
 
-TEST("tables: one shootdown serves all that are given back, and none is needed for none")
+TEST("tables: one shootdown serves all that are given back, none is needed for none")
 {
 	void *page = base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT);
 	uintptr_t va = gib_take();
@@ -268,7 +268,7 @@ static void race(unsigned i, void *arg)
 	}
 }
 
-TEST("tables: an address whose table goes is mapped only when all cores have forgotten the table")
+TEST("tables: an address whose table goes is mapped once all cores forgot the table")
 {
 	struct race r = {.va = gib_take(), .page = base_alloc(NULL, PORT_PAGE_SIZE, MEM_WAIT)};
 
@@ -355,7 +355,7 @@ static size_t refusals(size_t left)
 	return !at + !memory;
 }
 
-TEST("tables: a mapping that was refused half done leaves none that can't be given back")
+TEST("tables: a mapping refused half done leaves none that can't be given back")
 {
 	static const size_t pages[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 4 * MEMORY_PAGES};
 	size_t refused = 0;

@@ -53,7 +53,7 @@ TEST("wait: an atomic request takes what is free while others wait for more")
 	arenas_end(a);
 }
 
-TEST("wait: a free in the source, however far down, serves a request that sleeps in an importer")
+TEST("wait: a free in the source, however far down, serves a request in an importer")
 {
 	struct arena *a = arenas_ids(16, 64), *b = arenas_importer("b", a, 4);
 	struct arena *c = arenas_importer("c", b, 1);
@@ -68,7 +68,7 @@ TEST("wait: a free in the source, however far down, serves a request that sleeps
 	arenas_end(a);
 }
 
-TEST("wait: a span that another importer would have retained serves a request that sleeps")
+TEST("wait: a span that another importer would have retained serves a sleeper")
 {
 	struct arena *a = arenas_ids(16, 16), *b = arenas_importer("b", a, 1);
 	struct arena *c = arenas_importer("c", a, 1);
@@ -106,7 +106,7 @@ static void one_of_many(struct arena *source, struct arena *const above[ABOVE], 
 		arena_reap(above[i], SIZE_MAX);
 }
 
-TEST("wait: a free finds the one it can serve among many that sleep at all levels above")
+TEST("wait: a free finds the one it can serve among many asleep at all levels above")
 {
 	struct arena *source = arenas_ids(1, 611), *above[ABOVE], *between[2];
 
@@ -139,7 +139,7 @@ static void span_unmake(struct arena *self, void *addr, size_t size)
 	__atomic_store_n(&span_out, false, __ATOMIC_RELEASE);
 }
 
-TEST("wait: a span that a self-sourced arena unmakes serves a request for one that it may make")
+TEST("wait: a span that a self-sourced arena unmakes serves a request for a new one")
 {
 	struct arena *a = arena_create(
 		"self", NULL, 0, 16, span_make, span_unmake, ARENA_SELF_SOURCE, 0, MEM_WAIT);
@@ -223,7 +223,7 @@ static struct arena *one_slab(struct kmem_cache **c, const char *name, size_t si
 	return a;
 }
 
-TEST("wait: a request for an object is served by an object that is freed, or by a free in the source")
+TEST("wait: a request for an object is served by a freed one, or a free in the source")
 {
 	struct kmem_cache *c;
 	void *objects[512], *rest;

@@ -124,7 +124,7 @@ TEST("wait: sizes that differ, through an importer, none forgotten")
 	arenas_end(a);
 }
 
-TEST("wait: a deadline at the moment of the answer loses nothing and serves nothing twice")
+TEST("wait: a deadline at the moment of the answer loses nothing, serves nothing twice")
 {
 	struct crowd c = {.arena = arenas_ids(1, 4), .rounds = test_ops(20000) / TASKS, .most = 4,
 		.has_deadlines = true};

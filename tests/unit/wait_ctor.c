@@ -33,7 +33,7 @@ static void hold_lock(struct sleeper *s)
 	qlock_unlock(&lock);
 }
 
-TEST("wait: a constructor that takes a lock which a sleeper holds keeps neither of them asleep")
+TEST("wait: a constructor that takes a sleeper's lock keeps neither of them asleep")
 {
 	struct sleeper holder = {.arena = NULL, .ask = hold_lock}, wanter = {.arena = NULL};
 	void *live[UNITS], *other;

@@ -58,7 +58,7 @@ TEST("wait: an arena in which requests sleep isn't destroyed, and serves them")
 }
 
 /* With nothing allocated: only the requests keep it. */
-TEST("wait: requests that sleep for more than there is keep an arena without allocations")
+TEST("wait: requests for more than there is keep an arena without allocations")
 {
 	struct arena *a = arena_create("ending", (void *)1, 8, 1, NULL, NULL, NULL, 4, MEM_WAIT);
 	struct sleeper s = {.arena = a, .size = 9};

@@ -114,7 +114,7 @@ TEST("wait: spans that a sibling retains serve a request")
 	}
 }
 
-TEST("wait: empty slabs and magazines of one cache serve a request for an object of another")
+TEST("wait: empty slabs and magazines of one cache serve a request of another")
 {
 	for (int i = 0; i < 2; i++) {
 		struct arena *a = arenas_ids(1, IDS);
@@ -136,7 +136,7 @@ TEST("wait: empty slabs and magazines of one cache serve a request for an object
 
 /* Refusals */
 
-TEST("wait: MEM_ERROR is NULL at once where nothing can give back, and for more than there is")
+TEST("wait: MEM_ERROR is NULL at once where nothing can give, and for too much")
 {
 	struct arena *a = arenas_full(3), *b = arenas_importer("b", a, 1);
 

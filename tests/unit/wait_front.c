@@ -140,7 +140,7 @@ static void check_right_one(size_t freed, bool one_is_first)
 	arenas_end(a);
 }
 
-TEST("wait: a free in an arena with quantum caches serves the request that it can serve")
+TEST("wait: a free in an arena with quantum caches serves the request that it can")
 {
 	check_right_one(1, false);
 	check_right_one(1, true);

@@ -107,7 +107,7 @@ static bool is_parked(const char *arena)
 	return false;
 }
 
-TEST("wait: a large request that a pass couldn't serve is parked, and served by a free all the same")
+TEST("wait: a large request that a pass couldn't serve is parked, and served by a free")
 {
 	struct arena *a = arena_create("parking", (void *)1, 256, 1, NULL, NULL, NULL, 0, MEM_WAIT);
 	struct sleeper big = {.arena = a, .size = 200};

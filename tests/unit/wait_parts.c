@@ -135,7 +135,7 @@ static void addresses_give(size_t n)
 	}
 }
 
-TEST("wait: vmalloc() that lacks an address is served when one is freed, or rests no more")
+TEST("wait: vmalloc() that lacks an address is served when one is freed or rested")
 {
 	struct sleeper s = {.arena = vaddr_arena, .ask = map_one};
 	bool served;
@@ -182,7 +182,7 @@ static void ids_take(void)
 	}
 }
 
-TEST("wait: a request for an ID whose slab lacks a header is served when memory is freed")
+TEST("wait: a request for an ID that lacks a slab header is served by freed memory")
 {
 	struct arena *a = arenas_ids(1, 8 * IDS_MAX);
 	struct sleeper s = {.arena = a, .ask = ask_id};

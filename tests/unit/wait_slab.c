@@ -122,7 +122,7 @@ static int construct(void *object, void *priv, unsigned flags)
 	return 0;
 }
 
-TEST("wait: a constructor that sleeps keeps no other request from objects that are freed meanwhile")
+TEST("wait: a constructor that sleeps keeps no other request from objects freed then")
 {
 	struct sleeper slow;
 	bool served;

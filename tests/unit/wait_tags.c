@@ -84,12 +84,12 @@ static void check_served(size_t others, size_t pages_freed, size_t others_freed)
 	CHECK(served);
 }
 
-TEST("wait: a request that lacks only a boundary tag is served when a page of the base comes free")
+TEST("wait: a request that lacks only a tag is served when a page of base comes free")
 {
 	check_served(1, 1, 0);
 }
 
-TEST("wait: tags that another arena of the base gives up serve a request that lacks nothing else")
+TEST("wait: tags that another arena of base gives up serve a request that lacks a tag")
 {
 	check_served(300, 0, 200);
 }
@@ -103,7 +103,7 @@ static void hoard(struct tagless *t)
 	t->others = pieces_give(t->b, t->others, 299);
 }
 
-TEST("wait: tags that lie idle in another arena's hand serve a request that lacks nothing else")
+TEST("wait: tags idle in another arena's hand serve a request that lacks a tag")
 {
 	static const unsigned flags[] = {MEM_WAIT, MEM_ERROR};
 

@@ -94,7 +94,7 @@ static void check_aligned(size_t size, uintptr_t from, struct sleeper s)
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("wait: a quantum's worth that comes free in the source, and no more, serves in an importer")
+TEST("wait: a quantum's worth freed in the source, and no more, serves in an importer")
 {
 	check_aligned(4, 4, (struct sleeper){0});
 }

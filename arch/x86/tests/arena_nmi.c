@@ -40,7 +40,7 @@ static void nmi_under_lock(void)
 	spin_unlock(&arena->lock, irq);
 }
 
-TEST("arena: in an NMI what a core has in its magazine is had, and nothing behind it, though its lock is held")
+TEST("arena: an NMI has what its core's magazine has, no more, though a lock is held")
 {
 	void *first[2 * QUANTUM];
 

@@ -137,7 +137,7 @@ static void fill_magazines(void)
 	kmem_cache_free_bulk(cache, objects, 3 * BULK);
 }
 
-TEST("slab: an array that faults under an allocation of many gets no object that an NMI in the fault got")
+TEST("slab: a fault under an allocation of many: an NMI in it gets no object of theirs")
 {
 	begin();
 	fill_magazines();
@@ -149,7 +149,7 @@ TEST("slab: an array that faults under an allocation of many gets no object that
 	end();
 }
 
-TEST("slab: an array that faults under a free of many loses none, though an NMI in the fault took some")
+TEST("slab: a fault under a free of many loses none, though an NMI in it took some")
 {
 	begin();
 	fill_magazines();
@@ -186,7 +186,7 @@ static bool alloc_into(uintptr_t gib)
 	return true;
 }
 
-TEST("slab: an array in a GiB never touched gets no object that an NMI in the first touch got")
+TEST("slab: an array in a GiB never touched: an NMI in the first touch gets none of it")
 {
 	begin();
 	for (uintptr_t gib = machine_direct_base(); alloc_into(gib); gib += GIB)

@@ -85,7 +85,7 @@ static void free_all(void)
 }
 
 /* The one that is refused stays live. */
-TEST("slab: a free in an NMI is refused, at the latest where the core's magazine has no room")
+TEST("slab: a free in an NMI is refused, at the latest where the magazine has no room")
 {
 	begin();
 	nmi_to_myself(free_all);
@@ -104,7 +104,7 @@ static void take_both(void)
 }
 
 /* The interrupted code may be changing the page frame table. */
-TEST("kmalloc: in an NMI what takes pages of its own is NULL, though this core has some in a magazine")
+TEST("kmalloc: in an NMI what takes pages of its own is NULL, also with some near by")
 {
 	kfree(kmalloc(PORT_PAGE_SIZE, MEM_WAIT));
 	kfree(kmalloc(PORT_PAGE_SIZE + 1, MEM_WAIT));

@@ -185,13 +185,13 @@ static void try_step(void (*step)(void), uintptr_t function)
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
 }
 
-TEST("slab: an allocation interrupted at any instruction of the hot path loses and doubles nothing")
+TEST("slab: an allocation interrupted at any instruction loses and doubles nothing")
 {
 	try_step(step_alloc, (uintptr_t)kmem_cache_alloc);
 	try_step(step_alloc_wait, (uintptr_t)kmem_cache_alloc);
 }
 
-TEST("slab: a free interrupted at any instruction of the hot path loses and doubles nothing")
+TEST("slab: a free interrupted at any instruction loses and doubles nothing")
 {
 	try_step(step_free, (uintptr_t)kmem_cache_free);
 }
@@ -202,14 +202,14 @@ TEST("slab: many at a time interrupted at any instruction lose and double nothin
 	try_step(step_free_bulk, (uintptr_t)kmem_cache_free_bulk);
 }
 
-TEST("kmalloc: interrupted at any instruction of the hot path it loses and doubles nothing")
+TEST("kmalloc: interrupted at any instruction it loses and doubles nothing")
 {
 	try_step(step_kmalloc, (uintptr_t)kmalloc);
 	try_step(step_kmalloc, (uintptr_t)kfree);
 }
 
 /* Some are in hand and some laid up, so that what is popped twice shows. */
-TEST("arena: a front's pages interrupted at any instruction of the hot path aren't lost or doubled")
+TEST("arena: pages of a front, interrupted at any instruction, aren't lost or doubled")
 {
 	bool more = true;
 	size_t at;

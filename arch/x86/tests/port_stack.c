@@ -259,22 +259,22 @@ static void try_step(void (*step)(void))
 	CHECK_EQ(step_missed((uintptr_t)step), 0);
 }
 
-TEST("port stack: a pop interrupted at any instruction loses nothing and doubles nothing")
+TEST("port stack: a pop interrupted at any instruction loses and doubles nothing")
 {
 	try_step(step_pop);
 }
 
-TEST("port stack: a push interrupted at any instruction loses nothing and doubles nothing")
+TEST("port stack: a push interrupted at any instruction loses and doubles nothing")
 {
 	try_step(step_push);
 }
 
-TEST("port stack: a pop of many interrupted at any instruction loses nothing and doubles nothing")
+TEST("port stack: a pop of many, interrupted anywhere, loses and doubles nothing")
 {
 	try_step(step_pop_many);
 }
 
-TEST("port stack: a push of many interrupted at any instruction loses nothing and doubles nothing")
+TEST("port stack: a push of many, interrupted anywhere, loses and doubles nothing")
 {
 	try_step(step_push_many);
 }

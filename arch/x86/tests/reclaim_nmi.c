@@ -41,7 +41,7 @@ static uint64_t pokes(void)
 
 #define PATIENCE_NS 30000000000ull /* only a test that fails waits so long */
 
-TEST("reclaim: a poke from an NMI wakes the ktask, which takes it and then the next one")
+TEST("reclaim: a poke from an NMI wakes the ktask, which takes it and then the next")
 {
 	uint64_t before = pokes(), end = port_ns() + PATIENCE_NS;
 
