@@ -76,9 +76,9 @@ static void fault(int number, siginfo_t *info, void *context)
 
 	pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
 	if (number == SIGSEGV && kernel_stack_guard((uintptr_t)info->si_addr, owner, sizeof(owner)))
-		panic_at(&site, "stack overflow of %s at address %p, pc %pS", owner, info->si_addr,
+		panic_at(&site, "stack overflow of %s at %p, in %pS", owner, info->si_addr,
 			(void *)site.pc);
-	panic_at(&site, "%s at address %p, pc %pS", fault_name(number), info->si_addr,
+	panic_at(&site, "%s at %p, in %pS", fault_name(number), info->si_addr,
 		(void *)site.pc);
 }
 

@@ -229,8 +229,7 @@ static void use_srat(const struct acpi_root *root)
 		if (!e.is_memory && e.apic < APICS)
 			firmware.nodes[e.apic] = e.node;
 		if (e.is_memory && e.can_come)
-			kprintf("acpi: memory at %#llx, %pB, is hot-pluggable: left out but for what the "
-				"memory map lists\n",
+			kprintf("acpi: %#llx, %pB: can be plugged in, left out beyond the memory map\n",
 				(unsigned long long)e.start, (const void *)&e.size);
 	}
 	if (c.wrong)

@@ -167,11 +167,9 @@ static const char *fault_kind(uint64_t error)
 static __attribute__((noreturn)) void report_page_fault(
 	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
 {
-	panic_at(site, "page fault: %s %#llx, %s, error %#llx, rip %#llx (%pS)",
-		fault_kind(frame->error), (unsigned long long)address,
-		frame->error & ERROR_PRESENT ? "forbidden" : "not mapped",
-		(unsigned long long)frame->error, (unsigned long long)frame->rip,
-		(void *)frame->rip);
+	panic_at(site, "page fault: %s %#llx, %s, error %#llx, in %pS", fault_kind(frame->error),
+		(unsigned long long)address, frame->error & ERROR_PRESENT ? "forbidden" : "not mapped",
+		(unsigned long long)frame->error, (void *)frame->rip);
 }
 
 /* Whether a stack overflowed into the guard page at `address`; if so, writes the stack's owner to
@@ -201,14 +199,12 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 	if (core->context.report++ >= 2)
 		port_stop(PORT_STOP_PANIC);
 	if (is_overflow(frame, address, owner, sizeof(owner)))
-		panic_at(&site, "stack overflow of %s at %#llx, rip %#llx (%pS)", owner,
-			(unsigned long long)address, (unsigned long long)frame->rip,
-			(void *)frame->rip);
+		panic_at(&site, "stack overflow of %s at %#llx, in %pS", owner,
+			(unsigned long long)address, (void *)frame->rip);
 	if (frame->vector == VECTOR_PAGE_FAULT)
 		report_page_fault(&site, frame, address);
-	panic_at(&site, "%s, error %#llx, rip %#llx (%pS)", exception_name(frame->vector),
-		(unsigned long long)frame->error, (unsigned long long)frame->rip,
-		(void *)frame->rip);
+	panic_at(&site, "%s, error %#llx, in %pS", exception_name(frame->vector),
+		(unsigned long long)frame->error, (void *)frame->rip);
 }
 
 /* In one write, since other cores may print their own at the same time. */
@@ -217,9 +213,8 @@ static void print_nmi(const struct core *core, const struct trap_frame *frame)
 	char line[NMI_LINE_MAX];
 
 	ksnprintf(line, sizeof(line),
-		"NMI %llu on core %u, unexpected, rip %#llx (%pS): continuing\n",
-		(unsigned long long)core->nmis, core->port.id, (unsigned long long)frame->rip,
-		(void *)frame->rip);
+		"NMI %llu on core %u, unexpected, in %pS: continuing\n",
+		(unsigned long long)core->nmis, core->port.id, (void *)frame->rip);
 	sink_puts(&console_sink, line);
 }
 

@@ -63,14 +63,23 @@ static void print_other_cores(struct sink *sink)
 	}
 }
 
+static __attribute__((format(printf, 3, 0))) void print_line(
+	struct sink *sink, const char *heading, const char *fmt, va_list ap)
+{
+	char line[PANIC_LINE_MAX];
+	size_t n = ksnprintf(line, sizeof(line), "%s: ", heading);
+
+	kvsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	sink_put_line(sink, line);
+}
+
 static __attribute__((format(printf, 3, 0))) void print_report(
 	struct sink *sink, const struct panic_site *site, const char *fmt, va_list ap)
 {
 	struct panic_hook *hook;
 
-	sink_puts(sink, "panic: ");
-	sink_vprintf(sink, fmt, ap);
-	sink_printf(sink, "\n  core %u", port_core_id());
+	print_line(sink, "panic", fmt, ap);
+	sink_printf(sink, "  core %u", port_core_id());
 	if (print_thread)
 		print_thread(sink);
 	sink_puts(sink, "\n");
@@ -106,9 +115,7 @@ static __attribute__((noreturn, format(printf, 2, 0))) void jump_to_catch(
 static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	const char *fmt, va_list ap)
 {
-	kprintf("panic inside a panic: ");
-	sink_vprintf(&console_sink, fmt, ap);
-	kprintf("\n");
+	print_line(&console_sink, "panic inside a panic", fmt, ap);
 	port_stop(PORT_STOP_PANIC);
 }
 

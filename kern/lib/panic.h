@@ -3,8 +3,8 @@
  * Panics: how the kernel ends when it has found a bug, a caller's or its own.
  *
  * A panic first freezes the other cores.  Then it prints a report: a first line that is enough by
- * itself (what was violated, on what, with which values), core and thread, a symbolised backtrace,
- * and what the hooks add (a short table of memory).  Then it runs the panic monitor, if one is
+ * itself (what was violated, on what, with which values), in rows as sink_put_line() has them; core and
+ * thread, a symbolised backtrace, and what the hooks add (a short table of memory).  Then it runs the panic monitor, if one is
  * installed, and calls port_stop(PORT_STOP_PANIC).  A panic during a panic prints one line and
  * stops.
  *
@@ -21,6 +21,8 @@
 #include "lib/list.h"
 #include "lib/printf.h"
 #include "port.h"
+
+#define PANIC_LINE_MAX 512 /* bytes of a first line, its end included */
 
 /* Where a panic happened, if that isn't where panic() was called: a trap. */
 struct panic_site {
@@ -70,7 +72,7 @@ void panic_set_monitor(void (*monitor)(void));
  * those pushed after it. */
 struct panic_catch {
 	port_jump_t jump;
-	char message[512];
+	char message[PANIC_LINE_MAX];
 	struct panic_catch *outer;
 };
 void panic_catch_push(struct panic_catch *c);

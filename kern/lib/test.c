@@ -256,11 +256,13 @@ static bool run_test(const struct test *test)
 static void print_running(struct sink *sink)
 {
 	const struct test *test = running;
+	char line[2 * SINK_COLUMNS];
 
 	if (!test)
 		return;
-	sink_printf(sink, "in the test \"%s\", seed %#llx\n", test->name,
+	ksnprintf(line, sizeof(line), "in the test \"%s\", seed %#llx", test->name,
 		(unsigned long long)test_config.seed);
+	sink_put_line(sink, line);
 	print_output(sink);
 }
 

@@ -293,6 +293,7 @@ static const char *call(
 static bool run_words(const struct command_words *words, struct sink *sink)
 {
 	const struct command *command = command_find(words->argc, words->argv);
+	char line[2 * ERROR_MAX];
 	const char *wrong;
 
 	if (words->argc == 0 && !words->keys)
@@ -304,8 +305,10 @@ static bool run_words(const struct command_words *words, struct sink *sink)
 		return false;
 	}
 	wrong = call(command, words, sink);
-	if (wrong)
-		sink_printf(sink, "%s: %s\n", command->name, wrong);
+	if (wrong) {
+		ksnprintf(line, sizeof(line), "%s: %s", command->name, wrong);
+		sink_put_line(sink, line);
+	}
 	return !wrong;
 }
 

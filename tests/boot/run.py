@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import contextmanager
 
 from console import Console, keys
 
@@ -185,8 +186,8 @@ def _():
                             "-object", "memory-backend-ram,id=later,size=128M",
                             "-device", "pc-dimm,memdev=later"))
     equal(status, 0)
-    found = re.findall(r"(?m)^acpi: memory at 0x[0-9a-f]+, .*, is hot-pluggable: left out but for what the "
-                       r"memory map lists$", text)
+    found = re.findall(r"(?m)^acpi: 0x[0-9a-f]+, .*: can be plugged in, left out beyond the memory map$",
+                       text)
     equal(len(found), 1)
     total = next(int(row["total"]) for word, row in keys(text) if word == "ram")
     assert 255 * MIB < total <= 256 * MIB, total
@@ -592,7 +593,8 @@ def _():
                     answer(console, line)
                 for line in lines_to_show(keys(answer(console, "help -k"))):
                     check_width(line, answer(console, line))
-                check_width("work list", answer(console, "work list"))
+                for line in ("work list", "test -l"):
+                    check_width(line, answer(console, line))
                 answer(console, "work stop")
                 console.type("poweroff 9\n")
                 equal(console.status(), 9)
@@ -1103,17 +1105,9 @@ def _():
         console.close_input()
         equal(console.status(), 0)
         equal(len(re.findall(SHOWN, console.text)), 1)
-    with qemu("--mem", "64M") as console:
-        console.expect(PROMPT)
-        console.type("panic\n")
-        console.expect(r"panic> $")
-        console.type("reclaim\n")
-        console.expect("reclaim: not safe after a panic")
-        console.expect(r"panic> $")
-        console.type("mem -w\n")
-        equal(len(re.findall(SHOWN, console.expect(r"(?s)(.*)\npanic> $")[1])), 1)
-        console.type("poweroff 8\n")
-        equal(console.status(), 8)
+    with panicked("panic") as console:
+        assert "reclaim: not safe after a panic" in after_panic(console, "reclaim")
+        equal(len(re.findall(SHOWN, after_panic(console, "mem -w"))), 1)
 
 
 # ktasks
@@ -1203,6 +1197,31 @@ def address_of(symbol):
         return next(int(line.split()[0], 16) for line in symbols if line.split()[-1] == symbol)
 
 
+@contextmanager
+def panicked(line, *arguments):
+    """The monitor of a kernel that a line has panicked; it powers off at the end."""
+    with qemu("--mem", "128M", *arguments) as console:
+        console.expect(PROMPT)
+        console.type(line + "\n")
+        console.expect(r"panic> $")
+        yield console
+        console.type("poweroff 7\n")
+        equal(console.status(), 7)
+
+
+@contextmanager
+def panicked_and_written(line, words):
+    """The same, with words written into its memory, by their addresses, before it goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/gdb"
+        with panicked(line, "--", "-gdb", f"unix:{path},server=on,wait=off") as console:
+            debugger = Debugger(path)
+            for address, value in words.items():
+                debugger.write(address, value)
+            debugger.resume()
+            yield console
+
+
 def after_panic(console, line):
     console.type(line + "\n")
     return console.expect(r"(?s)(.*)\npanic> $")[1]
@@ -1214,12 +1233,7 @@ SAFE = ("arena tree", "arena show base", "arena show kpages -v", "arena segs kpa
 
 @test("panic: under load on 4 cores, all that can be walked is shown")
 def _():
-    with qemu("--cores", "4", "--mem", "128M") as console:
-        console.expect(PROMPT)
-        console.type("work start alloc 30; work start maps; work start bursts; ps -k\n")
-        console.expect(PROMPT)
-        console.type("panic\n")
-        console.expect(r"panic> $")
+    with panicked("work start alloc 30; work start maps; work start bursts; ps; panic", "--cores", "4") as console:
         for line in SAFE:
             text = after_panic(console, line)
             assert "not safe" not in text and "stopped by a panic" not in text, (line, text)
@@ -1234,110 +1248,83 @@ def _():
                      if word == "ktask" and row["name"] == "reclaim")
         text = after_panic(console, f"whatis {int(stack['guard'], 16) + 64:#x}")
         assert "guard page of the stack of ktask" in text and "vaddr " in text, text
-        console.type("poweroff 6\n")
-        equal(console.status(), 6)
 
 
 @test("panic: what stays locked for good stops nothing")
 def _():
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/gdb"
-        with qemu("--mem", "64M", "--", "-gdb", f"unix:{path},server=on,wait=off") as console:
-            console.expect(PROMPT)
-            console.type("panic\n")
-            console.expect(r"panic> $")
-            debugger = Debugger(path)
-            # The lock of the tree of ktasks; a qlock, and the spinlock in it.
-            for address in (address_of("all"), address_of("arenas_and_slabs_lock"),
-                            address_of("arenas_and_slabs_lock") + 32):
-                debugger.write(address, 1)
-            debugger.resume()
-            for line in SAFE:
-                text = after_panic(console, line)
-                assert "panic:" not in text and text.count("\n") > 1, (line, text)
-            console.type("poweroff 7\n")
-            equal(console.status(), 7)
+    # The lock of the tree of ktasks; a qlock, and the spinlock in it.
+    qlock = address_of("arenas_and_slabs_lock")
+    with panicked_and_written("panic", {address_of("all"): 1, qlock: 1, qlock + 32: 1}) as console:
+        for line in SAFE:
+            text = after_panic(console, line)
+            assert "panic:" not in text and text.count("\n") > 1, (line, text)
 
 
 @test("panic: a fault while something is shown gives one line and the prompt")
 def _():
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/gdb"
-        with qemu("--mem", "64M", "--", "-gdb", f"unix:{path},server=on,wait=off") as console:
-            console.expect(PROMPT)
-            console.type("panic -f\n")
-            console.expect(r"panic> $")
-            debugger = Debugger(path)
-            debugger.write(address_of("all_arenas"), 0x8000000000000000)
-            debugger.resume()
-            for line in ("arena tree", "arena show base", "slab", "whatis base_arena", "arena tree"):
-                text = after_panic(console, line)
-                faults = [row for row in text.splitlines() if "panic" in row]
-                equal(len(faults), 1)
-                assert "stopped by a panic: general protection fault" in faults[0], text
-            assert "monitor" in after_panic(console, "ps")
-            console.type("poweroff 7\n")
-            equal(console.status(), 7)
+    with panicked_and_written("panic -f", {address_of("all_arenas"): 0x8000000000000000}) as console:
+        for line in ("arena tree", "arena show base", "slab", "whatis base_arena", "arena tree"):
+            text = after_panic(console, line)
+            faults = [row for row in text.splitlines() if "panic" in row]
+            equal(len(faults), 1)
+            assert "stopped by a panic: general protection fault" in faults[0], text
+        assert "monitor" in after_panic(console, "ps")
 
-def check_report(text, first_line):
-    assert re.search(rf"(?m)^panic: {first_line}", text), text
-    assert re.search(r"(?m)^ *#\d+ 0x[0-9a-f]+ command_run_line\+0x", text), text
+
+def report_of(start, line, *arguments):
+    """What a panic under autorun prints, in rows that fit; it ends the run with 126."""
+    status, text = run(start(*arguments, "--autorun", f"{line}; poweroff"))
+    equal(status, 126)
+    check_width(line, text)
+    equal(len(re.findall(r"(?m)^panic", text)), 1)
     assert re.search(r"(?m)^base ", text), text
+    return text
+
+
+CALLED = r"(?m)^ *#\d+ 0x[0-9a-f]+ command_run_line\+0x"
 
 
 @test("panic: under autorun it ends the run with 126 after its report", quick=True)
 def _():
     for start in (qemu, host):
-        status, text = run(start("--autorun", "panic now; poweroff"))
-        equal(status, 126)
-        check_report(text, "now")
+        text = report_of(start, "panic now")
+        assert re.search(r"(?m)^panic: now$", text) and re.search(CALLED, text), text
 
 
 @test("panic: a fault is reported with registers and a symbolised backtrace")
 def _():
-    status, text = run(qemu("--autorun", "panic -f; poweroff"))
-    equal(status, 126)
-    check_report(text, "page fault")
-    assert "write to 0x10" in text and re.search(r"rax +[0-9a-f]{16}", text), text
-    status, text = run(host("--autorun", "panic -f; poweroff"))
-    equal(status, 126)
-    check_report(text, "SIGSEGV")
+    for start, fault in ((qemu, "page fault: write to 0x10"), (host, "SIGSEGV at 0x10")):
+        text = report_of(start, "panic -f")
+        assert re.search(rf"(?m)^panic: {fault}, .*panic_command", text) and re.search(CALLED, text), text
+        equal(bool(re.search(r"rax +[0-9a-f]{16}", text)), start == qemu)
 
 
 @test("panic: a stack overflow is reported with the name of its ktask")
 def _():
     for start in (qemu, host):
-        status, text = run(start("--cores", "4", "--autorun", "panic -o; poweroff"))
-        equal(status, 126)
-        assert re.search(r"(?m)^panic: .*stack.*overflow.*monitor", text), text[-3000:]
+        text = report_of(start, "panic -o", "--cores", "4")
+        assert re.search(r"(?m)^panic: stack overflow of ktask \d+ \(monitor\)", text), text[-3000:]
+
+
+@test("panic: a long line takes as many rows as it needs")
+def _():
+    words = " ".join(f"word{i}" for i in range(30))
+    for start in (qemu, host):
+        text = report_of(start, f'panic "{words}"')
+        assert f"panic: {words}\n" in text.replace("\n    ", " "), text
 
 
 @test("panic: with several cores it ends the run once")
 def _():
-    status, text = run(qemu("--cores", "4", "--autorun", "panic now; poweroff"))
-    equal(status, 126)
-    equal(len(re.findall(r"(?m)^panic", text)), 1)
-    check_report(text, "now")
+    assert re.search(CALLED, report_of(qemu, "panic now", "--cores", "4"))
 
 
 @test("panic: the monitor goes on, with the commands that are safe in a panic")
 def _():
-    with qemu("--mem", "64M") as console:
-        console.expect(PROMPT)
-        console.type("panic \"on purpose\"\n")
-        console.expect("panic: on purpose")
-        console.expect(r"panic> $")
-        console.type("arena tree\n")
-        console.expect(r"(?m)^  kpages ")
-        console.expect(r"panic> $")
-        console.type("mem\n")
-        console.expect("kernel image")
-        console.expect(r"panic> $")
-        console.type("test\n")
-        console.expect(r"(?m)^.*test.*panic.*$")
-        console.expect(r"panic> $")
-        console.type("poweroff 8\n")
-        equal(console.status(), 8)
+    with panicked("panic \"on purpose\"") as console:
+        assert re.search(r"(?m)^  kpages ", after_panic(console, "arena tree"))
+        assert "kernel image" in after_panic(console, "mem")
+        assert re.search(r"(?m)^.*test.*panic.*$", after_panic(console, "test"))
 
 
 # Disks
