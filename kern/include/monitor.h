@@ -45,8 +45,8 @@ struct command_call {
 struct command {
 	const char *name;    /* "mem", or two words: "arena tree" */
 	/* The words after the name, those in brackets optional, the last one with dots in it any number
-	 * of words; "": none.  A command with [-k] may be called with -s COLUMN, too: whatever it prints
-	 * as a table is sorted by that column, numbers from the greatest on. */
+	 * of words; "": none.  A command with tables may be called with -s COLUMN, too: those
+	 * that have the column are sorted by it, numbers from the greatest on. */
 	const char *usage;
 	const char *summary; /* one line */
 	const char *example; /* a whole line */
@@ -56,8 +56,8 @@ struct command {
 	/* Calls offer() with each word that an argument may be, to complete one.  NULL: there are
 	 * none. */
 	void (*complete)(void (*offer)(void *arg, const char *word), void *arg);
-	/* The tables that it prints, whose columns `help` explains; the last one NULL.  NULL: there are
-	 * none. */
+	/* The tables that it prints, whose columns `help` explains, and -s may name; the last one NULL.
+	 * NULL: there are none. */
 	const struct table *const *tables;
 };
 

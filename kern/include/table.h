@@ -97,6 +97,8 @@ void table_begin(struct table_printer *t, const struct table *table, struct sink
 /* Prints one row.  A value wider than its column moves what stands to its right, up to where there is
  * room. */
 void table_row(struct table_printer *t, const void *row);
+/* Whether a column has that title or that key: whether a table_order by it puts rows in order. */
+bool table_has_column(const struct table *table, const char *name);
 /* How much of `whole` is `part`, of 1000: 0 for nothing alone, and 1000 at most. */
 uint64_t table_permille(uint64_t part, uint64_t whole);
 /* Writes a number into `cell` as it is shown for people. */

@@ -151,6 +151,11 @@ static const struct table_column *find_order(const struct table *table, const ch
 	return find_key(table, name);
 }
 
+bool table_has_column(const struct table *table, const char *name)
+{
+	return find_order(table, name) != NULL;
+}
+
 static void print_heading(const struct table_printer *t)
 {
 	struct line line = {.sink = t->sink};

@@ -169,7 +169,7 @@ static const struct table_column mem_columns[] = {
 		"an estimate of what reclaim could take back of it"),
 };
 static const struct table mem_table = {"memory", mem_columns, ARRAY_SIZE(mem_columns)};
-static const struct table *const tables[] = {&mem_table, &idle_table, &nodes_table, NULL};
+static const struct table *const tables[] = {&mem_table, &idle_table, &nodes_table, &holder_table, NULL};
 
 static void copy_base(const struct arena_stats *row, void *arg)
 {

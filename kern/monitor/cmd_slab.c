@@ -11,52 +11,60 @@
 #include "table.h"
 
 struct slab_row {
-	const char *name, *size_text, *total_text;
+	const char *name, *source, *size_text, *total_text;
 	struct kmem_cache_stats s;
 	uint64_t used_permille, wasted_permille;
 };
 
 #define COLUMN(member, title, key, width, flags, help)                                             \
 	TABLE_COLUMN(struct slab_row, s.member, title, key, width, TABLE_COUNT, flags, help)
-#define KEY(member, title, key) COLUMN(member, title, key, 0, TABLE_KEY_ONLY, "")
-#define AMOUNT(member, title, key)                                                                 \
-	TABLE_COLUMN(struct slab_row, s.member, title, key, 0, TABLE_BYTES, TABLE_KEY_ONLY)
+#define KEY(member, title, key, help) COLUMN(member, title, key, 0, TABLE_KEY_ONLY, help)
+#define AMOUNT(member, title, key, help)                                                           \
+	TABLE_COLUMN(struct slab_row, s.member, title, key, 0, TABLE_BYTES, TABLE_KEY_ONLY, help)
 #define TEXT(member, title, key, width, help)                                                      \
 	TABLE_COLUMN(struct slab_row, member, title, key, width, TABLE_STRING, TABLE_PEOPLE_ONLY, help)
 
 /* TABLE_BYTES: in bytes only if the cache's units are.  The table shows what fits in a line; `slab -k` and `slab NAME` show all. */
 static const struct table_column columns[] = {
 	TABLE_COLUMN(struct slab_row, name, "cache", "name", -16, TABLE_STRING, 0, "its name"),
+	TABLE_COLUMN(struct slab_row, source, "source", "source", 0, TABLE_STRING, TABLE_KEY_ONLY,
+		"NAME: the arena that its slabs come from"),
 	TEXT(size_text, "size", "size", 8, "of an object"),
-	AMOUNT(obj_size, "size", "size"),
+	AMOUNT(obj_size, "size", "size", ""),
 	COLUMN(live, "live", "live", 7, 0, "objects that callers have"),
 	TABLE_COLUMN(struct slab_row, used_permille, "used", "used_permille", 6, TABLE_PERMILLE,
 		TABLE_PEOPLE_ONLY, "live objects, of all objects in its slabs"),
-	KEY(objects, "objects", "objects"),
+	KEY(objects, "objects", "objects", "NAME: in all of its slabs"),
 	COLUMN(slabs, "slabs", "slabs", 6, 0, "pieces of its source that it cuts into objects"),
-	KEY(slab_objects, "in each", "slab_objects"),
+	KEY(slab_objects, "in each", "slab_objects", "NAME: objects that a slab is cut into"),
 	TEXT(total_text, "in slabs", "total", 10, "memory, or units, in all of its slabs"),
-	AMOUNT(total, "units", "total"),
+	AMOUNT(total, "in slabs", "total", ""),
 	TABLE_COLUMN(struct slab_row, wasted_permille, "wasted", "wasted_permille", 6, TABLE_PERMILLE,
 		TABLE_PEOPLE_ONLY, "of that, what can be no part of an object"),
 	COLUMN(allocs, "allocs", "allocs", 7, 0, "allocations since the cache was made"),
-	KEY(alloc_misses, "misses", "alloc_misses"),
+	KEY(alloc_misses, "misses", "alloc_misses",
+		"NAME: of them, those that took more than a magazine"),
 	COLUMN(failures, "fails", "failures", 5, 0, "of them, those that were refused"),
-	AMOUNT(slab_size, "slab size", "slab_size"),
-	AMOUNT(stride, "stride", "stride"),
-	KEY(out, "out of slabs", "out"),
-	AMOUNT(used, "units live", "used"),
-	KEY(slabs_empty, "empty slabs", "slabs_empty"),
-	KEY(frees, "frees", "frees"),
-	KEY(free_misses, "free misses", "free_misses"),
-	KEY(depot_trips, "depot trips", "depot_trips"),
-	KEY(depot_full, "full magazines", "depot_full"),
-	KEY(depot_empty, "empty magazines", "depot_empty"),
-	KEY(magazine_size, "magazine size", "magazine_size"),
-	KEY(grows, "slabs taken", "grows"),
-	KEY(shrinks, "slabs given back", "shrinks"),
-	KEY(ctor_failures, "ctor fails", "ctor_failures"),
-	KEY(hash_buckets, "hash buckets", "hash_buckets"),
+	AMOUNT(slab_size, "slab size", "slab_size", "NAME: memory, or units, of one slab"),
+	AMOUNT(stride, "stride", "stride", "NAME: from one object to the next"),
+	KEY(out, "out of slabs", "out", "NAME: objects that are live or in a magazine"),
+	AMOUNT(used, "in live", "used", "NAME: memory, or units, in live objects"),
+	KEY(slabs_empty, "empty slabs", "slabs_empty", "NAME: slabs that no object is out of"),
+	KEY(frees, "frees", "frees", "NAME: since the cache was made"),
+	KEY(free_misses, "free misses", "free_misses",
+		"NAME: of them, those that took more than a magazine"),
+	KEY(depot_trips, "depot trips", "depot_trips",
+		"NAME: magazines exchanged with the depot"),
+	KEY(depot_full, "depot full", "depot_full", "NAME: full magazines in the depot"),
+	KEY(depot_empty, "depot empty", "depot_empty", "NAME: empty magazines in the depot"),
+	KEY(magazine_size, "magazine size", "magazine_size",
+		"NAME: objects that a new magazine holds"),
+	KEY(grows, "slabs taken", "grows", "NAME: from the source, since the cache was made"),
+	KEY(shrinks, "slabs returned", "shrinks", "NAME: of them, those given back"),
+	KEY(ctor_failures, "ctor fails", "ctor_failures",
+		"NAME: calls of its constructor that failed"),
+	KEY(hash_buckets, "hash buckets", "hash_buckets",
+		"NAME: of the hash that finds an object's slab"),
 };
 static const struct table table = {"cache", columns, ARRAY_SIZE(columns)};
 static const struct table *const tables[] = {&table, NULL};
@@ -67,9 +75,8 @@ static void show_one(struct sink *sink, const struct slab_row *row)
 {
 	char text[TABLE_CELL_MAX];
 
-	sink_printf(sink, "%-20s %12s\n%-20s %12s\n", "cache", row->name, "source",
-		row->s.source_name);
-	for (size_t i = 1; i < ARRAY_SIZE(columns); i++) {
+	sink_printf(sink, "%-14s %18s\n%-14s %18s\n", "cache", row->name, "source", row->source);
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++) {
 		uint64_t value = *(const uint64_t *)((const char *)row + columns[i].offset);
 
 		if (columns[i].kind == TABLE_STRING)
@@ -78,7 +85,7 @@ static void show_one(struct sink *sink, const struct slab_row *row)
 			arena_format_amount(text, value, row->s.in_bytes);
 		else
 			table_format(text, columns[i].kind, value);
-		sink_printf(sink, "%-20s %12s\n", columns[i].title, text);
+		sink_printf(sink, "%-14s %18s\n", columns[i].title, text);
 	}
 }
 
@@ -88,6 +95,7 @@ static void show_row(const struct command_call *call, struct table_printer *prin
 	char size[TABLE_CELL_MAX], total[TABLE_CELL_MAX];
 	struct slab_row row = {
 		.name = s->name,
+		.source = s->source_name,
 		.size_text = size,
 		.total_text = total,
 		.s = *s,

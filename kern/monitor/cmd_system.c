@@ -83,7 +83,7 @@ static void explain_columns(struct sink *sink, const struct table *t)
 {
 	sink_printf(sink, "  columns of `%s`:\n", t->object);
 	for (size_t i = 0; i < t->column_count; i++)
-		if (!(t->columns[i].flags & TABLE_KEY_ONLY) && *t->columns[i].title)
+		if (*t->columns[i].help)
 			sink_printf(sink, "    %-14s %s\n", t->columns[i].title, t->columns[i].help);
 }
 

@@ -34,7 +34,7 @@ static const struct table_column columns[] = {
 static const struct table table = {"holder", columns, ARRAY_SIZE(columns)};
 static const struct table *const tables[] = {&table, NULL};
 /* Of a command that shows no changes: the last column is left out. */
-static const struct table mem_table = {"holder", columns, ARRAY_SIZE(columns) - 1};
+const struct table holder_table = {"holder", columns, ARRAY_SIZE(columns) - 1};
 
 /* What the last `top` showed, and room for the next: memory for both is set aside, since `top` is asked when
  * there is none. */
@@ -174,7 +174,7 @@ static void print_others(struct table_printer *printer, const struct holders *h)
 }
 
 /* `most` rows, and what remains in one.  Rows are sorted here, before the others are cut off, so they pass by
- * what sorts tables; that only learns that the column was found. */
+ * what sorts tables. */
 static void print(const struct command_call *call, struct holders *h, size_t most, const struct table *t)
 {
 	struct table_order *by = call->sink->order;
@@ -190,8 +190,6 @@ static void print(const struct command_call *call, struct holders *h, size_t mos
 			print_row(&printer, &h->row[i], h->total);
 	print_others(&printer, h);
 	table_end(&printer);
-	if (order)
-		by->end(by);
 }
 
 static struct holders *room(void)
@@ -204,7 +202,7 @@ void top_print(const struct command_call *call, size_t most)
 	struct holders *now = room();
 
 	holders_take(now, NULL);
-	print(call, now, call->keys ? HOLDERS_MAX : most, &mem_table);
+	print(call, now, call->keys ? HOLDERS_MAX : most, &holder_table);
 }
 
 /* The rows stay until the next call, which shows what has changed since. */

@@ -211,6 +211,22 @@ const struct command *command_find(int argc, const char *const *argv)
 	return search.found;
 }
 
+/* Returns NULL, or why the command can't be sorted by the column.  A live command has the tables of the
+ * one that it runs. */
+static const char *check_sort(const struct command *command, const struct command_words *words)
+{
+	const struct command *run = command;
+	const struct table *const *t;
+
+	if (command->flags & COMMAND_LIVE)
+		run = command_find(words->argc - 1, words->argv + 1);
+	if (!run || !run->tables)
+		return "takes no -s";
+	for (t = run->tables; *t && !table_has_column(*t, words->sort);)
+		t++;
+	return *t ? NULL : command_error("no column %s: `help %s` lists them", words->sort, run->name);
+}
+
 /* Compares the number of arguments with the usage: each of its words stands for one argument, a
  * word in brackets for one that may be left out, a last word with dots for any number of them. */
 static const char *check_usage(const struct command *command, const struct command_words *words)
@@ -222,8 +238,6 @@ static const char *check_usage(const struct command *command, const struct comma
 		return "takes no -k";
 	if (words->all && !strstr(command->usage, "[-a]"))
 		return "takes no -a";
-	if (words->sort && !strstr(command->usage, "[-k]"))
-		return "takes no -s";
 	for (const char *word = command->usage; word && *word; word = strchr(word, ' ')) {
 		word += *word == ' ';
 		if (str_starts(word, "[-k]") || str_starts(word, "[-a]"))
@@ -234,7 +248,7 @@ static const char *check_usage(const struct command *command, const struct comma
 	if (strstr(command->usage, "..."))
 		most = MONITOR_ARGS_MAX;
 	if (given >= least && given <= most)
-		return NULL;
+		return words->sort ? check_sort(command, words) : NULL;
 	return command_error("too %s words, usage: %s%s%s", given < least ? "few" : "many",
 		command->name, *command->usage ? " " : "", command->usage);
 }
@@ -248,9 +262,8 @@ static const char *run_sorted(
 
 	sorted.sink = sort_begin(&sort, column, call->sink);
 	wrong = command->run(&sorted);
-	if (sort_end(&sort) || wrong)
-		return wrong;
-	return command_error("no column %s: `help %s` lists them", column, command->name);
+	sort_end(&sort);
+	return wrong;
 }
 
 /* After a panic anything may be broken: what panics once more while it is shown ends the command. */

@@ -32,4 +32,7 @@ struct holders {
  * now gets a row, too.  Context: may sleep; or after a panic. */
 void holders_take(struct holders *h, const struct holders *last);
 
+/* The table of holders, of `top` and `mem` (cmd_top.c). */
+extern const struct table holder_table;
+
 #endif

@@ -129,7 +129,6 @@ struct sort {
 	struct sink sink; /* the command's */
 	struct table_order order;
 	struct sink *out;    /* where all of it goes in the end */
-	bool found;	     /* a table had the column */
 	bool failed;	     /* there was no memory */
 	bool is_row;	     /* what is written belongs to a row */
 	char *text;	     /* of the rows of a table, and of the texts they are sorted by */
@@ -145,9 +144,8 @@ struct sink *sort_begin(struct sort *s, const char *column, struct sink *out);
 /* Where what is printed to `sink` goes, if it is one of these; else `sink`. */
 struct sink *sort_out(struct sink *sink);
 
-/* Ends it; returns whether a table had the column.  Without memory, tables came out unsorted, and a
- * line says so. */
-bool sort_end(struct sort *s);
+/* Ends it.  Without memory, tables came out unsorted, and a line says so. */
+void sort_end(struct sort *s);
 
 /* Families of commands (cmd_*.c) */
 

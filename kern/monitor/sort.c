@@ -141,7 +141,6 @@ static void end_table(struct table_order *order)
 {
 	struct sort *s = container_of(order, struct sort, order);
 
-	s->found = true;
 	end_last_row(s);
 	sort_rows(s);
 	write_rows(s);
@@ -159,7 +158,7 @@ struct sink *sort_begin(struct sort *s, const char *column, struct sink *out)
 	return &s->sink;
 }
 
-bool sort_end(struct sort *s)
+void sort_end(struct sort *s)
 {
 	if (s->failed)
 		sink_puts(s->out, "no memory to sort\n");
@@ -167,5 +166,4 @@ bool sort_end(struct sort *s)
 		vfree(s->text, s->size);
 	if (s->rows)
 		vfree(s->rows, s->rows_size);
-	return s->found;
 }

@@ -234,7 +234,7 @@ static bool print_cut(void)
 	return cut * CUT_PART_MIN <= count;
 }
 
-TEST("contended: on cores that wait for one another's locks no stretch is longer than its budget")
+TEST("contended: on cores that wait for locks no stretch is longer than its budget")
 {
 	uint64_t most;
 

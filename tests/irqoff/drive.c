@@ -78,7 +78,7 @@ static size_t print_missed(void)
 	return missed;
 }
 
-TEST("irqoff: every public function is driven, and no stretch is longer than its budget")
+TEST("irqoff: every public function is driven, no stretch is longer than its budget")
 {
 	uint64_t most;
 

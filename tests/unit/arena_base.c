@@ -254,7 +254,7 @@ TEST("base: base_alloc finds the nearest base through any number of sources")
 }
 
 /* The hash through all its shapes: in the store, one page, two levels; and back. */
-TEST("hash: grows with the segments, keeps its buckets, and gives its pages back when reaped")
+TEST("hash: grows with the segments, keeps its buckets, gives pages back when reaped")
 {
 	size_t n = test_ops(300000);
 	struct arena *a = arena_create("many", (void *)1, 4 * n, 1, NULL, NULL, NULL, 0, MEM_WAIT);

@@ -114,7 +114,7 @@ TEST("import: a request that may sleep has the index built that its source needs
 #define MANY 4000
 #define SPARE_MAX (64 + 2) /* tags that an arena keeps in hand, one span's more while it gives some back */
 
-TEST("import: an arena that gives its spans back keeps no tags of theirs, and reaped no pages of its hash")
+TEST("import: an arena that gives its spans back keeps no tags; reaped, no hash pages")
 {
 	static void *p[MANY];
 	struct arena *a = arenas_root(16, MANY), *b = arenas_importer("importer", a, 16);

@@ -66,7 +66,7 @@ static void check_block(size_t size, unsigned flag)
 	kfree(p);
 }
 
-TEST("blocks: each size up to 128 KiB has room, is zero if asked for, and aligned if a power of two, by each flag")
+TEST("blocks: each size up to 128 KiB has room, zeroed and aligned, by each flag")
 {
 	for (size_t f = 0; f < ARRAY_SIZE(flags); f++)
 		for (size_t size = 1; size <= 128 * KIB; size += size < 64 ? 1 : size / 16) {
@@ -82,7 +82,7 @@ static size_t class_next(size_t size)
 	return size + ((size_t)1 << (63 - __builtin_clzll(size))) / 4;
 }
 
-TEST("blocks: of classes of more than a page a slab wastes an eighth at most, and holds few objects")
+TEST("blocks: slabs of classes above a page waste an eighth at most, hold few objects")
 {
 	char name[KMEM_NAME_MAX];
 
@@ -187,7 +187,7 @@ TEST("blocks: where no slab can be had, more than a page is served by whole page
 	CHECK_EQ((uintptr_t)q, 0);
 }
 
-TEST("blocks: where single pages are left alone, 64 KiB are NULL by each flag that may be, and a page isn't")
+TEST("blocks: with only single pages left 64 KiB are NULL by flag, and a page isn't")
 {
 	void *block, *other, *page;
 	struct holes h;
@@ -210,7 +210,7 @@ static void ask_for_block(struct sleeper *s)
 	s->got = kmalloc(64 * KIB, MEM_WAIT);
 }
 
-TEST("blocks: a request for 64 KiB sleeps, and is served by a free of as much on any core")
+TEST("blocks: a request for 64 KiB sleeps, and is served by a free on any core")
 {
 	bool is_out = false;
 	struct sleeper s = {.arena = kpages_arena, .ask = ask_for_block, .arg = &is_out};
@@ -244,7 +244,7 @@ static void fronted_end(struct arena *a)
 	arenas_end(a);
 }
 
-TEST("blocks: aligned ones come from a front in sizes that are powers of two, and go back by either call")
+TEST("blocks: aligned ones of 2^n quanta come from a front, go back by either call")
 {
 	struct arena *a = fronted_make(3, 5000);
 
@@ -291,7 +291,7 @@ TEST("blocks: a place that a front can't choose is the arena's again at once")
 }
 
 /* No place for a slab of 64 objects: the arena serves by itself, at 1, 5 and 9. */
-TEST("blocks: what an arena handed out for want of a slab is no aligned block, though a magazine holds it")
+TEST("blocks: what came past the slabs is no aligned block, even from a magazine")
 {
 	struct arena *a = fronted_make(1, 20);
 	void *p[5], *q;
@@ -308,7 +308,7 @@ TEST("blocks: what an arena handed out for want of a slab is no aligned block, t
 	fronted_end(a);
 }
 
-TEST("blocks: aligned pages are kpages_arena's at the cost of a magazine, and don't overlap")
+TEST("blocks: aligned pages come at the cost of a magazine, and don't overlap")
 {
 	for (size_t pages = 2; pages <= 16; pages *= 2) {
 		size_t size = pages * PORT_PAGE_SIZE;
@@ -337,7 +337,7 @@ static void check_holds(const unsigned char *p, size_t size, unsigned char stamp
 	CHECK_EQ(p[size - 1], stamp);
 }
 
-TEST("blocks: a large one made smaller gives its end back, and gets it again where it is")
+TEST("blocks: a large one made smaller gives its end back, and gets it again there")
 {
 	size_t used, size = 1024 * KIB;
 	unsigned char *p = kmalloc(size, MEM_WAIT), *q;
@@ -423,7 +423,7 @@ static void resize_some(unsigned i, void *arg)
 		kfree(p[k]);
 }
 
-TEST("blocks: what several threads make larger and smaller keeps what it holds, beside reaps and best fits")
+TEST("blocks: what threads make larger and smaller keeps what it holds, beside reaps")
 {
 	struct threads *t;
 

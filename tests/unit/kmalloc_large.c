@@ -36,7 +36,7 @@ static size_t pages_for(size_t size)
 	return (size + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE;
 }
 
-TEST("kmalloc: a power of two beyond the classes takes just its pages, and all of them come back")
+TEST("kmalloc: a power of two above the classes takes just its pages; all come back")
 {
 	size_t before = pages_used(), n = 0;
 	unsigned char *p[32];

@@ -130,7 +130,7 @@ static void drop_all(void)
 			drop(i);
 }
 
-TEST("linear hash: it finds what an array holds while it grows to three levels, and trimmed")
+TEST("linear hash: it finds what an array holds, grown to three levels, and trimmed")
 {
 	begin(test_ops(THINGS));
 	for (size_t i = 0; i < count; i++) {

@@ -166,9 +166,8 @@ static void check_columns_of(const struct table *table)
 	for (size_t i = 0; i < table->column_count; i++) {
 		const struct table_column *column = &table->columns[i];
 
-		if (column->flags & TABLE_KEY_ONLY || !*column->title)
-			continue;
-		CHECK_NE(strlen(column->help), 0);
+		if (!(column->flags & TABLE_KEY_ONLY) && *column->title)
+			CHECK_NE(strlen(column->help), 0);
 		CHECK_LE(4 + 14 + 1 + strlen(column->help), 80);
 		CHECK_LE(strlen(column->title), 14);
 	}
@@ -204,6 +203,23 @@ static const char *next_line(const char *line)
 	return line ? line + 1 : NULL;
 }
 
+TEST("help slab: explains each row of one cache, too")
+{
+	static char rows[4096];
+	char wanted[40];
+
+	CHECK(run("slab kmalloc-64"));
+	ksnprintf(rows, sizeof(rows), "%s", said);
+	CHECK(run("help slab"));
+	CHECK(fits_in(80));
+	for (const char *row = rows; row && *row; row = next_line(row)) {
+		const char *end = strstr(row, "  ");
+
+		ksnprintf(wanted, sizeof(wanted), "\n    %-14.*s ", (int)(end - row), row);
+		test_check_contains(__FILE__, __LINE__, "help slab", said, wanted);
+	}
+}
+
 TEST("-s: sorts a table by a column, numbers from the greatest, texts by the alphabet")
 {
 	struct kmem_cache *small = kmem_cache_create("test-b", 24, 0, 0, NULL, NULL, NULL, NULL);
@@ -233,7 +249,9 @@ TEST("-s: an amount with a unit is sorted by its number, a sorted tree isn't ind
 	CHECK(strstr(said, " left out, -a shows all\n") != NULL);
 	check_says("arena tree -s \"free piece\"", "\nkpages ");
 	check_refused("arena check -k -s nothing base",
-		"check name=base broken=0\narena check: no column nothing: `help arena check` lists them\n");
+		"arena check: no column nothing: `help arena check` lists them\n");
+	check_refused("watch ps -s nope", "watch: no column nope: `help ps` lists them\n");
+	check_refused("free -s id", "free: takes no -s\n");
 	check_refused("slab -s", "-s: the name of a column must follow\n");
 	check_refused("reboot -s name", "reboot: takes no -s\n");
 }
@@ -718,7 +736,7 @@ static void whatis(const void *at)
 /* Enough that some lie in magazines of the depot. */
 #define MANY 2000
 
-TEST("whatis: an object that was freed is free, in a magazine or not, and one that is live is used")
+TEST("whatis: a freed object is free, in a magazine or not, and a live one is used")
 {
 	static void *objects[MANY];
 	struct kmem_cache *c = kmem_cache_create("test-idle", 64, 0, 0, NULL, NULL, NULL, NULL);

@@ -618,7 +618,7 @@ TEST("slab: whichever span of the source fails, nothing is lost")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
-TEST("slab: a slab of memory wastes a sixteenth at most, one of large objects an eighth")
+TEST("slab: a slab wastes a sixteenth at most, one of large objects an eighth")
 {
 	for (size_t size = 8; size <= 20000; size += size / 3 + 5) {
 		struct kmem_cache *c = make(size);

@@ -48,7 +48,7 @@ static void end(struct kmem_cache *c)
 }
 
 /* In a cache that was just made a magazine holds few bytes; with traffic it grows as far as it may. */
-TEST("magazines: those of a cache with traffic grow, and hold no more than 64 KiB or one object")
+TEST("magazines: with traffic they grow, and hold no more than 64 KiB or one object")
 {
 	static const size_t sizes[] = {64, 100, 1000, 4096};
 
@@ -67,7 +67,7 @@ TEST("magazines: those of a cache with traffic grow, and hold no more than 64 Ki
 	}
 }
 
-TEST("magazines: one of large objects has room for one, and a pair stays on the hot path")
+TEST("magazines: one of large objects has room for one; a pair stays on the hot path")
 {
 	struct kmem_cache *c = make(BYTES_MAX);
 	struct kmem_cache_stats before;
@@ -144,7 +144,7 @@ TEST("magazines: all together hold a 64th of memory, beside a small one for each
 
 #define CACHES 1000
 
-TEST("magazines: a thousand caches hold a slab each and little beside, and no slab after a hard reap")
+TEST("magazines: a thousand idle caches hold a slab each, and none after a hard reap")
 {
 	static struct kmem_cache *c[CACHES];
 	size_t own = KMEM_CACHE_STORAGE + port_core_max() * 2 * PORT_LINE_SIZE, held;

@@ -356,7 +356,7 @@ static void change_cores_everywhere(void (*step)(void))
 	CHECK_EQ(step_missed((uintptr_t)step), 0);
 }
 
-TEST("port stack: a step interrupted at any instruction takes the stack of the core it ends on")
+TEST("port stack: a step interrupted anywhere takes the stack of the core it ends on")
 {
 	change_cores_everywhere(pair_pop);
 	change_cores_everywhere(pair_push);
