@@ -2,6 +2,7 @@
 /*
  * Command: what the machine's memory is used for, and how much of it reclaim could take back.
  */
+#include "holders.h"
 #include "monitor_impl.h"
 
 #include "block_cache.h"

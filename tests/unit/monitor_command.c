@@ -523,7 +523,7 @@ TEST("slab: a table in 80 columns, and under -k and for one cache every counter"
 {
 	check_says("slab -a", "\nkmalloc-64 ");
 	CHECK(fits_in(80));
-	check_says("slab -k kmalloc-64", "cache name=kmalloc-64 size=64 ");
+	check_says("slab -k kmalloc-64", "cache name=kmalloc-64 source=kpages size=64 ");
 	CHECK(strstr(said, " ctor_failures=0 hash_buckets=0\n") != NULL);
 	check_says("slab kmalloc-64", "\nctor fails                      -\n");
 	CHECK(strstr(said, "\nslab size                 4.0 KiB\n") != NULL);
@@ -763,7 +763,7 @@ TEST("whatis: a freed object is free, in a magazine or not, and a live one is us
 
 TEST("whatis: names what uses a page: large kmalloc, an arena, its caller, or none")
 {
-	char *p = kmalloc(20 * PORT_PAGE_SIZE, MEM_WAIT), *q = kmalloc(2 * PORT_PAGE_SIZE, MEM_WAIT);
+	char *p = kmalloc(20 * PORT_PAGE_SIZE, MEM_WAIT), *q = kmalloc(17 * PORT_PAGE_SIZE, MEM_WAIT);
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	char *mapped = vmalloc(PORT_PAGE_SIZE, MEM_WAIT);
 	char name[80];
@@ -772,7 +772,7 @@ TEST("whatis: names what uses a page: large kmalloc, an arena, its caller, or no
 	whatis(p + 5 * PORT_PAGE_SIZE);
 	CHECK(strstr(said, name) != NULL);
 	whatis(q + PORT_PAGE_SIZE);
-	CHECK(strstr(said, "\nuser name=kmalloc_of_8192_bytes_at_") != NULL);
+	CHECK(strstr(said, "\nuser name=kmalloc_of_69632_bytes_at_") != NULL);
 	whatis(base_arena);
 	CHECK(strstr(said, "\nuser name=what_arena_base_is_made_of\n") != NULL);
 	whatis(mapped);
