@@ -132,7 +132,7 @@
  *
  * and its last step needs nothing but the page: there is no tag to hold in reserve.  `tag_reserve`
  * is what imports under way have set aside: ARENA_IMPORT_TAGS each, until the hold that puts the span
- * in.
+ * in; and what it takes to split a span of which a part goes back (arena/part.c).
  *
  * When tags can't be had, because the base has no page left, a request is still served by what can
  * be cut with those in hand, and by a segment of exactly its size, which takes none.

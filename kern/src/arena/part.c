@@ -15,10 +15,10 @@
 
 /* Tags looked at under one hold of the lock. */
 #define PART_STEP 16
-/* Tags that it takes to carve a part out of a free segment, and then to split the span twice; and to
- * split the source's segment twice. */
-#define PART_TAGS (BTAG_CARVE_TAGS + 2)
-#define PART_SOURCE_TAGS 2
+/* Tags that it takes to split a span twice, or the source's segment; and before, to carve a part out of a
+ * free segment, too.  Those for the span are set aside meanwhile. */
+#define SPLIT_TAGS 2
+#define PART_TAGS (BTAG_CARVE_TAGS + SPLIT_TAGS)
 
 /* A free part of a span that may go: in the source's quanta, and in the arena's. */
 struct part {
@@ -74,8 +74,10 @@ static bool part_take(struct arena *a, struct btag_cursor *c, struct part *p, bo
 			part_find(a, btag_span_below(&a->store, t->start), t, p);
 	*more = t != NULL;
 	found = found && arena_tags(a) >= PART_TAGS;
-	if (found)
+	if (found) {
 		btag_carve(&a->store, t, p->first, p->inside, BTAG_USED);
+		a->tag_reserve += SPLIT_TAGS;
+	}
 	spin_unlock(&a->lock, irq);
 	return found;
 }
@@ -87,7 +89,7 @@ static bool source_split(struct arena *source, const struct part *p)
 	uintptr_t end = p->start + p->size;
 	port_irq_t irq = spin_lock(&source->lock);
 	struct btag *t = btag_of_link(*btag_seek(&source->store, p->span.start));
-	bool splits = t && t->kind == kind && t->size == p->span.size && arena_tags(source) >= PART_SOURCE_TAGS;
+	bool splits = t && t->kind == kind && t->size == p->span.size && arena_tags(source) >= SPLIT_TAGS;
 
 	if (splits && end != p->span.start + p->span.size)
 		btag_split(&source->store, t, end);
@@ -104,6 +106,7 @@ static void span_split(struct arena *a, const struct part *p)
 	struct btag_store *s = &a->store;
 	struct btag *t = btag_unuse(s, btag_seek(s, p->first)), *span = btag_span_below(s, p->start);
 
+	a->tag_reserve -= SPLIT_TAGS;
 	if (t->next->kind != BTAG_SPAN) {
 		btag_span_split(s, span, t->next, p->start + p->size);
 		a->imports++;
@@ -118,12 +121,21 @@ static void span_split(struct arena *a, const struct part *p)
 	spin_unlock(&a->lock, irq);
 }
 
+static void part_keep(struct arena *a, const struct part *p)
+{
+	port_irq_t irq = spin_lock(&a->lock);
+
+	a->tag_reserve -= SPLIT_TAGS;
+	spin_unlock(&a->lock, irq);
+	arena_take_back(a, p->first, p->inside, __builtin_return_address(0), BTAG_USED);
+}
+
 static size_t part_give(struct arena *a, const struct part *p)
 {
 	struct arena_span gone = {p->start, p->size, p->span.by_xalloc};
 
-	if (!tags_ready(a->source, PART_SOURCE_TAGS) || !source_split(a->source, p)) {
-		arena_take_back(a, p->first, p->inside, __builtin_return_address(0), BTAG_USED);
+	if (!tags_ready(a->source, SPLIT_TAGS) || !source_split(a->source, p)) {
+		part_keep(a, p);
 		return 0;
 	}
 	span_split(a, p);
