@@ -99,7 +99,7 @@ static void *small, *large;
 static void take_both(void)
 {
 	small = kmalloc(PORT_PAGE_SIZE, MEM_ATOMIC);
-	large = kmalloc(PORT_PAGE_SIZE + 1, MEM_ATOMIC);
+	large = kmalloc(KMALLOC_CACHED_MAX + 1, MEM_ATOMIC);
 	come();
 }
 
@@ -107,7 +107,7 @@ static void take_both(void)
 TEST("kmalloc: in an NMI what takes pages of its own is NULL, also with some near by")
 {
 	kfree(kmalloc(PORT_PAGE_SIZE, MEM_WAIT));
-	kfree(kmalloc(PORT_PAGE_SIZE + 1, MEM_WAIT));
+	kfree(kmalloc(KMALLOC_CACHED_MAX + 1, MEM_WAIT));
 	nmi_to_myself(take_both);
 	CHECK(small);
 	CHECK_EQ((uintptr_t)large, 0);

@@ -38,9 +38,9 @@ static inline struct kmem_cache *cache_for(size_t size)
 }
 
 /*
- * Larger, or above a page when no slab can be had: whole pages of kpages_arena.  The frame-table entry of the first says how to give them
- * back: how many there are, whether arena_xalloc() handed them out, and how many lie before this
- * one.  Some do when the alignment was made by taking more than was asked for.
+ * Larger, or above a page when no slab can be had: whole pages of kpages_arena.  The frame-table entry of
+ * the first says how to give them back: how many there are, whether arena_xalloc() handed them out, and
+ * how many lie before this one.  Some do when the alignment was made by taking more than was asked for.
  */
 #define LARGE_TAG FRAMES_LARGE
 #define LARGE_XALLOCATED 4
