@@ -51,8 +51,8 @@ void *krealloc(void *p, size_t size, unsigned flags);
  * does, on NULL, and inside an object. */
 size_t ksize(const void *p);
 
-/* Whether addr lies in a kmalloc of more than a page that begins at a page of [from, addr]: true, and where
- * it begins and its size.  Context: any.  Cost: linear in the pages between. */
+/* Whether addr lies in a kmalloc that no cache serves and that begins at a page of [from, addr]: true, and
+ * where it begins and its size.  Context: any.  Cost: linear in the pages between. */
 bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t *size);
 
 /* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: as
