@@ -21,6 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 MAKE = ["make", "--no-print-directory", f"-j{os.cpu_count() or 1}"]
 COUNT = re.compile(r"^(\d+) passed, (\d+) failed$")
 
+# Mappings at ever new addresses would have it take memory for each.
+TSAN = ["env", "TSAN_OPTIONS=memory_limit_mb=6000"]
+
 # A stage: its name, its command, whether it is among the quick ones.
 BUILDS = [
     ("build with gcc", [*MAKE, "CC=gcc", "kernel", "host"], True),
@@ -33,7 +36,7 @@ STAGES = [
     ("boot", ["python3", "tests/boot/run.py", "--only", "console"], False),
     ("unit tests in the kernel", ["python3", "tests/boot/run.py", "--only", "units"], False),
     ("boot, quick", ["python3", "tests/boot/run.py", "--quick"], True),
-    ("host tests, TSan, 4 cores", ["build/tsan/spandrel-host", "--cores", "4", "--append",
+    ("host tests, TSan, 4 cores", [*TSAN, "build/tsan/spandrel-host", "--cores", "4", "--append",
                                    "test_divisor=10", "--test"], False),
     ("host tests, ASan and UBSan, 4 cores", ["build/asan/spandrel-host", "--cores", "4", "--test"],
      True),
@@ -59,7 +62,7 @@ LONG_STAGES = [
 # What --long does instead of the stage of that name.
 LONG = {
     "unit tests in the kernel": ["python3", "tests/boot/run.py", "--only", "units", "--long"],
-    "host tests, TSan, 4 cores": ["build/tsan/spandrel-host", "--cores", "4", "--append",
+    "host tests, TSan, 4 cores": [*TSAN, "build/tsan/spandrel-host", "--cores", "4", "--append",
                                   "test_limit=3000", "--test"],
     "soak, 20 s": ["python3", "tests/boot/soak.py"],
 }

@@ -85,6 +85,9 @@ static uint64_t idle_of(const struct kmem_cache_stats *c)
 	uint64_t low = (c->slabs - most) * c->slab_size;
 	uint64_t high = c->slabs > least ? (c->slabs - least) * c->slab_size : 0;
 
+	/* Nothing used keeps anything of a quantum cache of memory. */
+	if (c->is_front && c->is_memory)
+		return c->total > c->used ? c->total - c->used : 0;
 	if (idle_units < low)
 		return low;
 	return idle_units < high ? idle_units : high;
@@ -95,18 +98,16 @@ static void add_cache(const struct kmem_cache_stats *c, void *sum)
 	*(uint64_t *)sum += idle_of(c);
 }
 
-/* An arena that has nothing but idle slabs in use can give back all. */
+/* An arena that imports can give back all that is free in it. */
 static void visit_arena(const struct arena_stats *a, void *arg)
 {
-	uint64_t objects = 0, spans = a->retained;
+	uint64_t objects = 0, spans = a->depth > 0 ? a->total - a->used : 0;
 
 	if (a->depth == 0)
 		idle.is_in_base = a->arena == base_arena;
 	if (!idle.is_in_base)
 		return;
 	kmem_cache_peek(a->arena, add_cache, &objects);
-	if (a->depth > 0 && a->used <= objects)
-		spans = a->total - a->used;
 	add_idle(a->name, a->source, a->depth, spans, objects);
 }
 

@@ -68,7 +68,7 @@ static struct job *job_make(void)
 		return NULL;
 	rendez_init(&j->begun);
 	rendez_init(&j->ended);
-	if (ktask_detached("monitor job", job_main, j))
+	if (ktask_detached("monitor-job", job_main, j))
 		return j;
 	kfree(j);
 	return NULL;
