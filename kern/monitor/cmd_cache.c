@@ -225,7 +225,7 @@ static const struct command commands[] = {
 	{"cache sync", "", "writes what is dirty to the disks, Ctrl-C or not", "cache sync",
 		sync_command, 0, NULL, NULL},
 	/* Last: the names above begin with its name. */
-	{"cache", "[-k]", "caches of disk blocks: blocks, dirty ones, hits, misses",
+	{"cache", "[-k]", "blocks in memory of disks (scripts/qemu --disk FILE)",
 		"cache", cache_command, 0, NULL, tables},
 };
 

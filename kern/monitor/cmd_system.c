@@ -266,7 +266,7 @@ static const struct command commands[] = {
 		bench_command, COMMAND_LIVE, NULL, NULL},
 	{"panic", "[TEXT]", "panics; -f: by a page fault; -o: a stack overflow",
 		"panic \"just trying\"", panic_command, 0, NULL, NULL},
-	{"reboot", "", "syncs disks, starts the machine again", "reboot", reboot_command, COMMAND_PANIC_SAFE,
+	{"reboot", "", "syncs disks, starts again without keys typed ahead", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL, NULL},
 	{"poweroff", "[CODE]", "syncs disks, stops; QEMU or process exits with CODE",
 		"poweroff 3", poweroff_command, COMMAND_PANIC_SAFE, NULL, NULL},
