@@ -93,7 +93,7 @@ static const struct cmdline_option long_option[] = {{NAME_OF_31, set_one}};
 
 TEST("cmdline: the longest name and value are taken, a longer name is refused whole")
 {
-	static char longest[CMDLINE_VALUE_MAX + 3] = "one=";
+	static char longest[CMDLINE_VALUE_MAX + 4] = "one=";
 	struct buffer_sink sink;
 
 	_Static_assert(sizeof(NAME_OF_31) == CMDLINE_NAME_MAX, "the longest name");
