@@ -68,9 +68,10 @@ static inline void list_del(struct list *node)
 
 #define list_for_each(pos, head) for ((pos) = (head)->next; (pos) != (head); (pos) = (pos)->next)
 
+/* The head, which may lie in none, is never taken for an entry. */
 #define list_for_each_entry(pos, head, member)                                                     \
-	for ((pos) = list_entry((head)->next, __typeof__(*(pos)), member);                         \
-		&(pos)->member != (head);                                                          \
-		(pos) = list_entry((pos)->member.next, __typeof__(*(pos)), member))
+	for (struct list *link_ = (head)->next;                                                    \
+		link_ != (head) && ((pos) = list_entry(link_, __typeof__(*(pos)), member), true);          \
+		link_ = link_->next)
 
 #endif

@@ -242,7 +242,7 @@ static void complain(const struct wanted *w, const void *p)
 static size_t checks; /* sleepers that were tried */
 
 /* Tries for what the worker sleeps for; what it gets, it had no reason to sleep for, unless it or
- * another one, whose deadline came, has gone on meanwhile. */
+ * another one, whose deadline came, has gone on meanwhile, or it came to be held up. */
 static void check_worker(struct worker *w)
 {
 	struct wanted wanted = w->asking;
@@ -255,7 +255,7 @@ static void check_worker(struct worker *w)
 	p = ask(&wanted, MEM_ATOMIC);
 	if (!p)
 		return;
-	if (is_quiet() && moves() == before)
+	if (is_quiet() && moves() == before && !may_be_held_up())
 		complain(&wanted, p);
 	give(&wanted, p);
 }
