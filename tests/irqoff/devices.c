@@ -54,8 +54,8 @@ static void mappings(void)
 		vunmap(vmap(pages, PAGES, MEM_WAIT), PAGES);
 	for (size_t i = 0; i < PAGES; i++)
 		base_free(NULL, pages[i], PORT_PAGE_SIZE);
+	CHECK(!vmap_kind(0));
 	for (int i = 0; i < ROUNDS; i++)
-		CHECK(!vmap_kind(0));
 		vfree(vmalloc(PAGES * PORT_PAGE_SIZE, MEM_WAIT), PAGES * PORT_PAGE_SIZE);
 	vmap_drain();
 	machine_tables_trim(SIZE_MAX);
