@@ -361,6 +361,21 @@ TEST("blocks: a large one made smaller gives its end back, and gets it again the
 	CHECK_EQ(arena_check(base_arena, &console_sink), 0);
 }
 
+TEST("blocks: a large one can't be made larger than a machine, and is as it was")
+{
+	unsigned char *p = kmalloc(100 * KIB, MEM_WAIT);
+
+	memset(p, 0x5a, 100 * KIB);
+	for (size_t less = 0; less <= 4 * PORT_PAGE_SIZE; less += 1000)
+		CHECK_EQ((uintptr_t)krealloc(p, SIZE_MAX - less, MEM_ATOMIC), 0);
+	for (unsigned shift = 43; shift < 64; shift++)
+		CHECK_EQ((uintptr_t)krealloc(p, (size_t)1 << shift, MEM_ERROR), 0);
+	CHECK_EQ(ksize(p), 100 * KIB);
+	check_holds(p, 100 * KIB, 0x5a);
+	CHECK_EQ(arena_check(kpages_arena, &console_sink), 0);
+	kfree(p);
+}
+
 /* There is no other place for so much. */
 TEST("blocks: a large one grows over what is free behind it in the base arena")
 {

@@ -171,10 +171,10 @@ static void large_free(void *p, uintptr_t entry, void *caller)
 static bool large_resize(uintptr_t p, uintptr_t entry, size_t size)
 {
 	size_t total = large_total(entry), lead = large_lead(entry);
-	size_t wanted = lead + (size + (PORT_PAGE_SIZE - 1)) / PORT_PAGE_SIZE * PORT_PAGE_SIZE;
+	size_t pages = lead / PORT_PAGE_SIZE + (size - 1) / PORT_PAGE_SIZE + 1, wanted = pages * PORT_PAGE_SIZE;
 	bool resized = true;
 
-	if (wanted / PORT_PAGE_SIZE > LARGE_PAGES_MAX || port_in_nmi())
+	if (pages > LARGE_PAGES_MAX || port_in_nmi())
 		return false;
 	if (wanted > total) {
 		resized = arena_segment_grow(kpages_arena, p - lead, total, wanted - total);
@@ -187,7 +187,7 @@ static bool large_resize(uintptr_t p, uintptr_t entry, size_t size)
 	}
 	if (resized)
 		frames_change(p, (entry & (((uintptr_t)1 << LARGE_PAGES_SHIFT) - 1)) |
-					 wanted / PORT_PAGE_SIZE << LARGE_PAGES_SHIFT);
+					 pages << LARGE_PAGES_SHIFT);
 	return resized;
 }
 
