@@ -131,6 +131,28 @@ TEST("parts: a reap for an amount gives back little more")
 }
 
 #define FRONT_PAGES 1024
+/* The span is an object of a slab there; and more is free behind the part than before it. */
+TEST("parts: a part of a span that the source can't split stays, and the reap ends")
+{
+	struct arena *source = arena_create("fronted", (void *)64, 1024 * 64, 64, NULL, NULL, NULL, 4 * 64, MEM_WAIT);
+	struct arena *a = arenas_importer("object", source, 16);
+	uintptr_t at = (uintptr_t)arena_alloc(a, 256, MEM_ATOMIC);
+	void *low, *middle, *high;
+
+	arena_free(a, (void *)at, 256);
+	CHECK_EQ((uintptr_t)(low = arena_alloc(a, 48, MEM_ATOMIC)), at);
+	CHECK_EQ((uintptr_t)(middle = arena_alloc(a, 192, MEM_ATOMIC)), at + 48);
+	CHECK_EQ((uintptr_t)(high = arena_alloc(a, 16, MEM_ATOMIC)), at + 240);
+	arena_free(a, middle, 192);
+	arena_reap(a, SIZE_MAX);
+	CHECK_EQ(arena_amt_total(a), 256);
+	CHECK_EQ(arena_amt_free(a), 192);
+	arena_free(a, low, 48);
+	arena_free(a, high, 16);
+	arenas_end(a);
+	arenas_end(source);
+}
+
 #define KEEP 7
 
 TEST("parts: a page that is used keeps no other, of slabs of quantum caches either")

@@ -61,7 +61,8 @@ static bool part_find(const struct arena *a, const struct btag *span, const stru
 	return p->first >= f->start && p->first - f->start < f->size && end - p->first - 1 < f->size;
 }
 
-/* The next part behind the cursor, which it makes a used segment; false at the end of the step. */
+/* The next part behind the cursor, which it makes a used segment; false at the end of the step.  One that the
+ * source couldn't split may have come back under another tag, all of it behind the cursor: start is 0. */
 static bool part_take(struct arena *a, struct btag_cursor *c, struct part *p, bool *more)
 {
 	port_irq_t irq = spin_lock(&a->lock);
@@ -70,7 +71,7 @@ static bool part_take(struct arena *a, struct btag_cursor *c, struct part *p, bo
 	bool found = false;
 
 	for (int i = 0; i < PART_STEP && !found && (t = btag_cursor_next(&a->store, c, &start)); i++)
-		found = t->kind == BTAG_FREE && !btag_span_whole(t) &&
+		found = start != 0 && t->kind == BTAG_FREE && !btag_span_whole(t) &&
 			part_find(a, btag_span_below(&a->store, t->start), t, p);
 	*more = t != NULL;
 	found = found && arena_tags(a) >= PART_TAGS;
