@@ -589,10 +589,7 @@ void arena_take_back(struct arena *a, uintptr_t addr, size_t size, void *caller,
 		if (span && stays) {
 			a->retained += span->size;
 		} else if (span) {
-			gone = (struct arena_span){span->start, span->size, span->by_xalloc};
-			btag_span_out(&a->store, span);
-			a->returns++;
-			a->units_returned += gone.size;
+			arena_span_out(a, span, &gone);
 		}
 		more = shortage_any() || arena_tags(a) > ARENA_TAGS_MAX || btag_needs_care(&a->store);
 		spin_unlock(&a->lock, irq);

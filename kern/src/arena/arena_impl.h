@@ -177,6 +177,15 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span)
 void arena_span_return(struct arena *a, const struct arena_span *span);
 /* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
 size_t arena_spans_reap(struct arena *a, size_t wanted);
+/* Takes a span out, which the caller gives back to the source when it has released the lock. */
+static inline void arena_span_out(struct arena *a, struct btag *span, struct arena_span *gone)
+{
+	*gone = (struct arena_span){span->start, span->size, span->by_xalloc};
+	btag_span_out(&a->store, span);
+	a->returns++;
+	a->units_returned += gone->size;
+}
+
 /* Gives free parts of spans back to the source until they come to `amount` units; returns what they came
  * to (part.c).  No lock held. */
 size_t arena_parts_reap(struct arena *a, size_t amount);

@@ -100,12 +100,17 @@ static bool source_split(struct arena *source, const struct part *p)
 	return splits;
 }
 
-/* The same of the span, of which the part is none any more. */
-static void span_split(struct arena *a, const struct part *p)
+/* As many spans of one may go: the part, and what lies below and above it if that came free meanwhile. */
+#define PIECES 3
+
+/* The same of the span, of which the part is none any more.  Returns how many pieces of it go. */
+static size_t span_split(struct arena *a, const struct part *p, struct arena_span *gone)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag_store *s = &a->store;
 	struct btag *t = btag_unuse(s, btag_seek(s, p->first)), *span = btag_span_below(s, p->start);
+	struct btag *sides[] = {t->prev, t->next};
+	size_t n = 0;
 
 	a->tag_reserve -= SPLIT_TAGS;
 	if (t->next->kind != BTAG_SPAN) {
@@ -116,10 +121,12 @@ static void span_split(struct arena *a, const struct part *p)
 		btag_span_split(s, span, t, p->start);
 		a->imports++;
 	}
-	btag_span_out(s, t->prev);
-	a->returns++;
-	a->units_returned += p->size;
+	arena_span_out(a, t->prev, &gone[n++]);
+	for (size_t i = 0; i < PIECES - 1; i++)
+		if (sides[i]->kind == BTAG_FREE && btag_span_whole(sides[i]))
+			arena_span_out(a, sides[i]->prev, &gone[n++]);
 	spin_unlock(&a->lock, irq);
+	return n;
 }
 
 static void part_keep(struct arena *a, const struct part *p)
@@ -133,15 +140,19 @@ static void part_keep(struct arena *a, const struct part *p)
 
 static size_t part_give(struct arena *a, const struct part *p)
 {
-	struct arena_span gone = {p->start, p->size, p->span.by_xalloc};
+	struct arena_span gone[PIECES];
+	size_t n, given = 0;
 
 	if (!tags_ready(a->source, SPLIT_TAGS) || !source_split(a->source, p)) {
 		part_keep(a, p);
 		return 0;
 	}
-	span_split(a, p);
-	arena_span_return(a, &gone);
-	return p->size;
+	n = span_split(a, p, gone);
+	for (size_t i = 0; i < n; i++) {
+		arena_span_return(a, &gone[i]);
+		given += gone[i].size;
+	}
+	return given;
 }
 
 static bool begin(struct arena *a, struct btag_cursor *c)

@@ -40,10 +40,7 @@ bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *left)
 			from = span->start + 1;
 		if (found) {
 			a->retained -= span->size;
-			*left = (struct arena_span){span->start, span->size, span->by_xalloc};
-			btag_span_out(&a->store, span);
-			a->returns++;
-			a->units_returned += left->size;
+			arena_span_out(a, span, left);
 		}
 		spin_unlock(&a->lock, irq);
 	} while (span && !found && from != 0);
