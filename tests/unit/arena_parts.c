@@ -70,6 +70,7 @@ static void check_parts(size_t source_quantum, size_t quantum, size_t size)
 		arena_reap(p.arena, SIZE_MAX);
 		CHECK_EQ(arena_check(p.arena, &console_sink), 0);
 		CHECK_EQ(arena_check(source, &console_sink), 0);
+		CHECK_LE(arenas_stats(source).frees, arenas_stats(source).allocs);
 		CHECK_EQ(arena_amt_free(source), total - quanta_touched(&p, source_quantum) * source_quantum);
 	}
 	pieces_leave(&p);
@@ -175,6 +176,7 @@ TEST("parts: a page that is used keeps no other, of slabs of quantum caches eith
 		live = (PIECES + KEEP - 1) / KEEP * p->size;
 		arena_reap(a, SIZE_MAX);
 		CHECK_EQ(arena_check(a, &console_sink), 0);
+		CHECK_LE(arenas_stats(a).frees, arenas_stats(a).allocs);
 		/* And a few for tags, and headers of slabs. */
 		CHECK_LE(free - arena_amt_free(base), live + 8 * PORT_PAGE_SIZE);
 		pieces_leave(p);

@@ -151,6 +151,13 @@ bool arena_serve(struct arena_request *r);
  * used, and counts it.  The tags are in hand. */
 void arena_take(struct arena *a, struct btag *f, uintptr_t start, size_t size, enum btag_fit fit,
 	enum btag_kind kind);
+/* Makes used segment t end at `at`, and what is behind one of its own: as that is freed by itself, it
+ * counts as handed out.  Takes a tag.  Lock held. */
+static inline void arena_split(struct arena *a, struct btag *t, uintptr_t at)
+{
+	btag_split(&a->store, t, at);
+	a->allocs++;
+}
 /* Takes back [addr, addr + size), which must be a segment of this kind, or panics. */
 void arena_take_back(
 	struct arena *a, uintptr_t addr, size_t size, void *caller, enum btag_kind kind);
@@ -170,13 +177,6 @@ struct arena_span {
 	bool by_xalloc;
 };
 
-/* Takes a span out of which nothing is used, the first that starts at `from` or above; false if
- * there is none.  The caller gives it back to the source.  No lock held. */
-bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span);
-/* Gives a span back to the source, the way it came.  No lock held. */
-void arena_span_return(struct arena *a, const struct arena_span *span);
-/* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
-size_t arena_spans_reap(struct arena *a, size_t wanted);
 /* Takes a span out, which the caller gives back to the source when it has released the lock. */
 static inline void arena_span_out(struct arena *a, struct btag *span, struct arena_span *gone)
 {
@@ -186,6 +186,13 @@ static inline void arena_span_out(struct arena *a, struct btag *span, struct are
 	a->units_returned += gone->size;
 }
 
+/* Takes a span out of which nothing is used, the first that starts at `from` or above; false if
+ * there is none.  The caller gives it back to the source.  No lock held. */
+bool arena_span_retire(struct arena *a, uintptr_t from, struct arena_span *span);
+/* Gives a span back to the source, the way it came.  No lock held. */
+void arena_span_return(struct arena *a, const struct arena_span *span);
+/* Gives such spans back until they come to `wanted` units; returns what they came to.  No lock held. */
+size_t arena_spans_reap(struct arena *a, size_t wanted);
 /* Gives free parts of spans back to the source until they come to `amount` units; returns what they came
  * to (part.c).  No lock held. */
 size_t arena_parts_reap(struct arena *a, size_t amount);

@@ -76,7 +76,7 @@ static bool part_take(struct arena *a, struct btag_cursor *c, struct part *p, bo
 	*more = t != NULL;
 	found = found && arena_tags(a) >= PART_TAGS;
 	if (found) {
-		btag_carve(&a->store, t, p->first, p->inside, BTAG_USED);
+		arena_take(a, t, p->first, p->inside, BTAG_FIT_ANY, BTAG_USED);
 		a->tag_reserve += SPLIT_TAGS;
 	}
 	spin_unlock(&a->lock, irq);
@@ -93,9 +93,9 @@ static bool source_split(struct arena *source, const struct part *p)
 	bool splits = t && t->kind == kind && t->size == p->span.size && arena_tags(source) >= SPLIT_TAGS;
 
 	if (splits && end != p->span.start + p->span.size)
-		btag_split(&source->store, t, end);
+		arena_split(source, t, end);
 	if (splits && p->start != p->span.start)
-		btag_split(&source->store, t, p->start);
+		arena_split(source, t, p->start);
 	spin_unlock(&source->lock, irq);
 	return splits;
 }
@@ -205,7 +205,7 @@ bool arena_segment_cut(struct arena *a, uintptr_t addr, const uintptr_t *at, siz
 	bool cuts = t && arena_tags(a) >= count;
 
 	for (size_t i = count; cuts && i > 0; i--)
-		btag_split(&a->store, t, at[i - 1]);
+		arena_split(a, t, at[i - 1]);
 	spin_unlock(&a->lock, irq);
 	return cuts;
 }

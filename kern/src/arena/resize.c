@@ -70,7 +70,7 @@ bool arena_segment_trim(struct arena *a, uintptr_t addr, size_t size, size_t les
 		trims = t && has_tag && !arena_is_fronted(a, size - less);
 		if (trims) {
 			kind = t->kind;
-			btag_split(&a->store, t, at);
+			arena_split(a, t, at);
 		}
 		spin_unlock(&a->lock, irq);
 	} while (!has_tag && arena_tags_fetch(a));
