@@ -131,7 +131,6 @@ TEST("parts: a reap for an amount gives back little more")
 	arenas_end(source);
 }
 
-#define FRONT_PAGES 1024
 /* The span is an object of a slab there; and more is free behind the part than before it. */
 TEST("parts: a part of a span that the source can't split stays, and the reap ends")
 {
@@ -154,6 +153,7 @@ TEST("parts: a part of a span that the source can't split stays, and the reap en
 	arenas_end(source);
 }
 
+#define FRONT_PAGES 1024
 #define KEEP 7
 
 TEST("parts: a page that is used keeps no other, of slabs of quantum caches either")
@@ -184,4 +184,30 @@ TEST("parts: a page that is used keeps no other, of slabs of quantum caches eith
 	base_free(NULL, p, sizeof(*p));
 	arenas_end(a);
 	arenas_base_end(base, FRONT_PAGES);
+}
+
+/* Of two spans side by side the inner halves are free: together as much as is wanted. */
+TEST("parts: a request by MEM_ERROR waits for a pass that joins parts of two spans")
+{
+	struct arena *source = arenas_root(4, 16), *a = arenas_importer("halves", source, 4);
+	uintptr_t span[2], at[4], both;
+
+	for (int i = 0; i < 2; i++)
+		span[i] = (uintptr_t)arena_alloc(a, 32, MEM_ATOMIC);
+	CHECK_EQ(span[1], span[0] + 32);
+	for (int i = 0; i < 4; i++) {
+		if (i % 2 == 0)
+			arena_free(a, (void *)span[i / 2], 32);
+		CHECK_EQ((at[i] = (uintptr_t)arena_alloc(a, 16, MEM_ATOMIC)), span[0] + i * 16);
+	}
+	arena_free(a, (void *)at[1], 16);
+	arena_free(a, (void *)at[2], 16);
+	CHECK_EQ((uintptr_t)arena_alloc(a, 32, MEM_ATOMIC), 0);
+	both = (uintptr_t)arena_alloc(a, 32, MEM_ERROR);
+	CHECK_EQ(both, at[1]);
+	arena_free(a, (void *)both, 32);
+	arena_free(a, (void *)at[0], 16);
+	arena_free(a, (void *)at[3], 16);
+	arenas_end(a);
+	arenas_end(source);
 }

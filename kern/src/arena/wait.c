@@ -316,6 +316,9 @@ static bool may_gain(struct arena *a, const struct arena *but)
 	struct list *l;
 	bool has = a->front || a->reclaim || a->retained > 0 || !list_empty(&a->slabs);
 
+	/* Free parts of its spans go to its source. */
+	has = has || (a->passes_down && a->store.segments_free > 0);
+
 	spin_unlock(&a->lock, irq);
 	if (has)
 		return true;
@@ -366,8 +369,10 @@ static bool try_idle(struct shortage *s)
 			for (struct arena *a = s->parts[i].arena; a; a = arena_source(a)) {
 				if (a->front)
 					a->front->drain(a->front, ARENA_DRAIN_ALL);
-				if (a->afunc)
+				if (a->afunc) {
 					arena_spans_reap(a, SIZE_MAX);
+					arena_parts_reap(a, SIZE_MAX);
+				}
 			}
 		served = s->try(s);
 	}
