@@ -60,8 +60,9 @@
  * LOCKING
  *
  *	arenas_and_slabs_lock -> depot, slab layer
+ *	slab layer of a quantum cache -> its arena, when a slab is cut (slab_dissolve())
  *
- * Neither the depot's nor the slab layer's lock is held while the other, or an arena's, is taken,
+ * But for that, neither the depot's nor the slab layer's lock is held while the other, or an arena's, is taken,
  * nor while the source, a constructor or a destructor runs.  A core's magazines need no lock: only
  * that core, with interrupts off, touches them, or a core that stopped it at a safe point.  A
  * caller's bug is reported with every lock released.  Looking up the frame table takes no lock: a

@@ -2,13 +2,14 @@
 /*
  * Parts beside threads: an arena gives parts of its spans and slabs back while others take and free.
  *
- * Threads take and free ranges of a tree of arenas, three deep, with quantum caches.  One more reclaims at the
+ * Threads take and free ranges of a tree of arenas, three deep, with quantum caches.  Two more reclaim at the
  * hardest level all the time.  A model has an owner for each unit of the tree's memory, so that no two
  * ranges overlap.
  */
 #include "arena.h"
 #include "arenas.h"
 #include "kthread.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "port.h"
@@ -18,9 +19,11 @@
 
 #define WORKERS 4
 #define SLOTS 24
-#define PAGES 1024
-#define UNIT 1024 /* the smallest quantum */
-#define UNITS (PAGES * PORT_PAGE_SIZE / UNIT)
+#define RECLAIMERS 2
+#define STEPS 400 /* of a worker, in a round */
+#define PAGES_MANY 1024
+#define PAGES_FEW 128 /* short now and then */
+#define UNIT 1024     /* the smallest quantum */
 #define NODES 4
 #define OBJECT 3000
 
@@ -36,6 +39,7 @@ static struct tree {
 	struct arena *node[NODES]; /* each behind its source */
 	struct kmem_cache *cache;
 	uintptr_t first;
+	size_t pages, units;
 	unsigned char *owner; /* of each unit; atomic */
 	struct range range[WORKERS][SLOTS];
 	unsigned working; /* atomic */
@@ -47,7 +51,7 @@ static void owner_change(const struct range *r, unsigned char from, unsigned cha
 {
 	size_t first = (r->at - tree.first) / UNIT, last = (r->at + r->size - 1 - tree.first) / UNIT;
 
-	CHECK_LT(last, UNITS);
+	CHECK_LT(last, tree.units);
 	/* Objects are smaller than some units, and share them. */
 	for (size_t i = first; r->arena && i <= last; i++)
 		CHECK_EQ(__atomic_exchange_n(&tree.owner[i], to, __ATOMIC_ACQ_REL), from);
@@ -57,19 +61,22 @@ static void owner_change(const struct range *r, unsigned char from, unsigned cha
 
 static void range_take(struct range *r, unsigned char owner)
 {
+	static const unsigned fits[] = {ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT, ARENA_HIGHFIT};
 	size_t node = test_random_below(NODES + 1), quantum;
+	unsigned flags = test_random_below(64) ? MEM_ATOMIC : MEM_ERROR;
 
 	*r = (struct range){.size = OBJECT};
 	if (node == NODES) {
-		r->at = (uintptr_t)kmem_cache_alloc(tree.cache, MEM_ATOMIC);
+		r->at = (uintptr_t)kmem_cache_alloc(tree.cache, flags);
 	} else {
 		r->arena = tree.node[node];
 		quantum = arenas_stats(r->arena).quantum;
 		r->size = quantum * (test_random_below(2) ? 1 : 1 + test_random_below(9));
 		r->is_placed = test_random_below(8) == 0;
 		r->at = (uintptr_t)(r->is_placed ?
-			arena_xalloc(r->arena, r->size, 0, 0, 0, tree.first, 0, MEM_ATOMIC) :
-			arena_alloc(r->arena, r->size, MEM_ATOMIC));
+			arena_xalloc(r->arena, r->size, 0, 0, 0, tree.first, 0, flags) :
+			arena_alloc(r->arena, r->size,
+				flags | (test_random_below(2) ? 0 : fits[test_random_below(ARRAY_SIZE(fits))])));
 	}
 	if (r->at)
 		owner_change(r, 0, owner);
@@ -107,19 +114,24 @@ static bool is_working(void)
 	return __atomic_load_n(&tree.working, __ATOMIC_ACQUIRE) > 0;
 }
 
-/* The last thread reclaims while the others work. */
+/* The last threads reclaim while the others work. */
+static void reclaim_all(void)
+{
+	for (size_t n = 0; is_working() && !test_has_failed(); n++) {
+		if (n % 8 == 0)
+			reclaim_run(3);
+		reap_all();
+		kthread_yield();
+	}
+}
+
 static void work(unsigned i, void *arg)
 {
-	if (i == WORKERS) {
-		for (size_t n = 0; is_working() && !test_has_failed(); n++) {
-			if (n % 8 == 0)
-				reclaim_run(3);
-			reap_all();
-			kthread_yield();
-		}
+	if (i >= WORKERS) {
+		reclaim_all();
 		return;
 	}
-	for (size_t n = 0; n < 400 && !test_has_failed(); n++)
+	for (size_t n = 0; n < STEPS && !test_has_failed(); n++)
 		flip(&tree.range[i][test_random_below(SLOTS)], (unsigned char)(i + 1));
 	__atomic_fetch_sub(&tree.working, 1, __ATOMIC_RELEASE);
 }
@@ -153,16 +165,18 @@ static struct arena *node_make(const char *name, size_t quantum, struct arena *s
 		name, NULL, 0, quantum, arena_alloc, arena_free, source, cached * quantum, MEM_WAIT);
 }
 
-static void tree_begin(void)
+static void tree_begin(size_t pages)
 {
-	tree.base = arenas_base(PAGES);
+	tree.pages = pages;
+	tree.units = pages * PORT_PAGE_SIZE / UNIT;
+	tree.base = arenas_base(pages);
 	tree.first = (uintptr_t)tree.base & -(uintptr_t)PORT_PAGE_SIZE;
 	tree.node[0] = node_make("pages", PORT_PAGE_SIZE, tree.base, 4);
 	tree.node[1] = node_make("parts", UNIT, tree.node[0], 4);
 	tree.node[2] = node_make("pairs", 2 * PORT_PAGE_SIZE, tree.node[0], 0);
 	tree.node[3] = node_make("odd", 3 * UNIT, tree.node[1], 3);
 	tree.cache = kmem_cache_create("objects", OBJECT, 0, 0, tree.node[0], NULL, NULL, NULL);
-	tree.owner = base_zalloc(NULL, UNITS, MEM_WAIT);
+	tree.owner = base_zalloc(NULL, tree.units, MEM_WAIT);
 	memset(tree.range, 0, sizeof(tree.range));
 }
 
@@ -180,19 +194,29 @@ static void tree_end(void)
 		CHECK_EQ(arenas_stats(tree.node[i]).allocs, arenas_stats(tree.node[i]).frees);
 		arenas_end(tree.node[i]);
 	}
-	arenas_base_end(tree.base, PAGES);
-	base_free(NULL, tree.owner, UNITS);
+	arenas_base_end(tree.base, tree.pages);
+	base_free(NULL, tree.owner, tree.units);
+}
+
+static void run_rounds(size_t pages)
+{
+	tree_begin(pages);
+	for (size_t round = test_ops(150); round > 0; round--) {
+		tree.working = WORKERS;
+		threads_run(THREADS_FREE, WORKERS + RECLAIMERS, work, NULL);
+		check_all();
+	}
+	tree_end();
 }
 
 TEST("parts: beside threads that take and free, none is lost and none is had twice")
 {
-	tree_begin();
-	for (size_t round = test_ops(300); round > 0; round--) {
-		tree.working = WORKERS;
-		threads_run(THREADS_FREE, WORKERS + 1, work, NULL);
-		check_all();
-	}
-	tree_end();
+	run_rounds(PAGES_MANY);
+}
+
+TEST("parts: the same where memory is short")
+{
+	run_rounds(PAGES_FEW);
 }
 
 /* Two quanta that are a span: one of them free, the other is freed while that goes. */
