@@ -1018,7 +1018,7 @@ static void hash_page_free(struct kmem_cache *c, void *page)
 
 /* The pages of the hash's directory come and go one at a time, with no lock held.  A page that the
  * base arena can't give is asked for again by the next slab.  Spare ones beyond `keep` go back;
- * with 0, the hash becomes as small as its entries need first. */
+ * with 0, the hash becomes as small as its entries need first, and gets no page: this may be its end. */
 static void hash_care(struct kmem_cache *c, size_t keep)
 {
 	bool more = keep == 0, wants = false, is_overfull = false;
@@ -1040,7 +1040,7 @@ static void hash_care(struct kmem_cache *c, size_t keep)
 	} while (more || page);
 
 	/* Requests come first, and chains get longer, within bounds. */
-	if (!wants || (shortage_any() && !is_overfull && arena_is_pressed(c->source)) ||
+	if (!wants || keep == 0 || (shortage_any() && !is_overfull && arena_is_pressed(c->source)) ||
 		!(page = base_alloc(c->source, PORT_PAGE_SIZE, MEM_ATOMIC)))
 		return;
 	arena_owner_add(&hash_pages, arena_base(c->source), PORT_PAGE_SIZE);

@@ -12,6 +12,7 @@
 #include "shortage.h"
 #include "slab.h"
 #include "sleepers.h"
+#include "lib/linear_hash.h"
 #include "lib/test.h"
 #include "threads.h"
 #include "vmap.h"
@@ -180,6 +181,60 @@ static void ids_take(void)
 		ids[ids_count++] = id;
 		CHECK_LT(ids_count, IDS_MAX);
 	}
+}
+
+/* Takes IDs until the cache has more than so many slabs, or can have no other; returns how many. */
+static size_t slabs_take(struct kmem_cache *c, void **to, size_t slabs)
+{
+	struct kmem_cache_stats stats = {0};
+	size_t n = 0;
+
+	while (stats.slabs <= slabs && (to[n] = kmem_cache_alloc(c, MEM_ATOMIC))) {
+		kmem_cache_get_stats(c, &stats);
+		CHECK_LT(++n, IDS_MAX / 2);
+	}
+	return n;
+}
+
+/* More than a hash has buckets in itself. */
+#define HASHED (LINEAR_HASH_SMALL + 1)
+
+/* Ends a cache whose hash wants a page; returns false if reclaim had found one for it.  The first cache's
+ * headers, given back, are all that the second's slabs get. */
+static bool end_without_page(struct arena *a)
+{
+	struct kmem_cache *first = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	struct kmem_cache *second = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+	size_t n = slabs_take(first, ids, HASHED);
+	struct piece *pieces = hog();
+	struct kmem_cache_stats stats;
+
+	kmem_cache_free_bulk(first, ids + 1, n - 1);
+	kmem_cache_reap(first, KMEM_REAP_ALL);
+	n = slabs_take(second, ids + 1, HASHED - 1);
+	kmem_cache_get_stats(second, &stats);
+	kmem_cache_free_bulk(second, ids + 1, n);
+	kmem_cache_reap(second, KMEM_REAP_ALL);
+	pieces_give(kpages_arena, pieces, SIZE_MAX);
+	while (shortage_is_short(base_arena))
+		kthread_usleep(1000);
+	kmem_cache_free(first, ids[0]);
+	CHECK_EQ(kmem_cache_destroy(first), 0);
+	CHECK_EQ(kmem_cache_destroy(second), 0);
+	return stats.slabs == HASHED && stats.hash_buckets == LINEAR_HASH_SMALL;
+}
+
+#define TRIES 10
+
+TEST("wait: a slab hash that still lacks a page when its cache ends is given none")
+{
+	struct arena *a = arenas_ids(1, 8 * IDS_MAX);
+	bool has_lacked = false;
+
+	for (int i = 0; i < TRIES && !has_lacked; i++)
+		has_lacked = end_without_page(a);
+	arenas_end(a);
+	CHECK(has_lacked);
 }
 
 TEST("wait: a request for an ID that lacks a slab header is served by freed memory")
