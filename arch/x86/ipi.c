@@ -67,8 +67,11 @@ void port_core_poke(unsigned core)
 
 void machine_raise(unsigned vector)
 {
-	port_irq_t irq = port_irq_save();
+	port_irq_t irq;
 
+	check_number("machine_raise", "vector", vector, MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT,
+		__builtin_return_address(0));
+	irq = port_irq_save();
 	apic_send_self(vector);
 	port_irq_restore(irq);
 }

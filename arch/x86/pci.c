@@ -27,9 +27,11 @@ static void select(unsigned function, unsigned offset)
 
 uint32_t machine_pci_read(unsigned function, unsigned offset)
 {
-	port_irq_t irq = spin_lock(&lock);
+	port_irq_t irq;
 	uint32_t value;
 
+	check_pci("machine_pci_read", function, offset, 4, __builtin_return_address(0));
+	irq = spin_lock(&lock);
 	select(function, offset);
 	value = inl(DATA_PORT);
 	spin_unlock(&lock, irq);
@@ -38,8 +40,10 @@ uint32_t machine_pci_read(unsigned function, unsigned offset)
 
 void machine_pci_write(unsigned function, unsigned offset, uint32_t value)
 {
-	port_irq_t irq = spin_lock(&lock);
+	port_irq_t irq;
 
+	check_pci("machine_pci_write", function, offset, 4, __builtin_return_address(0));
+	irq = spin_lock(&lock);
 	select(function, offset);
 	outl(DATA_PORT, value);
 	spin_unlock(&lock, irq);
@@ -57,6 +61,8 @@ volatile void *machine_map_device(uint64_t phys, size_t size)
 
 bool machine_message(unsigned vector, unsigned core, struct machine_message *message)
 {
+	check_number("machine_message", "vector", vector, MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT,
+		__builtin_return_address(0));
 	check_core("machine_message", core, __builtin_return_address(0));
 	*message = (struct machine_message){
 		MESSAGE_BASE | (uint32_t)cores[core]->apic << MESSAGE_APIC_SHIFT, vector};

@@ -59,9 +59,9 @@ void irq_init(void)
 	arena_owner_add_block(&owner, base_arena, counters, counters_size());
 }
 
-static bool is_vector(unsigned vector)
+static void check_vector(const char *call, unsigned vector, void *caller)
 {
-	return vector - MACHINE_VECTOR_FIRST < MACHINE_VECTOR_COUNT;
+	check_number(call, "vector", vector, MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT, caller);
 }
 
 static struct vector *vector_at(unsigned vector)
@@ -153,12 +153,8 @@ static void do_nothing(void *arg)
 /* Panics: there is no block of n vectors at `first`. */
 static __attribute__((noreturn, cold)) void refuse_free(unsigned first, size_t n, void *caller)
 {
-	size_t has = 0;
+	size_t has = __atomic_load_n(&vector_at(first)->block, __ATOMIC_RELAXED);
 
-	if (is_vector(first))
-		has = __atomic_load_n(&vector_at(first)->block, __ATOMIC_RELAXED);
-	if (!is_vector(first))
-		panic("irq: %u is freed, which is no vector (called from %pS)", first, caller);
 	if (!__atomic_load_n(&vector_at(first)->handler, __ATOMIC_RELAXED))
 		panic("irq: vector %u is freed, but isn't allocated (called from %pS)", first, caller);
 	if (has == 0)
@@ -171,13 +167,14 @@ static __attribute__((noreturn, cold)) void refuse_free(unsigned first, size_t n
 /* Has the block be the caller's to free; false: there is none of n vectors at `first`. */
 static bool block_claim(unsigned first, size_t n)
 {
-	return is_vector(first) && n > 0 &&
+	return n > 0 &&
 	       __atomic_compare_exchange_n(&vector_at(first)->block, &n, 0, false, __ATOMIC_ACQUIRE,
 		       __ATOMIC_RELAXED);
 }
 
 static void free_block(const char *call, unsigned first, size_t n, void *caller)
 {
+	check_vector(call, first, caller);
 	sync_check_may_sleep(call, caller);
 	if (!block_claim(first, n))
 		refuse_free(first, n, caller);
@@ -201,12 +198,10 @@ void irq_free(unsigned vector)
 
 void irq_set_route(unsigned vector, const char *fmt, ...)
 {
-	check_given("irq_set_route", "route", fmt, __builtin_return_address(0));
 	va_list ap;
 
-	if (!is_vector(vector))
-		panic("irq: a route is set of %u, which is no vector (called from %pS)", vector,
-			__builtin_return_address(0));
+	check_given("irq_set_route", "route", fmt, __builtin_return_address(0));
+	check_vector("irq_set_route", vector, __builtin_return_address(0));
 	va_start(ap, fmt);
 	kvsnprintf(vector_at(vector)->route, IRQ_ROUTE_MAX, fmt, ap);
 	va_end(ap);
@@ -257,8 +252,6 @@ bool irq_next(unsigned from, struct irq_info *info)
 
 uint64_t irq_core_count(unsigned core)
 {
-	if (core >= port_core_max())
-		panic("irq: a count is asked for of core %u of %u (called from %pS)", core,
-			port_core_max(), __builtin_return_address(0));
+	check_number("irq_core_count", "core", core, 0, port_core_max(), __builtin_return_address(0));
 	return counters ? __atomic_load_n(&counters[core].all, __ATOMIC_RELAXED) : 0;
 }

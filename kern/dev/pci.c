@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "irq.h"
+#include "lib/check.h"
 #include "machine.h"
 
 #define FUNCTIONS_PER_BUS 256
@@ -26,7 +27,7 @@
 #define VENDOR_NONE 0xffff
 
 /* Capabilities start at 0x40 and take 4 bytes at least, so a list that is longer has a loop. */
-#define CAPABILITIES_MAX ((256 - 0x40) / 4)
+#define CAPABILITIES_MAX ((PCI_CONFIG_SIZE - 0x40) / 4)
 
 #define BAR_IO 0x1u
 #define BAR_TYPE 0x6u
@@ -36,6 +37,7 @@
 /* The capability of MSI-X, and an entry of its table */
 #define MSIX_CONTROL 2
 #define MSIX_TABLE 4
+#define MSIX_SIZE 12
 #define MSIX_COUNT 0x07ffu /* the number of the last entry */
 #define MSIX_ENABLE 0x80000000u
 #define MSIX_MASK_ALL 0x40000000u
@@ -45,16 +47,19 @@
 
 uint32_t pci_read32(unsigned function, unsigned offset)
 {
+	check_pci("pci_read32", function, offset, 4, __builtin_return_address(0));
 	return machine_pci_read(function, offset);
 }
 
 uint16_t pci_read16(unsigned function, unsigned offset)
 {
+	check_pci("pci_read16", function, offset, 2, __builtin_return_address(0));
 	return (uint16_t)(machine_pci_read(function, offset & ~3u) >> 8 * (offset & 2));
 }
 
 uint8_t pci_read8(unsigned function, unsigned offset)
 {
+	check_pci("pci_read8", function, offset, 1, __builtin_return_address(0));
 	return (uint8_t)(machine_pci_read(function, offset & ~3u) >> 8 * (offset & 3));
 }
 
@@ -108,8 +113,10 @@ unsigned pci_next(unsigned from)
 
 unsigned pci_capability(unsigned function, uint8_t id, unsigned after)
 {
-	unsigned at = after ? pci_read8(function, after + 1) : pci_read8(function, CAPABILITIES);
+	unsigned at;
 
+	check_pci("pci_capability", function, after, 4, __builtin_return_address(0));
+	at = pci_read8(function, after ? after + 1 : CAPABILITIES);
 	if (!(pci_read16(function, STATUS) & STATUS_CAPABILITIES))
 		return 0;
 	for (int i = 0; i < CAPABILITIES_MAX && (at &= ~3u) != 0; i++) {
@@ -169,10 +176,11 @@ volatile void *pci_map(unsigned function, unsigned bar, uint32_t offset, uint32_
 bool pci_messages_init(struct pci_messages *m, unsigned function)
 {
 	unsigned at = pci_capability(function, PCI_CAPABILITY_MSIX, 0);
-	uint32_t where = at ? pci_read32(function, at + MSIX_TABLE) : 0;
+	uint32_t where;
 
-	if (!at)
+	if (at == 0 || at + MSIX_SIZE > PCI_CONFIG_SIZE)
 		return false;
+	where = pci_read32(function, at + MSIX_TABLE);
 	m->function = function;
 	m->capability = at;
 	m->count = (pci_read16(function, at + MSIX_CONTROL) & MSIX_COUNT) + 1;

@@ -20,7 +20,9 @@
 
 #define PCI_NONE UINT32_MAX
 
-/* Offsets in the configuration space */
+#define PCI_CONFIG_SIZE 256 /* bytes of the configuration space */
+
+/* Offsets in it */
 #define PCI_VENDOR 0x00
 #define PCI_DEVICE 0x02
 #define PCI_COMMAND 0x04
@@ -35,7 +37,8 @@
  * has set up; PCI_NONE: none.  Cost: linear in the functions of those buses. */
 unsigned pci_next(unsigned from);
 
-/* Reads the configuration space; an offset is a multiple of the size. */
+/* Reads the configuration space.  Panics if there is no such function's number, and unless the offset is a
+ * multiple of the size below PCI_CONFIG_SIZE. */
 uint8_t pci_read8(unsigned function, unsigned offset);
 uint16_t pci_read16(unsigned function, unsigned offset);
 uint32_t pci_read32(unsigned function, unsigned offset);
@@ -43,7 +46,8 @@ uint32_t pci_read32(unsigned function, unsigned offset);
 /* Sets and clears bits of the command register. */
 void pci_command(unsigned function, uint16_t set, uint16_t clear);
 
-/* The offset of the first capability of kind `id` behind the one at `after` (0: of all); 0: none. */
+/* The offset of the first capability of kind `id` behind the one at `after` (0: of all); 0: none.  The device
+ * may have put it so near to the end that not all of it is there.  Panics as pci_read32() on `after`. */
 unsigned pci_capability(unsigned function, uint8_t id, unsigned after);
 
 /* Maps [offset, offset + size) of the registers that base address register `bar` places.  Returns

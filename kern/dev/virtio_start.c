@@ -22,7 +22,9 @@
 #define CAP_BAR 4
 #define CAP_OFFSET 8
 #define CAP_LENGTH 12
+#define CAP_SIZE 16
 #define CAP_NOTIFY_MULTIPLIER 16
+#define CAP_NOTIFY_SIZE 20
 #define TYPE_COMMON 1
 #define TYPE_NOTIFY 2
 #define TYPE_DEVICE 4
@@ -126,8 +128,11 @@ static const char *map_part(struct virtio_disk *v, unsigned at, uint32_t least,
 static const char *map_type(struct virtio_disk *v, unsigned at)
 {
 	uint32_t size;
+	uint8_t type = pci_read8(v->function, at + CAP_TYPE);
 
-	switch (pci_read8(v->function, at + CAP_TYPE)) {
+	if (at + (type == TYPE_NOTIFY ? CAP_NOTIFY_SIZE : CAP_SIZE) > PCI_CONFIG_SIZE)
+		return "a capability goes on behind its configuration space";
+	switch (type) {
 	case TYPE_COMMON:
 		return v->common ? NULL : map_part(v, at, COMMON_SIZE, &v->common, &size);
 	case TYPE_DEVICE:

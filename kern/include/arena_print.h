@@ -34,7 +34,8 @@ struct arena_tree_line {
 /* The columns of the tree, and of an arena's statistics and free pieces, for help. */
 extern const struct table arena_tree_table, arena_show_table, arena_free_table;
 
-/* Begins the table: its heading.  table_end() ends it.  Cost: constant. */
+/* Begins the table: its heading.  table_end() ends it.  Cost: constant.  Panics if
+ * the sink is NULL. */
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys);
 
 /* Adds a line to the table.  Cost: constant. */
@@ -46,7 +47,7 @@ void arena_tree_row(const struct arena_stats *row, void *printer);
 
 /* Writes the statistics of one arena and the histogram of its free segments; with `full` its
  * boundary tags and hash, too.  Context: a thread, and as the sink's.  Cost: as
- * arena_free_histogram(). */
+ * arena_free_histogram().  Panics if arena or sink is NULL. */
 void arena_show(struct arena *arena, bool full, bool keys, struct sink *sink);
 
 /* Writes an amount for people into `text`: bytes with a unit, else as a plain number.

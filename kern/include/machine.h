@@ -204,7 +204,7 @@ uint64_t machine_shootdowns(void);
 /* The 32 bits at `offset`, a multiple of 4 below 256, of the configuration space of a function: bus
  * << 8 | device << 3 | its number in the device.  Where there is no function, and on a machine
  * without PCI, all bits read as one and writes do nothing.  Context: any but an NMI.  Cost: the
- * device's. */
+ * device's.  Panics on a function's number above 0xffff, and on another offset. */
 uint32_t machine_pci_read(unsigned function, unsigned offset);
 void machine_pci_write(unsigned function, unsigned offset, uint32_t value);
 
@@ -214,7 +214,7 @@ void machine_pci_write(unsigned function, unsigned offset, uint32_t value);
 volatile void *machine_map_device(uint64_t phys, size_t size);
 
 /* Fills in where a device must write, and what, to raise `vector` on core `core`.  Returns false if
- * devices can't do so.  Context: any.  Cost: constant.  Panics if no such core runs. */
+ * devices can't do so.  Context: any.  Cost: constant.  Panics on an unknown vector, and if no such core runs. */
 struct machine_message {
 	uint64_t address; /* physical */
 	uint32_t data;
@@ -222,7 +222,7 @@ struct machine_message {
 bool machine_message(unsigned vector, unsigned core, struct machine_message *message);
 
 /* Has this core take an interrupt of `vector`, once interrupts are on; several calls before that may
- * raise one.  Where devices can't raise vectors it does nothing.  Context: any. */
+ * raise one.  Where devices can't raise vectors it does nothing.  Context: any.  Panics on an unknown vector. */
 void machine_raise(unsigned vector);
 
 /* Reports */

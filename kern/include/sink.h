@@ -15,7 +15,8 @@
  *	%pS  the symbol an address lies in: name+0x12
  *	%pB  a size in bytes, const uint64_t *, in IEC units with one decimal: 12.3 MiB, 17 B
  *
- * Nothing here allocates or takes a lock; any context may call it.  Cost: linear in the text.
+ * Nothing here allocates or takes a lock; any context may call it.  Cost: linear in the text.  Panics if a
+ * sink is NULL.
  */
 #ifndef SPANDREL_LIB_SINK_H
 #define SPANDREL_LIB_SINK_H

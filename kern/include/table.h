@@ -92,7 +92,7 @@ struct table_printer {
 	uint64_t totals[TABLE_COLUMNS_MAX];
 };
 
-/* Prints the heading, unless `keys`, which stands for -k. */
+/* Prints the heading, unless `keys`, which stands for -k.  Panics if the sink is NULL. */
 void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys);
 /* Prints one row.  A value wider than its column moves what stands to its right, up to where there is
  * room. */

@@ -4,6 +4,7 @@
  */
 #include "lib/bench.h"
 
+#include "lib/check.h"
 #include "lib/string.h"
 #include "lib/test.h"
 
@@ -23,6 +24,7 @@ unsigned bench_run(const char *filter, bool by_clock, struct sink *sink)
 {
 	unsigned ran = 0;
 
+	check_given("bench_run", "sink", sink, __builtin_return_address(0));
 	rows = sink;
 	sink_puts(sink, "name,n,value,unit\n");
 	for (const struct bench *const *b = __start_bench_set; b < __stop_bench_set; b++) {

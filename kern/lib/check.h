@@ -27,6 +27,24 @@ static inline void check_core(const char *call, unsigned core, void *caller)
 		panic("%s of core %u of %u (called from %pS)", call, core, port_core_count(), caller);
 }
 
+/* Panics if a `what` of this number isn't one of the `count` ones from `first` on. */
+static inline void check_number(
+	const char *call, const char *what, unsigned number, unsigned first, unsigned count, void *caller)
+{
+	if (__builtin_expect(number - first >= count, 0))
+		panic("%s of %s %u, which isn't from %u to %u (called from %pS)", call, what, number, first,
+			first + (count - 1), caller);
+}
+
+/* Panics if no `size` bytes, a power of two, of the configuration space of a PCI function lie at `offset`. */
+static inline void check_pci(const char *call, unsigned function, unsigned offset, unsigned size, void *caller)
+{
+	check_number(call, "function", function, 0, 1u << 16, caller);
+	if (__builtin_expect(offset >= 256 || offset % size != 0, 0))
+		panic("%s of offset %#x, which isn't a multiple of %u below 0x100 (called from %pS)", call, offset,
+			size, caller);
+}
+
 /* For port_core_run(): panics if there is no such core, or the caller may not wait for it.  Two cores that
  * each waited in an interrupt for the other to take one would never end. */
 static inline void check_core_run(unsigned core, void (*fn)(void *arg), void *caller)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/check.h"
 #include "lib/string.h"
 #include "lib/symbol.h"
 
@@ -336,6 +337,7 @@ size_t sink_vprintf(struct sink *sink, const char *fmt, va_list ap)
 	struct values values;
 	struct spec spec;
 
+	check_given("sink_vprintf", "sink", sink, __builtin_return_address(0));
 	va_copy(values.ap, ap);
 	while (*fmt) {
 		const char *plain = fmt, *percent;
@@ -358,6 +360,7 @@ size_t sink_printf(struct sink *sink, const char *fmt, ...)
 	va_list ap;
 	size_t length;
 
+	check_given("sink_printf", "sink", sink, __builtin_return_address(0));
 	va_start(ap, fmt);
 	length = sink_vprintf(sink, fmt, ap);
 	va_end(ap);

@@ -4,6 +4,7 @@
  */
 #include "sink.h"
 
+#include "lib/check.h"
 #include "lib/list.h"
 #include "lib/string.h"
 #include "port.h"
@@ -30,6 +31,7 @@ static void buffer_write(struct sink *sink, const char *text, size_t n)
 
 void buffer_sink_init(struct buffer_sink *b, char *buf, size_t size)
 {
+	check_given("buffer_sink_init", "sink", b, __builtin_return_address(0));
 	*b = (struct buffer_sink){{buffer_write, NULL}, buf, size, 0};
 	if (size > 0)
 		buf[0] = '\0';
@@ -37,12 +39,14 @@ void buffer_sink_init(struct buffer_sink *b, char *buf, size_t size)
 
 void sink_write(struct sink *sink, const char *text, size_t n)
 {
+	check_given("sink_write", "sink", sink, __builtin_return_address(0));
 	if (n > 0)
 		sink->write(sink, text, n);
 }
 
 void sink_puts(struct sink *sink, const char *text)
 {
+	check_given("sink_puts", "sink", sink, __builtin_return_address(0));
 	sink_write(sink, text, strlen(text));
 }
 
@@ -59,6 +63,7 @@ void sink_put_line(struct sink *sink, const char *line)
 {
 	size_t left = strlen(line), room = SINK_COLUMNS;
 
+	check_given("sink_put_line", "sink", sink, __builtin_return_address(0));
 	while (left > room) {
 		size_t n = row_length(line, room), used = n + (line[n] == ' ');
 
@@ -76,6 +81,7 @@ void sink_fill(struct sink *sink, char c, size_t n)
 {
 	char run[32];
 
+	check_given("sink_fill", "sink", sink, __builtin_return_address(0));
 	memset(run, c, n < sizeof(run) ? n : sizeof(run));
 	for (; n > sizeof(run); n -= sizeof(run))
 		sink_write(sink, run, sizeof(run));

@@ -4,6 +4,7 @@
  */
 #include "table.h"
 
+#include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/printf.h"
 #include "lib/string.h"
@@ -172,6 +173,7 @@ static void print_heading(const struct table_printer *t)
 
 void table_begin(struct table_printer *t, const struct table *table, struct sink *sink, bool keys)
 {
+	check_given("table_begin", "sink", sink, __builtin_return_address(0));
 	if (table->column_count > TABLE_COLUMNS_MAX)
 		panic("table %s: column_count is %zu, at most %d (called from %pS)", table->object,
 			table->column_count, TABLE_COLUMNS_MAX, __builtin_return_address(0));

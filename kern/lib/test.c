@@ -5,6 +5,7 @@
  */
 #include "lib/test.h"
 
+#include "lib/check.h"
 #include "lib/hash.h"
 #include "lib/string.h"
 
@@ -353,6 +354,7 @@ struct test_result test_run(const char *filter, bool is_verbose, struct sink *si
 	size_t count = count_tests(filter);
 	struct test_result result;
 
+	check_given("test_run", "sink", sink, __builtin_return_address(0));
 	if (!has_hook)
 		panic_add_hook(&panic_hook);
 	has_hook = true;
@@ -380,6 +382,7 @@ size_t test_list(const char *filter, struct sink *sink)
 	const struct test *const *test = __start_test_set;
 	size_t n = 0;
 
+	check_given("test_list", "sink", sink, __builtin_return_address(0));
 	for (; (test = find_from(test, filter)) < __stop_test_set; test++, n++)
 		sink_printf(sink, "%s\n", (*test)->name);
 	return n;

@@ -172,12 +172,24 @@ TEST("irq: where a free may not wait for the other cores it changes nothing")
 
 TEST("irq: what is no vector is reported by its number")
 {
-	CHECK_PANICS(irq_free(0), "irq: 0 is freed, which is no vector");
-	CHECK_PANICS(irq_free(UINT32_MAX), "which is no vector (called from");
-	CHECK_PANICS(irq_free_block(MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT, 2), "is no vector");
-	CHECK_PANICS(irq_set_route(3, "nowhere"), "irq: a route is set of 3, which is no vector");
-	CHECK_PANICS(irq_core_count(port_core_max()), "irq: a count is asked for of core");
-	CHECK_PANICS(irq_core_count(UINT32_MAX), "irq: a count is asked for of core 4294967295");
+	struct irq_info info;
+	struct machine_message message;
+	const unsigned end = MACHINE_VECTOR_FIRST + MACHINE_VECTOR_COUNT;
+
+	CHECK_PANICS(irq_free(0), "irq_free of vector 0, which isn't from ");
+	CHECK_PANICS(irq_free(UINT32_MAX), "irq_free of vector 4294967295, which isn't from ");
+	CHECK_PANICS(irq_free_block(end, 2), "irq_free_block of vector ");
+	CHECK_PANICS(irq_set_route(3, "nowhere"), "irq_set_route of vector 3, which isn't from ");
+	CHECK_PANICS(irq_set_route(end, "nowhere"), "irq_set_route of vector ");
+	CHECK_PANICS(machine_message(3, 0, &message), "machine_message of vector 3, which isn't from ");
+	CHECK_PANICS(machine_message(end, 0, &message), "machine_message of vector ");
+	CHECK_PANICS(machine_raise(MACHINE_VECTOR_FIRST - 1), "machine_raise of vector ");
+	CHECK_PANICS(machine_raise(end), "machine_raise of vector ");
+	CHECK(!irq_handle(0) && !irq_handle(MACHINE_VECTOR_FIRST - 1));
+	CHECK(!irq_handle(end) && !irq_handle(UINT32_MAX));
+	CHECK(!irq_next(end, &info) && !irq_next(UINT32_MAX, &info));
+	CHECK_PANICS(irq_core_count(port_core_max()), "irq_core_count of core ");
+	CHECK_PANICS(irq_core_count(UINT32_MAX), "irq_core_count of core 4294967295, which isn't from 0 to ");
 }
 
 static void check_impossible(size_t n)

@@ -6,10 +6,12 @@
 #include "acpi.h"
 #include "alarm.h"
 #include "arena.h"
+#include "machine.h"
 #include "memmap.h"
 #include "port.h"
 #include "slab.h"
 #include "table.h"
+#include "dev/pci.h"
 #include "lib/string.h"
 #include "lib/test.h"
 
@@ -107,4 +109,21 @@ TEST("mistakes: what lies behind a firmware's table isn't read")
 	CHECK_PANICS(acpi_root_count(acpi_table, 0), "acpi: addresses of 0 bytes are counted (called from test_");
 	CHECK_EQ(acpi_slit_nodes(acpi_table), 0);
 	CHECK_PANICS(acpi_slit_distance(acpi_table, 0, 0), "from node 0 to 0 of 0 is asked for");
+}
+
+TEST("mistakes: PCI's configuration space ends, and each read of it is aligned")
+{
+	CHECK_PANICS(machine_pci_read(0, 256), "machine_pci_read of offset 0x100, which isn't a multiple of 4 below 0x100");
+	CHECK_PANICS(machine_pci_read(0, 2), "machine_pci_read of offset 0x2,");
+	CHECK_PANICS(machine_pci_read(0, UINT32_MAX), "machine_pci_read of offset 0xffffffff,");
+	CHECK_PANICS(machine_pci_read(1u << 16, 0), "machine_pci_read of function 65536, which isn't from 0 to 65535");
+	CHECK_PANICS(machine_pci_write(0, 256, 0), "machine_pci_write of offset 0x100,");
+	CHECK_PANICS(machine_pci_write(0, 1, 0), "machine_pci_write of offset 0x1,");
+	CHECK_PANICS(machine_pci_write(PCI_NONE, 0, 0), "machine_pci_write of function 4294967295,");
+	CHECK_PANICS(pci_read32(0, 6), "pci_read32 of offset 0x6, which isn't a multiple of 4");
+	CHECK_PANICS(pci_read16(0, 7), "pci_read16 of offset 0x7, which isn't a multiple of 2");
+	CHECK_PANICS(pci_read8(0, 256), "pci_read8 of offset 0x100, which isn't a multiple of 1");
+	CHECK_PANICS(pci_capability(0, 0, 0x42), "pci_capability of offset 0x42,");
+	CHECK_PANICS(pci_command(PCI_NONE, 0, 0), "of function 4294967295,");
+	CHECK_EQ(pci_read8(0, 255) | pci_read16(0, 254) | pci_read32(0, 252) | machine_pci_read(0xffff, 0), UINT32_MAX);
 }

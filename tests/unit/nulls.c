@@ -3,6 +3,7 @@
  * NULL where a call needs a pointer: one line names the call, what the pointer is, and the caller.
  */
 #include "alarm.h"
+#include "arena_print.h"
 #include "arenas.h"
 #include "irq.h"
 #include "kmalloc.h"
@@ -12,7 +13,9 @@
 #include "shortage.h"
 #include "slab.h"
 #include "sync.h"
+#include "table.h"
 #include "work.h"
+#include "lib/bench.h"
 #include "lib/test.h"
 
 static struct arena *ids;
@@ -190,6 +193,35 @@ static __attribute__((noinline)) void refuse_arenas(void)
 	CHECK_PANICS(set_route(NULL), "irq_set_route of a route at NULL (called from set_route");
 }
 
+static void format_nothing(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sink_vprintf(NULL, fmt, ap);
+	va_end(ap);
+}
+
+static __attribute__((noinline)) void refuse_sinks(void)
+{
+	struct table_printer printer;
+
+	REFUSES("buffer_sink_init of a sink", buffer_sink_init(NULL, NULL, 0));
+	REFUSES("sink_write of a sink", sink_write(NULL, "", 0));
+	REFUSES("sink_puts of a sink", sink_puts(NULL, "text"));
+	REFUSES("sink_fill of a sink", sink_fill(NULL, ' ', 0));
+	REFUSES("sink_put_line of a sink", sink_put_line(NULL, "line"));
+	REFUSES("sink_printf of a sink", sink_printf(NULL, "%d", 1));
+	CHECK_PANICS(format_nothing("%d", 1), "sink_vprintf of a sink at NULL (called from format_nothing");
+	REFUSES("table_begin of a sink", table_begin(&printer, &arena_tree_table, NULL, true));
+	REFUSES("arena_tree_begin of a sink", arena_tree_begin(&printer, NULL, true));
+	REFUSES("arena_show of a sink", arena_show(ids, true, true, NULL));
+	REFUSES("arena_show of an arena", arena_show(NULL, true, true, &console_sink));
+	REFUSES("test_run of a sink", test_run("no such test", false, NULL));
+	REFUSES("test_list of a sink", test_list("no such test", NULL));
+	REFUSES("bench_run of a sink", bench_run("no such benchmark", false, NULL));
+}
+
 /* The hot ways, on which only debug builds look. */
 static __attribute__((noinline)) void refuse_hot(void)
 {
@@ -209,6 +241,7 @@ TEST("mistakes: each call that needs a pointer names NULL, and leaves no lock he
 		refuse_threads();
 		refuse_caches();
 		refuse_arenas();
+		refuse_sinks();
 		if (SPANDREL_DEBUG)
 			refuse_hot();
 	}

@@ -63,6 +63,7 @@ const struct table arena_tree_table = {"arena", tree_columns, ARRAY_SIZE(tree_co
 
 void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool keys)
 {
+	check_given("arena_tree_begin", "sink", sink, __builtin_return_address(0));
 	table_begin(printer, &arena_tree_table, sink, keys);
 }
 
@@ -425,6 +426,8 @@ void arena_show(struct arena *a, bool full, bool keys, struct sink *sink)
 {
 	struct show_row row;
 
+	check_given("arena_show", "arena", a, __builtin_return_address(0));
+	check_given("arena_show", "sink", sink, __builtin_return_address(0));
 	sync_check_may_sleep("arena_show", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	arena_get_stats(a, &row.stats);
