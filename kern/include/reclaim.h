@@ -106,4 +106,8 @@ struct reclaim_node {
  * may sleep. */
 size_t reclaim_nodes(struct reclaim_node *rows, size_t max);
 
+/* The same without memory for rows: fn sees every node, each after its source.  Context:
+ * arenas_and_slabs_lock is held (sync.h), so none comes or goes meanwhile, and fn may not sleep. */
+void reclaim_peek_nodes(void (*fn)(const struct reclaim_node *row, void *arg), void *arg);
+
 #endif

@@ -18,7 +18,37 @@
 #define NS_PER_MS 1000000
 #define LEVEL_DEFAULT 2
 
-static const char no_memory[] = "no memory for the tables";
+/* What is shown is kept in these rows, which are set aside: a shortage is looked at when no memory is left.
+ * One command runs at a time.  What there is no row for is counted. */
+#define ROOTS_MAX 32
+#define GIVERS_MAX 128 /* nodes that gave something, and those above them */
+#define WAITERS_MAX 64
+static struct reclaim_root root_rows[ROOTS_MAX], root_rows_before[ROOTS_MAX];
+static struct reclaim_node giver_rows[GIVERS_MAX];
+static struct shortage_row waiter_rows[WAITERS_MAX];
+
+/* Rows in use, and there would be more for `beyond` others. */
+struct shown {
+	size_t count, beyond;
+};
+
+static struct shown shown_of(size_t count, size_t max)
+{
+	return (struct shown){count < max ? count : max, count < max ? 0 : count - max};
+}
+
+static void print_beyond(const struct command_call *call, const char *object, struct shown shown)
+{
+	if (shown.beyond == 0)
+		return;
+	sink_printf(call->sink, call->keys ? "more_%ss count=%zu\n" : "more %ss, without a row: %zu\n", object,
+		shown.beyond);
+}
+
+static struct shown read_roots(struct reclaim_root rows[ROOTS_MAX])
+{
+	return shown_of(reclaim_roots(rows, ROOTS_MAX), ROOTS_MAX);
+}
 
 /* An amount takes two columns: for people text with a unit, or without one; for scripts a number. */
 #define TEXT(type, member, title, key, width, help)                                                \
@@ -166,14 +196,15 @@ static void begin_table(
 	table_begin(printer, table, call->sink, call->keys);
 }
 
-static void print_roots(const struct command_call *call, const struct snapshot *s)
+static void print_roots(const struct command_call *call, struct shown roots)
 {
 	struct table_printer printer;
 
 	begin_table(&printer, &root_table, call);
-	for (size_t i = 0; i < s->count; i++)
-		print_root(&printer, &s->root[i]);
+	for (size_t i = 0; i < roots.count; i++)
+		print_root(&printer, &root_rows[i]);
 	table_end(&printer);
+	print_beyond(call, "root", roots);
 }
 
 /* reclaim: nodes */
@@ -215,43 +246,47 @@ static void print_node(struct table_printer *printer, const struct reclaim_node 
 	table_row(printer, &row);
 }
 
-/* Keeps the nodes that gave something or were slow, and those above them.  The one above a node is the
- * last before it that is less deep, so the nodes are looked at from the end, and what is kept is moved
- * there.  Returns the first. */
-static struct reclaim_node *keep_givers(const struct snapshot *s)
+/* Nodes that gave something or were slow, and those above them.  The walk passes those above a node before
+ * it, each less deep than the next: they stand behind the rows that are kept until it is known. */
+struct givers {
+	struct shown kept;
+	size_t above; /* rows behind those */
+};
+
+static void keep_giver(const struct reclaim_node *n, void *arg)
 {
-	struct reclaim_node *kept = s->node + s->count;
-	unsigned depth = 0; /* of the node kept last, which its source is still to be kept for */
+	struct givers *g = arg;
+	bool gives = n->given > 0 || n->slow > 0;
+	size_t end;
 
-	for (size_t i = s->count; i-- > 0;) {
-		const struct reclaim_node *n = &s->node[i];
-
-		if (n->given == 0 && n->slow == 0 && n->depth >= depth)
-			continue;
-		depth = n->depth;
-		*--kept = *n;
+	while (g->above > 0 && giver_rows[g->kept.count + g->above - 1].depth >= n->depth)
+		g->above--;
+	end = g->kept.count + g->above;
+	if (end == GIVERS_MAX) {
+		g->kept.beyond += gives;
+		return;
 	}
-	return kept;
+	giver_rows[end] = *n;
+	g->above = gives ? 0 : g->above + 1;
+	if (gives)
+		g->kept.count = end + 1;
 }
 
-static bool print_nodes(const struct command_call *call)
+static void print_nodes(const struct command_call *call)
 {
 	struct table_printer printer;
-	struct snapshot s;
-	const struct reclaim_node *first, *end;
+	struct givers g = {0};
 
-	if (!snapshot_nodes(&s))
-		return false;
-	end = s.node + s.count;
-	first = keep_givers(&s);
-	if (first < end) {
-		begin_table(&printer, &node_table, call);
-		for (const struct reclaim_node *n = first; n < end; n++)
-			print_node(&printer, n);
-		table_end(&printer);
-	}
-	snapshot_free(&s);
-	return true;
+	monitor_lock_tree();
+	reclaim_peek_nodes(keep_giver, &g);
+	monitor_unlock_tree();
+	if (g.kept.count == 0)
+		return;
+	begin_table(&printer, &node_table, call);
+	for (size_t i = 0; i < g.kept.count; i++)
+		print_node(&printer, &giver_rows[i]);
+	table_end(&printer);
+	print_beyond(call, "node", g.kept);
 }
 
 /* reclaim: requests that sleep */
@@ -305,21 +340,27 @@ static void print_waiter(struct table_printer *printer, const struct shortage_ro
 	table_row(printer, &row);
 }
 
-static void print_waiters(const struct command_call *call, const struct snapshot *s)
+static void print_waiters(const struct command_call *call, struct shown waiters)
 {
 	struct table_printer printer;
 
-	if (s->count == 0)
+	if (waiters.count == 0)
 		return;
 	begin_table(&printer, &waiter_table, call);
-	for (size_t i = 0; i < s->count; i++)
-		print_waiter(&printer, &s->waiter[i]);
+	for (size_t i = 0; i < waiters.count; i++)
+		print_waiter(&printer, &waiter_rows[i]);
 	table_end(&printer);
+	print_beyond(call, "waiter", waiters);
 }
 
 /* One moment */
 
 #define LOOKS 16
+
+struct moment {
+	struct reclaim_stats stats;
+	struct shown roots, waiters;
+};
 
 static bool is_same_moment(const struct reclaim_stats *a, const struct reclaim_stats *b)
 {
@@ -328,40 +369,30 @@ static bool is_same_moment(const struct reclaim_stats *a, const struct reclaim_s
 
 /* What waits is counted in three places.  They are read again, a few times, if a request came, left or was
  * parked meanwhile, so that they agree. */
-static void read_moment(struct reclaim_stats *stats, struct snapshot *roots, struct snapshot *waiters)
+static void read_moment(struct moment *m)
 {
 	struct reclaim_stats after;
 	int looks = 0;
 
 	reclaim_get_stats(&after);
 	do {
-		*stats = after;
-		snapshot_read_roots(roots);
-		snapshot_read_waiters(waiters);
+		m->stats = after;
+		m->roots = read_roots(root_rows);
+		m->waiters = shown_of(shortage_rows(waiter_rows, WAITERS_MAX), WAITERS_MAX);
 		reclaim_get_stats(&after);
-	} while (!is_same_moment(stats, &after) && ++looks < LOOKS);
+	} while (!is_same_moment(&m->stats, &after) && ++looks < LOOKS);
 }
 
 static const char *reclaim_command(const struct command_call *call)
 {
-	struct snapshot roots, waiters;
-	struct reclaim_stats stats;
-	bool has_nodes;
+	struct moment m;
 
-	if (!snapshot_roots(&roots))
-		return no_memory;
-	if (!snapshot_waiters(&waiters)) {
-		snapshot_free(&roots);
-		return no_memory;
-	}
-	read_moment(&stats, &roots, &waiters);
-	print_summary(call, &stats);
-	print_roots(call, &roots);
-	has_nodes = print_nodes(call);
-	print_waiters(call, &waiters);
-	snapshot_free(&waiters);
-	snapshot_free(&roots);
-	return has_nodes ? NULL : no_memory;
+	read_moment(&m);
+	print_summary(call, &m.stats);
+	print_roots(call, m.roots);
+	print_nodes(call);
+	print_waiters(call, m.waiters);
+	return NULL;
 }
 
 /* reclaim run */
@@ -392,23 +423,22 @@ static void print_freed(struct table_printer *printer, const struct reclaim_root
 }
 
 /* How much was free at the root of that name; `now` if it is new. */
-static uint64_t free_before(const struct snapshot *roots, const char *name, uint64_t now)
+static uint64_t free_before(struct shown before, const char *name, uint64_t now)
 {
-	for (size_t i = 0; i < roots->count; i++)
-		if (strcmp(roots->root[i].name, name) == 0)
-			return roots->root[i].free;
+	for (size_t i = 0; i < before.count; i++)
+		if (strcmp(root_rows_before[i].name, name) == 0)
+			return root_rows_before[i].free;
 	return now;
 }
 
 /* Prints the roots that have more free than before; returns how many. */
-static size_t print_gains(
-	const struct command_call *call, const struct snapshot *before, const struct snapshot *after)
+static size_t print_gains(const struct command_call *call, struct shown before, struct shown after)
 {
 	struct table_printer printer;
 	size_t printed = 0;
 
-	for (size_t i = 0; i < after->count; i++) {
-		const struct reclaim_root *r = &after->root[i];
+	for (size_t i = 0; i < after.count; i++) {
+		const struct reclaim_root *r = &root_rows[i];
 		uint64_t free = free_before(before, r->name, r->free);
 
 		if (r->free <= free)
@@ -434,29 +464,18 @@ static void run(void *arg)
 	r->units = reclaim_run(r->level);
 }
 
-/* Memory for both snapshots is taken before, so that it isn't missing from what came free. */
 static const char *run_level(const struct command_call *call, unsigned level)
 {
 	struct run r = {level, 0};
-	struct snapshot before, after;
-	bool ended;
+	struct shown before = read_roots(root_rows_before);
 
-	if (!snapshot_roots(&after))
-		return no_memory;
-	if (!snapshot_roots(&before)) {
-		snapshot_free(&after);
-		return no_memory;
-	}
-	ended = command_job(call, run, &r, sizeof(r));
-	if (ended)
-		snapshot_read_roots(&after);
-	if (ended && call->keys)
+	if (!command_job(call, run, &r, sizeof(r)))
+		return "interrupted: the run goes on by itself";
+	if (call->keys)
 		sink_printf(call->sink, "run level=%u units=%zu\n", level, r.units);
-	if (ended && print_gains(call, &before, &after) == 0 && !call->keys)
+	if (print_gains(call, before, read_roots(root_rows)) == 0 && !call->keys)
 		sink_puts(call->sink, "nothing came free\n");
-	snapshot_free(&before);
-	snapshot_free(&after);
-	return ended ? NULL : "interrupted: the run goes on by itself";
+	return NULL;
 }
 
 static const char *run_command(const struct command_call *call)

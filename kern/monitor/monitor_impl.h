@@ -167,20 +167,12 @@ void arena_tree_print(struct sink *sink, bool keys);
 
 /* Snapshots (snapshot.c) */
 
-struct reclaim_node;
-struct reclaim_root;
-struct shortage_row;
-
-/* The statistics of all arenas, each after its source, or of all caches in the same order; all roots,
- * or all nodes, of the import tree; or all requests that sleep. */
+/* The statistics of all arenas, each after its source, or of all caches in the same order. */
 struct snapshot {
 	union {
 		void *rows;
 		struct arena_stats *arena;
 		struct kmem_cache_stats *cache;
-		struct reclaim_root *root;
-		struct reclaim_node *node;
-		struct shortage_row *waiter;
 	};
 	size_t count;
 	size_t bytes; /* of the memory they are in */
@@ -189,14 +181,6 @@ struct snapshot {
 /* Take a snapshot; return false if there is no memory for it. */
 bool snapshot_arenas(struct snapshot *s);
 bool snapshot_caches(struct snapshot *s);
-bool snapshot_roots(struct snapshot *s);
-bool snapshot_nodes(struct snapshot *s);
-bool snapshot_waiters(struct snapshot *s);
-
-/* Read them again into the memory that the snapshot has: as many as it has room for. */
-void snapshot_read_roots(struct snapshot *s);
-void snapshot_read_waiters(struct snapshot *s);
-
 void snapshot_free(struct snapshot *s);
 
 /* Memory nodes (nodes.c) */

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Snapshots of everything of a kind: arenas, caches, and what reclaim knows.
+ * Snapshots of everything of a kind: arenas, caches.
  */
 #include "monitor_impl.h"
 
 #include "port.h"
-#include "reclaim.h"
-#include "shortage.h"
 #include "vmap.h"
 
 /* Fills rows[0 .. max) and returns how many there are. */
@@ -20,21 +18,6 @@ static size_t read_arenas(void *rows, size_t max)
 static size_t read_caches(void *rows, size_t max)
 {
 	return kmem_cache_rows(rows, max);
-}
-
-static size_t read_roots(void *rows, size_t max)
-{
-	return reclaim_roots(rows, max);
-}
-
-static size_t read_nodes(void *rows, size_t max)
-{
-	return reclaim_nodes(rows, max);
-}
-
-static size_t read_waiters(void *rows, size_t max)
-{
-	return shortage_rows(rows, max);
 }
 
 /* Whole pages for that many rows. */
@@ -71,39 +54,6 @@ bool snapshot_arenas(struct snapshot *s)
 bool snapshot_caches(struct snapshot *s)
 {
 	return take(s, sizeof(*s->cache), read_caches);
-}
-
-bool snapshot_roots(struct snapshot *s)
-{
-	return take(s, sizeof(*s->root), read_roots);
-}
-
-bool snapshot_nodes(struct snapshot *s)
-{
-	return take(s, sizeof(*s->node), read_nodes);
-}
-
-bool snapshot_waiters(struct snapshot *s)
-{
-	return take(s, sizeof(*s->waiter), read_waiters);
-}
-
-static void read_again(struct snapshot *s, size_t row_size, read_fn read)
-{
-	size_t room = s->bytes / row_size;
-
-	s->count = read(s->rows, room);
-	s->count = s->count < room ? s->count : room;
-}
-
-void snapshot_read_roots(struct snapshot *s)
-{
-	read_again(s, sizeof(*s->root), read_roots);
-}
-
-void snapshot_read_waiters(struct snapshot *s)
-{
-	read_again(s, sizeof(*s->waiter), read_waiters);
 }
 
 void snapshot_free(struct snapshot *s)

@@ -768,6 +768,25 @@ def _():
     assert re.search(r"(?m)^base +all hold$", text), text
 
 
+@test("reclaim: shows a shortage when no memory is left, and needs none itself")
+def _():
+    with qemu("--mem", "64M") as console:
+        console.expect(PROMPT)
+        # Its ktask sleeps for memory, and nothing gives any.
+        answer(console, "work start alloc 70 1; alloc kpages 4096 100000")
+        text = ""
+        while "\nnow 1 wait" not in text:
+            text = answer(console, "reclaim")
+            assert "no memory" not in text, text
+        assert re.search(r"(?m)^base +- ", text), text
+        assert re.search(r"(?m)^kpages +4.0 KiB +MEM_WAIT ", text), text
+        rows = keys(answer(console, "reclaim -k"))
+        equal([row["piece"] for word, row in rows if word == "waiter"], ["4096"])
+        assert "no memory" not in answer(console, "reclaim run"), console.text
+        console.type("free\nwork stop\npoweroff\n")
+        equal(console.status(), 0)
+
+
 @test("mem: what is reclaimable of what is handed out is that of each arena")
 def _():
     for start in (qemu, host):

@@ -294,7 +294,7 @@ CALL(reclaim_roots)
 
 CALL(reclaim_nodes)
 {
-	struct reclaim_node row;
+	struct reclaim_node row = {0};
 
 	reclaim_nodes(&row, 1);
 }

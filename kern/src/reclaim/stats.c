@@ -115,23 +115,44 @@ static struct reclaim_node cache_node(struct kmem_cache *c, unsigned depth)
 	return n;
 }
 
+void reclaim_peek_nodes(void (*fn)(const struct reclaim_node *row, void *arg), void *arg)
+{
+	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
+		unsigned depth = arena_tree_depth(a);
+		struct reclaim_node row = arena_node(a, depth);
+
+		fn(&row, arg);
+		for (struct kmem_cache *c = slab_walk_next(a, NULL); c; c = slab_walk_next(a, c)) {
+			row = cache_node(c, depth + 1);
+			fn(&row, arg);
+		}
+	}
+}
+
+/* Rows that nodes are copied to. */
+struct node_rows {
+	struct reclaim_node *row;
+	size_t max, count;
+};
+
+static void copy_node(const struct reclaim_node *row, void *arg)
+{
+	struct node_rows *rows = arg;
+
+	if (rows->count < rows->max)
+		rows->row[rows->count] = *row;
+	rows->count++;
+}
+
 size_t reclaim_nodes(struct reclaim_node *rows, size_t max)
 {
-	size_t n = 0;
+	struct node_rows to = {rows, max, 0};
 
 	if (max > 0)
 		check_given("reclaim_nodes", "list of rows", rows, __builtin_return_address(0));
 	sync_check_may_sleep("reclaim_nodes", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
-	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
-		unsigned depth = arena_tree_depth(a);
-
-		if (n++ < max)
-			rows[n - 1] = arena_node(a, depth);
-		for (struct kmem_cache *c = slab_walk_next(a, NULL); c; c = slab_walk_next(a, c))
-			if (n++ < max)
-				rows[n - 1] = cache_node(c, depth + 1);
-	}
+	reclaim_peek_nodes(copy_node, &to);
 	qlock_unlock(&arenas_and_slabs_lock);
-	return n;
+	return to.count;
 }
