@@ -36,6 +36,13 @@
  */
 #include "port_arch.h"
 
+/* Optional: tells a checker of memory, as the host's sanitizer, that nobody may read or write [at, at + n)
+ * from now on, or that somebody may again. */
+#ifndef port_memory_hide
+#define port_memory_hide(at, n) ((void)(at), (void)(n))
+#define port_memory_show(at, n) ((void)(at), (void)(n))
+#endif
+
 /* Cores */
 
 /* The number of the core that this runs on, less than port_core_count().  Where the caller can move
@@ -233,6 +240,7 @@ enum {
 	PORT_THREAD_READING,  /* the sum of their addresses */
 	PORT_THREAD_WAIT,     /* what it sleeps for, in a word: a string; 0: it doesn't */
 	PORT_THREAD_WAIT_OF,  /* the address of that, or of the function that tells whether it has come */
+	PORT_THREAD_ID,	      /* its number, for reports; 0: none */
 	PORT_THREAD_WORDS
 };
 uintptr_t *port_thread_words(void);

@@ -40,8 +40,12 @@ typedef void (*kmem_dtor_fn)(void *object, void *priv);
  * Flags of a cache:
  *   KMC_NOTOUCH  the objects aren't memory, or memory that must not be written: nothing of the cache's
  *                lies among them, and kmem_cache_zalloc() is refused
+ *   KMC_CHECK    every free is looked up at once
+ *   KMC_FULL     and what is beside and in freed objects is verified (kmem_debug.h)
  */
 #define KMC_NOTOUCH (1u << 0)
+#define KMC_CHECK (1u << 1)
+#define KMC_FULL (1u << 2)
 
 #define KMEM_NAME_MAX 32 /* bytes of a name that are kept, its end included */
 #define KMEM_SIZE_MAX ((size_t)1 << 56) /* units of an object: a slab of several must be a number */

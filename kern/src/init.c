@@ -9,6 +9,7 @@
 #include "disk.h"
 #include "irq.h"
 #include "kmalloc.h"
+#include "kmem_debug.h"
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/panic.h"
@@ -84,6 +85,7 @@ static const struct cmdline_option options[] = {
 	{"test_divisor", set_test_divisor}, /* test_config.ops_divisor */
 	{"terminal", set_terminal},	    /* a person reads the console, on a terminal of that size */
 	{"test_limit", set_test_limit},	    /* test_config.limit */
+	{"kmem_debug", kmem_debug_set},	    /* the debug mode of arenas and caches */
 };
 
 static const struct boot_ram *first_big_enough(void)
@@ -209,6 +211,7 @@ void kernel_input(void)
 void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
+	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	make_arenas();
 	kmem_cache_init();
 	physical_init();
@@ -216,7 +219,6 @@ void kernel_main(const struct boot_info *info)
 	irq_init();
 	kthread_init();
 	monitor_init();
-	cmdline_parse(boot_info->cmdline, options, ARRAY_SIZE(options), &console_sink);
 	if (!is_scripted())
 		monitor_stay_after_panic();
 	boot_ticks = port_ticks() - boot_info->entry_ticks;

@@ -149,6 +149,7 @@ static void ktask_main(void *arg)
 	struct ktask *t = arg;
 
 	sched_finish_switch();
+	port_thread_words()[PORT_THREAD_ID] = t->id;
 	port_irq_restore(kthread_irq_on);
 	t->fn(t->arg);
 	ktask_exit();

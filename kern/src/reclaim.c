@@ -81,6 +81,7 @@
  */
 #include "reclaim/reclaim_impl.h"
 
+#include "kmem_debug.h"
 #include "lib/check.h"
 #include "lib/panic.h"
 #include "port.h"
@@ -91,6 +92,7 @@
 #define POOR_SHARE 8	    /* a cycle that gave less than this share of what was wanted */
 #define LARGE_SHARE 8	    /* of the root, */
 #define LARGE_QUANTA 64	    /* and quanta: a record that wants more may be parked */
+#define WALK_PAUSE 1000000000ull /* between walks over caches in debug mode full */
 #define UNPARK_MIN 1000000000ull
 #define UNPARK_MAX 10000000000ull
 #define RUN_TURNS 8	    /* of reclaim_run(): what one turn frees may let another go, */
@@ -353,6 +355,8 @@ void reclaim_main(void *arg)
 		next = run_cycle();
 		qlock_unlock(&r.pass_lock);
 		next = earlier(next, shortage_expire());
+		if (kmem_debug_walk())
+			next = earlier(next, port_ns() + WALK_PAUSE);
 	}
 }
 

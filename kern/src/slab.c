@@ -56,6 +56,7 @@
  *  4. slabs, slabs_empty and objects_free are the sums over the list of all slabs.
  *  5. There are slabs for the objects that are reserved.
  *  6. The depot's magazines are full in one list and empty in the other, as many as it counts.
+ *  7. In mode full, zones are whole, and so are the patterns of free objects (slab/debug.c).
  *
  * LOCKING
  *
@@ -116,6 +117,7 @@ static size_t fill(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 static bool core_change(struct kmem_cache *c, bool wants_rounds);
 static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned flags);
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
+static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
 static void slab_move(struct kmem_cache *c, struct slab *s);
 static void hash_care(struct kmem_cache *c, size_t keep);
 
@@ -245,6 +247,8 @@ size_t slab_construct(
 	uintptr_t *word, outer;
 	size_t done = 0;
 
+	for (size_t i = 0; c->debug && i < n; i++)
+		slab_debug_out(c, objects[i], caller);
 	if (!c->ctor)
 		return n;
 	word = &port_thread_words()[PORT_THREAD_CONSTRUCT];
@@ -377,11 +381,24 @@ static bool core_change(struct kmem_cache *c, bool wants_rounds)
 
 /* The slab layer: taking */
 
+/* Puts what is in quarantine back into its slabs; returns how many that was. */
+static size_t quarantine_end(struct kmem_cache *c)
+{
+	size_t n = 0;
+	void *object;
+
+	for (; (object = slab_debug_release(c)); n++)
+		slab_put(c, &object, 1, __builtin_return_address(0));
+	return n;
+}
+
 size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 {
 	size_t taken = slab_take_held(c, objects, n);
 
-	return taken || !slab_grow(c, objects, &n, flags) ? taken : n;
+	if (taken || slab_grow(c, objects, &n, flags))
+		return taken ? taken : n;
+	return quarantine_end(c) > 0 ? slab_take_held(c, objects, n) : 0;
 }
 
 /* n objects more are free.  Lock held. */
@@ -512,12 +529,12 @@ static void source_free(struct kmem_cache *c, void *base)
 		arena_free(c->source, base, c->slab_size);
 }
 
-static struct slab *header_alloc(struct kmem_cache *c, uintptr_t base)
+static struct slab *header_alloc(struct kmem_cache *c, uintptr_t start)
 {
 	struct slab_outside *o;
 
 	if (c->is_inside)
-		return (struct slab *)(base + c->slab_size - slab_header_size(c->slab_objects));
+		return (struct slab *)(start + c->slab_size - slab_header_size(c->slab_objects));
 	o = slab_meta_alloc(&slab_headers);
 	return o ? &o->slab : NULL;
 }
@@ -546,21 +563,23 @@ static void header_init(struct kmem_cache *c, struct slab *s, uintptr_t base)
 /* A new slab that is in no list yet, or NULL.  No lock held. */
 static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 {
-	uintptr_t base = (uintptr_t)source_alloc(c, flags), entry;
-	struct slab *s = base ? header_alloc(c, base) : NULL;
+	uintptr_t start = (uintptr_t)source_alloc(c, flags), entry;
+	struct slab *s = start ? header_alloc(c, start) : NULL;
 
 	entry = (uintptr_t)s | (c->flags & KMC_KMALLOC ? FRAMES_KMALLOC : 0);
-	if (s && (!c->is_frames || frames_set(base, c->slab_size / PORT_PAGE_SIZE, entry, MEM_ATOMIC))) {
-		header_init(c, s, base);
+	if (s && (!c->is_frames || frames_set(start, c->slab_size / PORT_PAGE_SIZE, entry, MEM_ATOMIC))) {
+		header_init(c, s, start + c->lead);
+		if (c->debug)
+			slab_debug_enter(c, s);
 		return s;
 	}
 	/* Relaxed: a hint for slab/wait.c. */
 	__atomic_store_n(
-		&c->lacks_memory, base || arena_chain_lacks_tags(c->source), __ATOMIC_RELAXED);
+		&c->lacks_memory, start || arena_chain_lacks_tags(c->source), __ATOMIC_RELAXED);
 	if (s)
 		header_free(c, s);
-	if (base)
-		source_free(c, (void *)base);
+	if (start)
+		source_free(c, (void *)start);
 	return NULL;
 }
 
@@ -711,12 +730,17 @@ static __attribute__((noreturn, cold)) void bad_free(
 {
 	switch (m) {
 	case OTHER_CACHE:
-		kmem_bug(c, caller, "free of %#lx, which belongs to cache %s", addr, s->cache->name);
+		kmem_bug_at(s->cache, addr, "cache %s: free of %#lx, which belongs to cache %s (called from %pS)",
+			c->name, addr, s->cache->name, caller);
 	case INSIDE:
-		kmem_bug(c, caller, "free of %#lx, which is inside an object or behind the last of slab %#lx",
-			addr, s->base);
+		kmem_bug_at(c, addr,
+			"cache %s: free of %#lx, which is inside an object or behind the last of slab %#lx (called "
+			"from %pS)",
+			c->name, addr, s->base, caller);
 	case FREE:
-		kmem_bug(c, caller, "free of %#lx, which is not allocated (freed twice?)", addr);
+		kmem_bug_at(c, addr,
+			"cache %s: free of %#lx, which is not allocated (freed twice?) (called from %pS)", c->name,
+			addr, caller);
 	default:
 		kmem_bug(c, caller, "free of %#lx, which lies in no slab", addr);
 	}
@@ -751,21 +775,25 @@ static inline __attribute__((always_inline)) enum mistake locate(const struct km
 	return bitmap_test((*s)->map, *index) ? FREE : NO_MISTAKE;
 }
 
-/* Objects are looked at first, so that the destructor sees none that isn't one. */
-static void destruct(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+/* Panics unless each is a used object: so that the destructor sees none that isn't one. */
+static void check_used(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	enum mistake m = NO_MISTAKE;
 	port_irq_t irq = spin_lock(&c->lock);
 	size_t looked = 0, index;
 	struct slab *s = NULL;
-	uintptr_t outer;
 
 	for (; looked < n && m == NO_MISTAKE; looked++)
 		m = locate(c, (uintptr_t)objects[looked], true, &s, &index);
 	spin_unlock(&c->lock, irq);
 	if (m != NO_MISTAKE)
 		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
-	outer = callback_enter(c->name);
+}
+
+static void destruct(struct kmem_cache *c, void *const *objects, size_t n)
+{
+	uintptr_t outer = callback_enter(c->name);
+
 	for (size_t i = 0; i < n; i++)
 		c->dtor(objects[i], c->priv);
 	callback_leave(outer);
@@ -787,7 +815,7 @@ static bool has_surplus(const struct kmem_cache *c)
 /* The cache ends, or requests sleep for its objects or for memory beneath: then no empty slab is kept. */
 static void shed_for_others(struct kmem_cache *c)
 {
-	if (!kmem_is_slow(c) && !arena_is_pressed(c->source))
+	if (!kmem_is_pressed(c) && !arena_is_pressed(c->source))
 		return;
 	slab_shed(c, true);
 	shortage_poke();
@@ -824,8 +852,9 @@ static __attribute__((noinline, cold)) bool give_late(
 	return surplus;
 }
 
-/* What can't be put back is dealt with when all the others have been, and the lock released. */
-void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
+/* Puts raw objects back into their slabs.  What can't be is dealt with when all the others have been, and the
+ * lock released. */
+static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself; or late ones */
 	size_t foreigners = 0, bad = 0, index;
@@ -834,9 +863,6 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 	uintptr_t bad_addr = 0;
 	bool surplus;
 	port_irq_t irq;
-
-	if (constructed && c->dtor)
-		destruct(c, objects, n, caller);
 
 	irq = spin_lock(&c->lock);
 	c->trips++;
@@ -862,10 +888,43 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		surplus = give_late(c, foreign, foreigners, caller);
 	while (foreigners > 0 && !c->is_frames)
 		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
-	if (unlikely(kmem_is_slow(c) || shortage_any()))
+	if (unlikely(kmem_is_pressed(c) || shortage_any()))
 		shed_for_others(c);
 	else if (surplus)
 		slab_shed(c, false);
+}
+
+/* Of a cache with a debug mode: each by itself, and what leaves the quarantine for it. */
+static void give_debug(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
+{
+	for (size_t i = 0; i < n; i++) {
+		void *object = objects[i];
+
+		if (constructed) {
+			check_used(c, &object, 1, caller);
+			slab_debug_check(c, object, caller);
+			if (c->dtor)
+				destruct(c, &object, 1);
+			object = slab_debug_in(c, object, caller);
+		} else {
+			slab_debug_undo(c, object);
+		}
+		if (object)
+			slab_put(c, &object, 1, caller);
+	}
+}
+
+void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
+{
+	if (unlikely(c->debug != NULL)) {
+		give_debug(c, objects, n, constructed, caller);
+		return;
+	}
+	if (constructed && c->dtor) {
+		check_used(c, objects, n, caller);
+		destruct(c, objects, n);
+	}
+	slab_put(c, objects, n, caller);
 }
 
 /* The slab layer: shrinking */
@@ -924,12 +983,14 @@ static size_t shed(struct kmem_cache *c, bool all, size_t amount)
 	struct slab *s;
 
 	while (units < amount && (s = surplus_take(c, all))) {
-		void *base = (void *)s->base;
+		uintptr_t start = slab_start(c, s);
 
+		if (c->debug)
+			slab_debug_leave(c, s);
 		if (c->is_frames)
-			frames_clear(s->base, c->slab_size / PORT_PAGE_SIZE);
+			frames_clear(start, c->slab_size / PORT_PAGE_SIZE);
 		header_free(c, s);
-		source_free(c, base);
+		source_free(c, (void *)start);
 		units += c->slab_size;
 	}
 	hash_care(c, all ? 0 : LINEAR_HASH_SPARE_MAX);
@@ -938,11 +999,14 @@ static size_t shed(struct kmem_cache *c, bool all, size_t amount)
 
 size_t slab_shed(struct kmem_cache *c, bool all)
 {
+	if (all)
+		quarantine_end(c);
 	return shed(c, all, SIZE_MAX);
 }
 
 size_t slab_shed_some(struct kmem_cache *c, size_t amount)
 {
+	quarantine_end(c);
 	return shed(c, true, amount);
 }
 
@@ -1052,7 +1116,7 @@ static void hash_care(struct kmem_cache *c, size_t keep)
 size_t slab_objects_out(struct kmem_cache *c, size_t *held)
 {
 	port_irq_t irq = spin_lock(&c->lock);
-	size_t n = c->slabs * c->slab_objects - c->objects_free;
+	size_t n = c->slabs * c->slab_objects - c->objects_free - slab_debug_quarantined(c);
 
 	*held += c->slabs * c->slab_size;
 	spin_unlock(&c->lock, irq);

@@ -208,7 +208,7 @@ static void destroy_if_own(struct kmem_cache *c)
 
 TEST("slab: the system's flags and caches aren't for callers")
 {
-	for (unsigned bit = 1; bit < 32; bit++)
+	for (unsigned bit = 3; bit < 32; bit++)
 		create_flagged(1u << bit);
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
 		destroy_if_own(c);

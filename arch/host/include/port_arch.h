@@ -11,6 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* AddressSanitizer is told what nobody may read or write (port.h). */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+void __asan_poison_memory_region(const volatile void *at, size_t n);
+void __asan_unpoison_memory_region(const volatile void *at, size_t n);
+#define port_memory_hide(at, n) __asan_poison_memory_region(at, n)
+#define port_memory_show(at, n) __asan_unpoison_memory_region(at, n)
+#endif
+
 #define PORT_PAGE_SHIFT 12
 #define PORT_PAGE_SIZE (1ul << PORT_PAGE_SHIFT)
 #define PORT_LINE_SIZE 64

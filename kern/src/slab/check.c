@@ -64,8 +64,16 @@ static void check_found(struct check *c, const struct slab *s)
 	if (s->cache != k)
 		fail(c, 3, "a slab names another cache", s->base);
 	for (size_t offset = 0; offset < k->slab_size; offset += step)
-		if (slab_find(k, s->base + offset) != s)
-			fail(c, 3, "a slab isn't found under an address of its own", s->base + offset);
+		if (slab_find(k, slab_start(k, s) + offset) != s)
+			fail(c, 3, "a slab isn't found under an address of its own", slab_start(k, s) + offset);
+}
+
+static void check_patterns(struct check *c, const struct slab *s)
+{
+	uintptr_t wrong = c->cache->debug ? slab_debug_verify(c->cache, s) : 0;
+
+	if (wrong)
+		fail(c, 7, "memory beside an object, or in a free one, was written", wrong);
 }
 
 static void check_slab(struct check *c, const struct slab *s)
@@ -73,6 +81,7 @@ static void check_slab(struct check *c, const struct slab *s)
 	check_map(c, s);
 	check_place(c, s);
 	check_found(c, s);
+	check_patterns(c, s);
 	c->slabs++;
 	c->free += s->free;
 	c->empty += s->free == c->cache->slab_objects;

@@ -44,9 +44,9 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
-static struct layout layout_outside(size_t bytes, size_t stride)
+static struct layout layout_outside(size_t bytes, size_t stride, size_t lead)
 {
-	size_t objects = bytes / stride;
+	size_t objects = bytes < lead ? 0 : (bytes - lead) / stride;
 
 	if (objects > SLAB_OUTSIDE_OBJECTS)
 		objects = SLAB_OUTSIDE_OBJECTS;
@@ -73,9 +73,10 @@ static struct layout better(struct layout a, struct layout b)
  * than a unit in 16; smaller ones fit into one unit 16 times or more, or waste less of 16 units
  * than one object.
  */
-static struct layout layout_search(
-	size_t first, size_t unit, size_t stride, bool may_be_inside, bool may_be_outside)
+static struct layout layout_search(const struct kmem_cache *c, size_t first, size_t unit,
+	bool may_be_inside, bool may_be_outside)
 {
+	size_t stride = c->stride;
 	size_t last = first + round_up(WASTE_SHARE * stride, unit) + WASTE_SHARE * unit;
 	size_t share = stride >= STRIDE_LARGE ? WASTE_SHARE_LARGE : WASTE_SHARE;
 	struct layout best = {.objects = 0};
@@ -84,7 +85,7 @@ static struct layout layout_search(
 		if (may_be_inside)
 			best = better(best, layout_inside(bytes, stride));
 		if (may_be_outside)
-			best = better(best, layout_outside(bytes, stride));
+			best = better(best, layout_outside(bytes, stride, c->lead));
 		if (best.objects > 0 && best.waste * share <= best.slab_size)
 			break;
 	}
@@ -99,7 +100,7 @@ static struct layout layout_memory(const struct kmem_cache *c, size_t unit)
 		first = SLAB_UNITS_FIRST * unit;
 	if (c->stride >= STRIDE_LARGE || first < c->stride)
 		first = round_up(c->stride, unit);
-	return layout_search(first, unit, c->stride, c->is_frames && !(c->flags & KMC_NOTOUCH),
+	return layout_search(c, first, unit, c->is_frames && !(c->flags & (KMC_NOTOUCH | KMC_ZONES)),
 		!(c->flags & KMC_META));
 }
 
@@ -113,7 +114,7 @@ static struct layout layout_abstract(const struct kmem_cache *c, size_t unit)
 		if (objects < QCACHE_OBJECTS_MIN)
 			objects = QCACHE_OBJECTS_MIN;
 	}
-	return layout_outside(round_up(objects * c->stride, unit), c->stride);
+	return layout_outside(round_up(objects * c->stride, unit), c->stride, 0);
 }
 
 /* Of an odd number, modulo 2^64, by Newton's method: n is its own to 3 bits, and each turn doubles
@@ -127,18 +128,38 @@ static uint64_t inverse_of(uint64_t n)
 	return x;
 }
 
+static size_t lowest_bit(size_t n)
+{
+	return n & -n;
+}
+
+/* What objects start at multiples of: of kmalloc's, what the size promises (kmalloc.h); else `align`. */
+static void space_out(struct kmem_cache *c, size_t align)
+{
+	size_t page = PORT_PAGE_SIZE;
+
+	c->align = align;
+	c->stride = round_up(c->obj_size, align);
+	if (c->flags & KMC_KMALLOC)
+		c->align = is_power_of_two(c->obj_size) || lowest_bit(c->obj_size) < page ? lowest_bit(c->obj_size) : page;
+	if (!(c->flags & KMC_ZONES))
+		return;
+	c->lead = round_up(DEBUG_ZONE, c->align);
+	c->stride = round_up(c->obj_size + 2 * DEBUG_ZONE, c->align);
+}
+
 /* Everything that follows from stride, flags and source.  Blocks of a size that is a power of two start at
  * multiples of it, as kmalloc() and arena_xalloc() promise. */
 static void lay_out(struct kmem_cache *c)
 {
 	size_t unit = arena_quantum(c->source);
 	bool is_abstract = !c->is_memory || (c->flags & KMC_QCACHE);
-	bool is_aligned = (c->flags & (KMC_QCACHE | KMC_KMALLOC)) && is_power_of_two(c->stride) &&
-			  is_power_of_two(unit) && c->stride > unit;
+	bool is_aligned = (c->flags & (KMC_QCACHE | KMC_KMALLOC)) && is_power_of_two(c->obj_size) &&
+			  is_power_of_two(unit) && c->obj_size > unit;
 	struct layout l = is_abstract ? layout_abstract(c, unit) : layout_memory(c, unit);
 
 	c->slab_size = l.slab_size;
-	c->slab_align = is_aligned ? c->stride : 0;
+	c->slab_align = is_aligned ? c->obj_size : 0;
 	c->slab_objects = (uint32_t)l.objects;
 	c->is_inside = l.is_inside;
 	for (unsigned place = SLAB_FULL; place < SLAB_EMPTY; place++)
@@ -166,7 +187,7 @@ static void check_create(const char *name, size_t obj_size, size_t align, unsign
 		wrong = "an alignment that is no power of two";
 	else if (align > 1 && quantum % align)
 		wrong = "an alignment that its source can't meet";
-	else if (flags & ~KMC_NOTOUCH)
+	else if (flags & ~(KMC_NOTOUCH | KMC_CHECK | KMC_FULL))
 		wrong = "an unknown flag";
 	if (wrong)
 		panic("cache %s: can't be created with %s (called from %pS)", name, wrong, caller);
@@ -178,13 +199,16 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	memset(c, 0, sizeof(*c));
 	str_copy(c->name, name, sizeof(c->name));
 	c->obj_size = obj_size;
-	c->flags = flags;
+	c->flags = flags | slab_debug_flags(name, flags);
 	c->source = source;
 	c->is_memory = arena_is_memory(source);
 	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && arena_direct_base(source);
+	if ((c->flags & KMC_FULL) && c->is_frames && !(flags & KMC_NOTOUCH))
+		c->flags |= KMC_ZONES;
+	c->slow = c->slow_modes = (c->flags & (KMC_CHECK | KMC_FULL)) != 0;
 	if (align == 0)
 		align = c->is_memory && arena_quantum(source) % sizeof(void *) == 0 ? sizeof(void *) : 1;
-	c->stride = round_up(obj_size, align);
+	space_out(c, align);
 	list_init(&c->source_link);
 	spin_init(&c->depot.lock, SPIN_DEPOT);
 	spin_init(&c->lock, SPIN_SLAB);
@@ -198,11 +222,14 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 /* Gives it its cores and puts it into the tree; false if there is no memory for them. */
 static bool enter(struct kmem_cache *c)
 {
-	bool has_cores = magazine_cores_make(c);
-
-	if (has_cores)
-		add_importing_slab(c->source, c);
-	return has_cores;
+	if (!magazine_cores_make(c))
+		return false;
+	if ((c->flags & KMC_FULL) && !slab_debug_begin(c)) {
+		magazine_cores_end(c);
+		return false;
+	}
+	add_importing_slab(c->source, c);
+	return true;
 }
 
 /* In the caller's storage, or (NULL) in some of the module's. */
@@ -268,6 +295,7 @@ void slab_init(void)
 	slab_meta_create(&slab_headers, "slab-headers", SLAB_OUTSIDE_SIZE, 0);
 	slab_meta_create(&caches, "caches", sizeof(struct kmem_cache), PORT_LINE_SIZE);
 	magazine_init();
+	slab_debug_init();
 }
 
 /* Keeping and giving back */
@@ -467,6 +495,7 @@ int slab_end(struct kmem_cache *c)
 		return refuse(c, live, waiters);
 	c->reserve = 0;
 	slab_shed(c, true);
+	slab_debug_end(c);
 	magazine_cores_end(c);
 	return 0;
 }

@@ -196,16 +196,24 @@ static bool is_power_of_two(size_t n)
 	return n && (n & (n - 1)) == 0;
 }
 
+/* In mode full the bytes behind what was asked for are a zone, too. */
+static void *note_size(struct kmem_cache *c, void *p, size_t size)
+{
+	if (c->debug && p)
+		slab_debug_resize(c, p, size);
+	return p;
+}
+
 /* Past this core's magazine.  Above a page only whole pages are slept for. */
 static void *class_alloc_slow(
 	struct kmem_cache *c, size_t size, size_t align, unsigned flags, void *caller)
 {
 	void *p;
 
-	if (c->stride <= PORT_PAGE_SIZE)
-		return kmem_alloc_slow(c, flags, caller);
+	if (c->obj_size <= PORT_PAGE_SIZE)
+		return note_size(c, kmem_alloc_slow(c, flags, caller), size);
 	kmem_check_flags(c, flags, caller);
-	p = kmem_alloc_slow(c, MEM_ATOMIC, caller);
+	p = note_size(c, kmem_alloc_slow(c, MEM_ATOMIC, caller), size);
 	return p ? p : large_alloc(size, align, flags, caller);
 }
 
@@ -266,8 +274,8 @@ void *kmalloc_array(size_t n, size_t size, unsigned flags)
 	return NULL;
 }
 
-/* Slabs start on a page, so objects have every alignment up to a page that divides their size; those of a
- * power of two are aligned to that. */
+/* Up to a page the first class, from that of the size on, whose objects have the alignment; beyond it, whole
+ * pages, which are no more than the size needs. */
 void *kmalloc_align(size_t size, size_t align, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *p;
@@ -275,10 +283,10 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags)
 
 	if (!is_power_of_two(align))
 		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align, caller);
-	if (!c || (align > PORT_PAGE_SIZE && align > c->slab_align))
+	if (!c || (align > PORT_PAGE_SIZE && align > c->align))
 		return large_alloc(size, align, flags, caller);
-	for (; c->stride % align; c++)
-		;
+	while (c->align < align)
+		c++;
 	p = kmem_flags_sound(flags) ? kmem_alloc_hot(c) : NULL;
 	return p ? p : class_alloc_slow(c, size, align, flags, caller);
 }
@@ -336,7 +344,7 @@ static size_t size_of(const void *p, uintptr_t *entry, const char *what, void *c
 		return large_total(*entry) - large_lead(*entry);
 	if (((uintptr_t)p - ((struct slab *)(*entry - FRAMES_KMALLOC))->base) % c->stride)
 		panic("%s of %p, which is inside an object of %s (called from %pS)", what, p, c->name, caller);
-	return c->stride;
+	return c->debug ? slab_debug_size(c, p) : c->obj_size;
 }
 
 size_t ksize(const void *p)
@@ -344,6 +352,12 @@ size_t ksize(const void *p)
 	uintptr_t entry;
 
 	return size_of(p, &entry, "ksize", __builtin_return_address(0));
+}
+
+/* It stays where it is. */
+static void *resized(void *p, uintptr_t entry, size_t size)
+{
+	return entry & FRAMES_KMALLOC ? note_size(((struct slab *)(entry - FRAMES_KMALLOC))->cache, p, size) : p;
 }
 
 /* In place while no more than half would be wasted, and where memory for less can't be had at once; between
@@ -362,10 +376,10 @@ void *krealloc(void *p, size_t size, unsigned flags)
 	if ((entry & LARGE_TAG) && size > KMALLOC_CACHED_MAX && large_resize((uintptr_t)p, entry, size))
 		return p;
 	if (size <= has && size >= has / 2)
-		return p;
+		return resized(p, entry, size);
 	to = alloc_from(size, size <= has ? MEM_ATOMIC : flags, caller);
 	if (!to)
-		return size <= has ? p : NULL;
+		return size <= has ? resized(p, entry, size) : NULL;
 	if (p) {
 		memcpy(to, p, size < has ? size : has);
 		kfree(p);

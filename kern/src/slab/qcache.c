@@ -11,7 +11,10 @@
  * taken once for a slab's worth.  They are asked atomically: when no slab can be had, the arena
  * serves the request itself, and a free whose address lies in no slab goes to the arena, which
  * knows it or panics (slab.c).  Objects are never touched, so the arena may hand out anything.
+ *
+ * Where every free is to be looked up at once there are none (kmem_debug.h): the arena does it itself.
  */
+#include "kmem_debug.h"
 #include "lib/panic.h"
 #include "owner.h"
 #include "slab_impl.h"
@@ -128,7 +131,7 @@ static struct arena_front *front_create(struct arena *a)
 	size_t product;
 	struct qcaches *q;
 
-	if (__builtin_mul_overflow(arena_qcache_max(a), arena_quantum(a), &product) ||
+	if (kmem_debug_checks() || __builtin_mul_overflow(arena_qcache_max(a), arena_quantum(a), &product) ||
 		count > SIZE_MAX / 2 / BYTES_EACH)
 		return NULL;
 	bytes += count * BYTES_EACH;

@@ -8,6 +8,7 @@
 
 #include "arena/front.h"
 #include "arena/queue.h"
+#include "debug.h"
 #include "frames.h"
 #include "lib/bitmap.h"
 #include "lib/linear_hash.h"
@@ -20,6 +21,7 @@
 #define KMC_KMALLOC (1u << 8) /* one of kmalloc's */
 #define KMC_META (1u << 9)    /* the module's own: making its slabs may need none of the same */
 #define KMC_QCACHE (1u << 10) /* it fronts its own source: slabs come from past its front */
+#define KMC_ZONES (1u << 11) /* zones lie between objects, which are filled when free: debug.c */
 #define KMC_SYSTEM (KMC_KMALLOC | KMC_META | KMC_QCACHE) /* not for callers to destroy */
 
 /* Magazines */
@@ -77,7 +79,7 @@ struct slab {
 	struct list link;     /* in its place's list; a list of its own if it is full */
 	struct list all_link; /* in the cache's list of all slabs, oldest first */
 	struct kmem_cache *cache; /* NULL: a walk's place in that list, no slab */
-	uintptr_t base;	      /* the first object; the slab is [base, base + slab_size) */
+	uintptr_t base;	      /* the first object; the slab is [base - lead, base - lead + slab_size) */
 	uint32_t free;	      /* objects */
 	uint32_t place;
 	uint64_t map[];	      /* bit i: object i is free */
@@ -106,6 +108,8 @@ struct kmem_cache {
 	uint64_t stride_inverse; /* that number's, modulo 2^64 */
 	size_t slab_size;
 	size_t slab_align;	/* slabs start at its multiples; 0: anywhere */
+	size_t align;		/* objects start at its multiples */
+	size_t lead;		/* units before a slab's first object */
 	unsigned block_shift;	/* 2^it >= slab_size: of the hash */
 	uint32_t slab_objects;
 	uint32_t place_last[SLAB_PLACES]; /* the most free objects of a slab in each place */
@@ -125,6 +129,8 @@ struct kmem_cache {
 
 	/* Changes rarely; read without a lock. */
 	unsigned slow; /* reasons to keep cores' stacks closed: all goes to the slab layer */
+	unsigned slow_modes; /* those of them that are debug modes and tracing */
+	struct kmem_debug *debug; /* NULL: its mode takes none */
 	uint32_t magazine_size; /* rounds of a new magazine; changed under the depot's lock, atomic */
 	uint32_t magazine_max;	/* what that may become; fixed */
 	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
@@ -152,6 +158,12 @@ struct kmem_cache {
 /* Names a caller's bug; no lock is held. */
 #define kmem_bug(cache, caller, fmt, ...)                                                          \
 	panic("cache %s: " fmt " (called from %pS)", (cache)->name, __VA_ARGS__, caller)
+
+/* The same, about an object of the cache: the report has what its debug mode knows of it. */
+#define kmem_bug_at(cache, addr, ...)                                                              \
+	panic_at(&(struct panic_site){.print = slab_debug_print,                                   \
+			 .arg = &(struct slab_debug_what){cache, addr}},                           \
+		__VA_ARGS__)
 
 /* The slab layer (slab.c): raw objects, at most SLAB_STEP of them at a time */
 
@@ -185,6 +197,12 @@ static inline size_t slab_units(const struct kmem_cache *c, size_t n)
 /* Makes slabs until there are n objects, and keeps them; false on shortage, and then it keeps what it
  * kept before. */
 bool slab_reserve(struct kmem_cache *c, size_t n, unsigned flags);
+
+/* Where it starts in the source. */
+static inline uintptr_t slab_start(const struct kmem_cache *c, const struct slab *s)
+{
+	return s->base - c->lead;
+}
 
 static inline size_t slab_header_size(size_t objects)
 {
@@ -289,6 +307,13 @@ static inline bool kmem_is_slow(const struct kmem_cache *c)
 {
 	/* Relaxed: magazine_set_slow() stops every core after it stored. */
 	return __atomic_load_n(&c->slow, __ATOMIC_RELAXED) > 0;
+}
+
+/* The same, and not for a debug mode alone: then nothing stays idle in it. */
+static inline bool kmem_is_pressed(const struct kmem_cache *c)
+{
+	return __atomic_load_n(&c->slow, __ATOMIC_RELAXED) >
+	       __atomic_load_n(&c->slow_modes, __ATOMIC_RELAXED);
 }
 
 /* Closes a core's stack, and changes what it has, while its stack is closed.  On the core itself,

@@ -203,7 +203,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->slabs = c->slabs;
 	s->slabs_empty = c->slabs_empty;
 	s->objects = c->slabs * c->slab_objects;
-	s->out = s->objects - c->objects_free;
+	s->out = s->objects - c->objects_free - slab_debug_quarantined(c);
 	s->slab_trips = c->trips;
 	s->grows = c->grows;
 	s->shrinks = c->shrinks;
@@ -277,10 +277,11 @@ bool kmem_cache_find(struct kmem_cache *c, uintptr_t addr, struct kmem_object *w
 	if (found) {
 		size_t index = (addr - s->base) / c->stride;
 
-		*where = (struct kmem_object){.slab = s->base, .index = index};
-		if (index < c->slab_objects) {
+		*where = (struct kmem_object){.slab = slab_start(c, s), .index = index};
+		if (addr >= s->base && index < c->slab_objects) {
 			where->object = s->base + index * c->stride;
-			where->is_free = bitmap_test(s->map, index);
+			where->is_free = bitmap_test(s->map, index) ||
+					 slab_debug_is_quarantined(c, where->object);
 		}
 	}
 	spin_unlock(&c->lock, irq);
