@@ -431,21 +431,22 @@ bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object)
 	return is;
 }
 
+/* A zone is there before the track says so, since whoever verifies reads both. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 {
+	size_t before = slab_debug_size(c, object);
 	struct kmem_debug *d = c->debug;
-	port_irq_t irq = spin_lock(&d->lock);
-	struct track *t = track_find(d, (uintptr_t)object);
-	size_t before = t ? t->size : size;
+	struct track *t;
+	port_irq_t irq;
 
+	if ((c->flags & KMC_ZONES) && size < before)
+		fill((uintptr_t)object + size, before - size, ZONE_BYTE);
+	irq = spin_lock(&d->lock);
+	t = track_find(d, (uintptr_t)object);
 	if (t)
 		t->size = size;
 	spin_unlock(&d->lock, irq);
-	if (!(c->flags & KMC_ZONES) || !t)
-		return;
-	if (size < before)
-		fill((uintptr_t)object + size, before - size, ZONE_BYTE);
-	else
+	if ((c->flags & KMC_ZONES) && size > before)
 		port_memory_show((char *)object + before, size - before);
 }
 
