@@ -59,7 +59,7 @@ struct walk {
 	uint64_t first, last; /* blocks, both included */
 	uint64_t generation;  /* to fill with */
 	uint64_t oldest, newest; /* generations found */
-	uint64_t bad;
+	uint64_t done, bad;
 };
 
 /* Reads "7", "0-99" or "all".  Returns NULL, or what is wrong. */
@@ -89,7 +89,7 @@ static void note_bad(struct walk *w, uint64_t number, const char *why)
 		sink_printf(w->call->sink, "block %llu: %s\n", (unsigned long long)number, why);
 }
 
-/* Calls each() for every block of the range.  A block whose flags have BLOCK_NEW isn't read. */
+/* Calls each() for every block of the range, up to Ctrl-C.  A block whose flags have BLOCK_NEW isn't read. */
 static void walk_blocks(struct walk *w, unsigned flags,
 	void (*each)(struct walk *w, uint64_t number, struct block *block))
 {
@@ -98,6 +98,7 @@ static void walk_blocks(struct walk *w, unsigned flags,
 
 		if (monitor_interrupted(w->call->sink))
 			return;
+		w->done++;
 		if (block_get(w->cache, number, MEM_WAIT | flags, &block) != 0) {
 			note_bad(w, number, "the disk can't read it");
 			continue;
@@ -109,11 +110,18 @@ static void walk_blocks(struct walk *w, unsigned flags,
 
 static void print_walk(const struct walk *w, const char *what)
 {
-	uint64_t blocks = w->last - w->first + 1;
-
 	sink_printf(w->call->sink,
 		w->call->keys ? "%s blocks=%llu bad=%llu" : "%s: %llu blocks, %llu bad", what,
-		(unsigned long long)blocks, (unsigned long long)w->bad);
+		(unsigned long long)w->done, (unsigned long long)w->bad);
+}
+
+/* NULL, or what a command returns whose walk Ctrl-C has ended: no more than a line is shown after that. */
+static const char *walk_cut(const struct walk *w)
+{
+	if (w->done > w->last - w->first)
+		return NULL;
+	return command_error("interrupted after %llu blocks, %llu bad", (unsigned long long)w->done,
+		(unsigned long long)w->bad);
 }
 
 /* Begins a walk along the range that the call names, as its first argument. */
@@ -135,6 +143,9 @@ static const char *read_command(const struct command_call *call)
 	if (wrong)
 		return wrong;
 	walk_blocks(&w, 0, read_block);
+	wrong = walk_cut(&w);
+	if (wrong)
+		return wrong;
 	print_walk(&w, "read");
 	sink_puts(call->sink, "\n");
 	return NULL;
@@ -162,6 +173,9 @@ static const char *verify_command(const struct command_call *call)
 	if (wrong)
 		return wrong;
 	walk_blocks(&w, 0, verify_block);
+	wrong = walk_cut(&w);
+	if (wrong)
+		return wrong;
 	print_walk(&w, "verify");
 	if (w.oldest <= w.newest)
 		sink_printf(call->sink,
@@ -187,6 +201,9 @@ static const char *fill_command(const struct command_call *call)
 	if (call->argc > 3 && !str_to_u64(call->argv[3], &w.generation))
 		return command_error("no number: %s", call->argv[3]);
 	walk_blocks(&w, BLOCK_NEW, fill_block);
+	wrong = walk_cut(&w);
+	if (wrong)
+		return wrong;
 	print_walk(&w, "fill");
 	sink_puts(call->sink, "\n");
 	return NULL;

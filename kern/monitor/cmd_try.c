@@ -79,15 +79,18 @@ static void print_all_held(const struct command_call *call, const struct held *o
 	table_end(&printer);
 }
 
-static void free_pieces(struct held *h)
+/* Frees pieces, the last first; returns false on Ctrl-C: what is left is still held. */
+static bool free_pieces(struct held *h, struct sink *sink)
 {
-	for (size_t i = 0; i < h->count; i++) {
+	while (h->count > 0 && !monitor_interrupted(sink)) {
+		void *piece = h->pieces[--h->count];
+
 		if (h->arena)
-			arena_free(h->arena, h->pieces[i], h->size);
+			arena_free(h->arena, piece, h->size);
 		else
-			kmem_cache_free(h->cache, h->pieces[i]);
+			kmem_cache_free(h->cache, piece);
 	}
-	h->count = 0;
+	return h->count == 0;
 }
 
 /* alloc */
@@ -187,18 +190,24 @@ static const char *free_command(const struct command_call *call)
 	struct held *h, *next;
 	size_t pieces = 0;
 	uint64_t id = 0; /* all */
+	bool has_all = true;
 
 	if (call->argc > 1 && (!str_to_u64(call->argv[1], &id) || id == 0))
 		return command_error("%s is not an id: `alloc` lists them", call->argv[1]);
-	for (h = list_first_entry(&all_held, struct held, link); &h->link != &all_held; h = next) {
+	for (h = list_first_entry(&all_held, struct held, link); has_all && &h->link != &all_held; h = next) {
 		next = list_entry(h->link.next, struct held, link);
 		if (id != 0 && h->id != id)
 			continue;
 		pieces += h->count;
-		list_del(&h->link);
-		free_pieces(h);
-		kfree(h);
+		has_all = free_pieces(h, call->sink);
+		pieces -= h->count;
+		if (has_all) {
+			list_del(&h->link);
+			kfree(h);
+		}
 	}
+	if (!has_all)
+		return command_error("%zu pieces freed: interrupted", pieces);
 	if (id != 0 && pieces == 0)
 		return command_error("nothing is held under the id %s", call->argv[1]);
 	sink_printf(call->sink, call->keys ? "freed pieces=%zu\n" : "%zu pieces freed\n", pieces);

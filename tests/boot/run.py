@@ -747,6 +747,68 @@ def _():
 
 # Reclaim
 
+def interrupted(console, line, is_so):
+    """Ctrl-C while the line runs, until that ended it: it may come before the command has begun, or after."""
+    while True:
+        console.type(f"help mem; {line}\n")
+        console.expect(r"example: mem\n")
+        console.type("\x03")
+        text = console.expect(r"(?s)(.*)spandrel> $")[1]
+        if is_so(text):
+            return text
+
+
+@test("screens: Ctrl-C ends every command that takes long", quick=True)
+def _():
+    pieces = 300000
+    with qemu("--cores", "2", "--mem", "64M") as console:
+        console.expect(PROMPT)
+        answer(console, f"alloc ktask-ids 1 {pieces}")
+        for line, begin, end in (("arena segs ktask-ids", "segment +start", f"{1 << 31:#x}"),
+                                 ("arena map ktask-ids", "# full", "free\\)"),
+                                 ("arena check", "base +all hold", "ktask-ids +all hold")):
+            interrupted(console, line, lambda text: re.search(begin, text) and not re.search(end, text))
+        for line, begin in ("watch arena tree", "arena +quantum"), ("mem -w", "kernel image"), ("demo", "1\\. "):
+            interrupted(console, line, lambda text: re.search(begin, text))
+        console.type("bench\n")
+        console.expect(r"name,n,value,unit\n.*\n")
+        console.type("\x03")
+        assert console.expect(r"(?s)(.*)spandrel> $")[1].count("\n") < 40, console.text
+        while "free: " not in interrupted(console, "free", lambda text: "freed" in text):
+            answer(console, f"alloc ktask-ids 1 {pieces}")
+        left = sum(int(row["pieces"]) for _, row in keys(answer(console, "alloc -k")))
+        assert 0 < left < pieces, left
+        answer(console, "free")
+        answer(console, "work start alloc 70 2")
+        interrupted(console, "reclaim run", lambda text: "the run goes on by itself" in text)
+        console.type("work stop\npoweroff 9\n")
+        equal(console.status(), 9)
+
+
+@test("screens: Ctrl-C ends what reads, writes or syncs a disk")
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/disk"
+        with open(path, "wb") as image:
+            image.truncate(1 << 36)
+        with qemu("--mem", "64M", "--disk", path) as console:
+            console.expect(PROMPT)
+            for line in "cache read all", "cache verify all", "cache fill all 3":
+                text = interrupted(console, line, lambda text: "interrupted" in text)
+                assert f"{(1 << 36) // PAGE} blocks" not in text, text
+            console.type("poweroff 9\n")
+            equal(console.status(), 9)
+        drive = f"if=none,id=slow,format=raw,file={path},throttling.iops-write=1"
+        with qemu("--mem", "64M", "--", "-drive", drive, "-device", "virtio-blk-pci,drive=slow") as console:
+            console.expect(PROMPT)
+            text = ""
+            while "what is dirty is still being written" not in text:
+                console.type("cache fill 0-1999 3; cache sync\n")
+                console.expect(r"0 bad\n")
+                console.type("\x03")
+                text = console.expect(r"(?s)(.*)spandrel> $")[1]
+
+
 @test("reclaim: by autorun a run gives memory back, and says at which root", quick=True)
 def _():
     status, text = run(qemu("--cores", "4", "--autorun",
