@@ -204,6 +204,12 @@ static uintptr_t find_other(uintptr_t at, size_t n, uint8_t byte)
 	return found;
 }
 
+/* It may be hidden. */
+__attribute__((noinline, no_sanitize("address"))) uint8_t slab_debug_byte(uintptr_t at)
+{
+	return *(volatile uint8_t *)at;
+}
+
 /* The zone behind an object of which `size` bytes were asked for, and that before it. */
 static uintptr_t find_in_zones(const struct kmem_cache *c, uintptr_t object, size_t size)
 {
@@ -230,7 +236,7 @@ static __attribute__((noreturn, cold)) void bad_write(struct kmem_cache *c, uint
 	const char *found_when, void *caller)
 {
 	struct kmem_history h = {.size = c->obj_size};
-	uint8_t byte = *(volatile uint8_t *)wrong;
+	uint8_t byte = slab_debug_byte(wrong);
 	bool known = kmem_cache_history(c, object, &h);
 
 	if (known && h.is_free && wrong - object < c->obj_size)

@@ -14,9 +14,14 @@
 #include "lib/linear_hash.h"
 #include "sink.h"
 #include "spinlock.h"
+#include "sync.h"
 
 struct kmem_cache;
 struct slab;
+
+/* The walk that verifies holds it while it is in a cache: a test that breaks something holds it until that is
+ * mended. */
+extern struct qlock slab_debug_walk_lock;
 
 /* What is known of an object. */
 struct track {
@@ -89,5 +94,7 @@ size_t slab_debug_size(struct kmem_cache *c, const void *object);
 /* Verifies zones and patterns of every object of a slab.  The cache's lock is held; so instead of a panic
  * it returns the address of the first byte that is wrong, or 0. */
 uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s);
+/* What a byte that is wrong holds. */
+uint8_t slab_debug_byte(uintptr_t at);
 
 #endif

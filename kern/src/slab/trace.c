@@ -17,6 +17,7 @@
 #define WALK_SLABS 8  /* for each hold: kmem_debug_walk() */
 
 static struct qlock trace_lock = QLOCK_INIT(trace_lock); /* starts and stops */
+struct qlock slab_debug_walk_lock = QLOCK_INIT(slab_debug_walk_lock);
 
 int kmem_trace_start(struct kmem_cache *c)
 {
@@ -189,11 +190,15 @@ bool kmem_debug_walk(void)
 	if (!slab_debug_any())
 		return false;
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
-		uintptr_t wrong = c->flags & KMC_ZONES ? walk_cache(c) : 0;
+		uintptr_t wrong;
+
+		qlock_lock(&slab_debug_walk_lock);
+		wrong = c->flags & KMC_ZONES ? walk_cache(c) : 0;
+		qlock_unlock(&slab_debug_walk_lock);
 
 		if (wrong)
 			kmem_bug_at(c, wrong, "cache %s: %#lx, beside an object or in a free one, was written: %#x",
-				c->name, wrong, *(volatile uint8_t *)wrong);
+				c->name, wrong, slab_debug_byte(wrong));
 	}
 	return true;
 }
