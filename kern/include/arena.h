@@ -377,6 +377,10 @@ struct arena_segment {
 	uintptr_t start;
 	size_t size;
 	enum arena_segment_kind kind;
+	/* Of a used one, while every free is looked up (kmem_debug.h): the backtrace of its allocation, NULL if it
+	 * isn't known, and its port_ns(). */
+	const struct stack *user;
+	uint64_t since;
 };
 
 /* Calls fn for every span and segment in address order, in steps: the arena may change between two

@@ -10,7 +10,8 @@
  * while they are off they cost nothing.  A cache may also be made with KMC_CHECK or KMC_FULL (slab.h).
  *
  * `check`: arenas have no quantum caches, so each free meets the arena's own boundary tag: address, size and
- * kind; each free of a cache meets its slab: owner, start of the object, whether it is used.
+ * kind; each free of a cache meets its slab: owner, start of the object, whether it is used.  And a used
+ * segment has the backtrace and the time of its allocation (arena_walk()).
  *
  * `full`, of memory of the direct map that may be written: an object has a zone before and behind it, down to
  * the byte that was asked for, which is verified when it is freed; a freed object is filled with a pattern,

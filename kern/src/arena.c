@@ -180,6 +180,7 @@
 #include "lib/callback.h"
 #include "lib/check.h"
 #include "lib/string.h"
+#include "stacks.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -270,7 +271,7 @@ static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size,
 		return alloc(a, size, flags, 0, caller);
 	at = take_instant(a, size, &has_tags_aside);
 	if (at)
-		return at;
+		return arena_served(a, (uintptr_t)at, caller);
 	if (!has_tags_aside)
 		return alloc(a, size, flags, 0, caller);
 	request_init(&r, a, btag_round_up(&a->store, size), flags);
@@ -297,11 +298,28 @@ static __attribute__((noinline)) void *alloc(
 /* The request has been served, or has to wait, or fails. */
 static inline void *finish(struct arena_request *r, bool served, uint64_t deadline, void *caller)
 {
-	if (!served)
-		return arena_sleep(r, retry, deadline, caller) ? (void *)r->place.at : NULL;
-	if (shortage_any() && !(r->flags & MEM_ATOMIC))
+	if (!served && !arena_sleep(r, retry, deadline, caller))
+		return NULL;
+	if (served && shortage_any() && !(r->flags & MEM_ATOMIC))
 		arena_passed(r->arena);
-	return (void *)r->place.at;
+	return arena_served(r->arena, r->place.at, caller);
+}
+
+bool arena_notes_users;
+
+/* By the hash: the segment may have another tag by now.  An arena with a front has rounds, too, and notes none. */
+void *arena_note_user(struct arena *a, uintptr_t at, void *caller)
+{
+	const struct stack *user = a->front ? NULL : stacks_keep(caller);
+	port_irq_t irq = spin_lock(&a->lock);
+	struct btag *t = btag_of_link(*btag_seek(&a->store, at));
+
+	if (t && user) {
+		t->user = user;
+		t->since = port_ns();
+	}
+	spin_unlock(&a->lock, irq);
+	return (void *)at;
 }
 
 /* An attempt for a request that sleeps. */

@@ -206,6 +206,16 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span);
 /* Has `front` serve small sizes from now on.  Nothing else uses the arena meanwhile. */
 void arena_set_front(struct arena *a, struct arena_front *front);
 
+/* Notes the caller's backtrace at the used segment that starts at `at`, which has been handed out, and returns
+ * that.  No lock held. */
+void *arena_note_user(struct arena *a, uintptr_t at, void *caller);
+
+/* What each request returns that was served: a segment, noted, or a round of the front's. */
+static inline void *arena_served(struct arena *a, uintptr_t at, void *caller)
+{
+	return __builtin_expect(arena_notes_users, 0) ? arena_note_user(a, at, caller) : (void *)at;
+}
+
 /* Searches (search.c) */
 
 /* Looks for a place in what the arena holds, and takes it.  `far`: goes on until that is settled,

@@ -101,6 +101,9 @@ bool arena_segment_ready(struct arena *a, size_t pieces);
 bool arena_segment_grow(struct arena *a, uintptr_t addr, size_t size, size_t more);
 bool arena_segment_trim(struct arena *a, uintptr_t addr, size_t size, size_t less);
 
+/* Whether used segments have the backtraces of their allocations: from boot on, or never. */
+extern bool arena_notes_users;
+
 /* What an arena is */
 
 const char *arena_name(const struct arena *a);

@@ -90,9 +90,10 @@ static struct stack *cut(uint64_t hash, const uintptr_t *pcs, size_t n)
 	return s;
 }
 
+/* As a segment of which no backtrace is kept: that would come back to here. */
 static void *page_take(void)
 {
-	void *fresh = base_alloc(NULL, PORT_PAGE_SIZE, MEM_ATOMIC);
+	void *fresh = arena_segment_alloc(base_arena, PORT_PAGE_SIZE, 0);
 
 	if (!fresh)
 		return NULL;

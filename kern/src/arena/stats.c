@@ -94,6 +94,8 @@ static struct arena_segment segment_of(const struct btag *t, uintptr_t start)
 		.start = start,
 		.size = btag_last(t) - start + 1,
 		.kind = kinds[t->kind],
+		.user = btag_is_used(t) ? t->user : NULL,
+		.since = btag_is_used(t) && t->user ? t->since : 0,
 	};
 }
 

@@ -141,7 +141,7 @@ static __attribute__((noinline)) void *xalloc(struct arena *a, size_t size, cons
 		return NULL;
 	}
 	if ((!arena_must_stand_back(a, flags) && arena_request_serve(&r)) || arena_sleep(&r, retry, 0, caller))
-		return (void *)r.place.at;
+		return arena_served(a, r.place.at, caller);
 	return NULL;
 }
 

@@ -125,6 +125,7 @@ struct btag *btag_span_in(struct btag_store *s, const struct btag_extent *e, boo
 		btag_free_enter(s, btag_tag_insert(s, next, BTAG_FREE, e->first, start - e->first));
 	if (size > 0) {
 		t = btag_tag_insert(s, next, kind, start, size);
+		t->user = NULL;
 		s->used += size;
 		linear_hash_insert(&s->hash, &t->link);
 		if (above == 0)
@@ -182,6 +183,8 @@ void btag_split(struct btag_store *s, struct btag *t, uintptr_t at)
 
 	s->changes++;
 	t->size -= upper->size;
+	upper->user = t->user;
+	upper->since = t->since;
 	linear_hash_insert(&s->hash, &upper->link);
 }
 

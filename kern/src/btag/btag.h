@@ -43,12 +43,18 @@ enum btag_kind {
 };
 
 struct btag_node;
+struct stack;
 
 struct btag {
 	struct btag *prev, *next; /* address order, over all spans */
 	size_t size;
 	union {
-		struct hash_link link; /* USED, XALLOCATED: its key is `start` */
+		struct {
+			struct hash_link link; /* USED, XALLOCATED: its key is `start` */
+			/* Its allocation's backtrace and port_ns(), which the arena notes; NULL: it didn't. */
+			const struct stack *user;
+			uint64_t since;
+		};
 		struct {
 			uintptr_t start;
 			union {
@@ -665,6 +671,7 @@ static inline __attribute__((always_inline)) struct btag *btag_carve(
 		btag_free_leave(s, f);
 		f->kind = kind;
 	}
+	t->user = NULL;
 	s->used += size;
 	s->changes++;
 	linear_hash_insert(&s->hash, &t->link);

@@ -62,6 +62,7 @@ const char *kmem_debug_set(const char *value)
 		return "too many names";
 	full = is_full;
 	checks = strcmp(value, "check") == 0 || strcmp(value, "full") == 0;
+	arena_notes_users = checks;
 	str_copy(mode, *value ? value : "off", sizeof(mode));
 	return NULL;
 }
