@@ -159,6 +159,8 @@ struct kmem_cache_stats {
 	bool is_front;		    /* one of its source's quantum caches: objects are what that hands out */
 	bool is_own;		    /* of what caches are made of: not for callers */
 	bool is_frames;		    /* objects are found through the page frame table, else a hash */
+	bool is_checked, is_full;   /* its debug mode: check, full */
+	bool is_traced;		    /* kmem_trace_start() */
 	uint64_t obj_size, stride;  /* as asked for; from one object to the next */
 	uint64_t slab_size, slab_objects;
 	uint64_t slabs, slabs_empty;
@@ -176,6 +178,8 @@ struct kmem_cache_stats {
 	uint64_t grows, shrinks;    /* slabs taken from and given back to the source */
 	uint64_t ctor_failures;
 	uint64_t hash_buckets;
+	/* As kmem_debug_stats has them for all caches: */
+	uint64_t tracked, untracked, quarantined;
 };
 
 /* Fills *stats.  Context: any but an NMI.  Cost: linear in cores. */

@@ -172,8 +172,7 @@ static const char *slab_command(const struct command_call *call)
 	command_left_out(call, c.left_out);
 	if (c.found > 0)
 		return NULL;
-	return command_error(arena_find(name) ? "%s is an arena: `arena show %s` shows it" : "no cache %s", name,
-		name);
+	return command_no_cache(name);
 }
 
 static void offer_names(void (*offer)(void *arg, const char *word), void *arg)

@@ -64,6 +64,12 @@ const char *command_no_arena(const char *name)
 	return command_error("%s is a cache: `slab %s` shows it", name, name);
 }
 
+const char *command_no_cache(const char *name)
+{
+	return command_error(arena_find(name) ? "%s is an arena: `arena show %s` shows it" : "no cache %s", name,
+		name);
+}
+
 void monitor_add_commands(struct command_table *table)
 {
 	struct command_table **end = &tables;

@@ -109,6 +109,8 @@ struct kmem_cache *command_cache(const char *name);
 
 /* Why a command that takes an arena's name can't be run: there is none called `name`, or that is a cache. */
 const char *command_no_arena(const char *name);
+/* The same for a cache's. */
+const char *command_no_cache(const char *name);
 
 /* For people: says how many objects a command has left out because they are empty, if any. */
 void command_left_out(const struct command_call *call, size_t count);
@@ -151,7 +153,7 @@ void sort_end(struct sort *s);
 
 extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands,
 	irq_commands, ktask_commands, memory_commands, reclaim_commands, slab_commands, system_commands,
-	terminal_commands, top_commands, try_commands, whatis_commands, work_commands;
+	terminal_commands, top_commands, try_commands, whatis_commands, who_commands, work_commands;
 
 /* The lines that were entered (monitor.c) */
 const struct history *monitor_history(void);

@@ -184,6 +184,20 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	s->live = s->out > rounds ? s->out - rounds : 0;
 }
 
+static void read_debug(const struct kmem_cache *c, struct kmem_cache_stats *s)
+{
+	const struct kmem_debug *d = c->debug;
+
+	s->is_checked = c->flags & KMC_CHECK;
+	s->is_full = c->flags & KMC_FULL;
+	if (!d)
+		return;
+	s->is_traced = __atomic_load_n(&d->is_tracing, __ATOMIC_RELAXED);
+	s->tracked = __atomic_load_n(&d->tracks.entries, __ATOMIC_RELAXED);
+	s->untracked = __atomic_load_n(&d->untracked, __ATOMIC_RELAXED);
+	s->quarantined = __atomic_load_n(&d->quarantined, __ATOMIC_RELAXED);
+}
+
 static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 {
 	memset(s, 0, sizeof(*s));
@@ -213,6 +227,7 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	add_cores(c, s);
 	s->total = c->slabs * c->slab_size;
 	s->used = s->live * c->stride;
+	read_debug(c, s);
 }
 
 void kmem_cache_get_stats(struct kmem_cache *c, struct kmem_cache_stats *s)

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The monitor's commands for debugging: who, trace, debug, and what whatis and slab say more for it.
+ *
+ * They hold in every mode: what a mode doesn't note is said in a line.
+ */
+#include "arenas.h"
+#include "kmem_debug.h"
+#include "lib/array.h"
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "lib/test.h"
+#include "monitor/monitor_impl.h"
+
+#define FEW 3
+#define MANY 40
+
+static char said[32768];
+static void *objects[MANY];
+
+static bool run(const char *line)
+{
+	struct buffer_sink sink;
+
+	buffer_sink_init(&sink, said, sizeof(said));
+	return command_run_line(line, &sink.sink);
+}
+
+static void check_refused(const char *line, const char *words)
+{
+	CHECK(!run(line));
+	CHECK_STR(said, words);
+}
+
+static void check_says(const char *line, const char *part)
+{
+	CHECK(run(line));
+	test_check_contains(__FILE__, __LINE__, line, said, part);
+}
+
+static bool fits_in(size_t columns)
+{
+	const char *line = said, *end;
+
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		if ((size_t)(end - line) > columns)
+			return false;
+	return true;
+}
+
+static bool is_full(void)
+{
+	return kmem_debug_checks() && strcmp(kmem_debug_mode(), "full") == 0;
+}
+
+static struct kmem_cache *create(const char *name)
+{
+	struct kmem_cache *c = kmem_cache_create(name, 64, 0, 0, NULL, NULL, NULL, NULL);
+
+	CHECK(c);
+	return c;
+}
+
+static void begin_trace(const char *line)
+{
+	CHECK_EQ(run(line), !is_full());
+}
+
+static __attribute__((noinline)) void *alloc_one_of_few(struct kmem_cache *c)
+{
+	void *object = kmem_cache_alloc(c, MEM_WAIT);
+
+	return object;
+}
+
+static __attribute__((noinline)) void *alloc_one_of_many(struct kmem_cache *c)
+{
+	void *object = kmem_cache_alloc(c, MEM_WAIT);
+
+	return object;
+}
+
+/* One call for all, however loops are unrolled. */
+static __attribute__((noinline)) void alloc_some(
+	void *(*alloc)(struct kmem_cache *c), struct kmem_cache *c, int from, int to)
+{
+	for (int i = from; i < to; i++)
+		objects[i] = alloc(c);
+}
+
+TEST("who: users of a cache by backtrace, most units first, the others in one row")
+{
+	struct kmem_cache *c = create("test-who");
+
+	begin_trace("trace start test-who");
+	check_says("who test-who", "nothing of test-who is in use\n");
+	alloc_some(alloc_one_of_few, c, 0, FEW);
+	alloc_some(alloc_one_of_many, c, FEW, MANY);
+	check_says("who -k test-who", "user of=test-who count=37 units=2368 age_ns=");
+	CHECK(strstr(said, "\nuser of=test-who count=3 units=192 age_ns=") != NULL);
+	CHECK(strstr(said, " frames=alloc_one_of_many+0x") < strstr(said, " frames=alloc_one_of_few+0x"));
+	check_says("who test-who", "\n     37    2.3 KiB ");
+	CHECK(strstr(said, " alloc_one_of_few+0x") != NULL && fits_in(80));
+	check_says("who test-who 1", "\n      3      192 B ");
+	CHECK(strstr(said, " 1 others\n") && !strstr(said, "of_few"));
+	check_says("who -a test-who 1", " alloc_one_of_few+0x");
+	for (int i = 0; i < MANY; i++)
+		kmem_cache_free(c, objects[i]);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static __attribute__((noinline)) void alloc_ids(struct arena *a)
+{
+	for (int i = 0; i < MANY; i++)
+		objects[i] = arena_alloc(a, 2, MEM_WAIT);
+}
+
+TEST("who: users of an arena of IDs, whom nothing points to, where frees are looked up")
+{
+	struct arena *a = arena_create("test-ids", (void *)1, 100, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	alloc_ids(a);
+	if (kmem_debug_checks()) {
+		check_says("who -k test-ids", "user of=test-ids count=40 units=80 age_ns=");
+		CHECK(strstr(said, " frames=alloc_ids+0x") != NULL);
+	} else {
+		check_refused("who test-ids",
+			"who: users of arenas are noted under kmem_debug=check or full, from boot on\n");
+	}
+	for (int i = 0; i < MANY; i++)
+		arena_free(a, objects[i], 2);
+	arenas_end(a);
+}
+
+TEST("who: what names nothing, or no number, is refused")
+{
+	check_refused("who nothing", "who: no arena and no cache nothing\n");
+	check_refused("who base 0", "who: 0 is not a number of rows above 0\n");
+	check_refused("trace nothing", "trace: no cache nothing\n");
+	check_refused("trace base", "trace: base is an arena: `arena show base` shows it\n");
+	check_refused("trace start nothing", "trace start: no cache nothing\n");
+	check_refused("trace start caches",
+		"trace start: caches has what caches are made of, which isn't traced\n");
+}
+
+TEST("trace: notes from its start on, is reset and stopped")
+{
+	struct kmem_cache *c = create("test-trace");
+
+	if (is_full()) {
+		check_refused("trace start test-trace",
+			"trace start: test-trace is in mode full, `who test-trace` shows its users\n");
+		check_says("trace -k", "trace name=test-trace by=full ");
+		CHECK_EQ(kmem_cache_destroy(c), 0);
+		return;
+	}
+	check_refused("trace test-trace", "trace: test-trace isn't traced: `trace start test-trace` notes users\n");
+	check_refused("trace stop test-trace", "trace stop: test-trace isn't traced\n");
+	check_refused("trace reset test-trace", "trace reset: test-trace isn't traced\n");
+	objects[0] = alloc_one_of_few(c);
+	CHECK(run("trace start test-trace"));
+	alloc_some(alloc_one_of_few, c, 1, FEW);
+	check_says("trace -k test-trace", "user of=test-trace count=2 units=128 ");
+	CHECK(strstr(said, "\nuser of=test-trace count=1 units=64 age_ns=0 frames=no_backtrace_is_known\n"));
+	check_says("trace", "\ntest-trace                      trace         3        2        -\n");
+	CHECK(fits_in(80));
+	CHECK(run("trace reset test-trace"));
+	check_says("trace test-trace", "\n      3      192 B         - no backtrace is known\n");
+	CHECK(run("trace stop test-trace"));
+	CHECK(run("trace -k"));
+	CHECK(!strstr(said, "test-trace"));
+	for (int i = 0; i < FEW; i++)
+		kmem_cache_free(c, objects[i]);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+struct offered {
+	const char *word;
+	bool found;
+};
+
+static void note(void *arg, const char *word)
+{
+	struct offered *o = arg;
+
+	o->found = o->found || strcmp(word, o->word) == 0;
+}
+
+static bool offers(const char *line, const char *word)
+{
+	struct offered o = {word, false};
+
+	command_complete(line, strlen(line), note, &o);
+	return o.found;
+}
+
+TEST("complete: arenas and caches behind who, caches behind trace and its words")
+{
+	CHECK(offers("who ", "base") && offers("who ", "kmalloc-64"));
+	CHECK(offers("trace ", "start") && offers("trace ", "kmalloc-64") && !offers("trace ", "base"));
+	CHECK(offers("trace start ", "kmalloc-64"));
+}
