@@ -18,7 +18,8 @@
  * which is verified when it is handed out again, by kmem_cache_check(), and by the reclaim ktask when it is
  * idle; it isn't handed out again before others were freed (quarantine); and of each object the last
  * allocation and the last free are known: backtrace, core, ktask and time.  Of other objects the last alone
- * holds.  A constructor runs for each allocation.
+ * holds.  A constructor runs for each allocation.  Behind a large kmalloc lies such a zone, too, before it none;
+ * for that it may take a page more, and names of caches may have "kmalloc-large" among them.
  */
 #ifndef SPANDREL_KMEM_DEBUG_H
 #define SPANDREL_KMEM_DEBUG_H

@@ -9,6 +9,7 @@
 #include "lib/test.h"
 #include "reclaim.h"
 #include "slab.h"
+#include "threads.h"
 
 #define OBJECTS 300
 
@@ -116,4 +117,54 @@ TEST("trace: live objects are added up by backtrace while a cache is traced")
 	kmem_trace_stop(c);
 	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
 	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+/* Sizes */
+
+static bool seems_broken;
+
+static void use_sizes(unsigned i, void *arg)
+{
+	for (size_t n = test_ops(20000); n > 0 && !test_has_failed(); n--) {
+		char *p = kmalloc(18 + n % 3, MEM_WAIT), *more = krealloc(p, 24, MEM_WAIT);
+
+		memset(more, 'x', 24);
+		kfree(more);
+		if (n % 64 == 0)
+			kthread_yield();
+	}
+	__atomic_fetch_add((unsigned *)arg, 1, __ATOMIC_RELEASE);
+}
+
+static void check_sizes(unsigned i, void *arg)
+{
+	const unsigned *ended = arg;
+
+	while (__atomic_load_n(ended, __ATOMIC_ACQUIRE) < 3 && !test_has_failed()) {
+		for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+			struct kmem_cache_stats s;
+
+			kmem_cache_get_stats(c, &s);
+			if (strcmp(s.name, "kmalloc-24") == 0)
+				seems_broken |= kmem_cache_check(c, &console_sink) != 0;
+		}
+		kthread_yield();
+	}
+}
+
+static void use_or_check(unsigned i, void *arg)
+{
+	if (i < 3)
+		use_sizes(i, arg);
+	else
+		check_sizes(i, arg);
+}
+
+TEST("debug: the checker takes nothing for broken that is freed or resized meanwhile")
+{
+	unsigned ended = 0;
+
+	seems_broken = false;
+	threads_run(THREADS_PINNED, 4, use_or_check, &ended);
+	CHECK(!seems_broken);
 }

@@ -134,7 +134,7 @@ static void hash_end(struct kmem_debug *d)
 	}
 }
 
-static struct kmem_event event_now(void *caller)
+struct kmem_event slab_debug_now(void *caller)
 {
 	return (struct kmem_event){stacks_keep(caller), port_ns(), port_thread_words()[PORT_THREAD_ID],
 		port_core_id()};
@@ -143,7 +143,7 @@ static struct kmem_event event_now(void *caller)
 /* Notes an allocation, in the object's track or a new one. */
 static void note_alloc(struct kmem_cache *c, uintptr_t object, void *caller)
 {
-	struct kmem_event now = event_now(caller);
+	struct kmem_event now = slab_debug_now(caller);
 	struct kmem_debug *d = c->debug;
 	struct track *t, *fresh = NULL;
 	port_irq_t irq;
@@ -182,7 +182,7 @@ static void forget(struct kmem_debug *d, uintptr_t object)
 		slab_meta_free(&tracks, t);
 }
 
-/* Zones and patterns.  What the sanitizer is told is hidden from callers, not from these. */
+/* Zones and patterns, which are hidden from callers by what the sanitizer is told. */
 
 static void fill(uintptr_t at, size_t n, uint8_t byte)
 {
@@ -192,17 +192,24 @@ static void fill(uintptr_t at, size_t n, uint8_t byte)
 		port_memory_hide((void *)at, n);
 }
 
-/* The first byte that isn't `byte`, or 0. */
-static uintptr_t find_other(uintptr_t at, size_t n, uint8_t byte)
+/* The first byte that isn't `byte`, or 0.  It is read as it is, hidden or not: its owner may do one or the other
+ * meanwhile. */
+static __attribute__((noinline, no_sanitize("address"))) uintptr_t find_other(uintptr_t at, size_t n, uint8_t byte)
 {
-	uintptr_t found = 0;
-
-	port_memory_show((void *)at, n);
-	for (size_t i = 0; i < n && !found; i++)
+	for (size_t i = 0; i < n; i++)
 		if (*(volatile uint8_t *)(at + i) != byte)
-			found = at + i;
-	port_memory_hide((void *)at, n);
-	return found;
+			return at + i;
+	return 0;
+}
+
+void slab_debug_fill_zone(uintptr_t at, size_t n)
+{
+	fill(at, n, ZONE_BYTE);
+}
+
+uintptr_t slab_debug_find_in_zone(uintptr_t at, size_t n)
+{
+	return find_other(at, n, ZONE_BYTE);
 }
 
 /* It may be hidden. */
@@ -278,6 +285,19 @@ void slab_debug_leave(struct kmem_cache *c, const struct slab *s)
 		port_memory_show((void *)slab_start(c, s), c->slab_size);
 }
 
+/* Its zones, unless it is freed or resized meanwhile: then those that it has afterwards. */
+static uintptr_t find_in_used(struct kmem_cache *c, uintptr_t object)
+{
+	uintptr_t wrong;
+	size_t size;
+
+	do {
+		size = slab_debug_size(c, (void *)object);
+		wrong = find_in_zones(c, object, size);
+	} while (wrong && slab_debug_size(c, (void *)object) != size);
+	return wrong;
+}
+
 uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 {
 	uintptr_t wrong = 0;
@@ -286,8 +306,7 @@ uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 		uintptr_t object = s->base + i * c->stride;
 		bool is_free = bitmap_test(s->map, i) || slab_debug_is_quarantined(c, object);
 
-		wrong = is_free ? find_in_free(c, object) :
-				  find_in_zones(c, object, slab_debug_size(c, (void *)object));
+		wrong = is_free ? find_in_free(c, object) : find_in_used(c, object);
 		__atomic_fetch_add(&c->debug->verified, is_free, __ATOMIC_RELAXED);
 	}
 	return wrong;
@@ -352,6 +371,20 @@ static struct track *quarantine_turn(struct kmem_debug *d, struct track *t)
 	return first;
 }
 
+/* Notes that an object is free, before it is filled: whoever verifies reads both.  Returns its track, or NULL. */
+static struct track *note_free(struct kmem_debug *d, uintptr_t object, const struct kmem_event *event)
+{
+	port_irq_t irq = spin_lock(&d->lock);
+	struct track *t = track_find(d, object);
+
+	if (t) {
+		t->free = *event;
+		t->is_free = true;
+	}
+	spin_unlock(&d->lock, irq);
+	return t;
+}
+
 void *slab_debug_in(struct kmem_cache *c, void *object, void *caller)
 {
 	struct kmem_debug *d = c->debug;
@@ -363,20 +396,16 @@ void *slab_debug_in(struct kmem_cache *c, void *object, void *caller)
 		forget(d, (uintptr_t)object);
 		return object;
 	}
-	now = event_now(caller);
+	now = slab_debug_now(caller);
+	t = note_free(d, (uintptr_t)object, &now);
 	if (c->flags & KMC_ZONES)
 		fill_free(c, (uintptr_t)object);
+	if (!t || !(c->flags & KMC_ZONES) || d->quarantined_max == 0 || kmem_is_pressed(c))
+		return object;
 	irq = spin_lock(&d->lock);
-	t = track_find(d, (uintptr_t)object);
-	out = t;
-	if (t) {
-		t->free = now;
-		t->is_free = true;
-		if ((c->flags & KMC_ZONES) && d->quarantined_max > 0 && !kmem_is_pressed(c))
-			out = quarantine_turn(d, t);
-	}
+	out = quarantine_turn(d, t);
 	spin_unlock(&d->lock, irq);
-	return !t ? object : out ? (void *)out->link.key : NULL;
+	return out ? (void *)out->link.key : NULL;
 }
 
 void slab_debug_undo(struct kmem_cache *c, void *object)
@@ -389,13 +418,13 @@ void slab_debug_undo(struct kmem_cache *c, void *object)
 		forget(d, (uintptr_t)object);
 		return;
 	}
-	if (c->flags & KMC_ZONES)
-		fill_free(c, (uintptr_t)object);
 	irq = spin_lock(&d->lock);
 	t = track_find(d, (uintptr_t)object);
 	if (t)
 		t->is_free = true;
 	spin_unlock(&d->lock, irq);
+	if (c->flags & KMC_ZONES)
+		fill_free(c, (uintptr_t)object);
 }
 
 void *slab_debug_release(struct kmem_cache *c)
@@ -462,7 +491,7 @@ size_t slab_debug_size(struct kmem_cache *c, const void *object)
 	struct kmem_debug *d = c->debug;
 	port_irq_t irq = spin_lock(&d->lock);
 	struct track *t = track_find(d, (uintptr_t)object);
-	size_t size = t ? t->size : c->obj_size;
+	size_t size = t && !t->is_free ? t->size : c->obj_size;
 
 	spin_unlock(&d->lock, irq);
 	return size;

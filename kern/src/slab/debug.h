@@ -97,4 +97,23 @@ uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s);
 /* What a byte that is wrong holds. */
 uint8_t slab_debug_byte(uintptr_t at);
 
+/* Fills a zone; the first byte in it that is wrong, or 0. */
+void slab_debug_fill_zone(uintptr_t at, size_t n);
+uintptr_t slab_debug_find_in_zone(uintptr_t at, size_t n);
+/* What happens now, and who has it happen. */
+struct kmem_event slab_debug_now(void *caller);
+
+/*
+ * Large kmalloc (large.c).  In mode full, or where its words name "kmalloc-large", a zone of at least LARGE_ZONE
+ * bytes lies behind what was asked for, up to the end of its pages, `total` bytes behind p.
+ */
+#define LARGE_ZONE ((size_t)64)
+bool slab_large_has_zones(void);
+/* `size` bytes were asked for, at first or of memory that there is. */
+void slab_large_set(uintptr_t p, size_t total, size_t size, void *caller);
+/* How many that were. */
+size_t slab_large_size(uintptr_t p, size_t total);
+/* Panics if its zone isn't whole. */
+void slab_large_check(uintptr_t p, size_t total, const char *found_when, void *caller);
+
 #endif

@@ -58,6 +58,12 @@ static size_t large_total(uintptr_t entry)
 	return (entry >> LARGE_PAGES_SHIFT) * PORT_PAGE_SIZE;
 }
 
+/* From where it begins on. */
+static size_t large_size(uintptr_t entry)
+{
+	return large_total(entry) - large_lead(entry);
+}
+
 bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t *size)
 {
 	check_given("kmalloc_find_large", "place for an address", start, __builtin_return_address(0));
@@ -66,7 +72,7 @@ bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t
 		uintptr_t entry = frames_get(p);
 
 		*start = p;
-		*size = large_total(entry) - large_lead(entry);
+		*size = large_size(entry);
 		if ((entry & LARGE_TAG) && addr - p < *size)
 			return true;
 	}
@@ -74,6 +80,7 @@ bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t
 }
 
 static struct arena_owner large = ARENA_OWNER("large kmalloc", kpages_arena);
+static bool has_zones; /* behind large ones: debug mode full */
 
 static void large_give(uintptr_t p, uintptr_t entry)
 {
@@ -122,16 +129,32 @@ static bool large_try(struct shortage *record)
 	return start != 0;
 }
 
+/* Whole pages for `size` bytes, and a zone behind them. */
+static size_t large_pages(size_t size)
+{
+	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
+
+	return pages + (has_zones && pages * PORT_PAGE_SIZE - size < LARGE_ZONE);
+}
+
 /* What an atomic request can't tell, for want of an index, one that may sleep has built first. */
 static bool large_build(struct large *l, unsigned flags)
 {
 	return !(flags & MEM_ATOMIC) && arena_indexes_build(kpages_arena) && large_try(&l->record);
 }
 
+/* What it got, with its zone. */
+static void *large_ready(const struct large *l, size_t size, void *caller)
+{
+	if (has_zones)
+		slab_large_set(l->got, large_size(frames_get(l->got)), size ? size : 1, caller);
+	return (void *)l->got;
+}
+
 /* Not in an NMI, which may have landed where the frame table's lock is held. */
 static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller)
 {
-	size_t pages = size ? (size - 1) / PORT_PAGE_SIZE + 1 : 1;
+	size_t pages = large_pages(size);
 	struct shortage_part parts[] = {
 		{kpages_arena, pages * PORT_PAGE_SIZE, pages * PORT_PAGE_SIZE, NULL},
 		{base_arena, PORT_PAGE_SIZE, PORT_PAGE_SIZE, NULL},
@@ -147,9 +170,10 @@ static void *large_alloc(size_t size, size_t align, unsigned flags, void *caller
 		if (port_in_nmi())
 			return NULL;
 		if (large_try(&l.record) || large_build(&l, flags))
-			return (void *)l.got;
+			return large_ready(&l, size, caller);
 		if ((flags & MEM_ATOMIC) || arena_may_ever_place(kpages_arena, l.size, align))
-			return !(flags & MEM_ATOMIC) && shortage_wait(&l.record) ? (void *)l.got : NULL;
+			return !(flags & MEM_ATOMIC) && shortage_wait(&l.record) ? large_ready(&l, size, caller) :
+										   NULL;
 	}
 	if (flags & MEM_WAIT)
 		panic("kmalloc of %zu bytes aligned to %zu by MEM_WAIT: there is no room for them (called from "
@@ -162,16 +186,20 @@ static void large_free(void *p, uintptr_t entry, void *caller)
 {
 	if (port_in_nmi())
 		panic("kfree of %p in an NMI (called from %pS)", p, caller);
+	if (has_zones) {
+		slab_large_check((uintptr_t)p, large_size(entry), "when it was freed", caller);
+		port_memory_show(p, large_size(entry));
+	}
 	frames_clear((uintptr_t)p, 1);
 	large_give((uintptr_t)p, entry);
 }
 
 /* Has a large one end elsewhere, where it is: at `size` bytes in whole pages.  False, and nothing changed,
  * if what lies behind isn't free, or if there is no memory for the tag of what it would give back. */
-static bool large_resize(uintptr_t p, uintptr_t entry, size_t size)
+static bool large_move_end(uintptr_t p, uintptr_t entry, size_t size)
 {
 	size_t total = large_total(entry), lead = large_lead(entry);
-	size_t pages = lead / PORT_PAGE_SIZE + (size - 1) / PORT_PAGE_SIZE + 1, wanted = pages * PORT_PAGE_SIZE;
+	size_t pages = lead / PORT_PAGE_SIZE + large_pages(size), wanted = pages * PORT_PAGE_SIZE;
 	bool resized = true;
 
 	if (pages > LARGE_PAGES_MAX || port_in_nmi())
@@ -191,16 +219,32 @@ static bool large_resize(uintptr_t p, uintptr_t entry, size_t size)
 	return resized;
 }
 
+/* The same, and its zone with it. */
+static bool large_resize(uintptr_t p, uintptr_t entry, size_t size, void *caller)
+{
+	size_t before;
+	bool resized;
+
+	if (!has_zones)
+		return large_move_end(p, entry, size);
+	before = slab_large_size(p, large_size(entry));
+	slab_large_check(p, large_size(entry), "when it was given another size", caller);
+	port_memory_show((void *)p, large_size(entry));
+	resized = large_move_end(p, entry, size);
+	slab_large_set(p, large_size(frames_get(p)), resized ? size : before, caller);
+	return resized;
+}
+
 static bool is_power_of_two(size_t n)
 {
 	return n && (n & (n - 1)) == 0;
 }
 
-/* In mode full the bytes behind what was asked for are a zone, too. */
+/* In mode full the bytes behind what was asked for, at least one, are a zone, too. */
 static void *note_size(struct kmem_cache *c, void *p, size_t size)
 {
 	if (c->debug && p)
-		slab_debug_resize(c, p, size);
+		slab_debug_resize(c, p, size ? size : 1);
 	return p;
 }
 
@@ -298,7 +342,11 @@ static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *
 
 	if (e & FRAMES_KMALLOC)
 		return ((struct slab *)(e - FRAMES_KMALLOC))->cache;
-	if (!(e & LARGE_TAG) || (uintptr_t)p % PORT_PAGE_SIZE)
+	if (e && !(e & LARGE_TAG))
+		kmem_bug_at(slab_of(e)->cache, (uintptr_t)p,
+			"%s of %p, which belongs to cache %s: no memory of kmalloc's (called from %pS)", what, p,
+			slab_of(e)->cache->name, caller);
+	if (!e || (uintptr_t)p % PORT_PAGE_SIZE)
 		panic("%s of %p, which is no memory of kmalloc's (called from %pS)", what, p, caller);
 	return NULL;
 }
@@ -335,15 +383,28 @@ void kfree(void *p)
 	free_slow(p, __builtin_return_address(0));
 }
 
+/* In a debug mode no object rests in a magazine, so what is free is known to be. */
+static void check_allocated(struct kmem_cache *c, const void *p, const char *what, void *caller)
+{
+	struct kmem_object o;
+
+	if (__atomic_load_n(&c->slow_modes, __ATOMIC_RELAXED) > 0 && !port_in_nmi() &&
+		kmem_cache_find(c, (uintptr_t)p, &o) && o.is_free)
+		kmem_bug_at(c, (uintptr_t)p,
+			"cache %s: %s of %p, which is not allocated (freed before?) (called from %pS)", c->name, what,
+			p, caller);
+}
+
 /* *entry is what class_at() finds. */
 static size_t size_of(const void *p, uintptr_t *entry, const char *what, void *caller)
 {
 	struct kmem_cache *c = class_at(p, entry, what, caller);
 
 	if (!c)
-		return large_total(*entry) - large_lead(*entry);
+		return has_zones ? slab_large_size((uintptr_t)p, large_size(*entry)) : large_size(*entry);
 	if (((uintptr_t)p - ((struct slab *)(*entry - FRAMES_KMALLOC))->base) % c->stride)
 		panic("%s of %p, which is inside an object of %s (called from %pS)", what, p, c->name, caller);
+	check_allocated(c, p, what, caller);
 	return c->debug ? slab_debug_size(c, p) : c->obj_size;
 }
 
@@ -355,9 +416,13 @@ size_t ksize(const void *p)
 }
 
 /* It stays where it is. */
-static void *resized(void *p, uintptr_t entry, size_t size)
+static void *resized(void *p, uintptr_t entry, size_t size, void *caller)
 {
-	return entry & FRAMES_KMALLOC ? note_size(((struct slab *)(entry - FRAMES_KMALLOC))->cache, p, size) : p;
+	if (entry & FRAMES_KMALLOC)
+		return note_size(((struct slab *)(entry - FRAMES_KMALLOC))->cache, p, size);
+	if (has_zones)
+		slab_large_set((uintptr_t)p, large_size(entry), size, caller);
+	return p;
 }
 
 /* In place while no more than half would be wasted, and where memory for less can't be had at once; between
@@ -370,19 +435,19 @@ void *krealloc(void *p, size_t size, unsigned flags)
 
 	arena_check_flags(kpages_arena, flags, caller);
 	if (size == 0) {
-		kfree(p);
+		free_slow(p, caller);
 		return NULL;
 	}
-	if ((entry & LARGE_TAG) && size > KMALLOC_CACHED_MAX && large_resize((uintptr_t)p, entry, size))
+	if ((entry & LARGE_TAG) && size > KMALLOC_CACHED_MAX && large_resize((uintptr_t)p, entry, size, caller))
 		return p;
 	if (size <= has && size >= has / 2)
-		return resized(p, entry, size);
+		return resized(p, entry, size, caller);
 	to = alloc_from(size, size <= has ? MEM_ATOMIC : flags, caller);
 	if (!to)
-		return size <= has ? resized(p, entry, size) : NULL;
+		return size <= has ? resized(p, entry, size, caller) : NULL;
 	if (p) {
 		memcpy(to, p, size < has ? size : has);
-		kfree(p);
+		free_slow(p, caller);
 	}
 	return to;
 }
@@ -431,6 +496,7 @@ void kmem_cache_init(void)
 	arena_walk(base_arena, note_ends, ends);
 	frames_init(ends[0], ends[1]);
 	slab_init();
+	has_zones = slab_large_has_zones();
 	qcache_init();
 	kmalloc_init();
 }
