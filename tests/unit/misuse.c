@@ -18,7 +18,7 @@
 #include "sync.h"
 
 static const struct misuse_family *const families[] = {&misuse_objects, &misuse_bytes, &misuse_segments,
-	&misuse_fronts};
+	&misuse_fronts, &misuse_kmalloc, &misuse_kmalloc_bytes, &misuse_kmalloc_large, &misuse_mappings, &misuse_vectors};
 
 static const unsigned flags_of[MISUSE_MODES] = {0, KMC_CHECK, KMC_FULL};
 static const char *const mode_names[] = {"off", "check", "full"};
@@ -87,6 +87,8 @@ struct run {
 
 static __attribute__((noreturn)) void fail(const struct run *r, const char *what)
 {
+	misuse_mend();
+	qlock_unlock(&slab_debug_walk_lock);
 	test_fail(__FILE__, __LINE__, "%s, mode %s: %s, \"%s\"; it should be reported %s", r->misuse->name,
 		mode_names[r->mode], what, r->message, when_names[r->misuse->when[r->mode]]);
 }
@@ -200,6 +202,43 @@ TEST("misuse: frees of segments")
 TEST("misuse: frees of pages that a front hands out")
 {
 	run_family(&misuse_fronts);
+}
+
+TEST("misuse: frees of kmalloc's memory")
+{
+	run_family(&misuse_kmalloc);
+}
+
+TEST("misuse: writes beside kmalloc's memory, and in what was freed")
+{
+	run_family(&misuse_kmalloc_bytes);
+}
+
+TEST("misuse: writes behind large memory of kmalloc's")
+{
+	run_family(&misuse_kmalloc_large);
+}
+
+TEST("misuse: mappings that end wrongly")
+{
+	run_family(&misuse_mappings);
+}
+
+TEST("misuse: frees of interrupt vectors")
+{
+	run_family(&misuse_vectors);
+}
+
+TEST("misuse: there are more than sixty, and each has a name of its own")
+{
+	const char *of;
+	size_t n = 0;
+
+	for (const struct misuse *m = misuse_set.next(NULL, &of); m; m = misuse_set.next(m, &of), n++)
+		for (const struct misuse *l = misuse_set.next(m, &of); l; l = misuse_set.next(l, &of))
+			CHECK(strcmp(l->name, m->name) != 0);
+	CHECK_LT(60, n);
+	kprintf("%zu misuses\n", n);
 }
 
 /* For the monitor */

@@ -20,7 +20,14 @@ static void *held[HELD], *of_other, *many[MANY];
 static void *victim; /* one of those held, between two others in its slab */
 static void *keeper; /* one of that slab, held to the end, so that the slab is */
 static void *spare;  /* allocated by a row, if not NULL */
+static void *from_kmalloc, *page;
 static bool reusing; /* reuse() has begun */
+
+static int construct(void *object, void *priv, unsigned flags)
+{
+	*(uint64_t *)object = 1;
+	return 0;
+}
 
 /* The first of those held that lies between two objects of its slab or, with `of`, that lies in the slab of
  * that. */
@@ -50,12 +57,14 @@ static void *let_go(void *object)
 
 static void begin(unsigned flags)
 {
-	cache = kmem_cache_create("misuse", SIZE, 0, flags, NULL, NULL, NULL, NULL);
+	cache = kmem_cache_create("misuse", SIZE, 0, flags, NULL, construct, NULL, NULL);
 	other = kmem_cache_create("other", SIZE, 0, flags, NULL, NULL, NULL, NULL);
 	CHECK(cache && other);
 	for (size_t i = 0; i < HELD; i++)
 		held[i] = kmem_cache_alloc(cache, MEM_WAIT);
 	of_other = kmem_cache_alloc(other, MEM_WAIT);
+	from_kmalloc = kmalloc(SIZE, MEM_WAIT);
+	page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	spare = NULL;
 	reusing = false;
 	victim = choose(NULL);
@@ -110,6 +119,8 @@ static bool is_broken(void)
 static void end(void)
 {
 	free_one(cache, &keeper);
+	kfree(from_kmalloc);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
 	CHECK_EQ(kmem_cache_destroy(other), 0);
 }
@@ -190,6 +201,59 @@ PLANT(free_of_a_number)
 	kmem_cache_free(cache, misuse_about_number(0xdeadbeef));
 }
 
+PLANT(free_of_kmalloc)
+{
+	kmem_cache_free(cache, misuse_about(from_kmalloc));
+}
+
+PLANT(free_of_a_page)
+{
+	kmem_cache_free(cache, misuse_about(page));
+}
+
+PLANT(kfree_of_an_object)
+{
+	kfree(misuse_about(victim));
+}
+
+/* Its slab went back to the source. */
+PLANT(free_in_a_slab_that_is_gone)
+{
+	release();
+	free_one(cache, &keeper);
+	kmem_cache_reap(cache, KMEM_REAP_ALL);
+	kmem_cache_free(cache, misuse_about(victim));
+}
+
+static bool rang;
+
+static void alloc_in_interrupt(struct alarm *a)
+{
+	spare = kmem_cache_alloc(cache, MEM_ATOMIC);
+	__atomic_store_n(&rang, true, __ATOMIC_RELEASE);
+}
+
+/* The second free is of what the interrupt has allocated, unless that got another object since this one rests;
+ * then the interrupt's free is the second. */
+PLANT(free_twice_around_an_interrupt)
+{
+	struct alarm a = {.handler = NULL};
+	void *of_interrupt;
+
+	let_go(victim);
+	rang = false;
+	alarm_init(&a, alloc_in_interrupt);
+	kmem_cache_free(cache, victim);
+	alarm_set(&a, 0);
+	while (!__atomic_load_n(&rang, __ATOMIC_ACQUIRE))
+		kthread_yield();
+	alarm_cancel(&a);
+	kmem_cache_free(cache, victim);
+	of_interrupt = spare;
+	spare = NULL;
+	kmem_cache_free(cache, of_interrupt);
+}
+
 static const struct misuse rows[] = {
 	MISUSE(free_twice_in_a_row, "freed twice in a row", "freed twice", AT_ONCE, AT_ONCE, AT_ONCE),
 	MISUSE(free_twice, "freed twice, another between", "freed twice", AT_DRAIN, AT_ONCE, AT_ONCE),
@@ -204,6 +268,13 @@ static const struct misuse rows[] = {
 	MISUSE(free_of_the_stack, "a variable on the stack", "lies in no slab", AT_DRAIN, AT_ONCE, AT_ONCE),
 	MISUSE(free_of_data, "a static variable", "lies in no slab", AT_DRAIN, AT_ONCE, AT_ONCE),
 	MISUSE(free_of_a_number, "a number", "lies in no slab", AT_DRAIN, AT_ONCE, AT_ONCE),
+	MISUSE(free_of_kmalloc, "memory of kmalloc()", "belongs to cache kmalloc-112", AT_DRAIN, AT_ONCE, AT_ONCE),
+	MISUSE(free_of_a_page, "a page of an arena", "lies in no slab", AT_DRAIN, AT_ONCE, AT_ONCE),
+	MISUSE(kfree_of_an_object, "kfree() of an object", "belongs to cache misuse", AT_ONCE, AT_ONCE, AT_ONCE),
+	MISUSE(free_in_a_slab_that_is_gone, "freed, and its slab is gone", "lies in no slab", AT_DRAIN, AT_ONCE,
+		AT_ONCE),
+	MISUSE(free_twice_around_an_interrupt, "freed twice, an interrupt allocates between", "freed twice", AT_ONCE,
+		AT_ONCE, AT_ONCE),
 };
 
 const struct misuse_family misuse_objects = {"a free of an object", "cache misuse", "%#lx", true, begin, release,
@@ -263,6 +334,48 @@ PLANT(write_last_byte_of_free)
 	misuse_write(freed_victim() + SIZE - 1, 1, 'x');
 }
 
+/* What its zones were filled with when it was allocated, they hold when it is free. */
+PLANT(write_behind_free)
+{
+	misuse_write(freed_victim() + SIZE, 1, 'x');
+}
+
+PLANT(write_before_free)
+{
+	misuse_write(freed_victim() - 1, 1, 'x');
+}
+
+/* Where a list of free objects would have its next one: the first word, and one in the middle. */
+PLANT(write_pointer_in_free)
+{
+	misuse_write(freed_victim(), sizeof(void *), 0x10);
+}
+
+PLANT(write_pointer_in_the_middle_of_free)
+{
+	misuse_write(freed_victim() + SIZE / 2 / 8 * 8, sizeof(void *), 0x10);
+}
+
+PLANT(write_bit_of_free)
+{
+	char *p = freed_victim() + 20;
+
+	misuse_write(p, 1, (uint8_t)*p ^ 1);
+}
+
+/* One that was never handed out, so its constructor never ran. */
+PLANT(use_of_one_not_constructed)
+{
+	struct kmem_cache_stats s;
+	struct kmem_object o;
+	char *p = victim;
+
+	kmem_cache_get_stats(cache, &s);
+	while (kmem_cache_find(cache, (uintptr_t)p, &o) && !o.is_free)
+		p += s.stride;
+	misuse_write((char *)misuse_about(p) + 40, 1, 'x');
+}
+
 static const struct misuse byte_rows[] = {
 	MISUSE(write_byte_behind, "a byte behind an object", "of 100 bytes, was written: 0x78", NEVER, NEVER, AT_FREE),
 	MISUSE(write_byte_before, "a byte before it", "memory 1 bytes before", NEVER, NEVER, AT_FREE),
@@ -275,6 +388,14 @@ static const struct misuse byte_rows[] = {
 	MISUSE(write_byte_50_of_free, "the 50th byte of a freed one", "byte 50 of free object", NEVER, NEVER, AT_ALLOC),
 	MISUSE(write_last_byte_of_free, "the last byte of a freed one", "byte 99 of free object", NEVER, NEVER,
 		AT_ALLOC),
+	MISUSE(write_bit_of_free, "a bit of a freed one", "byte 20 of free object", NEVER, NEVER, AT_ALLOC),
+	MISUSE(write_pointer_in_free, "a pointer at the start of a freed one", "byte 0 of free object", NEVER, NEVER,
+		AT_ALLOC),
+	MISUSE(write_pointer_in_the_middle_of_free, "a pointer in the middle of a freed one",
+		"byte 48 of free object", NEVER, NEVER, AT_ALLOC),
+	MISUSE(write_behind_free, "the byte behind a freed one", "byte 100 of", NEVER, NEVER, AT_ALLOC),
+	MISUSE(write_before_free, "the byte before a freed one", "memory 1 bytes before", NEVER, NEVER, AT_ALLOC),
+	MISUSE(use_of_one_not_constructed, "one that was never allocated", "byte 40 of", NEVER, NEVER, AT_ALLOC),
 };
 
 const struct misuse_family misuse_bytes = {"a write beside or in an object", "cache misuse", "%#lx", true, begin,
