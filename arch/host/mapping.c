@@ -245,3 +245,12 @@ void machine_place(uintptr_t address, struct machine_place *p)
 	}
 	p->is_mapped = p->image || p->direct;
 }
+
+extern char __data_start[];
+
+bool machine_data(size_t i, uintptr_t *start, size_t *size)
+{
+	*start = (uintptr_t)__data_start;
+	*size = (uintptr_t)end - *start;
+	return i == 0;
+}

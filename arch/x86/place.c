@@ -195,3 +195,13 @@ void machine_place(uintptr_t address, struct machine_place *p)
 	else
 		say(p, "unmapped: between the parts of the address space");
 }
+
+/* The stacks lie one behind the other (boot.S). */
+bool machine_data(size_t i, uintptr_t *start, size_t *size)
+{
+	const char *from = i == 0 ? data_start : check_stack_end;
+
+	*start = (uintptr_t)from;
+	*size = (size_t)((i == 0 ? boot_stack_guard : data_end) - from);
+	return i < 2;
+}

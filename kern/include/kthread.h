@@ -132,6 +132,10 @@ size_t ktask_stacks_idle(void);
 /* How many ktasks cores have taken from other cores' queues since boot.  Context: any. */
 uint64_t kthread_steals(void);
 
+/* Stacks of ktasks and the registers they run with, as a root of the leak finder (leaks.h). */
+struct leaks_root;
+extern struct leaks_root ktask_leaks_root;
+
 /* Boot */
 
 /* Sets up scheduler, alarms and stacks; the caller goes on as before.  To be called once, when

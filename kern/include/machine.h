@@ -21,7 +21,8 @@
  *   MACHINE_MEMORY_MIN    bytes of RAM that boot and the monitor take on one core
  *   MACHINE_CORE_MEMORY   bytes that each more core takes; both by trying, and a fifth added
  *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors that irq.h can hand out
- *   struct machine_fiber  what a switch saves of a thread of execution
+ *   struct machine_fiber  what a switch saves of a thread of execution; of one that doesn't run, `sp` is
+ *                         where its stack begins, with the registers that it goes on with
  */
 #include "machine_arch.h"
 
@@ -242,6 +243,10 @@ struct machine_place {
 /* Fills in *place; reads nothing at the address itself.  Context: any but an NMI; takes no lock.  Cost:
  * linear in page tables and their entries. */
 void machine_place(uintptr_t address, struct machine_place *place);
+
+/* The i-th part of the writable data of the kernel's image, stacks left out; false: there are fewer.  Context:
+ * any.  Cost: constant. */
+bool machine_data(size_t i, uintptr_t *start, size_t *size);
 
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's
  * stack; if so, writes the ktask's id and name to `owner`.  Takes no lock. */

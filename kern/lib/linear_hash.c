@@ -255,3 +255,14 @@ bool linear_hash_trim(struct linear_hash *h)
 	shrink(h);
 	return true;
 }
+
+size_t linear_hash_pages(const struct linear_hash *h, size_t *bucket, uintptr_t *pages, size_t max)
+{
+	size_t n = 0;
+
+	for (void **page = *bucket == 0 ? h->pages : NULL; page && n < max - 1; page = *page)
+		pages[n++] = (uintptr_t)page;
+	for (; h->height > 0 && n < max && *bucket < h->buckets; *bucket += LINEAR_HASH_SLOTS)
+		pages[n++] = (uintptr_t)linear_hash_slot(h, *bucket);
+	return n;
+}

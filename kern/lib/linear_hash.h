@@ -158,4 +158,8 @@ void *linear_hash_take_page(struct linear_hash *h, size_t keep);
 /* The chain of bucket i < buckets, for checkers. */
 struct hash_link *linear_hash_bucket(const struct linear_hash *h, size_t i);
 
+/* Fills pages[0 .. max) with pages that the hash holds for buckets from *bucket on, with 0 spare ones first, and
+ * moves *bucket behind them; returns how many, 0 at the end.  Those of higher levels aren't among them. */
+size_t linear_hash_pages(const struct linear_hash *h, size_t *bucket, uintptr_t *pages, size_t max);
+
 #endif

@@ -59,6 +59,7 @@ void monitor_init(void)
 	monitor_add_commands(&top_commands);
 	monitor_add_commands(&arena_commands);
 	monitor_add_commands(&slab_commands);
+	monitor_add_commands(&leaks_commands);
 	monitor_add_commands(&reclaim_commands);
 	monitor_add_commands(&whatis_commands);
 	monitor_add_commands(&who_commands);

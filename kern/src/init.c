@@ -11,6 +11,7 @@
 #include "kmalloc.h"
 #include "kmem_debug.h"
 #include "kthread.h"
+#include "leaks.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -208,6 +209,28 @@ void kernel_input(void)
 	monitor_input();
 }
 
+static void look_between(uintptr_t from, uintptr_t to)
+{
+	if (from < to)
+		leaks_look((const void *)from, to - from);
+}
+
+/* But for boot's list of RAM: where a range of it begins an object may. */
+static void look_at_data(uintptr_t stack)
+{
+	uintptr_t list = (uintptr_t)boot_info->ram, list_end = (uintptr_t)&boot_info->ram[boot_info->ram_count], start;
+	size_t size;
+
+	for (size_t i = 0; machine_data(i, &start, &size); i++) {
+		uintptr_t end = start + size;
+
+		look_between(start, end < list ? end : list);
+		look_between(start > list_end ? start : list_end, end);
+	}
+}
+
+static struct leaks_root data_root = {.name = "kernel data", .look = look_at_data};
+
 void kernel_main(const struct boot_info *info)
 {
 	boot_info = info;
@@ -218,6 +241,8 @@ void kernel_main(const struct boot_info *info)
 	vmap_init();
 	irq_init();
 	kthread_init();
+	leaks_add_root(&data_root);
+	leaks_add_root(&ktask_leaks_root);
 	monitor_init();
 	if (!is_scripted())
 		monitor_stay_after_panic();

@@ -483,6 +483,25 @@ size_t ktask_stack_peak(uint64_t id)
 	return at < size ? size - at : 0;
 }
 
+__attribute__((no_sanitize("address", "thread"))) size_t ktask_stack_copy(
+	uint64_t *id, uintptr_t *at, uintptr_t *words, size_t max)
+{
+	port_irq_t irq = spin_lock(&all.lock);
+	const struct ktask *t = find_from(*id);
+	enum ktask_state state = t ? __atomic_load_n(&t->state, __ATOMIC_RELAXED) : KTASK_ENDED;
+	uintptr_t low = t && t->stack ? (uintptr_t)stack_low(t->stack) : 0;
+	size_t n = 0;
+
+	*id = t ? t->id : 0;
+	if (*at == 0 && (state == KTASK_READY || state == KTASK_ASLEEP))
+		*at = (uintptr_t)t->fiber.sp;
+	if (low && state != KTASK_ENDED && *at - low < t->stack_size)
+		for (; n < max && *at + n * sizeof(*words) < low + t->stack_size; n++)
+			words[n] = ((const volatile uintptr_t *)*at)[n];
+	spin_unlock(&all.lock, irq);
+	return n;
+}
+
 /* Whether the ktask was running when the machine stopped: its core's idle ktask was if no other was. */
 static bool was_running(const struct ktask *t)
 {

@@ -916,6 +916,8 @@ static void give_debug(struct kmem_cache *c, void *const *objects, size_t n, boo
 
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
 {
+	if (unlikely(kmem_is_slow(c)))
+		leaks_freed(objects, n);
 	if (unlikely(c->debug != NULL)) {
 		give_debug(c, objects, n, constructed, caller);
 		return;

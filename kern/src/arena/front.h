@@ -128,6 +128,10 @@ extern struct qlock arenas_and_slabs_lock;
  * one for NULL.  Lock held. */
 struct arena *arena_tree_next(const struct arena *a);
 
+/* Calls fn for each page of the arena's hash and, of a base arena, each page of tags and nodes, with no lock held.
+ * Context: as fn.  Cost: linear in pages, a lock is held for 16 of them at a time. */
+void arena_walk_own_pages(struct arena *a, void (*fn)(uintptr_t page, void *arg), void *arg);
+
 /* Requests */
 
 /* Why the flags aren't sound in this context, or NULL; whose callback it is that is at the end of that,

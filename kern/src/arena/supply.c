@@ -10,6 +10,7 @@ void tag_supply_init(struct tag_supply *s, size_t unit)
 	spin_init(&s->lock, SPIN_SUPPLY);
 	for (size_t i = 0; i < TAG_SUPPLY_LISTS; i++)
 		list_init(&s->lists[i]);
+	list_init(&s->all);
 	s->pages = s->idle = s->users = s->hash_pages = 0;
 }
 
@@ -61,6 +62,7 @@ void tag_supply_add_page(struct tag_supply *s, void *memory, struct btag **own)
 	if (own)
 		*own = tag_at(page, 0);
 	page_count(s, page, page_tags(page));
+	list_add_tail(&s->all, &page->all_link);
 	__atomic_store_n(&s->pages, s->pages + 1, __ATOMIC_RELAXED);
 	s->idle += page_tags(page);
 }
@@ -112,9 +114,46 @@ struct tag_page *tag_supply_take_page(struct tag_supply *s)
 		return NULL;
 	page = list_first_entry(whole, struct tag_page, link);
 	list_del(&page->link);
+	list_del(&page->all_link);
 	__atomic_store_n(&s->pages, s->pages - 1, __ATOMIC_RELAXED);
 	s->idle -= page_tags(page);
 	return page;
+}
+
+/* Moves the walk's place behind TAG_SUPPLY_STEP pages, whose addresses it keeps; false at the end. */
+static bool walk_step(struct tag_supply *s, struct tag_page *at, uintptr_t *pages, size_t *n)
+{
+	port_irq_t irq = spin_lock(&s->lock);
+	struct list *l = at->all_link.next;
+
+	*n = 0;
+	for (int i = 0; i < TAG_SUPPLY_STEP && l != &s->all; i++, l = l->next)
+		if (list_entry(l, struct tag_page, all_link)->unit)
+			pages[(*n)++] = (uintptr_t)list_entry(l, struct tag_page, all_link);
+	list_del(&at->all_link);
+	list_insert_before(l, &at->all_link);
+	spin_unlock(&s->lock, irq);
+	return l != &s->all;
+}
+
+void tag_supply_walk(struct tag_supply *s, void (*fn)(uintptr_t page, void *arg), void *arg)
+{
+	struct tag_page at = {.unit = 0};
+	uintptr_t pages[TAG_SUPPLY_STEP];
+	port_irq_t irq = spin_lock(&s->lock);
+	bool more = true;
+	size_t n;
+
+	list_add(&s->all, &at.all_link);
+	spin_unlock(&s->lock, irq);
+	while (more) {
+		more = walk_step(s, &at, pages, &n);
+		for (size_t i = 0; i < n; i++)
+			fn(pages[i], arg);
+	}
+	irq = spin_lock(&s->lock);
+	list_del(&at.all_link);
+	spin_unlock(&s->lock, irq);
 }
 
 static bool page_sound(const struct tag_page *page)

@@ -22,8 +22,9 @@ struct tag_page {
 	struct btag_chain back; /* tags that came back */
 	uint16_t fresh;		/* tags from here to the end were never handed out, nor touched */
 	uint16_t idle_count;	/* changed with the lock held, read without */
-	uint16_t unit;		/* bytes of one */
+	uint16_t unit;		/* bytes of one; 0: a walk's place in the list of all pages, no page */
 	bool has_own;		/* the first is that of the segment which the page is */
+	struct list all_link;	/* in the supply's list of all pages */
 };
 #define TAG_PAGE_TAGS ((PORT_PAGE_SIZE - BTAG_SIZE) / BTAG_SIZE)
 _Static_assert(sizeof(struct tag_page) <= BTAG_SIZE, "the header takes one tag's place");
@@ -39,6 +40,7 @@ struct tag_supply {
 	struct spinlock lock;
 	size_t unit; /* bytes of a tag: BTAG_SIZE, or BTAG_NODE_SIZE in a supply of index nodes */
 	struct list lists[TAG_SUPPLY_LISTS];
+	struct list all;
 	size_t pages;	     /* of tags; changed with the lock held, read without */
 	size_t idle;	     /* tags in the pages, not in any arena's hand */
 	size_t users;	     /* arenas that take tags here, the base itself not counted */
@@ -84,6 +86,11 @@ void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
 
 /* Takes out a page of which every tag but its own is idle, or NULL.  Lock held. */
 struct tag_page *tag_supply_take_page(struct tag_supply *s);
+/* Calls fn for every page, with no lock held: a page may go meanwhile.  Cost: linear, TAG_SUPPLY_STEP pages for each
+ * lock hold. */
+#define TAG_SUPPLY_STEP 16
+void tag_supply_walk(struct tag_supply *s, void (*fn)(uintptr_t page, void *arg), void *arg);
+
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
 bool tag_supply_sound(const struct tag_supply *s, size_t most);
 

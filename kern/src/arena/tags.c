@@ -97,6 +97,27 @@ static bool node_page_fetch(struct arena *base)
 	return true;
 }
 
+#define WALK_STEP 16 /* pages */
+
+void arena_walk_own_pages(struct arena *a, void (*fn)(uintptr_t page, void *arg), void *arg)
+{
+	uintptr_t pages[WALK_STEP];
+	size_t bucket = 0, n;
+
+	do {
+		port_irq_t irq = spin_lock(&a->lock);
+
+		n = linear_hash_pages(&a->store.hash, &bucket, pages, WALK_STEP);
+		spin_unlock(&a->lock, irq);
+		for (size_t i = 0; i < n; i++)
+			fn(pages[i], arg);
+	} while (n > 0 && bucket > 0);
+	if (!arena_is_base(a))
+		return;
+	tag_supply_walk(a->supply, fn, arg);
+	tag_supply_walk(a->node_supply, fn, arg);
+}
+
 /* Tags */
 
 bool arena_tags_fetch(struct arena *a)

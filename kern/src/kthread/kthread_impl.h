@@ -105,6 +105,11 @@ bool ktask_register(struct ktask *t);
 /* Frees a ktask that has ended: ktask_join() does, and the scheduler if it is detached. */
 void ktask_free(struct ktask *t);
 
+/* Copies up to `max` words from *at up of the stack of the first ktask with an id of at least *id, and sets
+ * *id to its; 0: there is none.  *at 0: where a ktask that doesn't run has left off, which it sets *at to.  Returns how many
+ * words; 0 at the top, of one that runs or has ended, and on a stack that its core started on. */
+size_t ktask_stack_copy(uint64_t *id, uintptr_t *at, uintptr_t *words, size_t max);
+
 /* Interrupts on, in the form port_irq_restore() takes. */
 extern port_irq_t kthread_irq_on;
 

@@ -190,6 +190,7 @@ static void large_free(void *p, uintptr_t entry, void *caller)
 		slab_large_check((uintptr_t)p, large_size(entry), "when it was freed", caller);
 		port_memory_show(p, large_size(entry));
 	}
+	leaks_freed(&p, 1);
 	frames_clear((uintptr_t)p, 1);
 	large_give((uintptr_t)p, entry);
 }

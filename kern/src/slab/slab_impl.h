@@ -133,6 +133,7 @@ struct kmem_cache {
 	struct kmem_debug *debug; /* NULL: its mode takes none */
 	uint32_t magazine_size; /* rounds of a new magazine; changed under the depot's lock, atomic */
 	uint32_t magazine_max;	/* what that may become; fixed */
+	bool is_watched;   /* by the leak finder, which keeps it slow; guarded by its lock */
 	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
 
 	struct shortage_mark mark; /* requests that sleep for its objects */
@@ -249,6 +250,10 @@ void slab_meta_free(struct kmem_cache *c, void *object);
  * magazine.  Returns how many it could; the others have gone back.  n is SLAB_STEP at most. */
 size_t slab_construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller);
+
+/* Leaks (leaks.c): objects[0 .. n) are about to become free.  Of caches that are slow, and large kmallocs.
+ * Any context but an NMI. */
+void leaks_freed(void *const *objects, size_t n);
 
 /* Waiting (wait.c) */
 

@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The leak finder.  What a test has lost it notes as ~address, which is no pointer; and it allocates in a
+ * ktask that has ended by the time of a scan, so that nothing is left over on a stack.  But other tests leave
+ * addresses in their static data, and these keep what lies there now: so tests lose several objects, and look for
+ * such that no data keeps.
+ */
+#include "leaks.h"
+
+#include "arenas.h"
+#include "kmalloc.h"
+#include "kmem_debug.h"
+#include "lib/array.h"
+#include "lib/bitmap.h"
+#include "lib/string.h"
+#include "lib/test.h"
+#include "machine.h"
+#include "port.h"
+#include "slab.h"
+#include "sync.h"
+#include "threads.h"
+#include "vmap.h"
+
+/* Runs fn(0, arg) in a ktask of its own, which has ended then. */
+static void elsewhere(void (*fn)(unsigned i, void *arg), void *arg)
+{
+	threads_run(THREADS_FREE, 1, fn, arg);
+}
+
+static void scan_twice(void)
+{
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(leaks_scan(), 0);
+}
+
+static bool count_one(const struct leak *leak, void *arg)
+{
+	return true;
+}
+
+static size_t count_leaks(void)
+{
+	struct leaks_stats s;
+
+	leaks_get_stats(&s);
+	CHECK_EQ(leaks_report(count_one, NULL), s.leaks);
+	return s.leaks;
+}
+
+/* 1,000 lost among 100,000: lists, trees, arrays of pointers, pointers into the middle */
+
+#define KEPT 100000
+#define LOST 1000
+#define LOST_MAX (LOST + 2) /* two arrays come with the next object */
+
+struct node {
+	struct node *left, *right; /* of a list, the next one alone */
+	uint64_t number;
+	char middle[24];
+};
+
+/* What has so many objects of each shape; those of the last two are in arrays of pointers. */
+struct shapes {
+	struct node *list, *tree, **array;
+	char **insides;
+	size_t listed, inside, others;
+};
+
+static struct kmem_cache *nodes;
+static struct shapes kept;
+static uintptr_t *lost; /* of ~addresses, in vmalloc'd memory */
+static size_t lost_count, kept_count;
+
+static void tree_add(struct node **at, struct node *n)
+{
+	while (*at)
+		at = n->number < (*at)->number ? &(*at)->left : &(*at)->right;
+	*at = n;
+}
+
+static struct node *node_new(size_t i)
+{
+	struct node *n = i % 8 < 4 ? kmem_cache_alloc(nodes, MEM_WAIT) : kmalloc(sizeof(*n), MEM_WAIT);
+
+	memset(n, 0, sizeof(*n));
+	n->number = test_random();
+	return n;
+}
+
+static struct node *shapes_add(struct shapes *s, struct node *n, size_t i)
+{
+	if (i % 4 == 0) {
+		n->left = s->list;
+		s->list = n;
+	} else if (i % 4 == 1) {
+		tree_add(&s->tree, n);
+	} else if (i % 4 == 2) {
+		s->array[s->listed++] = n;
+	} else {
+		s->insides[s->inside++] = &n->middle[8];
+	}
+	return n;
+}
+
+static void *array_of(size_t n)
+{
+	return kmalloc_array(n / 4 + 1, sizeof(void *), MEM_WAIT);
+}
+
+static void note_lost(void *p)
+{
+	lost[lost_count++] = ~(uintptr_t)p;
+}
+
+/* What words of static data point to, GRAIN bytes of it each: a bit by a hash of the address. */
+#define GRAIN 16
+#define KEEPS_BITS ((size_t)1 << 22)
+static uint64_t *keeps;
+
+static size_t keeps_bit(uintptr_t address)
+{
+	return (address / GRAIN * 0x9e3779b97f4a7c15ull) >> 42;
+}
+
+static __attribute__((no_sanitize("address", "thread"))) void keeps_fill(void)
+{
+	uintptr_t start;
+	size_t bytes;
+
+	keeps = vmalloc(KEEPS_BITS / 8, MEM_WAIT);
+	memset(keeps, 0, KEEPS_BITS / 8);
+	for (size_t i = 0; machine_data(i, &start, &bytes); i++)
+		for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t))
+			bitmap_set(keeps, keeps_bit(*(const volatile uintptr_t *)(start + at)));
+}
+
+static bool is_kept(uintptr_t p)
+{
+	bool is = false;
+
+	for (uintptr_t at = p; at < p + sizeof(struct node); at += GRAIN)
+		is = is || bitmap_test(keeps, keeps_bit(at));
+	return is || bitmap_test(keeps, keeps_bit(p + sizeof(struct node) - 1));
+}
+
+/* A node that may be lost; others are for the list that is kept. */
+static struct node *node_clean(size_t i)
+{
+	struct node *n;
+
+	while (is_kept((uintptr_t)(n = node_new(i))))
+		shapes_add(&kept, n, 0);
+	return n;
+}
+
+#define GROUP 5 /* objects of each shape that are lost together */
+
+static void plant_one(struct shapes *s)
+{
+	size_t n = s->listed + s->inside + s->others;
+
+	if (n % (4 * GROUP) == 0) {
+		*s = (struct shapes){.array = (void *)node_clean(4), .insides = (void *)node_clean(4)};
+		note_lost(s->array);
+		note_lost(s->insides);
+		n = 0;
+	}
+	s->others += n % 4 < 2;
+	note_lost(shapes_add(s, node_clean(n), n));
+}
+
+static void plant(unsigned i, void *arg)
+{
+	struct shapes s = {.list = NULL};
+	size_t each = kept_count / LOST + 1;
+
+	keeps_fill();
+	kept = (struct shapes){.array = array_of(kept_count), .insides = array_of(kept_count)};
+	for (size_t n = 0; n < kept_count; n++) {
+		shapes_add(&kept, node_new(n), n);
+		if (n % each == 0 && lost_count < LOST)
+			plant_one(&s);
+	}
+	while (lost_count < LOST)
+		plant_one(&s);
+	vfree(keeps, KEEPS_BITS / 8);
+}
+
+_Static_assert(sizeof(struct node) >= GROUP * sizeof(void *), "a node's memory does for an array, too");
+
+static void node_free(struct node *n, bool is_of_cache)
+{
+	if (is_of_cache)
+		kmem_cache_free(nodes, n);
+	else
+		kfree(n);
+}
+
+static bool is_of_cache(const void *p)
+{
+	struct kmem_object where;
+
+	return kmem_cache_find(nodes, (uintptr_t)p, &where);
+}
+
+static void tree_free(void)
+{
+	while (kept.tree) {
+		struct node **at = &kept.tree, *n;
+
+		while ((*at)->left || (*at)->right)
+			at = (*at)->left ? &(*at)->left : &(*at)->right;
+		n = *at;
+		*at = NULL;
+		node_free(n, is_of_cache(n));
+	}
+}
+
+static void kept_free(void)
+{
+	for (struct node *n = kept.list, *next; n; n = next) {
+		next = n->left;
+		node_free(n, is_of_cache(n));
+	}
+	tree_free();
+	for (size_t i = 0; i < kept.listed; i++)
+		node_free(kept.array[i], is_of_cache(kept.array[i]));
+	for (size_t i = 0; i < kept.inside; i++)
+		node_free((void *)(kept.insides[i] - offsetof(struct node, middle) - 8),
+			is_of_cache(kept.insides[i]));
+	kfree(kept.array);
+	kfree(kept.insides);
+	memset(&kept, 0, sizeof(kept));
+}
+
+static void lost_free(unsigned i, void *arg)
+{
+	while (lost_count > 0) {
+		struct node *n = (struct node *)~lost[--lost_count];
+
+		node_free(n, is_of_cache(n));
+	}
+}
+
+struct tally {
+	size_t right, wrong;
+};
+
+static bool compare(const struct leak *leak, void *arg)
+{
+	struct tally *t = arg;
+	size_t i = 0;
+
+	while (i < lost_count && ~lost[i] != leak->address)
+		i++;
+	t->right += i < lost_count;
+	t->wrong += i == lost_count;
+	return true;
+}
+
+static struct tally tally(void)
+{
+	struct tally t = {0, 0};
+
+	CHECK_EQ(leaks_report(compare, &t), t.right + t.wrong);
+	return t;
+}
+
+TEST("leaks: two scans find 990 of 1,000 lost among 100,000, and nothing else")
+{
+	struct tally t;
+
+	nodes = kmem_cache_create("nodes", sizeof(struct node), 0, 0, NULL, NULL, NULL, NULL);
+	lost = vmalloc(LOST_MAX * sizeof(*lost), MEM_WAIT);
+	kept_count = test_ops(KEPT);
+	elsewhere(plant, NULL);
+	CHECK_LE(LOST, lost_count);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(tally().right, 0);
+	CHECK_EQ(leaks_scan(), 0);
+	t = tally();
+	CHECK_LE(lost_count - lost_count / 100, t.right);
+	CHECK_EQ(t.wrong, 0);
+	/* What is freed is a leak no more, at once. */
+	elsewhere(lost_free, NULL);
+	CHECK_EQ(count_leaks(), 0);
+	scan_twice();
+	CHECK_EQ(count_leaks(), 0);
+	kept_free();
+	leaks_clear();
+	vfree(lost, LOST_MAX * sizeof(*lost));
+	CHECK_EQ(kmem_cache_destroy(nodes), 0);
+}
+
+/* Where the only pointer to an object may be */
+
+#define SIZE 200 /* bytes of an object */
+
+/* A ktask that has an object, and how it has it. */
+struct holder {
+	void (*hold)(struct holder *h);
+	uintptr_t lost; /* ~ the object's address; 0: not yet */
+	bool lets_go;	/* atomic */
+	struct semaphore done;
+	void *area; /* in which the pointer is */
+};
+
+static bool lets_go(struct holder *h)
+{
+	return __atomic_load_n(&h->lets_go, __ATOMIC_ACQUIRE);
+}
+
+static void *take(struct holder *h)
+{
+	void *p = kmalloc(SIZE, MEM_WAIT);
+
+	__atomic_store_n(&h->lost, ~(uintptr_t)p, __ATOMIC_RELEASE);
+	return p;
+}
+
+static void on_stack(struct holder *h)
+{
+	void *volatile kept_there[2] = {NULL, take(h)};
+
+	sem_down(&h->done, 1);
+	kfree(kept_there[1]);
+}
+
+/* The compiler can't tell where it comes from, and has it in a register that calls preserve, or spills it. */
+static void in_register_of_one_that_yields(struct holder *h)
+{
+	void *p = take(h);
+
+	while (!lets_go(h)) {
+		__asm__ volatile("" : "+r"(p));
+		kthread_yield();
+	}
+	kfree(p);
+}
+
+static void in_register_of_one_that_runs(struct holder *h)
+{
+	void *p = take(h);
+
+	while (!lets_go(h)) {
+		__asm__ volatile("" : "+r"(p));
+		port_pause();
+	}
+	kfree(p);
+}
+
+static void in_vmalloc(struct holder *h)
+{
+	void **area = h->area = vmalloc(3 * PORT_PAGE_SIZE, MEM_WAIT);
+	size_t at = 2 * PORT_PAGE_SIZE / sizeof(*area) + 5;
+
+	memset(area, 0, 3 * PORT_PAGE_SIZE);
+	area[at] = take(h);
+	sem_down(&h->done, 1);
+	kfree(area[at]);
+	vfree(area, 3 * PORT_PAGE_SIZE);
+}
+
+#define LARGE (KMALLOC_CACHED_MAX + 1)
+
+static void in_large_kmalloc(struct holder *h)
+{
+	void **area = h->area = kzalloc(LARGE, MEM_WAIT);
+	size_t last = LARGE / sizeof(*area) - 1;
+
+	area[last] = take(h);
+	sem_down(&h->done, 1);
+	kfree(area[last]);
+	kfree(area);
+}
+
+static void in_pages(struct holder *h)
+{
+	void **area = h->area = arena_alloc(kpages_arena, 2 * PORT_PAGE_SIZE, MEM_WAIT);
+
+	memset(area, 0, 2 * PORT_PAGE_SIZE);
+	area[600] = take(h);
+	sem_down(&h->done, 1);
+	kfree(area[600]);
+	arena_free(kpages_arena, area, 2 * PORT_PAGE_SIZE);
+}
+
+static void in_reclaim_argument(struct holder *h)
+{
+	struct kmem_cache *c = kmem_cache_create("argument", 64, 0, 0, NULL, NULL, NULL, take(h));
+
+	h->area = c;
+	sem_down(&h->done, 1);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	kfree((void *)~h->lost);
+}
+
+static void hold(unsigned i, void *arg)
+{
+	struct holder *h = arg;
+
+	h->hold(h);
+}
+
+static void (*const ways[])(struct holder *h) = {on_stack, in_register_of_one_that_yields,
+	in_register_of_one_that_runs, in_vmalloc, in_large_kmalloc, in_pages, in_reclaim_argument};
+
+/* Not on a stack. */
+static struct holder holders[ARRAY_SIZE(ways)];
+
+static void start_and_end(struct holder *h)
+{
+	struct threads *t = threads_start(THREADS_FREE, 1, hold, h);
+
+	while (!__atomic_load_n(&h->lost, __ATOMIC_ACQUIRE))
+		kthread_yield();
+	/* It sleeps, if it does. */
+	kthread_usleep(1000);
+	scan_twice();
+	CHECK_EQ(count_leaks(), 0);
+	__atomic_store_n(&h->lets_go, true, __ATOMIC_RELEASE);
+	sem_up(&h->done, 1);
+	threads_join(t);
+	leaks_clear();
+}
+
+TEST("leaks: stacks, registers, pages, caches and large kmallocs keep objects")
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		/* One that runs needs a core. */
+		if (ways[i] == in_register_of_one_that_runs && port_core_count() == 1)
+			continue;
+		holders[i] = (struct holder){.hold = ways[i]};
+		sem_init(&holders[i].done, 0);
+		start_and_end(&holders[i]);
+	}
+}
+
+/* Objects by themselves */
+
+#define FEW 12
+
+static uintptr_t few[FEW];
+static size_t few_replaced;
+
+/* Whether a word of static data would keep it. */
+static __attribute__((no_sanitize("address", "thread"))) bool is_kept_by_data(const void *p, size_t size)
+{
+	uintptr_t start;
+	size_t bytes;
+
+	for (size_t i = 0; machine_data(i, &start, &bytes); i++)
+		for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t))
+			if (*(const volatile uintptr_t *)(start + at) - (uintptr_t)p < size)
+				return true;
+	return false;
+}
+
+#define TRIES 50
+
+static void *take_clean(size_t size)
+{
+	void *tried[TRIES], *p = kzalloc(size, MEM_WAIT);
+	size_t n = 0;
+
+	while (is_kept_by_data(p, size) && n < TRIES) {
+		tried[n++] = p;
+		p = kzalloc(size, MEM_WAIT);
+	}
+	while (n > 0)
+		kfree(tried[--n]);
+	return p;
+}
+
+static void lose_few(unsigned i, void *size)
+{
+	for (size_t n = 0; n < FEW; n++)
+		few[n] = ~(uintptr_t)take_clean((size_t)size);
+}
+
+static void free_few(unsigned i, void *arg)
+{
+	for (size_t n = 0; n < FEW; n++)
+		kfree((void *)~few[n]);
+}
+
+static bool compare_few(const struct leak *leak, void *arg)
+{
+	struct tally *t = arg;
+	size_t n = 0;
+
+	while (n < FEW && ~few[n] != leak->address)
+		n++;
+	t->right += n < FEW;
+	t->wrong += n == FEW;
+	return true;
+}
+
+/* Whether most of them are leaks, and nothing else is. */
+static bool are_few_leaks(void)
+{
+	struct tally t = {0, 0};
+
+	CHECK_EQ(leaks_report(compare_few, &t), t.right + t.wrong);
+	CHECK_EQ(t.wrong, 0);
+	return t.right > FEW / 2;
+}
+
+/* Frees each and allocates again, as it was before, which mostly is at the same address. */
+static void replace_few(unsigned i, void *size)
+{
+	for (size_t n = 0; n < FEW; n++) {
+		uintptr_t before = few[n];
+
+		kfree((void *)~before);
+		few[n] = ~(uintptr_t)kzalloc((size_t)size, MEM_WAIT);
+		few_replaced += few[n] == before;
+	}
+}
+
+static void check_replaced(size_t size)
+{
+	few_replaced = 0;
+	elsewhere(lose_few, (void *)size);
+	CHECK_EQ(leaks_scan(), 0);
+	elsewhere(replace_few, (void *)size);
+	/* In mode full what is freed is in quarantine first. */
+	CHECK(kmem_debug_checks() || size == LARGE || few_replaced > FEW / 2);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(count_leaks(), 0);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK(are_few_leaks());
+	elsewhere(free_few, NULL);
+	CHECK_EQ(count_leaks(), 0);
+	leaks_clear();
+}
+
+TEST("leaks: an object freed and allocated again between two scans is another")
+{
+	check_replaced(SIZE);
+	check_replaced(LARGE);
+}
+
+static void free_many(unsigned i, void *arg)
+{
+	void *p[300];
+
+	for (size_t n = 0; n < ARRAY_SIZE(p); n++)
+		p[n] = kmalloc(SIZE, MEM_WAIT);
+	for (size_t n = 0; n < ARRAY_SIZE(p); n++)
+		kfree(p[n]);
+}
+
+TEST("leaks: what lies in a magazine is none")
+{
+	elsewhere(free_many, NULL);
+	CHECK_EQ(leaks_scan(), 0);
+	elsewhere(free_many, NULL);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(count_leaks(), 0);
+	leaks_clear();
+}
+
+/* Circles of a small and a large one. */
+static void lose_circles(unsigned i, void *arg)
+{
+	for (size_t n = 0; n < FEW; n += 2) {
+		void **a = take_clean(SIZE), **b = take_clean(LARGE);
+
+		a[3] = &b[LARGE / sizeof(*b) - 3];
+		b[4000] = (char *)&a[7] + 1;
+		few[n] = ~(uintptr_t)a;
+		few[n + 1] = ~(uintptr_t)b;
+	}
+}
+
+TEST("leaks: objects that only point to each other are some")
+{
+	elsewhere(lose_circles, NULL);
+	scan_twice();
+	CHECK(are_few_leaks());
+	elsewhere(free_few, NULL);
+	leaks_clear();
+}
+
+TEST("leaks: cleared, they are forgotten, and found again by two scans more")
+{
+	struct leaks_stats s;
+
+	elsewhere(lose_few, (void *)SIZE);
+	scan_twice();
+	CHECK(are_few_leaks());
+	leaks_get_stats(&s);
+	CHECK_EQ(s.watched, 1);
+	leaks_clear();
+	leaks_get_stats(&s);
+	CHECK_EQ(s.scans + s.suspects + s.leaks + s.watched, 0);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(count_leaks(), 0);
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK(are_few_leaks());
+	elsewhere(free_few, NULL);
+	leaks_clear();
+}
+
+TEST("leaks: without memory a scan is refused, and what is known stays")
+{
+	struct piece *pieces;
+
+	elsewhere(lose_few, (void *)SIZE);
+	scan_twice();
+	pieces = pieces_take_all(kpages_arena, (size_t)1 << 26, PORT_PAGE_SIZE, MEM_ATOMIC);
+	CHECK_EQ(leaks_scan(), -ENOMEM);
+	pieces_give(kpages_arena, pieces, SIZE_MAX);
+	CHECK(are_few_leaks());
+	elsewhere(free_few, NULL);
+	leaks_clear();
+}
+
+/* While others run */
+
+#define MOVERS 3
+#define OWN 64
+
+/* Each has a list; it takes from its head and puts what it took, or another, at its end. */
+struct mover {
+	struct node *head, *tail;
+};
+
+static struct mover movers[MOVERS];
+static bool movers_end; /* atomic */
+
+static void append(struct mover *m, struct node *n)
+{
+	n->left = NULL;
+	if (m->tail)
+		m->tail->left = n;
+	else
+		m->head = n;
+	m->tail = n;
+}
+
+static struct node *take_first(struct mover *m)
+{
+	struct node *n = m->head;
+
+	m->head = n->left;
+	if (!m->head)
+		m->tail = NULL;
+	return n;
+}
+
+static void move(unsigned i, void *arg)
+{
+	struct mover *m = &movers[i];
+
+	for (size_t n = 0; n < OWN; n++)
+		append(m, kmalloc(sizeof(struct node), MEM_WAIT));
+	for (size_t n = 0; !__atomic_load_n(&movers_end, __ATOMIC_RELAXED); n++) {
+		struct node *first = take_first(m);
+
+		if (test_random_below(4) == 0) {
+			kfree(first);
+			first = kmalloc(sizeof(*first), MEM_WAIT);
+		}
+		append(m, first);
+		if (n % 16 == 0)
+			kthread_yield();
+	}
+	while (m->head)
+		kfree(take_first(m));
+}
+
+TEST("leaks: none while threads move objects about, allocate and free")
+{
+	struct threads *t;
+
+	movers_end = false;
+	t = threads_start(THREADS_FREE, MOVERS, move, NULL);
+	for (size_t i = 0; i < test_ops(50); i++) {
+		CHECK_EQ(leaks_scan(), 0);
+		CHECK_EQ(count_leaks(), 0);
+	}
+	__atomic_store_n(&movers_end, true, __ATOMIC_RELAXED);
+	threads_join(t);
+	leaks_clear();
+}
