@@ -37,6 +37,8 @@ void leaks_pages_give(void *pages, size_t size)
 {
 	if (!pages)
 		return;
+	/* Its addresses would keep objects where the pages are used next. */
+	memset(pages, 0, size);
 	arena_owner_sub(&owner, base_arena, leaks_whole_pages(size));
 	base_free(NULL, pages, leaks_whole_pages(size));
 }
