@@ -640,6 +640,8 @@ void slab_debug_print(struct sink *sink, const void *arg)
 	const struct slab_debug_what *what = arg;
 	struct kmem_history h;
 
-	if (kmem_cache_history(what->cache, what->addr, &h))
+	if (kmem_cache_history(what->cache, what->addr, &h)) {
 		kmem_history_print(sink, &h);
+		sink_puts(sink, "reported here:\n");
+	}
 }

@@ -69,6 +69,7 @@ size_t slab_large_size(uintptr_t p, size_t total)
 static void print_end(struct sink *sink, const void *history)
 {
 	kmem_history_print(sink, history);
+	sink_puts(sink, "reported here:\n");
 }
 
 void slab_large_check(uintptr_t p, size_t total, const char *found_when, void *caller)
