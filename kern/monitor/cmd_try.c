@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands that allocate from an arena or a cache, to see what that does to it, and free again.
+ * Commands that allocate from an arena or a cache, to see what that does to it, and free again; and one that
+ * misuses them, to see how that is reported.
  */
 #include "monitor_impl.h"
 
@@ -8,6 +9,7 @@
 #include "kmalloc.h"
 #include "lib/array.h"
 #include "lib/list.h"
+#include "lib/misuse.h"
 #include "lib/string.h"
 #include "table.h"
 
@@ -231,11 +233,79 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 	}
 }
 
+/* misuse */
+
+struct misuse_row {
+	const char *name, *of, *what, *when[MISUSE_MODES];
+};
+
+static const struct table_column misuse_columns[] = {
+	TABLE_COLUMN(struct misuse_row, name, "misuse", "name", -35, TABLE_STRING, 0, "for `misuse NAME`"),
+	TABLE_COLUMN(struct misuse_row, of, "of", "of", 0, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct misuse_row, what, "what", "what", 0, TABLE_STRING, TABLE_KEY_ONLY),
+	TABLE_COLUMN(struct misuse_row, when[MISUSE_OFF], "off", "off", -8, TABLE_STRING, 0,
+		"the moment of its report without a debug mode"),
+	TABLE_COLUMN(struct misuse_row, when[MISUSE_CHECK], "check", "check", -8, TABLE_STRING, 0,
+		"in mode check"),
+	TABLE_COLUMN(struct misuse_row, when[MISUSE_FULL], "full", "full", -8, TABLE_STRING, 0,
+		"in mode full"),
+};
+static const struct table misuse_table = {"misuse", misuse_columns, ARRAY_SIZE(misuse_columns)};
+static const struct table *const misuse_tables[] = {&misuse_table, NULL};
+
+static void print_misuses(const struct command_call *call)
+{
+	static const char *const when[] = {"at once", "at free", "at alloc", "at drain", "never"};
+	struct table_printer printer;
+	const char *of;
+
+	table_begin(&printer, &misuse_table, call->sink, call->keys);
+	for (const struct misuse *m = misuse_set.next(NULL, &of); m; m = misuse_set.next(m, &of)) {
+		struct misuse_row row = {m->name, of, m->what,
+			{when[m->when[MISUSE_OFF]], when[m->when[MISUSE_CHECK]], when[m->when[MISUSE_FULL]]}};
+
+		table_row(&printer, &row);
+	}
+	table_end(&printer);
+}
+
+static const char *misuse_command(const struct command_call *call)
+{
+	const char *of;
+
+	if (!&misuse_set)
+		return "this image has no tests, which the misuses are a part of";
+	if (call->argc == 1) {
+		print_misuses(call);
+		return NULL;
+	}
+	for (const struct misuse *m = misuse_set.next(NULL, &of); m; m = misuse_set.next(m, &of)) {
+		if (strcmp(m->name, call->argv[1]) != 0)
+			continue;
+		misuse_set.make(m);
+		sink_printf(call->sink, "%s was not reported\n", m->name);
+		return NULL;
+	}
+	return command_error("no misuse %s: `misuse` lists them", call->argv[1]);
+}
+
+static void offer_misuses(void (*offer)(void *arg, const char *word), void *arg)
+{
+	const char *of;
+
+	if (!&misuse_set)
+		return;
+	for (const struct misuse *m = misuse_set.next(NULL, &of); m; m = misuse_set.next(m, &of))
+		offer(arg, m->name);
+}
+
 static const struct command commands[] = {
 	{"alloc", "[-k] [NAME] [SIZE] [COUNT]", "allocates from an arena or cache; lists what is held",
 		"alloc kpages 64K 10", alloc_command, 0, offer_names, tables},
 	{"free", "[-k] [ID]", "frees what `alloc` holds, or one line of it", "free", free_command, 0,
 		NULL, NULL},
+	{"misuse", "[-k] [NAME]", "makes a caller's bug that tests make; lists them", "misuse",
+		misuse_command, 0, offer_misuses, misuse_tables},
 	{"demo", "", "a tour, a key for each step: an arena runs short", "demo", demo_command,
 		COMMAND_LIVE, NULL, NULL},
 };

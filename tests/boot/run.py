@@ -1314,6 +1314,22 @@ SAFE = ("arena tree", "arena show base", "arena show kpages -v", "arena segs kpa
         "slab", "slab kmalloc-64", "ps", "top", "mem", "whatis kernel_main")
 
 
+@test("misuse: mode full's report has who allocated, who freed and who met it", quick=True)
+def _():
+    with qemu("--cores", "2", "--mem", "64M", "--append", "kmem_debug=full") as console:
+        console.expect(PROMPT)
+        assert "free_twice " in ask(console, "misuse")
+        console.type("misuse write_first_byte_of_free\n")
+        text = console.expect(r"(?s)(.*)panic> $")[1]
+        first, allocated, freed, here = re.split(r"(?m)^(?:allocated|freed) .* ago by ktask .*:$|^reported here:$",
+                                                 text)
+        assert re.search(r"byte 0 of free object 0x[\da-f]+ was written", " ".join(first.split())), text
+        assert "begin+" in allocated and "plant_write_first_byte_of_free+" in freed and "reuse+" in here, text
+        assert max(map(len, text.splitlines())) <= COLUMNS, text
+        console.type("poweroff 7\n")
+        equal(console.status(), 7)
+
+
 @test("panic: under load on 4 cores, all that can be walked is shown")
 def _():
     with panicked("work start alloc 30; work start maps; work start bursts; ps; panic", "--cores", "4") as console:

@@ -138,7 +138,7 @@ static const struct misuse rows[] = {
 	MISUSE(vfree_of_a_number, "vfree() of a number", "vfree of 1 pages", AT_ONCE, AT_ONCE, AT_ONCE),
 };
 
-const struct misuse_family misuse_mappings = {"mappings", "v", "%#lx", false, begin, NULL, NULL, NULL, NULL, end, rows,
+const struct misuse_family misuse_mappings = {"mappings, their ends", "v", "%#lx", false, begin, NULL, NULL, NULL, NULL, end, rows,
 	ARRAY_SIZE(rows)};
 
 /* Vectors */
@@ -242,5 +242,5 @@ static const struct misuse vector_rows[] = {
 	MISUSE(vector_that_is_none, "a number that is none", "irq_free", AT_ONCE, AT_ONCE, AT_ONCE),
 };
 
-const struct misuse_family misuse_vectors = {"interrupt vectors", "irq", "%lu", false, vectors_begin, NULL, NULL, NULL,
+const struct misuse_family misuse_vectors = {"interrupt vectors, frees", "irq", "%lu", false, vectors_begin, NULL, NULL, NULL,
 	NULL, vectors_end, vector_rows, ARRAY_SIZE(vector_rows)};

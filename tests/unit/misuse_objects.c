@@ -277,7 +277,7 @@ static const struct misuse rows[] = {
 		AT_ONCE, AT_ONCE),
 };
 
-const struct misuse_family misuse_objects = {"a free of an object", "cache misuse", "%#lx", true, begin, release,
+const struct misuse_family misuse_objects = {"objects, frees", "cache misuse", "%#lx", true, begin, release,
 	NULL, drain, is_broken, end, rows, ARRAY_SIZE(rows)};
 
 /* Wrong writes */
@@ -398,5 +398,5 @@ static const struct misuse byte_rows[] = {
 	MISUSE(use_of_one_not_constructed, "one that was never allocated", "byte 40 of", NEVER, NEVER, AT_ALLOC),
 };
 
-const struct misuse_family misuse_bytes = {"a write beside or in an object", "cache misuse", "%#lx", true, begin,
+const struct misuse_family misuse_bytes = {"objects, writes", "cache misuse", "%#lx", true, begin,
 	release, reuse, drain, is_broken, end, byte_rows, ARRAY_SIZE(byte_rows)};

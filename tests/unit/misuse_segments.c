@@ -130,7 +130,7 @@ static const struct misuse rows[] = {
 	MISUSE(segment_twice, "freed twice", "not allocated (freed twice?)", AT_ONCE, AT_ONCE, AT_ONCE),
 	MISUSE(segment_twice_merged, "freed twice, its neighbour between", "not allocated (freed twice?)", AT_ONCE,
 		AT_ONCE, AT_ONCE),
-	MISUSE(segment_xtwice, "of arena_xalloc(), freed twice", "not allocated (freed twice?)", AT_ONCE, AT_ONCE,
+	MISUSE(segment_xtwice, "one with constraints, freed twice", "not allocated (freed twice?)", AT_ONCE, AT_ONCE,
 		AT_ONCE),
 	MISUSE(segment_inside, "a part of one", "lies inside [", AT_ONCE, AT_ONCE, AT_ONCE),
 	MISUSE(segment_off_quantum, "an address between two quanta", "lies inside [", AT_ONCE, AT_ONCE, AT_ONCE),
@@ -141,13 +141,13 @@ static const struct misuse rows[] = {
 	MISUSE(segment_foreign, "what the arena never had", "lies in no span", AT_ONCE, AT_ONCE, AT_ONCE),
 	MISUSE(segment_of_another_arena, "another arena's", "lies in no span", AT_ONCE, AT_ONCE, AT_ONCE),
 	MISUSE(segment_never_allocated, "what was never allocated", "not allocated", AT_ONCE, AT_ONCE, AT_ONCE),
-	MISUSE(segment_xalloced_freed, "arena_xalloc()'s by arena_free()", "by the wrong one of", AT_ONCE, AT_ONCE,
+	MISUSE(segment_xalloced_freed, "one with constraints, freed as one without", "by the wrong one of", AT_ONCE, AT_ONCE,
 		AT_ONCE),
-	MISUSE(segment_alloced_xfreed, "arena_alloc()'s by arena_xfree()", "by the wrong one of", AT_ONCE, AT_ONCE,
+	MISUSE(segment_alloced_xfreed, "one without, freed as one with constraints", "by the wrong one of", AT_ONCE, AT_ONCE,
 		AT_ONCE),
 };
 
-const struct misuse_family misuse_segments = {"a free of a segment", "arena misuse", "%#lx", false, begin, NULL, NULL,
+const struct misuse_family misuse_segments = {"segments, frees", "arena misuse", "%#lx", false, begin, NULL, NULL,
 	NULL, NULL, end, rows, ARRAY_SIZE(rows)};
 
 /* Pages behind a front.  In mode check there is none. */
@@ -252,5 +252,5 @@ static const struct misuse page_rows[] = {
 	MISUSE(page_size_0, "with size 0", "size 0", AT_ONCE, AT_ONCE, AT_ONCE),
 };
 
-const struct misuse_family misuse_fronts = {"a free of a page behind a front", " misuse", "%#lx", false, pages_begin,
+const struct misuse_family misuse_fronts = {"pages behind a front, frees", " misuse", "%#lx", false, pages_begin,
 	pages_release, NULL, pages_drain, NULL, pages_end, page_rows, ARRAY_SIZE(page_rows)};

@@ -899,3 +899,11 @@ TEST("terminal: shows and sets the size, and refuses one that no terminal has")
 		ksnprintf(size, sizeof(size), "%ux%u", before.columns, before.rows);
 	CHECK(monitor_set_terminal(size) == NULL);
 }
+
+TEST("misuse: lists callers' bugs, and when each mode reports them")
+{
+	check_says("misuse", "\nfree_twice                          at drain at once  at once\n");
+	CHECK(fits_in(80));
+	check_says("misuse -k", "misuse name=free_inside of=objects,_frees what=a_pointer_into_one off=at_drain ");
+	check_refused("misuse nothing", "misuse: no misuse nothing: `misuse` lists them\n");
+}
