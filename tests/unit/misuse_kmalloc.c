@@ -242,7 +242,7 @@ static const struct misuse rows[] = {
 	MISUSE(krealloc_of_freed, "krealloc() of what is free", "not allocated", NEVER, AT_ONCE, AT_ONCE),
 };
 
-const struct misuse_family misuse_kmalloc = {"kmalloc: a free", "", "%#lx", false, begin, release, NULL, drain,
+const struct misuse_family misuse_kmalloc = {"kmalloc, frees", "", "%#lx", false, begin, release, NULL, drain,
 	NULL, end, rows, ARRAY_SIZE(rows)};
 
 /* Wrong writes */
@@ -334,7 +334,7 @@ static const struct misuse byte_rows[] = {
 		AT_ALLOC),
 };
 
-const struct misuse_family misuse_kmalloc_bytes = {"kmalloc: a write", "kmalloc", "%#lx", false, begin, release,
+const struct misuse_family misuse_kmalloc_bytes = {"kmalloc, writes", "kmalloc", "%#lx", false, begin, release,
 	reuse, drain, is_broken, end, byte_rows, ARRAY_SIZE(byte_rows)};
 
 static const struct misuse large_rows[] = {
@@ -346,7 +346,7 @@ static const struct misuse large_rows[] = {
 		NEVER, AT_FREE),
 };
 
-const struct misuse_family misuse_kmalloc_large = {"kmalloc: a write behind a large one", "kmalloc", "%#lx", false,
+const struct misuse_family misuse_kmalloc_large = {"large kmalloc, writes", "kmalloc", "%#lx", false,
 	begin, release, NULL, drain, NULL, end, large_rows, ARRAY_SIZE(large_rows)};
 
 /* Every class */
@@ -414,5 +414,44 @@ TEST("misuse: kmalloc of every size near a class's, a byte beside it, in mode fu
 			if (size <= KMALLOC_CACHED_MAX)
 				write_beside(size, true);
 		}
+	}
+}
+
+/* Made another size, where it is or elsewhere: all of that may be used, and nothing behind it. */
+static __attribute__((noinline)) void resize_and_write(size_t from, size_t to)
+{
+	char *p = krealloc(kmalloc(from, MEM_WAIT), to, MEM_WAIT), says[64];
+
+	memset(p, 1, to);
+	ksnprintf(says, sizeof(says), "byte %zu of ", to);
+	misuse_write(p + to, 1, 'x');
+	CHECK_PANICS(kfree(p), says);
+	misuse_mend();
+	kfree(p);
+}
+
+TEST("misuse: after krealloc() the zone begins where the new size ends, in mode full")
+{
+	static const size_t sizes[] = {18, 24, 60, 100, 111, 65536, 70000, 81919, 81920, 131072, 200000};
+
+	if (strcmp(kmem_debug_mode(), "full") != 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (size_t k = 0; k < ARRAY_SIZE(sizes); k++)
+			resize_and_write(sizes[i], sizes[k]);
+}
+
+/* Memory that nobody frees isn't lost: the cache isn't destroyed, and names itself. */
+TEST("misuse: a cache with objects that were never freed isn't destroyed, in any mode")
+{
+	static const unsigned flags[] = {0, KMC_CHECK, KMC_FULL};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		struct kmem_cache *c = kmem_cache_create("leaky", 64, 0, flags[i], NULL, NULL, NULL, NULL);
+		void *object = kmem_cache_alloc(c, MEM_WAIT);
+
+		CHECK_EQ(kmem_cache_destroy(c), -EBUSY);
+		kmem_cache_free(c, object);
+		CHECK_EQ(kmem_cache_destroy(c), 0);
 	}
 }
