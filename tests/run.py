@@ -53,6 +53,7 @@ STAGES = [
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
     ("includes", ["scripts/includes"], True),
+    ("table of misuses", ["scripts/misuse-table", "--check"], True),
 ]
 
 LONG_STAGES = [
