@@ -2,11 +2,13 @@
 /*
  * Command: what lies at an address: the part of the address space, the symbol of the kernel's image, the
  * stack, the table that the machine or the kernel keeps there, segments from the root of the tree down to
- * the arena that handed it out, the object, and what else uses it.
+ * the arena that handed it out, the object, what else uses it, and where it was allocated and freed, if a
+ * debug mode knows.
  */
-#include "monitor_impl.h"
+#include "users.h"
 
 #include "kmalloc.h"
+#include "kmem_debug.h"
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/printf.h"
@@ -42,6 +44,14 @@ static const struct table_column columns[] = {
 static const struct table table = {"segment", columns, ARRAY_SIZE(columns)};
 static const struct table *const tables[] = {&table, NULL};
 
+/* A used segment of which nothing is a span of another arena's. */
+struct handed_out {
+	char name[ARENA_NAME_MAX];
+	unsigned depth;
+	struct arena_segment segment;
+};
+#define HANDED_OUT_MAX 8 /* of an address, or of a number that several arenas have as an ID */
+
 /* The segments that contain an address. */
 struct segments {
 	const struct command_call *call;
@@ -50,7 +60,24 @@ struct segments {
 	size_t found;
 	char name[ARENA_NAME_MAX]; /* of the last arena that has it */
 	uintptr_t start;	   /* of the last one that is used; 0: none is */
+	struct handed_out out[HANDED_OUT_MAX];
+	size_t out_count;
 };
+
+/* Notes a segment, which is in the span of the last one if its arena lies deeper. */
+static void note_segment(struct segments *s, const struct arena_stats *arena, const struct arena_segment *segment)
+{
+	struct handed_out *out = &s->out[s->out_count];
+
+	if (s->out_count > 0 && out[-1].depth < arena->depth)
+		out = &s->out[--s->out_count];
+	if (segment->kind != ARENA_SEGMENT_USED || s->out_count == HANDED_OUT_MAX)
+		return;
+	str_copy(out->name, arena->name, sizeof(out->name));
+	out->depth = arena->depth;
+	out->segment = *segment;
+	s->out_count++;
+}
 
 static void print_segment(struct segments *s, const struct arena_stats *arena,
 	const struct arena_segment *segment)
@@ -71,6 +98,7 @@ static void print_segment(struct segments *s, const struct arena_stats *arena,
 	table_row(&s->printer, &row);
 	str_copy(s->name, arena->name, sizeof(s->name));
 	s->start = segment->kind == ARENA_SEGMENT_USED ? segment->start : 0;
+	note_segment(s, arena, segment);
 }
 
 /* Prints the segment that contains the address in every arena that has one, sources before their
@@ -105,6 +133,33 @@ static const char *state_of(const struct kmem_object *o, bool is_idle)
 	return is_idle ? "free object (in a magazine)" : "used object";
 }
 
+static void print_event(struct sink *sink, const char *what, const struct kmem_history *h, const struct kmem_event *e)
+{
+	static char frames[USERS_WORD_MAX];
+
+	users_word(frames, e->stack);
+	sink_printf(sink, "event what=%s object=0x%zx size=%zu age_ns=%llu ktask=%llu core=%u frames=%s\n", what,
+		(size_t)h->object, h->size, (unsigned long long)(port_ns() - e->ns), (unsigned long long)e->ktask,
+		e->core, frames);
+}
+
+/* What a debug mode knows of the object. */
+static void print_history(const struct command_call *call, struct kmem_cache *c, uintptr_t address)
+{
+	struct kmem_history h;
+
+	if (!kmem_cache_history(c, address, &h))
+		return;
+	if (!call->keys) {
+		kmem_history_print(call->sink, &h);
+		return;
+	}
+	if (h.alloc.ns)
+		print_event(call->sink, "alloc", &h, &h.alloc);
+	if (h.free.ns)
+		print_event(call->sink, "free", &h, &h.free);
+}
+
 static void print_object(struct objects *found, struct kmem_cache *c, const struct kmem_object *o)
 {
 	const struct command_call *call = found->call;
@@ -129,6 +184,7 @@ static void print_object(struct objects *found, struct kmem_cache *c, const stru
 	else
 		sink_printf(call->sink, "cache %s, slab 0x%zx, behind its objects, offset 0x%zx\n",
 			s.name, (size_t)o->slab, offset);
+	print_history(call, c, found->address);
 }
 
 /* Prints slab and object in every cache that has the address, in the order of the arena tree. */
@@ -337,6 +393,26 @@ static void print_user(const struct machine_place *place, const struct segments 
 	sink_printf(call->sink, call->keys ? "user name=%s\n" : "used by %s\n", user);
 }
 
+/* Where a segment was allocated, if its arena has noted that.  Of one that is a slab it is how the slab came, so
+ * only without an object it is told. */
+static void print_allocation(const struct command_call *call, const struct handed_out *out)
+{
+	uint64_t age = port_ns() - out->segment.since, ms = age / 1000000;
+	static char frames[USERS_WORD_MAX];
+
+	if (!out->segment.user)
+		return;
+	if (call->keys) {
+		users_word(frames, out->segment.user);
+		sink_printf(call->sink, "allocation arena=%s start=0x%zx size=%zu age_ns=%llu frames=%s\n", out->name,
+			(size_t)out->segment.start, out->segment.size, (unsigned long long)age, frames);
+		return;
+	}
+	sink_printf(call->sink, "allocated from %s %llu.%03llu s ago by:\n", out->name,
+		(unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000));
+	stacks_print(call->sink, out->segment.user);
+}
+
 /* An address, or a symbol with or without an offset: name+0x12. */
 static bool parse(const char *word, uint64_t *address)
 {
@@ -360,11 +436,12 @@ static bool parse(const char *word, uint64_t *address)
 
 static const char *show(const struct command_call *call, uintptr_t address)
 {
-	struct segments segments = {.call = call, .address = address};
+	static struct segments segments; /* too large for a stack; one line runs at a time */
 	struct objects objects = {.call = call, .address = address};
 	struct machine_place place;
 	size_t named;
 
+	segments = (struct segments){.call = call, .address = address};
 	machine_place(address, &place);
 	print_place(call, address, &place);
 	named = print_symbol(call, &place);
@@ -374,6 +451,8 @@ static const char *show(const struct command_call *call, uintptr_t address)
 	print_objects(&objects);
 	if (place.is_plain && !named && !objects.caches)
 		print_user(&place, &segments, &objects);
+	for (size_t i = 0; i < segments.out_count && !objects.caches; i++)
+		print_allocation(call, &segments.out[i]);
 	if (!named && !segments.found && !objects.found && !call->keys)
 		sink_puts(call->sink, "no arena has it\n");
 	return NULL;

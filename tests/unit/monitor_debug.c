@@ -5,6 +5,7 @@
  * They hold in every mode: what a mode doesn't note is said in a line.
  */
 #include "arenas.h"
+#include "kmalloc.h"
 #include "kmem_debug.h"
 #include "lib/array.h"
 #include "lib/printf.h"
@@ -199,4 +200,84 @@ TEST("complete: arenas and caches behind who, caches behind trace and its words"
 	CHECK(offers("who ", "base") && offers("who ", "kmalloc-64"));
 	CHECK(offers("trace ", "start") && offers("trace ", "kmalloc-64") && !offers("trace ", "base"));
 	CHECK(offers("trace start ", "kmalloc-64"));
+}
+
+/* whatis */
+
+static void whatis(const char *keys, const void *at)
+{
+	char line[64];
+
+	ksnprintf(line, sizeof(line), "whatis %s %#zx", keys, (size_t)(uintptr_t)at);
+	CHECK(run(line));
+}
+
+/* Whether a line of what was said begins and goes on so, with anything between. */
+static bool has_line(const char *begin, const char *then)
+{
+	const char *at = said, *end;
+
+	for (; (at = strstr(at, begin)); at = end) {
+		const char *found = strstr(at, then);
+
+		end = strchr(at + 1, '\n');
+		if (found && found < end)
+			return true;
+	}
+	return false;
+}
+
+static __attribute__((noinline)) void free_one(struct kmem_cache *c, void *object)
+{
+	kmem_cache_free(c, object);
+	__asm__ volatile("" ::: "memory"); /* no jump, which would leave no frame */
+}
+
+TEST("whatis: an object's allocation and its free, in mode full; a traced one's alone")
+{
+	struct kmem_cache *c = kmem_cache_create("test-what", 40, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+	struct kmem_cache *traced = create("test-traced");
+	void *object = alloc_one_of_few(c), *other;
+
+	whatis("-k", (char *)object + 39);
+	CHECK(has_line("\nevent what=alloc object=", " frames=alloc_one_of_few+0x"));
+	CHECK(strstr(said, " size=40 ") && !strstr(said, "what=free"));
+	whatis("", object);
+	CHECK(strstr(said, " of 40 bytes is allocated\nallocated ") && strstr(said, " alloc_one_of_few+0x"));
+	CHECK(fits_in(80));
+	free_one(c, object);
+	whatis("-k", object);
+	CHECK(has_line("\nevent what=free object=", " frames=free_one"));
+	CHECK(has_line("\nevent what=alloc object=", " frames=alloc_one_of_few+0x"));
+	begin_trace("trace start test-traced");
+	other = alloc_one_of_many(traced);
+	whatis("-k", other);
+	CHECK(has_line("\nevent what=alloc object=", " frames=alloc_one_of_many+0x"));
+	free_one(traced, other);
+	CHECK_EQ(kmem_cache_destroy(traced), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static __attribute__((noinline)) void *alloc_large(size_t size)
+{
+	void *p = kmalloc(size, MEM_WAIT);
+
+	return p;
+}
+
+TEST("whatis: where a segment was allocated, if noted: pages, IDs, a large kmalloc")
+{
+	struct arena *a = arena_create("test-ids", (void *)7777, 10, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	void *p = alloc_large(20 * PORT_PAGE_SIZE), *id = arena_alloc(a, 3, MEM_WAIT);
+
+	whatis("-k", (char *)p + 5 * PORT_PAGE_SIZE);
+	CHECK_EQ(has_line("\nallocation arena=kpages start=", ",alloc_large"), kmem_debug_checks());
+	whatis("", p);
+	CHECK_EQ(strstr(said, "\nallocated from kpages ") != NULL, kmem_debug_checks());
+	CHECK(fits_in(80));
+	whatis("-k", (char *)id + 2);
+	CHECK_EQ(has_line("\nallocation arena=test-ids start=", " size=3 age_ns="), kmem_debug_checks());
+	arena_free(a, id, 3);
+	kfree(p);
+	arenas_end(a);
 }
