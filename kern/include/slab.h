@@ -161,10 +161,16 @@ struct kmem_cache_stats {
 	bool is_frames;		    /* objects are found through the page frame table, else a hash */
 	bool is_checked, is_full;   /* its debug mode: check, full */
 	bool is_traced;		    /* kmem_trace_start() */
+	bool is_inside;		    /* slabs' headers lie in them */
+	bool is_notouch;	    /* KMC_NOTOUCH */
+	bool has_ctor;		    /* or a dtor */
+	bool is_closed;		    /* no core has magazines, for a debug mode, tracing or shortage */
 	uint64_t obj_size, stride;  /* as asked for; from one object to the next */
+	uint64_t align, lead;	    /* objects start at multiples of it; units before the first of a slab */
 	uint64_t slab_size, slab_objects;
 	uint64_t slabs, slabs_empty;
 	uint64_t objects;	    /* in all slabs */
+	uint64_t reserve;	    /* objects to keep slabs for */
 	uint64_t out;		    /* of them, outside the slab layer: live or in a magazine */
 	uint64_t live;		    /* in callers' hands, but for what a core is exchanging just now */
 	uint64_t total, used;	    /* units in slabs; in live objects */
@@ -174,16 +180,26 @@ struct kmem_cache_stats {
 	uint64_t depot_trips;	    /* for the depot's lock: magazines exchanged, and new ones */
 	uint64_t slab_trips;	    /* for the slab layer's, by up to 32 objects at a time */
 	uint64_t depot_full, depot_empty; /* magazines in it now */
+	uint64_t depot_rounds, core_rounds; /* objects in the depot's magazines, and in cores' */
 	uint64_t magazine_size;	    /* rounds that a new one has room for */
 	uint64_t grows, shrinks;    /* slabs taken from and given back to the source */
 	uint64_t ctor_failures;
 	uint64_t hash_buckets;
 	/* As kmem_debug_stats has them for all caches: */
 	uint64_t tracked, untracked, quarantined;
+	uint64_t zones;		    /* units in slabs that lie between objects to be verified */
 };
 
 /* Fills *stats.  Context: any but an NMI.  Cost: linear in cores. */
 void kmem_cache_get_stats(struct kmem_cache *cache, struct kmem_cache_stats *stats);
+
+/* Slabs by how much of them is free: no object; up to a quarter, a half, three quarters, all but one; all. */
+#define KMEM_FULLNESS 6
+
+/* Counts the cache's slabs into all of slabs[].  Context: any but an NMI.  Cost: linear in slabs, the lock is
+ * held for a bounded number of them at a time; while the cache is in use, one that changes meanwhile may be missed,
+ * or counted twice. */
+void kmem_cache_get_fullness(struct kmem_cache *cache, uint64_t slabs[KMEM_FULLNESS]);
 
 /* Fills rows[0 .. max) with every cache, in the order of the arena tree, and returns how many there
  * are.  Allocates nothing.  Context: may sleep. */

@@ -112,6 +112,9 @@ const char *command_no_arena(const char *name);
 /* The same for a cache's. */
 const char *command_no_cache(const char *name);
 
+/* A cache's debug mode in a word or two (cmd_slab.c). */
+const char *command_cache_mode(const struct kmem_cache_stats *s);
+
 /* For people: says how many objects a command has left out because they are empty, if any. */
 void command_left_out(const struct command_call *call, size_t count);
 

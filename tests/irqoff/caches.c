@@ -27,6 +27,7 @@ static void look(struct kmem_cache *c, void *object)
 
 	kmem_cache_get_stats(c, rows);
 	kmem_cache_rows(rows, ROWS);
+	kmem_cache_get_fullness(c, (uint64_t[KMEM_FULLNESS]){0});
 	CHECK(kmem_cache_find(c, (uintptr_t)object, &where));
 	kmem_cache_is_idle(c, (uintptr_t)object);
 	CHECK_EQ(kmem_cache_check(c, &null_sink), 0);

@@ -16,7 +16,7 @@
 #define FEW 3
 #define MANY 40
 
-static char said[32768];
+static char said[65536];
 static void *objects[MANY];
 
 static bool run(const char *line)
@@ -280,4 +280,66 @@ TEST("whatis: where a segment was allocated, if noted: pages, IDs, a large kmall
 	arena_free(a, id, 3);
 	kfree(p);
 	arenas_end(a);
+}
+
+/* slab NAME */
+
+static uint64_t number(const char *object, const char *key)
+{
+	const char *line = strstr(said, object), *at = line ? strstr(line, key) : NULL;
+	uint64_t value = 0;
+
+	CHECK(at != NULL);
+	for (at += strlen(key); *at >= '0' && *at <= '9'; at++)
+		value = 10 * value + (uint64_t)(*at - '0');
+	return value;
+}
+
+TEST("slab: of one cache slabs by how much is free, layout, mode, and what is closed")
+{
+	static void *all[200];
+	struct kmem_cache *c = kmem_cache_create("test-depth", 500, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+	struct kmem_cache_stats s;
+	size_t n = 0;
+
+	kmem_cache_get_stats(c, &s);
+	for (; n < 4 * s.slab_objects; n++)
+		all[n] = kmem_cache_alloc(c, MEM_WAIT);
+	check_says("slab -k test-depth", "\nslabs name=test-depth mode=full full=4 quarter=0 half=0 ");
+	CHECK_EQ(number("cache name=test-depth", " tracked="), n);
+	CHECK_EQ(number("cache name=test-depth", " slabs="), 4);
+	CHECK_EQ(number("cache name=test-depth", " lead="), s.lead);
+	CHECK_LE(n * 32, number("cache name=test-depth", " zones="));
+	check_says("slab test-depth", "cache test-depth, source kpages\nmemory; slabs found by ");
+	CHECK(strstr(said, "\ndebug mode full, magazines closed\n") && fits_in(80));
+	while (n > 0)
+		kmem_cache_free(c, all[--n]);
+	check_says("slab -k test-depth", "cache name=test-depth ");
+	CHECK_LE(1, number("cache name=test-depth", " quarantined="));
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	check_says("slab -k test-depth", " mode=full full=0 quarter=0 half=0 three_quarters=0 more=0 all=0\n");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("slab: slabs partly free are counted by quarters, those of magazines as used")
+{
+	static void *all[200];
+	struct kmem_cache *c = create("test-quarters");
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(c, &s);
+	CHECK_LE(s.slab_objects, ARRAY_SIZE(all));
+	for (size_t i = 0; i < s.slab_objects; i++)
+		all[i] = kmem_cache_alloc(c, MEM_WAIT);
+	kmem_cache_reap(c, KMEM_REAP_ALL);
+	check_says("slab -k test-quarters", " full=1 quarter=0 half=0 three_quarters=0 more=0 all=0\n");
+	for (size_t i = 0; i < s.slab_objects; i++) {
+		kmem_cache_free(c, all[i]);
+		kmem_cache_reap(c, KMEM_REAP_ALL);
+		if (i == s.slab_objects / 2 - 2)
+			check_says("slab -k test-quarters", " half=1 three_quarters=0 more=0 all=0\n");
+		if (i == s.slab_objects - 2)
+			check_says("slab -k test-quarters", " three_quarters=0 more=1 all=0\n");
+	}
+	CHECK_EQ(kmem_cache_destroy(c), 0);
 }

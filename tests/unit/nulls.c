@@ -135,6 +135,9 @@ static __attribute__((noinline)) void refuse_caches(void)
 	REFUSES("kmem_cache_get_stats of a cache",
 		kmem_cache_get_stats(NULL, &(struct kmem_cache_stats){0}));
 	REFUSES("kmem_cache_get_stats of a place for statistics", kmem_cache_get_stats(cache, NULL));
+	REFUSES("kmem_cache_get_fullness of a cache",
+		kmem_cache_get_fullness(NULL, (uint64_t[KMEM_FULLNESS]){0}));
+	REFUSES("kmem_cache_get_fullness of a list of counts", kmem_cache_get_fullness(cache, NULL));
 	REFUSES("kmem_cache_rows of a list of rows", kmem_cache_rows(NULL, 1));
 	REFUSES("kmem_cache_unpin of a cache", kmem_cache_unpin(NULL));
 	REFUSES("kmem_cache_find of a cache", kmem_cache_find(NULL, 1, &where));

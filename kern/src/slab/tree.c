@@ -168,12 +168,11 @@ static __attribute__((no_sanitize("thread"))) size_t rounds_loaded(const struct 
 static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	const struct kmem_cache *c, struct kmem_cache_stats *s)
 {
-	uint64_t rounds = c->depot.full.rounds;
-
+	s->depot_rounds = c->depot.full.rounds;
 	for (unsigned i = 0; c->cores && i < port_core_count(); i++) {
 		const struct kmem_core *core = &c->cores[i];
 
-		rounds += rounds_loaded(core) + core->previous_rounds;
+		s->core_rounds += rounds_loaded(core) + core->previous_rounds;
 		s->allocs += core->rounds.allocs;
 		s->frees += core->rounds.frees;
 		s->alloc_misses += core->alloc_misses;
@@ -181,7 +180,7 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 		s->failures += core->failures;
 		s->depot_trips += core->depot_trips;
 	}
-	s->live = s->out > rounds ? s->out - rounds : 0;
+	s->live = s->out > s->depot_rounds + s->core_rounds ? s->out - s->depot_rounds - s->core_rounds : 0;
 }
 
 static void read_debug(const struct kmem_cache *c, struct kmem_cache_stats *s)
@@ -190,6 +189,8 @@ static void read_debug(const struct kmem_cache *c, struct kmem_cache_stats *s)
 
 	s->is_checked = c->flags & KMC_CHECK;
 	s->is_full = c->flags & KMC_FULL;
+	if (c->flags & KMC_ZONES)
+		s->zones = c->slabs * (c->lead + c->slab_objects * (c->stride - c->obj_size));
 	if (!d)
 		return;
 	s->is_traced = __atomic_load_n(&d->is_tracing, __ATOMIC_RELAXED);
@@ -210,13 +211,20 @@ static void read_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->is_front = c->flags & KMC_QCACHE;
 	s->is_own = c->flags & KMC_META;
 	s->is_frames = c->is_frames;
+	s->is_inside = c->is_inside;
+	s->is_notouch = c->flags & KMC_NOTOUCH;
+	s->has_ctor = c->ctor || c->dtor;
+	s->is_closed = c->cores && kmem_is_slow(c);
 	s->obj_size = c->obj_size;
 	s->stride = c->stride;
+	s->align = c->align;
+	s->lead = c->lead;
 	s->slab_size = c->slab_size;
 	s->slab_objects = c->slab_objects;
 	s->slabs = c->slabs;
 	s->slabs_empty = c->slabs_empty;
 	s->objects = c->slabs * c->slab_objects;
+	s->reserve = c->reserve;
 	s->out = s->objects - c->objects_free - slab_debug_quarantined(c);
 	s->slab_trips = c->trips;
 	s->grows = c->grows;
@@ -243,6 +251,43 @@ void kmem_cache_get_stats(struct kmem_cache *c, struct kmem_cache_stats *s)
 	s->depot_full = c->depot.full.count;
 	s->depot_empty = c->depot.empty.count;
 	spin_unlock(&c->depot.lock, irq);
+}
+
+#define FULLNESS_STEP 32 /* slabs for each lock hold */
+_Static_assert(KMEM_FULLNESS == SLAB_PLACES, "one for each list of slabs");
+
+/* Counts slabs from `at` on, a place in the list of all slabs that moves behind them; false at the end. */
+static bool fullness_step(struct kmem_cache *c, struct slab *at, uint64_t *slabs)
+{
+	port_irq_t irq = spin_lock(&c->lock);
+	struct list *l = at->all_link.next;
+
+	for (int i = 0; i < FULLNESS_STEP && l != &c->all; i++, l = l->next) {
+		const struct slab *s = list_entry(l, struct slab, all_link);
+
+		if (s->cache)
+			slabs[s->place]++;
+	}
+	list_del(&at->all_link);
+	if (l != &c->all)
+		list_insert_before(l, &at->all_link);
+	spin_unlock(&c->lock, irq);
+	return l != &c->all;
+}
+
+void kmem_cache_get_fullness(struct kmem_cache *c, uint64_t slabs[KMEM_FULLNESS])
+{
+	struct slab at = {.cache = NULL};
+	port_irq_t irq;
+
+	check_given("kmem_cache_get_fullness", "cache", c, __builtin_return_address(0));
+	check_given("kmem_cache_get_fullness", "list of counts", slabs, __builtin_return_address(0));
+	memset(slabs, 0, KMEM_FULLNESS * sizeof(slabs[0]));
+	irq = spin_lock(&c->lock);
+	list_add(&c->all, &at.all_link);
+	spin_unlock(&c->lock, irq);
+	while (fullness_step(c, &at, slabs))
+		;
 }
 
 size_t kmem_cache_rows(struct kmem_cache_stats *rows, size_t max)
