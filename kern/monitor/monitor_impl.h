@@ -154,10 +154,10 @@ void sort_end(struct sort *s);
 
 /* Families of commands (cmd_*.c) */
 
-extern struct command_table arena_commands, cache_commands, disk_commands, initrd_commands,
-	irq_commands, ktask_commands, leaks_commands, memory_commands, reclaim_commands, slab_commands,
-	system_commands, terminal_commands, top_commands, try_commands, whatis_commands, who_commands,
-	work_commands;
+extern struct command_table arena_commands, cache_commands, debug_commands, disk_commands,
+	initrd_commands, irq_commands, ktask_commands, leaks_commands, memory_commands, reclaim_commands,
+	slab_commands, system_commands, terminal_commands, top_commands, try_commands, whatis_commands,
+	who_commands, work_commands;
 
 /* The lines that were entered (monitor.c) */
 const struct history *monitor_history(void);

@@ -343,3 +343,29 @@ TEST("slab: slabs partly free are counted by quarters, those of magazines as use
 	}
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
+
+/* debug */
+
+TEST("debug: the mode, what is known and its bytes, and the caches that are closed")
+{
+	struct kmem_cache *c = kmem_cache_create("test-closed", 64, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+	struct kmem_cache *traced = create("test-traced");
+	void *object = kmem_cache_alloc(c, MEM_WAIT);
+	char mode[160];
+
+	ksnprintf(mode, sizeof(mode), "debug mode=%s closed=", kmem_debug_mode());
+	check_says("debug -k", mode);
+	CHECK_LE(1, number("debug mode=", " full="));
+	CHECK_LE(1, number("debug mode=", " tracked="));
+	CHECK_LE(PORT_PAGE_SIZE, number("debug mode=", " bytes="));
+	CHECK_LE(32, number("debug mode=", " zones="));
+	CHECK(strstr(said, "\nclosed name=test-closed mode=full live=1 tracked=1 quarantined=0 zones="));
+	begin_trace("trace start test-traced");
+	CHECK(run("debug -a"));
+	CHECK(has_line("\ntest-traced", is_full() ? " full " : kmem_debug_checks() ? " check, trace " : " trace "));
+	CHECK(has_line("\ntest-closed", " full ") && fits_in(80));
+	check_says("debug", "\nclosed cache ");
+	kmem_cache_free(c, object);
+	CHECK_EQ(kmem_cache_destroy(traced), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
