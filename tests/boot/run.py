@@ -1311,7 +1311,7 @@ def after_panic(console, line):
 
 
 SAFE = ("arena tree", "arena show base", "arena show kpages -v", "arena segs kpages", "arena map base",
-        "slab", "slab kmalloc-64", "ps", "top", "mem", "whatis kernel_main")
+        "slab", "slab kmalloc-64", "ps", "top", "mem", "whatis kernel_main", "debug")
 
 
 @test("misuse: mode full's report has who allocated, who freed and who met it", quick=True)
@@ -1368,6 +1368,37 @@ def _():
             equal(len(faults), 1)
             assert "stopped by a panic: general protection fault" in faults[0], text
         assert "monitor" in after_panic(console, "ps")
+
+
+TELLS = ("slab kmalloc-64", "debug", "who base", "who kpages", "who kmalloc-64", "trace -a", "whatis kernel_main")
+
+
+@test("debug: from the report of a double free to where it was allocated and freed", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2", "--append", "kmem_debug=full") as console:
+            console.expect(PROMPT)
+            console.type("panic -d\n")
+            report = console.expect(r"(?s)(panic: .*)\npanic> $")[1]
+            check_width("panic -d", report)
+            line = report.replace("\n    ", " ").splitlines()[0]
+            address = re.match(r"panic: cache kmalloc-64: free of (0x[0-9a-f]+), which is not allocated: "
+                               r"freed twice \(called from .*free_twice", line)[1]
+            assert re.search(r"(?m)^allocated .* by ktask \d+ on core \d:\n  #0 \S+ alloc_to_free_twice\+", report)
+            assert re.search(r"(?m)^freed .* by ktask \d+ on core \d:\n  #0 \S+ free_first\+", report)
+            text = after_panic(console, f"whatis {address}")
+            check_width("whatis", text)
+            assert f"object {address} of 64 bytes is free\n" in text, text
+            events = {row["what"]: row for word, row in keys(after_panic(console, f"whatis -k {address}"))
+                      if word == "event"}
+            assert events["alloc"]["frames"].startswith("alloc_to_free_twice+"), events
+            assert events["free"]["frames"].startswith("free_first+"), events
+            for line in TELLS:
+                text = after_panic(console, line)
+                check_width(line, text)
+                assert not re.search(r"not safe|stopped by|isn't|nothing of k?pages", text), (line, text)
+            console.type("poweroff 7\n")
+            equal(console.status(), 7)
 
 
 def report_of(start, line, *arguments):
