@@ -139,7 +139,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
 	$(Q)$(MAKE) --no-print-directory kernel
-	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf
+	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf --append kmem_debug=check
 
 kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
 

@@ -46,7 +46,8 @@ STAGES = [
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
     ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"],
      False),
-    ("host tests, gcc", ["build/host/spandrel-host", "--test"], False),
+    ("host tests, gcc, debug mode check",
+     ["build/host/spandrel-host", "--append", "kmem_debug=check", "--test"], False),
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"],
      False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
@@ -58,6 +59,19 @@ STAGES = [
 
 LONG_STAGES = [
     ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"], False),
+    ("host tests, gcc", ["build/host/spandrel-host", "--test"], False),
+    ("host tests, ASan and UBSan, debug mode full",
+     ["build/asan/spandrel-host", "--append", "kmem_debug=full test_limit=1000", "--test"], False),
+    ("host tests, gcc, 4 cores, debug mode check",
+     ["build/host/spandrel-host", "--cores", "4", "--append", "kmem_debug=check", "--test"], False),
+    ("host tests, gcc, 4 cores, debug mode full",
+     ["build/host/spandrel-host", "--cores", "4", "--append", "kmem_debug=full", "--test"], False),
+    ("unit tests in the kernel, debug mode check",
+     ["scripts/qemu", "--cores", "4", "--mem", "512M", "--timeout", "3600", "--append",
+      "kmem_debug=check test_limit=1000", "--autorun", "test; poweroff"], False),
+    ("unit tests in the kernel, debug mode full",
+     ["scripts/qemu", "--cores", "4", "--mem", "512M", "--timeout", "3600", "--append",
+      "kmem_debug=full test_limit=1000", "--autorun", "test; poweroff"], False),
 ]
 
 # What --long does instead of the stage of that name.

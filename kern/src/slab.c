@@ -775,17 +775,27 @@ static inline __attribute__((always_inline)) enum mistake locate(const struct km
 	return bitmap_test((*s)->map, *index) ? FREE : NO_MISTAKE;
 }
 
-/* Panics unless each is a used object: so that the destructor sees none that isn't one. */
-static void check_used(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+/* The first mistake among objects; NO_MISTAKE: each is a used one.  `looked`: how many were looked at. */
+static enum mistake find_mistake(
+	struct kmem_cache *c, void *const *objects, size_t n, struct slab **s, size_t *looked)
 {
 	enum mistake m = NO_MISTAKE;
 	port_irq_t irq = spin_lock(&c->lock);
-	size_t looked = 0, index;
-	struct slab *s = NULL;
+	size_t index;
 
-	for (; looked < n && m == NO_MISTAKE; looked++)
-		m = locate(c, (uintptr_t)objects[looked], true, &s, &index);
+	for (*looked = 0; *looked < n && m == NO_MISTAKE; ++*looked)
+		m = locate(c, (uintptr_t)objects[*looked], true, s, &index);
 	spin_unlock(&c->lock, irq);
+	return m;
+}
+
+/* Panics unless each is a used object: so that the destructor sees none that isn't one. */
+static void check_used(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	struct slab *s = NULL;
+	size_t looked;
+	enum mistake m = find_mistake(c, objects, n, &s, &looked);
+
 	if (m != NO_MISTAKE)
 		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
 }
@@ -894,34 +904,45 @@ static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void 
 		slab_shed(c, false);
 }
 
-/* Of a cache with a debug mode: each by itself, and what leaves the quarantine for it. */
-static void give_debug(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
+/* Of a cache with a debug mode, a caller's: what leaves the quarantine for it goes back, too. */
+static void give_used(struct kmem_cache *c, void *object, void *caller)
 {
-	for (size_t i = 0; i < n; i++) {
-		void *object = objects[i];
+	if (c->dtor)
+		destruct(c, &object, 1);
+	object = slab_debug_in(c, object, caller);
+	if (object)
+		slab_put(c, &object, 1, caller);
+}
 
-		if (constructed) {
-			check_used(c, &object, 1, caller);
-			slab_debug_check(c, object, caller);
-			if (c->dtor)
-				destruct(c, &object, 1);
-			object = slab_debug_in(c, object, caller);
-		} else {
-			slab_debug_undo(c, object);
-		}
-		if (object)
-			slab_put(c, &object, 1, caller);
+/* Each by itself; what is wrong is reported when all others have been given. */
+static void give_debug(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	void *bad = NULL;
+	struct slab *s;
+	size_t looked;
+
+	for (size_t i = 0; i < n; i++) {
+		if (find_mistake(c, &objects[i], 1, &s, &looked) == NO_MISTAKE && slab_debug_is_whole(c, objects[i]))
+			give_used(c, objects[i], caller);
+		else if (!bad)
+			bad = objects[i];
 	}
+	if (!bad)
+		return;
+	check_used(c, &bad, 1, caller);
+	slab_debug_report(c, bad, caller);
 }
 
 void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constructed, void *caller)
 {
 	if (unlikely(kmem_is_slow(c)))
 		leaks_freed(objects, n);
-	if (unlikely(c->debug != NULL)) {
-		give_debug(c, objects, n, constructed, caller);
+	if (unlikely(c->debug && constructed)) {
+		give_debug(c, objects, n, caller);
 		return;
 	}
+	for (size_t i = 0; c->debug && i < n; i++)
+		slab_debug_undo(c, objects[i]);
 	if (constructed && c->dtor) {
 		check_used(c, objects, n, caller);
 		destruct(c, objects, n);

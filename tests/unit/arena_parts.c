@@ -6,6 +6,7 @@
 #include "arenas.h"
 #include "lib/string.h"
 #include "lib/test.h"
+#include "modes.h"
 #include "port.h"
 
 #define PIECES 256
@@ -134,6 +135,8 @@ TEST("parts: a reap for an amount gives back little more")
 /* The span is an object of a slab there; and more is free behind the part than before it. */
 TEST("parts: a part of a span that the source can't split stays, and the reap ends")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *source = arena_create("fronted", (void *)64, 1024 * 64, 64, NULL, NULL, NULL, 4 * 64, MEM_WAIT);
 	struct arena *a = arenas_importer("object", source, 16);
 	uintptr_t at = (uintptr_t)arena_alloc(a, 256, MEM_ATOMIC);
@@ -158,6 +161,8 @@ TEST("parts: a part of a span that the source can't split stays, and the reap en
 
 TEST("parts: a page that is used keeps no other, of slabs of quantum caches either")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *base = arenas_base(FRONT_PAGES);
 	struct arena *a = arena_create("fronted", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free, base,
 		8 * PORT_PAGE_SIZE, MEM_WAIT);

@@ -95,7 +95,9 @@ CALL(arena_unpin)
 
 CALL(arena_find)
 {
-	CHECK(arena_find("fronted") == contexts.fronted);
+	struct arena *found = arena_find("fronted");
+
+	CHECK(found == contexts.fronted);
 }
 
 CALL(arena_base_balances)

@@ -9,6 +9,7 @@
 #include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
+#include "modes.h"
 #include "reclaim.h"
 #include "slab.h"
 #include "sleepers.h"
@@ -69,6 +70,8 @@ static void check_block(size_t size, unsigned flag)
 
 TEST("blocks: each size up to 128 KiB has room, zeroed and aligned, by each flag")
 {
+	if (!modes_leave_layout())
+		return;
 	for (size_t f = 0; f < ARRAY_SIZE(flags); f++)
 		for (size_t size = 1; size <= 128 * KIB; size += size < 64 ? 1 : size / 16) {
 			check_block(size, flags[f]);
@@ -85,6 +88,8 @@ static size_t class_next(size_t size)
 
 TEST("blocks: slabs of classes above a page waste an eighth at most, hold few objects")
 {
+	if (!modes_leave_layout())
+		return;
 	char name[KMEM_NAME_MAX];
 
 	for (size_t size = class_next(4 * KIB); size <= KMALLOC_CACHED_MAX; size = class_next(size)) {
@@ -101,6 +106,8 @@ TEST("blocks: slabs of classes above a page waste an eighth at most, hold few ob
 
 TEST("blocks: up to 64 KiB a pair stays in a magazine")
 {
+	if (!modes_leave_fronts())
+		return;
 	char name[KMEM_NAME_MAX];
 
 	for (size_t size = 8 * KIB; size <= 64 * KIB; size *= 2) {
@@ -170,6 +177,8 @@ static bool is_in_hole(const struct holes *h, const void *p, size_t size)
 
 TEST("blocks: where no slab can be had, more than a page is served by whole pages")
 {
+	if (!modes_leave_layout())
+		return;
 	struct holes h;
 	size_t has = 0;
 	char *p, *q;
@@ -190,6 +199,8 @@ TEST("blocks: where no slab can be had, more than a page is served by whole page
 
 TEST("blocks: with only single pages left 64 KiB are NULL by flag, and a page isn't")
 {
+	if (!modes_leave_layout())
+		return;
 	void *block, *other, *page;
 	struct holes h;
 
@@ -213,6 +224,8 @@ static void ask_for_block(struct sleeper *s)
 
 TEST("blocks: a request for 64 KiB sleeps, and is served by a free on any core")
 {
+	if (!modes_leave_layout())
+		return;
 	bool is_out = false;
 	struct sleeper s = {.arena = kpages_arena, .ask = ask_for_block, .arg = &is_out};
 	void *freed = kmalloc(64 * KIB, MEM_WAIT);
@@ -247,6 +260,8 @@ static void fronted_end(struct arena *a)
 
 TEST("blocks: aligned ones of 2^n quanta come from a front, go back by either call")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *a = fronted_make(3, 5000);
 
 	for (size_t size = 1; size <= FRONT_MAX; size *= 2) {

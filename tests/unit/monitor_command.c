@@ -15,6 +15,7 @@
 #include "kmalloc.h"
 #include "vmap.h"
 #include "lib/test.h"
+#include "modes.h"
 
 static char said[65536];
 
@@ -556,6 +557,8 @@ static void leave_idle(struct kmem_cache *c, void **objects, size_t n)
 
 TEST("mem: idle objects and free spans are reclaimable, on the arena that they hang on")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *heap = arenas_importer("test-heap", kpages_arena, PORT_PAGE_SIZE);
 	struct kmem_cache *c = kmem_cache_create("test-idle", 256, 0, 0, heap, NULL, NULL, NULL);
 	struct kmem_cache_stats s;
@@ -718,6 +721,8 @@ TEST("reclaim run: gives back what is idle, says what came free where, what gave
 
 TEST("whatis: names the segment in every arena from base to the deepest, and the cache")
 {
+	if (!modes_leave_fronts())
+		return;
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	char line[64];
 
@@ -744,6 +749,8 @@ static void whatis(const void *at)
 
 TEST("whatis: a freed object is free, in a magazine or not, and a live one is used")
 {
+	if (!modes_leave_fronts())
+		return;
 	static void *objects[MANY];
 	struct kmem_cache *c = kmem_cache_create("test-idle", 64, 0, 0, NULL, NULL, NULL, NULL);
 	void *live = kmem_cache_alloc(c, MEM_WAIT);
@@ -769,6 +776,8 @@ TEST("whatis: a freed object is free, in a magazine or not, and a live one is us
 
 TEST("whatis: names what uses a page: large kmalloc, an arena, its caller, or none")
 {
+	if (!modes_leave_fronts())
+		return;
 	char *p = kmalloc(20 * PORT_PAGE_SIZE, MEM_WAIT), *q = kmalloc(17 * PORT_PAGE_SIZE, MEM_WAIT);
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, MEM_WAIT);
 	char *mapped = vmalloc(PORT_PAGE_SIZE, MEM_WAIT);

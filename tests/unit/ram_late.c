@@ -13,6 +13,7 @@
 #include "slab.h"
 #include "vmap.h"
 #include "lib/test.h"
+#include "modes.h"
 
 #define LATE_SIZE ((size_t)512 << 10)
 #define BLOCK_SIZE ((size_t)96 << 10) /* a large kmalloc's */
@@ -92,6 +93,8 @@ static void add_late(void)
 
 TEST("late RAM: large and small kmalloc are served from it, and come back")
 {
+	if (!modes_leave_layout())
+		return;
 	struct held large = {NULL, 0, 0}, pages, small = {NULL, 0, 0}, odd = {NULL, 0, 0};
 
 	add_late();

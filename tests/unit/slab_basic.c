@@ -10,6 +10,7 @@
 #include "port.h"
 #include "slab.h"
 #include "lib/test.h"
+#include "modes.h"
 
 #define MANY 1000
 
@@ -60,6 +61,8 @@ TEST("slab: objects don't overlap and are aligned")
 
 TEST("slab: an allocation and a free in turn stay on the hot path")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(64);
 	struct kmem_cache_stats before, after;
 
@@ -93,6 +96,8 @@ static void give_all(struct kmem_cache *c, size_t n)
 
 TEST("slab: a cache with live objects refuses to be destroyed and goes on")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(100);
 	uint64_t misses;
 
@@ -332,6 +337,8 @@ static int flagged_ctor(void *object, void *priv, unsigned flags)
 
 TEST("slab: only those that are wanted are constructed by the caller's flags")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct flagged f = {0, 0};
 	struct kmem_cache *c = kmem_cache_create("flagged", 64, 0, 0, NULL, flagged_ctor, NULL, &f);
 	size_t wanted;
@@ -354,6 +361,8 @@ TEST("slab: only those that are wanted are constructed by the caller's flags")
 
 TEST("slab: a soft reap leaves the magazines that were needed since the last one")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(64);
 	uint64_t all, least;
 
@@ -548,6 +557,8 @@ TEST("slab: what must not be touched, or a constructor readies, can't be zeroed"
 
 TEST("slab: an address is found in its cache, slab and object")
 {
+	if (!modes_leave_layout())
+		return;
 	struct kmem_cache *c = make(100);
 	struct kmem_object where;
 	char *p = kmem_cache_alloc(c, MEM_ATOMIC);
@@ -564,6 +575,8 @@ TEST("slab: an address is found in its cache, slab and object")
 
 TEST("slab: statistics add up, in rows behind their arenas")
 {
+	if (!modes_leave_layout())
+		return;
 	static struct kmem_cache_stats rows[128];
 	struct kmem_cache *c = make(64);
 	size_t n, found = 0;
@@ -620,6 +633,8 @@ TEST("slab: whichever span of the source fails, nothing is lost")
 
 TEST("slab: a slab wastes a sixteenth at most, one of large objects an eighth")
 {
+	if (!modes_leave_layout())
+		return;
 	for (size_t size = 8; size <= 20000; size += size / 3 + 5) {
 		struct kmem_cache *c = make(size);
 		struct kmem_cache_stats s = stats(c);
@@ -866,6 +881,8 @@ static size_t caches_of(const struct arena *a)
 
 TEST("qcache: an arena of whose caches one is looked at keeps them all")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *a = arena_create("seen", (void *)1, 1000, 1, NULL, NULL, NULL, 4, MEM_WAIT);
 	struct kmem_cache *c = kmem_cache_next(NULL);
 
@@ -925,6 +942,8 @@ static void check_fronted(struct arena *a, size_t quantum, size_t size)
 
 TEST("slab: a front serves a size from the cache of as many quanta, any quantum")
 {
+	if (!modes_leave_fronts())
+		return;
 	static const size_t quanta[] = {1, 2, 3, 7, 24, 4096, 36864, 1000003, 1 << 30, 1717986917};
 
 	for (size_t i = 0; i < ARRAY_SIZE(quanta); i++) {

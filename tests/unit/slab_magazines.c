@@ -4,6 +4,7 @@
  */
 #include "lib/array.h"
 #include "lib/test.h"
+#include "modes.h"
 #include "port.h"
 #include "slab.h"
 
@@ -50,6 +51,8 @@ static void end(struct kmem_cache *c)
 /* In a cache that was just made a magazine holds few bytes; with traffic it grows as far as it may. */
 TEST("magazines: with traffic they grow, and hold no more than 64 KiB or one object")
 {
+	if (!modes_leave_fronts())
+		return;
 	static const size_t sizes[] = {64, 100, 1000, 4096};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -69,6 +72,8 @@ TEST("magazines: with traffic they grow, and hold no more than 64 KiB or one obj
 
 TEST("magazines: one of large objects has room for one; a pair stays on the hot path")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(BYTES_MAX);
 	struct kmem_cache_stats before;
 
@@ -97,6 +102,8 @@ static uint64_t grow(struct kmem_cache *c)
 
 TEST("magazines: those of a cache that rests are small again, and its depot is empty")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(64);
 	uint64_t start = grow(c);
 
@@ -111,6 +118,8 @@ TEST("magazines: those of a cache that rests are small again, and its depot is e
 
 TEST("magazines: the hardest pressure makes them small at once")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct kmem_cache *c = make(64);
 	uint64_t start = grow(c);
 
@@ -123,6 +132,8 @@ TEST("magazines: the hardest pressure makes them small at once")
 /* What callers don't have and slabs don't have is in magazines. */
 TEST("magazines: all together hold a 64th of memory, beside a small one for each core")
 {
+	if (!modes_leave_fronts())
+		return;
 	size_t memory = arena_amt_total(base_arena), n = memory / ALL_SHARE / PORT_PAGE_SIZE;
 	struct kmem_cache *c[4];
 	uint64_t held = 0;
@@ -146,6 +157,8 @@ TEST("magazines: all together hold a 64th of memory, beside a small one for each
 
 TEST("magazines: a thousand idle caches hold a slab each, and none after a hard reap")
 {
+	if (!modes_leave_fronts())
+		return;
 	static struct kmem_cache *c[CACHES];
 	size_t own = KMEM_CACHE_STORAGE + port_core_max() * 2 * PORT_LINE_SIZE, held;
 	size_t before = arena_amt_free(base_arena);

@@ -10,6 +10,7 @@
 #include "shortage.h"
 #include "slab.h"
 #include "lib/test.h"
+#include "modes.h"
 #include "threads.h"
 
 #define IDS 64
@@ -152,6 +153,8 @@ TEST("wait: MEM_ERROR is NULL at once where nothing can give, and for too much")
 
 TEST("wait: MEM_ERROR is NULL after a hardest pass that found nothing")
 {
+	if (!modes_leave_fronts())
+		return;
 	struct arena *a = fronted(4);
 	void *all = arena_alloc(a, IDS, MEM_ATOMIC);
 	struct reclaim_stats before, after;

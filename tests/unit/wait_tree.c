@@ -12,6 +12,7 @@
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/string.h"
+#include "modes.h"
 #include "port.h"
 #include "reclaim.h"
 #include "shortage.h"
@@ -352,5 +353,6 @@ TEST("wait: in random trees none sleeps for what is free whenever all is quiet")
 		threads_join(threads);
 		tree_end();
 	}
-	CHECK_LT(0, checks);
+	/* Where all is slow workers may come to an end before they were met asleep. */
+	CHECK(checks > 0 || !modes_leave_fronts());
 }

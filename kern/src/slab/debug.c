@@ -158,7 +158,7 @@ static void note_alloc(struct kmem_cache *c, uintptr_t object, void *caller)
 		}
 		if (t) {
 			t->alloc = now;
-			t->size = c->obj_size;
+			t->size = t->zone = c->obj_size;
 			t->is_free = false;
 		}
 		spin_unlock(&d->lock, irq);
@@ -218,10 +218,10 @@ __attribute__((noinline, no_sanitize("address"))) uint8_t slab_debug_byte(uintpt
 	return *(volatile uint8_t *)at;
 }
 
-/* The zone behind an object of which `size` bytes were asked for, and that before it. */
-static uintptr_t find_in_zones(const struct kmem_cache *c, uintptr_t object, size_t size)
+/* The zone behind an object, `zone` bytes from its start, and that before it. */
+static uintptr_t find_in_zones(const struct kmem_cache *c, uintptr_t object, size_t zone)
 {
-	uintptr_t wrong = find_other(object + size, c->stride - DEBUG_ZONE - size, ZONE_BYTE);
+	uintptr_t wrong = find_other(object + zone, c->stride - DEBUG_ZONE - zone, ZONE_BYTE);
 
 	return wrong ? wrong : find_other(object - DEBUG_ZONE, DEBUG_ZONE, ZONE_BYTE);
 }
@@ -233,8 +233,33 @@ static uintptr_t find_in_free(const struct kmem_cache *c, uintptr_t object)
 	return wrong ? wrong : find_in_zones(c, object, c->obj_size);
 }
 
+/* Where the object's zone begins. */
+static size_t zone_of(struct kmem_cache *c, uintptr_t object)
+{
+	struct kmem_debug *d = c->debug;
+	port_irq_t irq = spin_lock(&d->lock);
+	struct track *t = track_find(d, object);
+	size_t zone = t ? t->zone : c->obj_size;
+
+	spin_unlock(&d->lock, irq);
+	return zone;
+}
+
+static void zone_set(struct kmem_cache *c, uintptr_t object, size_t zone)
+{
+	struct kmem_debug *d = c->debug;
+	port_irq_t irq = spin_lock(&d->lock);
+	struct track *t = track_find(d, object);
+
+	if (t)
+		t->zone = zone;
+	spin_unlock(&d->lock, irq);
+}
+
+/* Whoever verifies meanwhile takes it for used: its zone begins behind all of it. */
 static void fill_free(struct kmem_cache *c, uintptr_t object)
 {
+	zone_set(c, object, c->obj_size);
 	fill(object, c->obj_size, FREE_BYTE);
 	fill(object + c->obj_size, c->stride - DEBUG_ZONE - c->obj_size, ZONE_BYTE);
 }
@@ -285,19 +310,6 @@ void slab_debug_leave(struct kmem_cache *c, const struct slab *s)
 		port_memory_show((void *)slab_start(c, s), c->slab_size);
 }
 
-/* Its zones, unless it is freed or resized meanwhile: then those that it has afterwards. */
-static uintptr_t find_in_used(struct kmem_cache *c, uintptr_t object)
-{
-	uintptr_t wrong;
-	size_t size;
-
-	do {
-		size = slab_debug_size(c, (void *)object);
-		wrong = find_in_zones(c, object, size);
-	} while (wrong && slab_debug_size(c, (void *)object) != size);
-	return wrong;
-}
-
 uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 {
 	uintptr_t wrong = 0;
@@ -306,7 +318,8 @@ uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 		uintptr_t object = s->base + i * c->stride;
 		bool is_free = bitmap_test(s->map, i) || slab_debug_is_quarantined(c, object);
 
-		wrong = is_free ? find_in_free(c, object) : find_in_used(c, object);
+		wrong = is_free ? find_in_free(c, object) :
+				  find_in_zones(c, object, zone_of(c, object));
 		__atomic_fetch_add(&c->debug->verified, is_free, __ATOMIC_RELAXED);
 	}
 	return wrong;
@@ -336,17 +349,25 @@ void slab_debug_out(struct kmem_cache *c, void *object, void *caller)
 	note_alloc(c, at, caller);
 }
 
-void slab_debug_check(struct kmem_cache *c, void *object, void *caller)
+static uintptr_t find_beside(struct kmem_cache *c, uintptr_t object)
 {
-	uintptr_t at = (uintptr_t)object, wrong;
+	return c->flags & KMC_ZONES ? find_in_zones(c, object, zone_of(c, object)) : 0;
+}
 
+bool slab_debug_is_whole(struct kmem_cache *c, void *object)
+{
 	__atomic_fetch_add(&c->debug->looked_up, 1, __ATOMIC_RELAXED);
+	return !slab_debug_is_quarantined(c, (uintptr_t)object) && !find_beside(c, (uintptr_t)object);
+}
+
+void slab_debug_report(struct kmem_cache *c, void *object, void *caller)
+{
+	uintptr_t at = (uintptr_t)object;
+
 	if (slab_debug_is_quarantined(c, at))
 		kmem_bug_at(c, at, "cache %s: free of %#lx, which is not allocated: freed twice (called from %pS)",
 			c->name, at, caller);
-	wrong = c->flags & KMC_ZONES ? find_in_zones(c, at, slab_debug_size(c, object)) : 0;
-	if (wrong)
-		bad_write(c, at, wrong, "when it was freed", caller);
+	bad_write(c, at, find_beside(c, at), "when it was freed", caller);
 }
 
 /* Puts t into quarantine; returns the one that leaves it for that, or NULL.  Lock held. */
@@ -470,20 +491,21 @@ bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object)
 /* A zone is there before the track says so, since whoever verifies reads both. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 {
-	size_t before = slab_debug_size(c, object);
+	size_t before = zone_of(c, (uintptr_t)object);
 	struct kmem_debug *d = c->debug;
 	struct track *t;
 	port_irq_t irq;
 
 	if ((c->flags & KMC_ZONES) && size < before)
 		fill((uintptr_t)object + size, before - size, ZONE_BYTE);
+	zone_set(c, (uintptr_t)object, size);
+	if ((c->flags & KMC_ZONES) && size > before)
+		port_memory_show((char *)object + before, size - before);
 	irq = spin_lock(&d->lock);
 	t = track_find(d, (uintptr_t)object);
 	if (t)
 		t->size = size;
 	spin_unlock(&d->lock, irq);
-	if ((c->flags & KMC_ZONES) && size > before)
-		port_memory_show((char *)object + before, size - before);
 }
 
 size_t slab_debug_size(struct kmem_cache *c, const void *object)

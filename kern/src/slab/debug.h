@@ -28,6 +28,7 @@ struct track {
 	struct hash_link link; /* by the object's address */
 	struct track *next;    /* the next younger in quarantine */
 	size_t size;	       /* that was asked for */
+	size_t zone;	       /* bytes from the object's start to its zone: that, or, free, all of it */
 	bool is_free, is_quarantined;
 	struct kmem_event alloc, free;
 };
@@ -75,8 +76,10 @@ void slab_debug_enter(struct kmem_cache *c, const struct slab *s);
 void slab_debug_leave(struct kmem_cache *c, const struct slab *s);
 /* An object leaves the slab layer for a caller, raw: its pattern is verified, the allocation noted. */
 void slab_debug_out(struct kmem_cache *c, void *object, void *caller);
-/* A caller's free of what is a used object: panics if it is in quarantine, or its zones aren't whole. */
-void slab_debug_check(struct kmem_cache *c, void *object, void *caller);
+/* A caller frees what is a used object: whether it isn't in quarantine, and its zones are whole; and a panic
+ * that says what is wrong then. */
+bool slab_debug_is_whole(struct kmem_cache *c, void *object);
+void slab_debug_report(struct kmem_cache *c, void *object, void *caller) __attribute__((cold));
 /* It comes back, destructed: gets its pattern, and the free is noted.  Returns what is to go back to its
  * slab instead: the oldest in quarantine, or it itself; NULL: nothing. */
 void *slab_debug_in(struct kmem_cache *c, void *object, void *caller);

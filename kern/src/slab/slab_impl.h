@@ -337,6 +337,8 @@ void kmem_check_free(struct kmem_cache *c, const void *object, void *caller);
 
 /* Waits until no pass of reclaim stands on the cache, whose hands may hold objects of it. */
 void slab_await_passes(struct kmem_cache *c);
+/* As kmem_cache_next(), for a walk of reclaim's that comes to its end: destroy waits until it has gone on. */
+struct kmem_cache *slab_walk_all(struct kmem_cache *c);
 /* Unlinks the cache from its source, unless a walk stands on it (tree.c). */
 bool slab_tree_leave(struct kmem_cache *c);
 

@@ -189,7 +189,7 @@ bool kmem_debug_walk(void)
 {
 	if (!slab_debug_any())
 		return false;
-	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+	for (struct kmem_cache *c = slab_walk_all(NULL); c; c = slab_walk_all(c)) {
 		uintptr_t wrong;
 
 		qlock_lock(&slab_debug_walk_lock);

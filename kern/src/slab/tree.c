@@ -114,6 +114,20 @@ struct kmem_cache *slab_walk_next(struct arena *a, struct kmem_cache *c)
 	return next || quantum ? next : first_from(a, arena_slabs(a)->next, true);
 }
 
+struct kmem_cache *slab_walk_all(struct kmem_cache *c)
+{
+	struct kmem_cache *next;
+
+	qlock_lock(&arenas_and_slabs_lock);
+	next = cache_after(c);
+	if (next)
+		next->asked.refs++;
+	if (c)
+		c->asked.refs--;
+	qlock_unlock(&arenas_and_slabs_lock);
+	return next;
+}
+
 /* Panics, the lock released, unless a walk stood on the cache. */
 static void check_was_pinned(const struct kmem_cache *c, bool was_pinned, void *caller)
 {
