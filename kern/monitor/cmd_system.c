@@ -6,7 +6,6 @@
 #include "monitor_impl.h"
 
 #include "block_cache.h"
-#include "kmalloc.h"
 #include "lib/array.h"
 #include "lib/bench.h"
 #include "lib/panic.h"
@@ -220,32 +219,8 @@ static __attribute__((noinline)) unsigned overflow_stack(unsigned depth)
 	return overflow_stack(depth + 1) + (unsigned char)frame[depth % sizeof(frame)];
 }
 
-static __attribute__((noinline)) void *alloc_to_free_twice(void)
-{
-	void *p = kmalloc(64, MEM_WAIT);
-
-	__asm__ volatile("" ::: "memory"); /* no call that is a jump: each has its frame */
-	return p;
-}
-
-static __attribute__((noinline)) void free_first(void *p)
-{
-	kfree(p);
-	__asm__ volatile("" ::: "memory");
-}
-
-static __attribute__((noinline)) void free_twice(void)
-{
-	void *p = alloc_to_free_twice();
-
-	free_first(p);
-	kfree(p);
-}
-
 static const char *panic_command(const struct command_call *call)
 {
-	if (call->argc > 1 && strcmp(call->argv[1], "-d") == 0)
-		free_twice();
 	if (call->argc > 1 && strcmp(call->argv[1], "-f") == 0)
 		write_to_unmapped();
 	if (call->argc > 1 && strcmp(call->argv[1], "-o") == 0)
@@ -289,7 +264,7 @@ static const struct command commands[] = {
 		"test -l \"arena: \"", test_command, COMMAND_LIVE, NULL, NULL},
 	{"bench", "[-c] [FILTER]", "runs benchmarks by name; -c: those by the clock", "bench kmem",
 		bench_command, COMMAND_LIVE, NULL, NULL},
-	{"panic", "[TEXT]", "panics; -f: page fault, -o: full stack, -d: double free",
+	{"panic", "[TEXT]", "panics; -f: by a page fault; -o: a stack overflow",
 		"panic \"just trying\"", panic_command, 0, NULL, NULL},
 	{"reboot", "", "syncs disks, starts again without keys typed ahead", "reboot", reboot_command, COMMAND_PANIC_SAFE,
 		NULL, NULL},
