@@ -185,7 +185,8 @@ void *arena_alloc_timeout(struct arena *arena, size_t size, unsigned flags, uint
  * Context: any but an NMI (if ffunc may run there).  Cost: constant; giving a span back is
  * logarithmic in the arena's spans, and costs what the source does.  Never needs memory.
  * Panics, naming arena, address, size and caller, on what isn't allocated, was freed before, or has
- * another size: at once, or, for sizes up to qcache_max, when the caches give it back.
+ * another size: at once, or, for sizes up to qcache_max, when the caches give it back; under kmem_debug=check and
+ * full at once always.
  */
 void arena_free(struct arena *arena, void *addr, size_t size);
 

@@ -47,16 +47,17 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags) __attribute__((ma
  * never sleeps and never fails: it stays in place if there is no memory to move it to.  Size 0 is kfree(), and NULL.  Panics as kmalloc() and kfree() do. */
 void *krealloc(void *p, size_t size, unsigned flags);
 
-/* How many bytes the caller may use of what p is: at least what was asked for.  Panics as kfree()
- * does, on NULL, and inside an object. */
+/* How many bytes the caller may use of what p is: at least what was asked for, in debug mode full no more.
+ * Panics as kfree() does, on NULL, and inside an object; with a debug mode also on what is free, as krealloc()
+ * does. */
 size_t ksize(const void *p);
 
 /* Whether addr lies in a kmalloc that no cache serves and that begins at a page of [from, addr]: true, and
  * where it begins and its size.  Context: any.  Cost: linear in the pages between. */
 bool kmalloc_find_large(uintptr_t from, uintptr_t addr, uintptr_t *start, size_t *size);
 
-/* Takes it back; NULL is nothing.  Panics on what didn't come from here, or did and is free: as
- * kmem_cache_free() does. */
+/* Takes it back; NULL is nothing.  Panics on what didn't come from here, at once; on what did and is free, or
+ * is inside an object, as kmem_cache_free() does; beyond KMALLOC_CACHED_MAX at once. */
 void kfree(void *p);
 
 /* Readies slab caches, quantum caches and kmalloc, and fronts the arenas made before that want it.

@@ -98,7 +98,8 @@ void *kmem_cache_zalloc(struct kmem_cache *cache, unsigned flags);
  * Takes back an object, which must be as constructed.  Context: any but an NMI.  Cost: as
  * kmem_cache_alloc().  Never needs memory.  Panics, naming cache, address and caller, on what isn't
  * an object of this cache, and on what is free: an object that is freed twice in a row at once, others
- * at the latest when the slab layer sees them; on NULL and in an NMI: in a debug build at once, else when
+ * at the latest when the slab layer sees them, which with a debug mode is at once (kmem_debug.h), and in mode full
+ * if what is beside the object was written; on NULL and in an NMI: in a debug build at once, else when
  * this core's magazine has no room, a NULL also if that is empty.  A NULL that a magazine has taken is
  * reported by the slab layer, if no allocation takes it before: that passes it by, but one of many hands
  * it out.
