@@ -10,6 +10,7 @@
 #include "port.h"
 #include "reclaim.h"
 #include "slab.h"
+#include "stacks.h"
 #include "lib/array.h"
 #include "lib/test.h"
 #include "threads.h"
@@ -305,12 +306,13 @@ static struct piece *memory_take(size_t left)
 	return taken;
 }
 
-/* Base's bytes that are free or hold its own tags and tables, when nothing idle is kept from it. */
+/* Base's bytes that are free or hold its own tags and tables, or backtraces, which stay, when nothing idle is
+ * kept from it. */
 static size_t free_at_rest(void)
 {
 	reclaim_run(RECLAIM_LEVELS);
 	return arena_amt_free(base_arena) +
-	       (arenas_stats(base_arena).tag_pages + kmem_table_pages()) * PORT_PAGE_SIZE;
+	       (arenas_stats(base_arena).tag_pages + kmem_table_pages() + stacks_pages()) * PORT_PAGE_SIZE;
 }
 
 static void many_fill(void)
