@@ -86,7 +86,7 @@ TEST("debug: what a tag held while free is no backtrace, nor has it one then")
 	for (int i = 0; i < IDS / 2; i += 2)
 		ids[i] = xalloc_here(a);
 	for (int i = 0; i < IDS / 2; i++)
-		check_user(a, ids[i], i % 2 ? alloc_here : (void *)xalloc_here);
+		check_user(a, ids[i], i % 2 ? (void *)alloc_here : (void *)xalloc_here);
 	for (int i = 0; i < IDS / 2; i++)
 		(i % 2 ? arena_free : arena_xfree)(a, ids[i], 2);
 	CHECK_EQ(arena_destroy(a), 0);

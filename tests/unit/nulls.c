@@ -196,7 +196,7 @@ static __attribute__((noinline)) void refuse_arenas(void)
 	CHECK_PANICS(set_route(NULL), "irq_set_route of a route at NULL (called from set_route");
 }
 
-static void format_nothing(const char *fmt, ...)
+static __attribute__((format(printf, 1, 2))) void format_nothing(const char *fmt, ...)
 {
 	va_list ap;
 
