@@ -35,6 +35,10 @@ static size_t records(void)
 	return s.waiting;
 }
 
+static void ignore_node(const struct reclaim_node *row, void *arg)
+{
+}
+
 static void look(size_t wanted)
 {
 	static struct reclaim_root roots[ROWS];
@@ -45,6 +49,9 @@ static void look(size_t wanted)
 	shortage_chain_free(kpages_arena);
 	CHECK(reclaim_roots(roots, ROWS) > 0);
 	CHECK(reclaim_nodes(nodes, ROWS) > 0);
+	qlock_lock(&arenas_and_slabs_lock);
+	reclaim_peek_nodes(ignore_node, NULL);
+	qlock_unlock(&arenas_and_slabs_lock);
 }
 
 static void crowd(void (*fn)(void *arg))
@@ -125,11 +132,11 @@ static void two_parts(void)
 
 /* Memory that is out */
 
-static void **take_all(struct arena *a, void **head)
+static void **take_all(struct arena *a, unsigned flags)
 {
-	void **page;
+	void **head = NULL, **page;
 
-	while ((page = arena_alloc(a, PORT_PAGE_SIZE, MEM_ATOMIC))) {
+	while ((page = arena_alloc(a, PORT_PAGE_SIZE, flags))) {
 		*page = head;
 		head = page;
 	}
@@ -173,14 +180,15 @@ static void sleep_for_objects(void *arg)
 	kfree(p);
 }
 
-/* All pages are taken; sleepers come; a few pages that touch no other come free, then all. */
+/* All pages are taken, reclaim's too, or sleepers would be served from these; sleepers come; a few pages that
+ * touch no other come free, then all. */
 static void run_out(struct arena *a, void (*fn)(void *arg))
 {
 	void **all;
 
 	pages = a;
 	crowd(fn);
-	all = take_all(a, NULL);
+	all = take_all(a, MEM_ERROR);
 	sem_up(&gate, SLEEPERS);
 	for (int i = 0; i < 4 * SLEEPERS; i++)
 		kthread_yield();
@@ -234,7 +242,7 @@ static void grow(void)
 
 static void grow_while_short(void)
 {
-	void **all = take_all(base_arena, NULL);
+	void **all = take_all(base_arena, MEM_ATOMIC);
 	struct ktask *sleeper;
 
 	all = give_some(base_arena, all, 2);
