@@ -1243,7 +1243,7 @@ def _():
 # Panics
 
 class Debugger:
-    """QEMU's gdb stub, to write into a machine's memory behind its back."""
+    """QEMU's gdb stub, to read and write a machine's memory behind its back."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -1265,6 +1265,9 @@ class Debugger:
         while (answer := self.packet()).startswith("T") and text != "?":
             pass
         return answer
+
+    def read(self, address):
+        return struct.unpack("<Q", bytes.fromhex(self.command(f"m{address:x},8")))[0]
 
     def write(self, address, value):
         equal(self.command(f"M{address:x},8:{struct.pack('<Q', value).hex()}"), "OK")
@@ -1371,6 +1374,32 @@ def _():
 
 
 TELLS = ("slab misuse", "debug", "who base", "who kpages", "who misuse", "trace -a", "whatis kernel_main")
+
+
+@test("leaks: what the monitor holds is none, and is one when its pointer is overwritten", quick=True)
+def _():
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/gdb"
+        with qemu("--cores", "2", "--append", "kmem_debug=full", "--", "-gdb",
+                  f"unix:{path},server=on,wait=off") as console:
+            console.expect(PROMPT)
+            held = dict(keys(answer(console, "alloc -k kmalloc-64 64 100")))["held"]
+            equal(answer(console, "leaks -k"), "")
+            debugger = Debugger(path)
+            record = debugger.read(address_of("all_held"))
+            pieces = next(at for at in range(record, record + 512, 8) if debugger.read(at) == int(held["first"], 16))
+            for i in range(1, 100):
+                debugger.write(pieces + 8 * i, 0)
+            debugger.resume()
+            for line in ("leaks", "leaks", "leaks kmalloc-64"):
+                check_width(line, answer(console, line))
+            rows = {row["cache"]: row for word, row in keys(answer(console, "leaks -k")) if word == "leaks"}
+            equal(list(rows), ["kmalloc-64"])
+            assert 90 <= int(rows["kmalloc-64"]["count"]) < 100, rows
+            answer(console, "leaks -c")
+            assert "no leaks" in answer(console, "leaks kmalloc-64")
+            console.type("poweroff 7\n")
+            equal(console.status(), 7)
 
 
 @test("debug: from the report of a double free to where it was allocated and freed", quick=True)
