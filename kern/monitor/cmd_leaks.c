@@ -4,12 +4,14 @@
  */
 #include "monitor_impl.h"
 
+#include "kmem_debug.h"
 #include "kthread.h"
 #include "leaks.h"
 #include "lib/array.h"
 #include "lib/string.h"
 #include "port.h"
 #include "table.h"
+#include "users.h"
 
 #define PAUSE_US 100000 /* between the first two scans */
 #define GROUPS_MAX 64	/* caches that are told apart; those beyond are counted together */
@@ -41,14 +43,16 @@ static const struct table_column object_columns[] = {
 		"CACHE: how long ago the first scan was that found it"),
 };
 static const struct table object_table = {"leak", object_columns, ARRAY_SIZE(object_columns)};
-static const struct table *const tables[] = {&table, &object_table, NULL};
+static const struct table *const tables[] = {&table, &object_table, &users_table, NULL};
 
 struct listing {
 	const struct command_call *call;
 	struct table_printer printer;
 	const char *cache; /* the one whose objects are listed; NULL: caches are */
 	uint64_t now;
-	size_t count, found;
+	struct kmem_cache *of; /* that one; NULL: it is none */
+	struct users users;    /* of its leaks, which have no backtrace */
+	size_t count, found, known;
 	struct leaks_row row[GROUPS_MAX];
 	char name[GROUPS_MAX][KMEM_NAME_MAX];
 };
@@ -96,6 +100,40 @@ static bool list_leak(const struct leak *leak, void *arg)
 	return !monitor_interrupted(l->call->sink);
 }
 
+/* Adds it to the tally of backtraces. */
+static bool add_user(const struct leak *leak, void *arg)
+{
+	struct listing *l = arg;
+	struct kmem_history h;
+
+	if (strcmp(leak->cache, l->cache) != 0)
+		return true;
+	if (kmem_cache_history(l->of, leak->address, &h) && h.alloc.stack) {
+		stacks_tally_add(h.alloc.stack, h.size, h.alloc.ns);
+		l->known++;
+	} else {
+		l->users.unknown_count++;
+		l->users.unknown_units += leak->size;
+	}
+	return true;
+}
+
+/* Where they were allocated, if it is known of any: in mode full, or while the cache was traced. */
+static void show_users(struct listing *l)
+{
+	l->of = command_cache(l->cache);
+	if (!l->of)
+		return;
+	l->known = 0;
+	l->users = (struct users){.name = l->cache, .in_bytes = true};
+	stacks_tally_begin();
+	leaks_report(add_user, l);
+	if (l->known > 0)
+		users_print(l->call, &l->users, USERS_ROWS);
+	stacks_tally_end();
+	kmem_cache_unpin(l->of);
+}
+
 static void show_caches(struct listing *l)
 {
 	l->count = 0;
@@ -116,6 +154,8 @@ static const char *show_objects(struct listing *l)
 	table_begin(&l->printer, &object_table, l->call->sink, l->call->keys);
 	leaks_report(list_leak, l);
 	table_end(&l->printer);
+	if (l->found > 0)
+		show_users(l);
 	return l->found ? NULL : command_error("no leaks of %s are known: `leaks` looks for them", l->cache);
 }
 

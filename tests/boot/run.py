@@ -1392,7 +1392,9 @@ def _():
                 debugger.write(pieces + 8 * i, 0)
             debugger.resume()
             for line in ("leaks", "leaks", "leaks kmalloc-64"):
-                check_width(line, answer(console, line))
+                text = answer(console, line)
+                check_width(line, text)
+            assert re.search(r"allocated by\n +99 .* alloc_\w+\+", text), text
             rows = {row["cache"]: row for word, row in keys(answer(console, "leaks -k")) if word == "leaks"}
             equal(list(rows), ["kmalloc-64"])
             assert 90 <= int(rows["kmalloc-64"]["count"]) < 100, rows
