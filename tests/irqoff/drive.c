@@ -88,6 +88,7 @@ TEST("irqoff: every public function is driven, no stretch is longer than its bud
 	drive_devices();
 	drive_disks();
 	drive_caches();
+	drive_debug();
 	drive_arenas();
 	drive_unindexed();
 	drive_reclaim();

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Backtraces that are kept; scans for leaks with many suspects.
+ */
+#include "leaks.h"
+
+#include "drive.h"
+#include "kmalloc.h"
+#include "slab.h"
+#include "stacks.h"
+#include "lib/test.h"
+#include "port.h"
+
+#define OBJECTS 20000
+#define LARGES 100
+#define LARGE (KMALLOC_CACHED_MAX + 1)
+
+static void *objects[OBJECTS];
+
+static void fill(struct kmem_cache *c)
+{
+	CHECK(c);
+	for (size_t i = 0; i < OBJECTS; i++)
+		CHECK(objects[i] = kmem_cache_alloc(c, MEM_WAIT));
+}
+
+static void empty(struct kmem_cache *c)
+{
+	for (size_t i = 0; i < OBJECTS; i++)
+		kmem_cache_free(c, objects[i]);
+}
+
+static void backtraces(void)
+{
+	const struct stack *s = stacks_keep(__builtin_return_address(0));
+	struct stacks_tally row;
+	uintptr_t pc;
+
+	CHECK(s);
+	stacks_print(&null_sink, s);
+	CHECK_EQ(stacks_get(s, &pc, 1), 1);
+	stacks_tally_begin();
+	for (size_t i = 0; i < OBJECTS; i++)
+		stacks_tally_add(s, 1, port_ns());
+	CHECK(stacks_tally_next(&row));
+	stacks_tally_end();
+	CHECK_LE(1, stacks_count());
+	CHECK_LE(1, stacks_pages());
+}
+
+/* What nothing points to: the array has ~addresses. */
+static void hide(void **p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (void *)~(uintptr_t)p[i];
+}
+
+static bool ignore_leak(const struct leak *leak, void *arg)
+{
+	return true;
+}
+
+static void scan(void)
+{
+	struct leaks_stats stats;
+
+	CHECK_EQ(leaks_scan(), 0);
+	CHECK_EQ(leaks_scan(), 0);
+	leaks_get_stats(&stats);
+	CHECK_EQ(leaks_report(ignore_leak, NULL), stats.leaks);
+}
+
+static void lose(size_t size)
+{
+	struct kmem_cache *c = kmem_cache_create("driven", size, 0, 0, NULL, NULL, NULL, NULL);
+
+	fill(c);
+	scan();
+	hide(objects, OBJECTS);
+	scan();
+	hide(objects, OBJECTS);
+	empty(c);
+	leaks_clear();
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static void lose_large(void)
+{
+	for (size_t i = 0; i < LARGES; i++)
+		objects[i] = kmalloc(LARGE, MEM_WAIT);
+	hide(objects, LARGES);
+	scan();
+	hide(objects, LARGES);
+	for (size_t i = 0; i < LARGES; i++)
+		kfree(objects[i]);
+	leaks_clear();
+}
+
+void drive_debug(void)
+{
+	backtraces();
+	lose(8);
+	lose(200);
+	lose_large();
+}
