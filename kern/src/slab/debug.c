@@ -310,6 +310,19 @@ void slab_debug_leave(struct kmem_cache *c, const struct slab *s)
 		port_memory_show((void *)slab_start(c, s), c->slab_size);
 }
 
+/* Its zones, unless it is freed or resized meanwhile: then those that it has afterwards. */
+static uintptr_t find_in_used(struct kmem_cache *c, uintptr_t object)
+{
+	uintptr_t wrong;
+	size_t zone;
+
+	do {
+		zone = zone_of(c, object);
+		wrong = find_in_zones(c, object, zone);
+	} while (wrong && zone_of(c, object) != zone);
+	return wrong;
+}
+
 uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 {
 	uintptr_t wrong = 0;
@@ -318,8 +331,7 @@ uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
 		uintptr_t object = s->base + i * c->stride;
 		bool is_free = bitmap_test(s->map, i) || slab_debug_is_quarantined(c, object);
 
-		wrong = is_free ? find_in_free(c, object) :
-				  find_in_zones(c, object, zone_of(c, object));
+		wrong = is_free ? find_in_free(c, object) : find_in_used(c, object);
 		__atomic_fetch_add(&c->debug->verified, is_free, __ATOMIC_RELAXED);
 	}
 	return wrong;
@@ -537,14 +549,13 @@ bool slab_debug_begin(struct kmem_cache *c)
 	return true;
 }
 
-/* The address of some object of which something is known; 0: there is none. */
-static uintptr_t any_known(struct kmem_debug *d)
+/* The address of some object in a bucket; 0: there is none.  *more: there are buckets behind it. */
+static uintptr_t known_in(struct kmem_debug *d, size_t bucket, bool *more)
 {
 	port_irq_t irq = spin_lock(&d->lock);
-	struct hash_link *l = NULL;
+	struct hash_link *l = bucket < d->tracks.buckets ? linear_hash_bucket(&d->tracks, bucket) : NULL;
 
-	for (size_t i = 0; i < d->tracks.buckets && !l; i++)
-		l = linear_hash_bucket(&d->tracks, i);
+	*more = bucket + 1 < d->tracks.buckets;
 	spin_unlock(&d->lock, irq);
 	return l ? l->key : 0;
 }
@@ -567,12 +578,15 @@ bool slab_debug_any(void)
 	return __atomic_load_n(&begun, __ATOMIC_RELAXED) > 0;
 }
 
+/* A bucket that comes meanwhile takes from one before it what the cache has just noted. */
 void slab_debug_forget(struct kmem_cache *c)
 {
 	uintptr_t object;
+	bool more = true;
 
-	while ((object = any_known(c->debug)))
-		forget(c->debug, object);
+	for (size_t bucket = 0; more; bucket++)
+		while ((object = known_in(c->debug, bucket, &more)))
+			forget(c->debug, object);
 }
 
 size_t slab_debug_bytes(void)

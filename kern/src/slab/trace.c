@@ -14,7 +14,7 @@
 #include "sync.h"
 
 #define TALLY_STEP 64 /* buckets for each hold */
-#define WALK_SLABS 8  /* for each hold: kmem_debug_walk() */
+#define WALK_SLABS 8 /* of a cache, by kmem_debug_walk() */
 
 static struct qlock trace_lock = QLOCK_INIT(trace_lock); /* starts and stops */
 struct qlock slab_debug_walk_lock = QLOCK_INIT(slab_debug_walk_lock);
@@ -167,21 +167,29 @@ static struct slab *walk_next(struct kmem_cache *c)
 	return NULL;
 }
 
-/* Verifies WALK_SLABS slabs of the cache, each of which goes to the end of the list; returns the first wrong
- * byte, or 0. */
-static uintptr_t walk_cache(struct kmem_cache *c)
+/* Verifies a slab of the cache, which goes to the end of the list; returns the first wrong byte, or 0. */
+static uintptr_t walk_slab(struct kmem_cache *c)
 {
 	port_irq_t irq = spin_lock(&c->lock);
+	struct slab *s = walk_next(c);
 	uintptr_t wrong = 0;
-	struct slab *s;
 
-	for (int i = 0; i < WALK_SLABS && !wrong && (s = walk_next(c)); i++) {
+	if (s) {
 		wrong = slab_debug_verify(c, s);
 		list_del(&s->all_link);
 		list_add_tail(&c->all, &s->all_link);
+		c->changes++;
 	}
-	c->changes++;
 	spin_unlock(&c->lock, irq);
+	return wrong;
+}
+
+static uintptr_t walk_cache(struct kmem_cache *c)
+{
+	uintptr_t wrong = 0;
+
+	for (int i = 0; i < WALK_SLABS && !wrong; i++)
+		wrong = walk_slab(c);
 	return wrong;
 }
 
