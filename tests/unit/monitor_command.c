@@ -16,40 +16,7 @@
 #include "vmap.h"
 #include "lib/test.h"
 #include "modes.h"
-
-static char said[65536];
-
-static bool run(const char *line)
-{
-	struct buffer_sink sink;
-
-	buffer_sink_init(&sink, said, sizeof(said));
-	return command_run_line(line, &sink.sink);
-}
-
-/* The line must be refused in just these words. */
-static void check_refused(const char *line, const char *words)
-{
-	CHECK(!run(line));
-	CHECK_STR(said, words);
-}
-
-static void check_says(const char *line, const char *part)
-{
-	CHECK(run(line));
-	test_check_contains(__FILE__, __LINE__, line, said, part);
-}
-
-/* Whether no line of what was said is wider than `columns`. */
-static bool fits_in(size_t columns)
-{
-	const char *line = said, *end;
-
-	for (; (end = strchr(line, '\n')); line = end + 1)
-		if ((size_t)(end - line) > columns)
-			return false;
-	return true;
-}
+#include "monitor_said.h"
 
 /* The number behind ` key=` in the first line of `said` that begins with `object`. */
 static uint64_t number(const char *object, const char *key)
@@ -422,10 +389,10 @@ TEST("print_arena_stats: one arena with its machinery, or all")
 {
 	struct buffer_sink sink;
 
-	buffer_sink_init(&sink, said, sizeof(said));
+	buffer_sink_init(&sink, said, SAID_MAX);
 	print_arena_stats(base_arena, &sink.sink);
 	CHECK(strstr(said, "arena base, without a source\n") && strstr(said, "hash buckets"));
-	buffer_sink_init(&sink, said, sizeof(said));
+	buffer_sink_init(&sink, said, SAID_MAX);
 	print_arena_stats(NULL, &sink.sink);
 	CHECK(str_starts(said, "arena ") && strstr(said, "\nbase ") && strstr(said, "\n  kpages "));
 }

@@ -12,42 +12,12 @@
 #include "lib/string.h"
 #include "lib/test.h"
 #include "monitor/monitor_impl.h"
+#include "monitor_said.h"
 
 #define FEW 3
 #define MANY 40
 
-static char said[65536];
 static void *objects[MANY];
-
-static bool run(const char *line)
-{
-	struct buffer_sink sink;
-
-	buffer_sink_init(&sink, said, sizeof(said));
-	return command_run_line(line, &sink.sink);
-}
-
-static void check_refused(const char *line, const char *words)
-{
-	CHECK(!run(line));
-	CHECK_STR(said, words);
-}
-
-static void check_says(const char *line, const char *part)
-{
-	CHECK(run(line));
-	test_check_contains(__FILE__, __LINE__, line, said, part);
-}
-
-static bool fits_in(size_t columns)
-{
-	const char *line = said, *end;
-
-	for (; (end = strchr(line, '\n')); line = end + 1)
-		if ((size_t)(end - line) > columns)
-			return false;
-	return true;
-}
 
 static bool is_full(void)
 {
