@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Debug modes: a wrong free is caught, a wrong write is found, and a report tells who had the object.
+ * Debug modes: a wrong free is caught, a wrong write is found, and a report has the
+ * object's last allocation and free.
  *
  *	kmem_debug=check		every free is looked up at once
  *	kmem_debug=full			and what is beside and in freed objects is verified, in all caches

@@ -36,8 +36,8 @@
  */
 #include "port_arch.h"
 
-/* Optional: tells a checker of memory, as the host's sanitizer, that nobody may read or write [at, at + n)
- * from now on, or that somebody may again. */
+/* Optional: hides [at, at + n) from a checker of memory, as the host's sanitizer, which then reports each read and
+ * write of it; or shows it again. */
 #ifndef port_memory_hide
 #define port_memory_hide(at, n) ((void)(at), (void)(n))
 #define port_memory_show(at, n) ((void)(at), (void)(n))

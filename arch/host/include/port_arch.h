@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* AddressSanitizer is told what nobody may read or write (port.h). */
+/* Hidden memory is poisoned for AddressSanitizer. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__ 1

@@ -158,7 +158,7 @@ static void note_alloc(struct kmem_cache *c, uintptr_t object, void *caller)
 		}
 		if (t) {
 			t->alloc = now;
-			t->size = t->zone = c->obj_size;
+			t->size = c->obj_size;
 			t->is_free = false;
 		}
 		spin_unlock(&d->lock, irq);
@@ -218,10 +218,10 @@ __attribute__((noinline, no_sanitize("address"))) uint8_t slab_debug_byte(uintpt
 	return *(volatile uint8_t *)at;
 }
 
-/* The zone behind an object, `zone` bytes from its start, and that before it. */
-static uintptr_t find_in_zones(const struct kmem_cache *c, uintptr_t object, size_t zone)
+/* The zone behind an object, `size` bytes from its start, and that before it. */
+static uintptr_t find_in_zones(const struct kmem_cache *c, uintptr_t object, size_t size)
 {
-	uintptr_t wrong = find_other(object + zone, c->stride - DEBUG_ZONE - zone, ZONE_BYTE);
+	uintptr_t wrong = find_other(object + size, c->stride - DEBUG_ZONE - size, ZONE_BYTE);
 
 	return wrong ? wrong : find_other(object - DEBUG_ZONE, DEBUG_ZONE, ZONE_BYTE);
 }
@@ -233,33 +233,8 @@ static uintptr_t find_in_free(const struct kmem_cache *c, uintptr_t object)
 	return wrong ? wrong : find_in_zones(c, object, c->obj_size);
 }
 
-/* Where the object's zone begins. */
-static size_t zone_of(struct kmem_cache *c, uintptr_t object)
-{
-	struct kmem_debug *d = c->debug;
-	port_irq_t irq = spin_lock(&d->lock);
-	struct track *t = track_find(d, object);
-	size_t zone = t ? t->zone : c->obj_size;
-
-	spin_unlock(&d->lock, irq);
-	return zone;
-}
-
-static void zone_set(struct kmem_cache *c, uintptr_t object, size_t zone)
-{
-	struct kmem_debug *d = c->debug;
-	port_irq_t irq = spin_lock(&d->lock);
-	struct track *t = track_find(d, object);
-
-	if (t)
-		t->zone = zone;
-	spin_unlock(&d->lock, irq);
-}
-
-/* Whoever verifies meanwhile takes it for used: its zone begins behind all of it. */
 static void fill_free(struct kmem_cache *c, uintptr_t object)
 {
-	zone_set(c, object, c->obj_size);
 	fill(object, c->obj_size, FREE_BYTE);
 	fill(object + c->obj_size, c->stride - DEBUG_ZONE - c->obj_size, ZONE_BYTE);
 }
@@ -314,12 +289,12 @@ void slab_debug_leave(struct kmem_cache *c, const struct slab *s)
 static uintptr_t find_in_used(struct kmem_cache *c, uintptr_t object)
 {
 	uintptr_t wrong;
-	size_t zone;
+	size_t size;
 
 	do {
-		zone = zone_of(c, object);
-		wrong = find_in_zones(c, object, zone);
-	} while (wrong && zone_of(c, object) != zone);
+		size = slab_debug_size(c, (void *)object);
+		wrong = find_in_zones(c, object, size);
+	} while (wrong && slab_debug_size(c, (void *)object) != size);
 	return wrong;
 }
 
@@ -363,7 +338,7 @@ void slab_debug_out(struct kmem_cache *c, void *object, void *caller)
 
 static uintptr_t find_beside(struct kmem_cache *c, uintptr_t object)
 {
-	return c->flags & KMC_ZONES ? find_in_zones(c, object, zone_of(c, object)) : 0;
+	return c->flags & KMC_ZONES ? find_in_zones(c, object, slab_debug_size(c, (void *)object)) : 0;
 }
 
 bool slab_debug_is_whole(struct kmem_cache *c, void *object)
@@ -503,21 +478,20 @@ bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object)
 /* A zone is there before the track says so, since whoever verifies reads both. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 {
-	size_t before = zone_of(c, (uintptr_t)object);
+	size_t before = slab_debug_size(c, object);
 	struct kmem_debug *d = c->debug;
 	struct track *t;
 	port_irq_t irq;
 
 	if ((c->flags & KMC_ZONES) && size < before)
 		fill((uintptr_t)object + size, before - size, ZONE_BYTE);
-	zone_set(c, (uintptr_t)object, size);
-	if ((c->flags & KMC_ZONES) && size > before)
-		port_memory_show((char *)object + before, size - before);
 	irq = spin_lock(&d->lock);
 	t = track_find(d, (uintptr_t)object);
 	if (t)
 		t->size = size;
 	spin_unlock(&d->lock, irq);
+	if ((c->flags & KMC_ZONES) && size > before)
+		port_memory_show((char *)object + before, size - before);
 }
 
 size_t slab_debug_size(struct kmem_cache *c, const void *object)
@@ -587,6 +561,20 @@ void slab_debug_forget(struct kmem_cache *c)
 	for (size_t bucket = 0; more; bucket++)
 		while ((object = known_in(c->debug, bucket, &more)))
 			forget(c->debug, object);
+}
+
+size_t slab_debug_tracked(struct kmem_cache *c)
+{
+	struct kmem_debug *d = c->debug;
+	port_irq_t irq;
+	size_t n;
+
+	if (!d)
+		return 0;
+	irq = spin_lock(&d->lock);
+	n = d->tracks.entries;
+	spin_unlock(&d->lock, irq);
+	return n;
 }
 
 size_t slab_debug_bytes(void)

@@ -28,7 +28,6 @@ struct track {
 	struct hash_link link; /* by the object's address */
 	struct track *next;    /* the next younger in quarantine */
 	size_t size;	       /* that was asked for */
-	size_t zone;	       /* bytes from the object's start to its zone: that, or, free, all of it */
 	bool is_free, is_quarantined;
 	struct kmem_event alloc, free;
 };
@@ -68,6 +67,8 @@ bool slab_debug_any(void);
 
 /* Forgets every object.  Of any cache that has a struct kmem_debug. */
 void slab_debug_forget(struct kmem_cache *c);
+/* Of how many objects something is known.  Of any cache. */
+size_t slab_debug_tracked(struct kmem_cache *c);
 /* Its own caches, and the pages of hashes: bytes of base_arena. */
 size_t slab_debug_bytes(void);
 

@@ -67,8 +67,9 @@ void kmem_trace_reset(struct kmem_cache *c)
 
 /* Sums */
 
-/* Adds the live objects of TALLY_STEP buckets from `from` on; returns how many those are. */
-static size_t tally_step(struct kmem_debug *d, size_t from)
+/* Adds the live objects of TALLY_STEP buckets from `from` on; returns how many those are.  *more: there are buckets
+ * behind them. */
+static size_t tally_step(struct kmem_debug *d, size_t from, bool *more)
 {
 	port_irq_t irq = spin_lock(&d->lock);
 	size_t n = 0;
@@ -83,6 +84,7 @@ static size_t tally_step(struct kmem_debug *d, size_t from)
 			n++;
 		}
 	}
+	*more = from + TALLY_STEP < d->tracks.buckets;
 	spin_unlock(&d->lock, irq);
 	return n;
 }
@@ -92,12 +94,13 @@ size_t kmem_trace_tally(struct kmem_cache *c)
 	struct kmem_debug *d;
 	struct kmem_cache_stats s;
 	size_t known = 0;
+	bool more;
 
 	check_given("kmem_trace_tally", "cache", c, __builtin_return_address(0));
 	d = c->debug;
-	/* Relaxed: buckets that come meanwhile have what is younger. */
-	for (size_t i = 0; d && i < __atomic_load_n(&d->tracks.buckets, __ATOMIC_RELAXED); i += TALLY_STEP)
-		known += tally_step(d, i);
+	more = d != NULL;
+	for (size_t i = 0; more; i += TALLY_STEP)
+		known += tally_step(d, i, &more);
 	kmem_cache_get_stats(c, &s);
 	return s.live > known ? s.live - known : 0;
 }
@@ -132,16 +135,18 @@ void kmem_trace_print(struct kmem_cache *c, size_t rows, struct sink *sink)
 static void add_cache(struct kmem_debug_stats *s, struct kmem_cache *c)
 {
 	const struct kmem_debug *d = c->debug;
+	struct kmem_cache_stats row;
 
+	kmem_cache_get_stats(c, &row);
 	s->closed += __atomic_load_n(&c->slow_modes, __ATOMIC_RELAXED) > 0;
-	s->full += (c->flags & KMC_FULL) != 0;
+	s->full += row.is_full;
+	s->untracked += row.untracked;
+	s->tracked += row.tracked;
+	s->quarantined += row.quarantined;
 	if (!d)
 		return;
 	s->looked_up += __atomic_load_n(&d->looked_up, __ATOMIC_RELAXED);
 	s->verified += __atomic_load_n(&d->verified, __ATOMIC_RELAXED);
-	s->untracked += __atomic_load_n(&d->untracked, __ATOMIC_RELAXED);
-	s->tracked += __atomic_load_n(&d->tracks.entries, __ATOMIC_RELAXED);
-	s->quarantined += __atomic_load_n(&d->quarantined, __ATOMIC_RELAXED);
 }
 
 void kmem_debug_get_stats(struct kmem_debug_stats *s)

@@ -197,7 +197,7 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 	s->live = s->out > s->depot_rounds + s->core_rounds ? s->out - s->depot_rounds - s->core_rounds : 0;
 }
 
-static void read_debug(const struct kmem_cache *c, struct kmem_cache_stats *s)
+static void read_debug(struct kmem_cache *c, struct kmem_cache_stats *s)
 {
 	const struct kmem_debug *d = c->debug;
 
@@ -208,7 +208,7 @@ static void read_debug(const struct kmem_cache *c, struct kmem_cache_stats *s)
 	if (!d)
 		return;
 	s->is_traced = __atomic_load_n(&d->is_tracing, __ATOMIC_RELAXED);
-	s->tracked = __atomic_load_n(&d->tracks.entries, __ATOMIC_RELAXED);
+	s->tracked = slab_debug_tracked(c);
 	s->untracked = __atomic_load_n(&d->untracked, __ATOMIC_RELAXED);
 	s->quarantined = __atomic_load_n(&d->quarantined, __ATOMIC_RELAXED);
 }
