@@ -4,6 +4,8 @@
  *
  * The map shows the spans one behind the other in address order; gaps between them take no room.
  * Slices are cut from this sequence, so one may hold the end of a span and the start of the next.
+ * Gaps of more than a sixteenth of the arena, up to GAPS_MAX, end the row and get one of their own, the
+ * legend counts the others.
  * Only the row being made is stored.  A row begins with the address of its first slice; the line
  * below it lists the spans that begin further on in the row, with their columns.
  *
@@ -23,6 +25,7 @@
 #define ROW_SLICES 56
 #define ROWS_MAX 16
 #define STARTS_MAX 2 /* spans listed below a row; the others are counted */
+#define GAPS_MAX 8   /* gaps with a row; the others are counted */
 
 struct slice_row {
 	uint64_t start, size, used;
@@ -54,7 +57,13 @@ struct map {
 	bool in_bytes, all, keys;
 	uint64_t slice_size; /* in units */
 	uint64_t long_free;  /* a free segment of more units is left out */
+	uint64_t long_gap;   /* a gap of more units has a row */
 	struct table_printer slices; /* for scripts */
+
+	/* Gaps between spans. */
+	uintptr_t end;	       /* of the last span; 0: there was none */
+	size_t gap_rows, gaps; /* with a row, and without */
+	uint64_t gap_units;    /* of those without */
 
 	/* What was left out since the last row. */
 	uintptr_t free_start;
@@ -159,9 +168,34 @@ static void end_early(struct map *m)
 		end_row(m);
 }
 
-/* A span that begins the row is not listed, the row's own address shows it. */
-static void begin_span(struct map *m, uintptr_t start)
+static void print_gap(struct map *m, uint64_t units)
 {
+	char amount[TABLE_CELL_MAX];
+
+	end_early(m);
+	print_left_out(m);
+	m->gap_rows++;
+	arena_format_amount(amount, units, m->in_bytes);
+	if (!m->keys)
+		sink_printf(m->sink, "%#18zx  (no span for %s)\n", (size_t)m->end, amount);
+}
+
+static void add_gap(struct map *m, uint64_t units)
+{
+	if (units > m->long_gap && m->gap_rows < GAPS_MAX) {
+		print_gap(m, units);
+		return;
+	}
+	m->gaps++;
+	m->gap_units += units;
+}
+
+/* A span that begins the row is not listed, the row's own address shows it. */
+static void begin_span(struct map *m, uintptr_t start, uint64_t size)
+{
+	if (m->end && start != m->end)
+		add_gap(m, start - m->end);
+	m->end = start + size;
 	if (!m->row_begun)
 		return;
 	if (m->start_count < STARTS_MAX) {
@@ -202,7 +236,7 @@ static bool map_segment(const struct arena_segment *s, void *arg)
 	struct map *m = arg;
 
 	if (s->kind == ARENA_SEGMENT_SPAN) {
-		begin_span(m, s->start);
+		begin_span(m, s->start, s->size);
 	} else if (is_left_out(m, s)) {
 		end_early(m);
 		leave_out(m, s->start, s->size);
@@ -239,12 +273,17 @@ static void print_legend(const struct map *m)
 		sink_printf(m->sink, "%s%c %s", i ? ", " : "  ", fills[i].character, fills[i].meaning);
 	arena_format_amount(amount, m->slice_size, m->in_bytes);
 	sink_printf(m->sink, "\n  a character is %s\n", amount);
+	if (m->gaps == 0)
+		return;
+	arena_format_amount(amount, m->gap_units, m->in_bytes);
+	sink_printf(m->sink, "  not shown: %zu gap%s between spans, %s in all\n", m->gaps, m->gaps > 1 ? "s" : "", amount);
 }
 
 static void print_map(struct map *m, struct arena *arena, const struct arena_stats *stats)
 {
 	m->in_bytes = stats->in_bytes;
-	m->long_free = m->all ? UINT64_MAX : stats->total / ROWS_MAX;
+	m->long_gap = stats->total / ROWS_MAX;
+	m->long_free = m->all ? UINT64_MAX : m->long_gap;
 	arena_walk(arena, measure_segment, m);
 	m->slice_size = choose_slice_size(m->slice_size, stats->quantum);
 	table_begin(&m->slices, &slice_table, m->sink, true);

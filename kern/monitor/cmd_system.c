@@ -66,6 +66,7 @@ static bool help_row_print(
 struct help_search {
 	const struct command_call *call;
 	bool found;
+	bool takes_k, takes_a, takes_s; /* one of those found does */
 };
 
 /* Whether the words behind `help` are all of the command's name, or its first word. */
@@ -94,11 +95,26 @@ static bool help_one(const struct command_table *table, const struct command *co
 	if (!is_asked_for(search->call, command->name))
 		return true;
 	search->found = true;
+	search->takes_k |= strstr(command->usage, "[-k]") != NULL;
+	search->takes_a |= strstr(command->usage, "[-a]") != NULL;
+	search->takes_s |= command->tables != NULL;
 	sink_printf(search->call->sink, "%s%s%s\n  %s\n  example: %s\n", command->name,
 		*command->usage ? " " : "", command->usage, command->summary, command->example);
 	for (const struct table *const *t = command->tables; t && *t; t++)
 		explain_columns(search->call->sink, *t);
 	return true;
+}
+
+static void explain_common(const struct help_search *search)
+{
+	struct sink *sink = search->call->sink;
+
+	if (search->takes_k)
+		sink_puts(sink, "  -k: for scripts, a line of key=value for each row, bytes as exact numbers\n");
+	if (search->takes_a)
+		sink_puts(sink, "  -a: leaves nothing out, neither what is empty nor rows beyond the first\n");
+	if (search->takes_s)
+		sink_puts(sink, "  -s COLUMN: sorts by it, numbers from the greatest\n");
 }
 
 static const char common_words[] =
@@ -108,7 +124,7 @@ static const char common_words[] =
 
 static const char *help_command(const struct command_call *call)
 {
-	struct help_search search = {call, false};
+	struct help_search search = {.call = call};
 	struct table_printer printer;
 
 	if (call->argc == 1) {
@@ -124,6 +140,7 @@ static const char *help_command(const struct command_call *call)
 		return NULL;
 	}
 	command_for_each(help_one, &search);
+	explain_common(&search);
 	return search.found ? NULL : command_error("no command %s", call->argv[1]);
 }
 

@@ -119,6 +119,21 @@ TEST("help: lists every command, and shows usage and example of one or a family"
 	check_says("help arena", "example: arena show base -v\n");
 }
 
+TEST("help: tells what the words mean that many commands take, where they do")
+{
+	check_says("help arena", "\n  -k: for scripts, a line of key=value for each row, bytes as exact numbers\n"
+				 "  -a: leaves nothing out, neither what is empty nor rows beyond the first\n");
+	CHECK(strstr(strstr(said, "  -k: ") + 1, "  -k: ") == NULL);
+	CHECK(fits_in(80));
+	check_says("help mem", "\n  -k: ");
+	CHECK(strstr(said, "\n  -a: ") == NULL);
+	check_says("help arena check", "\n  -s COLUMN: sorts by it, numbers from the greatest\n");
+	check_says("help arena map", "\n  -a: ");
+	CHECK(strstr(said, "\n  -s COLUMN: ") == NULL);
+	check_says("help poweroff", "example");
+	CHECK(strstr(said, "\n  -k: ") == NULL);
+}
+
 TEST("help: the list of commands fits in 80 columns, and nothing of it is cut")
 {
 	CHECK(run("help"));
@@ -418,15 +433,18 @@ static struct arena *make_gapped(void)
 #define ROW_OF_USED "########################################################"
 #define ROW_OF_FREE "........................................................"
 
-TEST("arena map: gaps take no room, and -a shows each slice, however little is used")
+TEST("arena map: tells of gaps between spans, and -a shows each slice")
 {
 	struct arena *ids = make_gapped();
 	void *first = arena_alloc(ids, 56, MEM_WAIT | ARENA_NEXTFIT);
 
 	check_says("arena map -a test-gapped", "a character is 1\n");
 	CHECK(strstr(said, "            0x1000  " ROW_OF_USED "\n"
+			   "            0x1038  (no span for 4040)\n"
 			   "            0x2000  " ROW_OF_FREE "\n"
+			   "            0x2038  (no span for 4040)\n"
 			   "            0x3000  ..") != NULL);
+	CHECK(strstr(said, "gaps between spans") == NULL);
 	CHECK(fits_in(80));
 	arena_free(ids, first, 56);
 	CHECK_EQ(arena_destroy(ids), 0);
@@ -442,7 +460,11 @@ TEST("arena map: shows the ranges that hold anything, and what is free between t
 	arena_free(ids, all[1], 56);
 	arena_free(ids, all[2], 56);
 	check_says("arena map test-gapped", "            0x1000  " ROW_OF_USED "\n"
-			"            0x2000  (112 free)\n"
+			"            0x1038  (no span for 4040)\n"
+			"            0x2000  (56 free)\n"
+			"            0x2038  (no span for 4040)\n"
+			"            0x3000  (56 free)\n"
+			"            0x3038  (no span for 4040)\n"
 			"            0x4000  " ROW_OF_USED "\n");
 	check_says("arena map -k test-gapped", "slice start=0x1000 size=1 used=1\n");
 	CHECK(strstr(said, "slice start=0x2000 ") == NULL);
@@ -450,7 +472,23 @@ TEST("arena map: shows the ranges that hold anything, and what is free between t
 	check_says("arena map -k -a test-gapped", "slice start=0x2000 size=1 used=0\n");
 	arena_free(ids, all[0], 56);
 	arena_free(ids, all[3], 56);
-	check_says("arena map test-gapped", "            0x1000  (224 free)\n");
+	check_says("arena map test-gapped", "            0x1000  (56 free)\n"
+			"            0x1038  (no span for 4040)\n");
+	CHECK_EQ(arena_destroy(ids), 0);
+}
+
+TEST("arena map: gaps that are small, or many, are counted below it")
+{
+	struct arena *ids =
+		arena_create("test-gaps", (void *)1, 1000, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+
+	CHECK_EQ(arena_add(ids, (void *)1011, 10, MEM_WAIT), 0);
+	for (uintptr_t k = 1; k <= 10; k++)
+		CHECK_EQ(arena_add(ids, (void *)(k * 4096), 1, MEM_WAIT), 0);
+	check_says("arena map test-gaps", "             0x3fd  (no span for 3075)\n");
+	CHECK(strstr(said, "            0x7001  (no span for 4095)\n") != NULL);
+	CHECK(strstr(said, "            0x8001  (no span") == NULL);
+	CHECK(strstr(said, "\n  not shown: 3 gaps between spans, 8200 in all\n") != NULL);
 	CHECK_EQ(arena_destroy(ids), 0);
 }
 
@@ -477,6 +515,7 @@ TEST("arena map: slices are shaded by quarters and spans inside a row are listed
 	some = arena_alloc(ids, 10, MEM_WAIT | ARENA_NEXTFIT);
 	check_says("arena map -a test-map", "               0x1  .-#-...");
 	CHECK(strstr(said, "spans begin at 1: 0x64\n") != NULL);
+	CHECK(strstr(said, "  not shown: 1 gap between spans, 91 in all\n") != NULL);
 	CHECK(strstr(said, "a character is 5\n") != NULL);
 	CHECK(fits_in(80));
 	arena_free(ids, some, 10);
