@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command: who holds memory, most first.
+ * Command: who holds memory, most first; what is free comes last.
  */
 #include "holders.h"
 
@@ -118,14 +118,20 @@ static struct holder *most_changed(struct holders *h)
 	return most;
 }
 
-/* The first ones, then those with the greatest changes, or else the next. */
-static void choose(struct holders *h, size_t first, size_t most)
+/* Whether the last row is what is free, as it is unless base has none. */
+static bool has_free(const struct holders *h)
+{
+	return h->count > 0 && strcmp(h->row[h->count - 1].kind, "free") == 0;
+}
+
+/* The first ones and the last `behind`, then those with the greatest changes, or else the next. */
+static void choose(struct holders *h, size_t first, size_t behind, size_t most)
 {
 	struct holder *row;
 
 	for (size_t i = 0; i < h->count; i++)
-		h->row[i].is_shown = i < first || h->count <= most;
-	for (size_t i = first; i < most && (row = most_changed(h)); i++)
+		h->row[i].is_shown = i < first || i + behind >= h->count || h->count <= most;
+	for (size_t i = first + behind; i < most && (row = most_changed(h)); i++)
 		row->is_shown = true;
 }
 
@@ -173,22 +179,29 @@ static void print_others(struct table_printer *printer, const struct holders *h)
 		print_row(printer, &others, h->total);
 }
 
-/* `most` rows, and what remains in one.  Rows are sorted here, before the others are cut off, so they pass by
+static void print_shown(struct table_printer *printer, const struct holders *h, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (h->row[i].is_shown)
+			print_row(printer, &h->row[i], h->total);
+}
+
+/* `most` rows, and what remains in one, before what is free unless rows are sorted.  Rows are sorted here, before the others are cut off, so they pass by
  * what sorts tables. */
 static void print(const struct command_call *call, struct holders *h, size_t most, const struct table *t)
 {
 	struct table_order *by = call->sink->order;
 	const struct order *order = by ? find_order(by->column) : NULL;
 	struct table_printer printer;
+	size_t behind = !order && has_free(h);
 
 	if (order)
 		sort(h, order);
-	choose(h, order ? most : most - most / 3, most);
+	choose(h, order ? most : most - most / 3 - behind, behind, most);
 	table_begin(&printer, t, sort_out(call->sink), call->keys);
-	for (size_t i = 0; i < h->count; i++)
-		if (h->row[i].is_shown)
-			print_row(&printer, &h->row[i], h->total);
+	print_shown(&printer, h, 0, h->count - behind);
 	print_others(&printer, h);
+	print_shown(&printer, h, h->count - behind, h->count);
 	table_end(&printer);
 }
 
@@ -217,7 +230,7 @@ static const char *top_command(const struct command_call *call)
 }
 
 static const struct command commands[] = {
-	{"top", "[-k] [-a]", "who holds memory, most first",
+	{"top", "[-k] [-a]", "who holds memory, most first; what is free last",
 		"top", top_command, COMMAND_PANIC_SAFE, NULL, tables},
 };
 

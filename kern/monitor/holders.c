@@ -172,6 +172,22 @@ static void note_changes(struct holders *h, const struct holders *last)
 	}
 }
 
+/* Nobody holds what is free. */
+static void free_last(struct holders *h)
+{
+	struct holder row;
+	size_t at = 0;
+
+	while (at < h->count && strcmp(h->row[at].kind, "free") != 0)
+		at++;
+	if (at == h->count)
+		return;
+	row = h->row[at];
+	for (; at + 1 < h->count; at++)
+		h->row[at] = h->row[at + 1];
+	h->row[at] = row;
+}
+
 void holders_take(struct holders *h, const struct holders *last)
 {
 	struct walk w = {.h = h};
@@ -192,4 +208,5 @@ void holders_take(struct holders *h, const struct holders *last)
 	settle(h);
 	if (last)
 		note_changes(h, last);
+	free_last(h);
 }

@@ -21,7 +21,7 @@ struct holder {
 };
 _Static_assert(HOLDER_NAME_MAX >= ARENA_NAME_MAX && HOLDER_NAME_MAX >= KMEM_NAME_MAX, "names fit");
 
-/* All holders, most first; the rows add up to `total`, which is all RAM. */
+/* All holders, most first, and what is free last; the rows add up to `total`, which is all RAM. */
 struct holders {
 	struct holder row[HOLDERS_MAX];
 	size_t count;

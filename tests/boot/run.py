@@ -959,7 +959,7 @@ def _():
             equal(console.status(), 0)
 
 
-@test("top: shows what has changed since the last one, and most first")
+@test("top: shows what has changed since the last one, most first, and free memory last")
 def _():
     with qemu("--mem", "128M") as console:
         console.expect(PROMPT)
@@ -971,12 +971,14 @@ def _():
             rows = top(console)
             change += sum(int(row["change"]) for row in rows if row["name"] == "work_hog")
             equal(change, held(rows, "work_hog"))
-        sizes = [int(row["bytes"]) for row in rows]
+        equal(rows[-1]["kind"], "free")
+        sizes = [int(row["bytes"]) for row in rows[:-1]]
         equal(sizes, sorted(sizes, reverse=True))
         console.type("top\n")
         screen = console.expect(r"(?s)(.*)\nspandrel> $")[1].splitlines()
         assert re.match(r"work hog +kernel +kpages +[\d.]+ MiB +[\d.]+% ", screen[2]), screen
         assert len(screen) <= 22 and max(map(len, screen)) <= 80, screen
+        assert re.match(r"\d+ others ", screen[-3]) and screen[-2].startswith("free "), screen
         console.type("poweroff\n")
         equal(console.status(), 0)
 
