@@ -213,7 +213,7 @@ uint64_t machine_shootdowns(void)
 }
 
 /* Defined by the link. */
-extern char __executable_start[], etext[], edata[], end[];
+extern char __executable_start[], etext[], __data_start[], edata[], end[];
 
 static bool is_in(uintptr_t address, const char *from, const char *to)
 {
@@ -246,7 +246,16 @@ void machine_place(uintptr_t address, struct machine_place *p)
 	p->is_mapped = p->image || p->direct;
 }
 
-extern char __data_start[];
+bool machine_section(size_t i, struct machine_section *section)
+{
+	const char *const borders[] = {__executable_start, etext, __data_start, edata, end};
+	static const char *const names[] = {"text", "read-only data", "data", "bss"};
+
+	if (i >= ARRAY_SIZE(names))
+		return false;
+	*section = (struct machine_section){names[i], (uintptr_t)borders[i], (size_t)(borders[i + 1] - borders[i])};
+	return true;
+}
 
 bool machine_data(size_t i, uintptr_t *start, size_t *size)
 {

@@ -248,6 +248,17 @@ void machine_place(uintptr_t address, struct machine_place *place);
  * any.  Cost: constant. */
 bool machine_data(size_t i, uintptr_t *start, size_t *size);
 
+/* A part of the kernel's image. */
+struct machine_section {
+	const char *name; /* "text", "data", ... */
+	uintptr_t start;
+	size_t size; /* bytes, what fills its last page among them */
+};
+
+/* The i-th part of the kernel's image, in the order of addresses; false: there are fewer.  Context: any.  Cost:
+ * constant. */
+bool machine_section(size_t i, struct machine_section *section);
+
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's
  * stack; if so, writes the ktask's id and name to `owner`.  Takes no lock. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size);

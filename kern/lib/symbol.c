@@ -40,3 +40,12 @@ bool symbol_address(const char *name, uintptr_t *address)
 	}
 	return false;
 }
+
+const char *symbol_at(size_t i, uintptr_t *start, size_t *size)
+{
+	if (i >= symbol_count)
+		return NULL;
+	*start = symbol_starts[i];
+	*size = symbol_starts[i + 1] - symbol_starts[i];
+	return symbol_names + symbol_name_offsets[i];
+}

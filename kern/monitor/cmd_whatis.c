@@ -476,7 +476,7 @@ static const char *whatis_command(const struct command_call *call)
 
 static const struct command commands[] = {
 	{"whatis", "[-k] [-p] ADDR", "what is at an address or symbol; -p: a physical one",
-		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, NULL, tables},
+		"whatis kernel_main+0x10", whatis_command, COMMAND_PANIC_SAFE, symbols_offer, tables},
 };
 
 struct command_table whatis_commands = COMMAND_TABLE("whatis", commands);

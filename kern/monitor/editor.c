@@ -344,12 +344,17 @@ static void match(void *arg, const char *word)
 	m->common[n] = '\0';
 }
 
+#define LISTED_MAX 200 /* more are only counted */
+
 static void list_matches(struct editor *e, const struct matches *m)
 {
 	struct matches listing = {m->word, m->word_length, 0, "", e->sink, columns(e), 0};
 
 	sink_puts(e->sink, "\n");
-	e->complete(e->line, e->cursor, match, &listing);
+	if (m->count > LISTED_MAX)
+		sink_printf(e->sink, "  %zu words", m->count);
+	else
+		e->complete(e->line, e->cursor, match, &listing);
 	sink_puts(e->sink, "\n");
 	redraw(e);
 }

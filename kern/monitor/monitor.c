@@ -62,6 +62,7 @@ void monitor_init(void)
 	monitor_add_commands(&leaks_commands);
 	monitor_add_commands(&reclaim_commands);
 	monitor_add_commands(&whatis_commands);
+	monitor_add_commands(&symbols_commands);
 	monitor_add_commands(&who_commands);
 	monitor_add_commands(&debug_commands);
 	monitor_add_commands(&ktask_commands);

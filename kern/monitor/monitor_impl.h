@@ -156,11 +156,14 @@ void sort_end(struct sort *s);
 
 extern struct command_table arena_commands, cache_commands, debug_commands, disk_commands,
 	initrd_commands, irq_commands, ktask_commands, leaks_commands, memory_commands, reclaim_commands,
-	slab_commands, system_commands, terminal_commands, top_commands, try_commands, whatis_commands,
+	slab_commands, symbols_commands, system_commands, terminal_commands, top_commands, try_commands, whatis_commands,
 	who_commands, work_commands;
 
 /* The lines that were entered (monitor.c) */
 const struct history *monitor_history(void);
+
+/* Offers the names of all symbols, to complete one (cmd_symbols.c). */
+void symbols_offer(void (*offer)(void *arg, const char *word), void *arg);
 
 /* `demo` (demo.c) */
 const char *demo_command(const struct command_call *call);

@@ -1034,7 +1034,7 @@ DIRECT = 0xffff800000000000
 
 
 def knows_image(console):
-    for symbol, part in (("kernel_main+0x4", "kernel_text"), ("base_arena", "kernel_data"),
+    for symbol, part in (("kernel_main+0x4", "kernel_text"), ("base_arena", "kernel_bss"),
                          ("btag_span_order", "kernel_read-only_data")):
         here = whatis(console, symbol)
         equal(here["place"]["what"], part)
@@ -1091,7 +1091,7 @@ PLACES = [
     ("0xffffe00041000000", "no core has an interrupt stack there"),
     ("0xffffffff80000000", "unmapped, around the kernel image"),
     ("kernel_main+0x10", r"kernel text, physical 0x[\da-f]+\n(.*\n)?symbol kernel_main\+0x10$"),
-    ("base_arena", "kernel data"),
+    ("base_arena", "kernel bss"),
     ("nmi_stack_guard", "guard page of the NMI stack of core 0"),
 ]
 

@@ -63,6 +63,22 @@ TEST("symbol: functions, variables, constants are found by address and by name")
 	check_symbol(test_run, "test_run");
 }
 
+TEST("symbol: all of them are there in the order of addresses, one up to the next")
+{
+	uintptr_t start, end = 0, offset;
+	size_t size, variable = 0;
+	const char *name;
+
+	for (size_t i = 0; (name = symbol_at(i, &start, &size)); i++, end = start + size) {
+		CHECK(i == 0 || start == end);
+		CHECK(symbol_find(start, &offset) == name);
+		CHECK_EQ(offset, 0);
+		variable += start == (uintptr_t)variables && strcmp(name, "variables") == 0;
+	}
+	CHECK_EQ(variable, 1);
+	CHECK(symbol_find(end, &offset) == NULL);
+}
+
 TEST("symbol: a name that nothing has is not found")
 {
 	uintptr_t at;

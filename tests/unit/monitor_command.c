@@ -13,6 +13,7 @@
 #include "shortage.h"
 #include "sleepers.h"
 #include "kmalloc.h"
+#include "machine.h"
 #include "vmap.h"
 #include "lib/test.h"
 #include "modes.h"
@@ -822,6 +823,40 @@ TEST("whatis: names functions, and says so when there is nothing")
 }
 
 /* Workloads */
+
+TEST("symbols: shows the parts of the image, one behind the other")
+{
+	uintptr_t end = 0;
+	struct machine_section s;
+
+	check_says("symbols", "\ntext ");
+	CHECK(fits_in(80));
+	CHECK(strstr(said, "\nread-only data ") != NULL);
+	CHECK(strstr(said, "\nbss ") != NULL);
+	CHECK(strstr(said, "\ntotal ") != NULL);
+	check_says("symbols -k", "section name=text start=0x");
+	for (size_t i = 0; machine_section(i, &s); i++, end = s.start + s.size) {
+		CHECK_LE(end, s.start);
+		if (strcmp(s.name, "text") == 0)
+			CHECK_LT((uintptr_t)symbols_offer - s.start, s.size);
+		if (strcmp(s.name, "bss") == 0)
+			CHECK_LT((uintptr_t)said - s.start, s.size);
+	}
+}
+
+TEST("symbols: finds them by a part of the name")
+{
+	char line[64];
+
+	ksnprintf(line, sizeof(line), "%#18zx ", (size_t)(uintptr_t)symbols_offer);
+	check_says("symbols bols_off", line);
+	CHECK(strstr(said, " symbols_offer\n") != NULL);
+	CHECK(strstr(said, "kernel_main") == NULL);
+	check_says("symbols -k symbols_off", "symbol start=0x");
+	check_says("symbols -s bytes command_", " command_");
+	CHECK(fits_in(80));
+	check_refused("symbols nothing_has_this", "symbols: no symbol has \"nothing_has_this\" in its name\n");
+}
 
 TEST("work: what runs is listed until it is stopped, in 80 columns")
 {

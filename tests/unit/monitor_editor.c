@@ -216,6 +216,22 @@ TEST("editor: words that Tab lists are broken into lines")
 	check_screen(40);
 }
 
+static void offer_hundreds(
+	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		offer_many(text, length, offer, arg);
+}
+
+TEST("editor: of more than 200 words Tab tells how many there are")
+{
+	begin_narrow(40);
+	editor.complete = offer_hundreds;
+	type("a-\tw\b\t");
+	CHECK(strstr(screen_text, "\n  260 words\n") != NULL);
+	check_screen(40);
+}
+
 TEST("editor: every key is listed, in lines that fit")
 {
 	buffer_sink_init(&screen, screen_text, sizeof(screen_text));
