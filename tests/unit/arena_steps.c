@@ -23,14 +23,36 @@ static struct {
 	struct {
 		uintptr_t start;
 		size_t size;
+		bool xallocated;
 	} at[PIECES];
 } rig;
 
+static bool is_learned(uintptr_t start)
+{
+	size_t i = 0;
+
+	while (i < rig.model->spans.count && rig.model->spans.at[i].start != start)
+		i++;
+	return i < rig.model->spans.count;
+}
+
 static bool learn_span(const struct arena_segment *s, void *arg)
 {
-	if (s->kind == ARENA_SEGMENT_SPAN)
+	if (s->kind == ARENA_SEGMENT_SPAN && !is_learned(s->start))
 		model_add_span(rig.model, s->start, s->size, false);
 	return true;
+}
+
+/* Nothing that was held served, but a span that the base had memory for after reclaim had freed some.  What was
+ * handed out stays so, and so the span, too. */
+static void learn_import(uintptr_t start, size_t size, bool xallocated)
+{
+	arena_walk(rig.arena, learn_span, NULL);
+	model_alloc(rig.model, start, size);
+	CHECK_LT(rig.pieces, PIECES);
+	rig.at[rig.pieces].start = start;
+	rig.at[rig.pieces].size = size;
+	rig.at[rig.pieces++].xallocated = xallocated;
 }
 
 /* Pieces of a few sizes; every third goes again, and some that lie together. */
@@ -44,6 +66,7 @@ static void fill(void)
 
 		rig.at[rig.pieces].start = (uintptr_t)p;
 		rig.at[rig.pieces].size = size;
+		rig.at[rig.pieces].xallocated = false;
 	}
 	arena_walk(rig.arena, learn_span, NULL);
 	for (size_t i = 0; i < PIECES; i++) {
@@ -71,7 +94,10 @@ static void rig_end(void)
 {
 	while (rig.pieces > 0) {
 		rig.pieces--;
-		arena_free(rig.arena, (void *)rig.at[rig.pieces].start, rig.at[rig.pieces].size);
+		if (rig.at[rig.pieces].xallocated)
+			arena_xfree(rig.arena, (void *)rig.at[rig.pieces].start, rig.at[rig.pieces].size);
+		else
+			arena_free(rig.arena, (void *)rig.at[rig.pieces].start, rig.at[rig.pieces].size);
 	}
 	pieces_give(rig.base, rig.pages, SIZE_MAX);
 	model_destroy(rig.model);
@@ -88,16 +114,20 @@ static void ask_fit(void)
 	uintptr_t best = model_best(rig.model, size), next = model_next(rig.model, size);
 	uintptr_t r = (uintptr_t)arena_alloc(rig.arena, size, MEM_ERROR | fit);
 
-	CHECK_EQ(r != 0, best != 0);
-	if (!r)
-		return;
-	if (fit == ARENA_BESTFIT)
-		CHECK_EQ(r, best);
-	if (fit == ARENA_NEXTFIT) {
-		CHECK_EQ(r, next);
+	if (fit == ARENA_NEXTFIT && r) {
 		rig.model->next_begun = true;
 		rig.model->next_last = r + size - 1;
 	}
+	if (!best) {
+		if (r)
+			learn_import(r, size, false);
+		return;
+	}
+	CHECK(r);
+	if (fit == ARENA_BESTFIT)
+		CHECK_EQ(r, best);
+	if (fit == ARENA_NEXTFIT)
+		CHECK_EQ(r, next);
 	arena_free(rig.arena, (void *)r, size);
 }
 
@@ -106,7 +136,7 @@ static void ask_constrained(void)
 	size_t quanta = 1 + test_random_below(12), at = test_random_below(rig.model->spans.count);
 	uintptr_t middle = rig.model->spans.at[at].start + test_random_below(SPAN_QUANTA) * QUANTUM;
 	struct model_request rq = {.size = quanta * QUANTUM, .quantum = QUANTUM};
-	uintptr_t r;
+	uintptr_t r, lowest;
 
 	if (test_random_below(2)) {
 		rq.align = (size_t)QUANTUM << test_random_below(5);
@@ -117,9 +147,15 @@ static void ask_constrained(void)
 	/* Always a window, since without one what surely serves need not be the lowest. */
 	rq.min = middle - test_random_below(2 * PORT_PAGE_SIZE);
 	rq.max = middle + 1 + test_random_below(4 * PORT_PAGE_SIZE);
+	lowest = model_lowest(rig.model, &rq, 0);
 	r = (uintptr_t)arena_xalloc(
 		rig.arena, rq.size, rq.align, rq.phase, rq.nocross, rq.min, rq.max, MEM_ERROR);
-	CHECK_EQ(r, model_lowest(rig.model, &rq, 0));
+	if (!lowest && r) {
+		CHECK(model_satisfies(&rq, r));
+		learn_import(r, rq.size, true);
+		return;
+	}
+	CHECK_EQ(r, lowest);
 	if (r)
 		arena_xfree(rig.arena, (void *)r, rq.size);
 }
