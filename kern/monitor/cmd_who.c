@@ -36,7 +36,7 @@ static const char *show_arena(const struct command_call *call, struct arena *are
 	struct users of;
 
 	if (!kmem_debug_checks())
-		return "users of arenas are noted under kmem_debug=check or full, from boot on";
+		return "arenas' users aren't noted: boot by scripts/qemu --append kmem_debug=check";
 	arena_get_stats(arena, &stats);
 	of = (struct users){stats.name, stats.in_bytes, 0, 0};
 	stacks_tally_begin();

@@ -983,6 +983,19 @@ def _():
         equal(console.status(), 0)
 
 
+@test("who: its example says how to boot for it, and works then")
+def _():
+    with qemu() as console:
+        console.expect(PROMPT)
+        line = ask(console, "who kpages").strip()
+    words = re.search(r"boot by scripts/qemu (--append \S+)$", line)
+    assert words, line
+    with qemu(*words[1].split()) as console:
+        console.expect(PROMPT)
+        text = ask(console, "who kpages")
+        assert re.search(r"(?m)^ +\d+ +[\d.]+ \w*B .*\+0x", text), text
+
+
 @test("top: works when no memory is left, and so does mem")
 def _():
     with qemu("--mem", "64M") as console:

@@ -96,7 +96,7 @@ TEST("who: users of an arena of IDs, whom nothing points to, where frees are loo
 		CHECK(strstr(said, " frames=alloc_ids+0x") != NULL);
 	} else {
 		check_refused("who test-ids",
-			"who: users of arenas are noted under kmem_debug=check or full, from boot on\n");
+			"who: arenas' users aren't noted: boot by scripts/qemu --append kmem_debug=check\n");
 	}
 	for (int i = 0; i < MANY; i++)
 		arena_free(a, objects[i], 2);
