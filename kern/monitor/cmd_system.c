@@ -80,12 +80,21 @@ static bool is_asked_for(const struct command_call *call, const char *name)
 	       (name[first] == ' ' && strcmp(name + first + 1, call->argv[2]) == 0);
 }
 
+/* What has no title, since only -k shows it, is named by its key. */
+static void explain_column(struct sink *sink, const struct table_column *c)
+{
+	char key[HELP_CALL_MAX];
+
+	ksnprintf(key, sizeof(key), "-k: %s=", c->key);
+	sink_printf(sink, "    %-14s %s\n", *c->title ? c->title : key, c->help);
+}
+
 static void explain_columns(struct sink *sink, const struct table *t)
 {
 	sink_printf(sink, "  columns of `%s`:\n", t->object);
 	for (size_t i = 0; i < t->column_count; i++)
 		if (*t->columns[i].help)
-			sink_printf(sink, "    %-14s %s\n", t->columns[i].title, t->columns[i].help);
+			explain_column(sink, &t->columns[i]);
 }
 
 static bool help_one(const struct command_table *table, const struct command *command, void *arg)

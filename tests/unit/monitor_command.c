@@ -178,6 +178,8 @@ TEST("help: explains each column of a command's tables, and the keys")
 	command_for_each(check_columns, NULL);
 	check_says("help slab", "\n    wasted         ");
 	check_says("? arena segs", "\n    start          ");
+	check_says("help ps", "\n    -k: guard=     address of its stack's guard page");
+	CHECK(strstr(said, "\n    stack          the most of its stack") != NULL);
 	check_says("help keys", "\nCtrl-R          searches ");
 }
 
