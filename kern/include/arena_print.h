@@ -28,6 +28,7 @@ struct arena_tree_line {
 	unsigned depth;
 	bool in_bytes;
 	uint64_t quantum, total, used, free, largest_free;
+	uint64_t fragmentation_permille; /* as in struct arena_stats */
 	uint64_t spans, allocs, failures;
 };
 

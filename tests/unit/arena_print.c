@@ -32,7 +32,7 @@ TEST("arena print: an amount has a unit if it is in bytes")
 	CHECK_STR(cell, "-");
 }
 
-static const struct arena_tree_line line = {"leaf", "root", 1, true, 4096, 8192, 4096, 4096, 4096, 1, 3, 0};
+static const struct arena_tree_line line = {"leaf", "root", 1, true, 4096, 8192, 4096, 4096, 3072, 250, 1, 3, 0};
 
 TEST("arena print: a line of the tree is indented for people, plain for scripts")
 {
@@ -41,12 +41,12 @@ TEST("arena print: a line of the tree is indented for people, plain for scripts"
 	arena_tree_line(&line, &printer);
 	table_end(&printer);
 	CHECK_STR(strstr(text, "\n") + 1,
-		"  leaf             4.0 KiB    8.0 KiB    4.0 KiB  50.0%    4.0 KiB      3     -\n");
+		"  leaf             4.0 KiB   8.0 KiB   4.0 KiB 50.0%   3.0 KiB  25%      3     -\n");
 	printer = begin(true);
 	arena_tree_line(&line, &printer);
 	table_end(&printer);
 	CHECK_STR(text, "arena name=leaf source=root quantum=4096 total=8192 used=4096 free=4096 "
-			"largest_free=4096 spans=1 allocs=3 fails=0\n");
+			"largest_free=3072 fragmentation=250 spans=1 allocs=3 fails=0\n");
 }
 
 TEST("arena print: an arena's line is that of its statistics")
@@ -58,7 +58,7 @@ TEST("arena print: an arena's line is that of its statistics")
 	arena_alloc(a, 30, MEM_ATOMIC);
 	stats = arenas_stats(a);
 	arena_tree_row(&stats, &printer);
-	CHECK(strstr(text, " quantum=16 total=160 used=32 free=128 largest_free=128 spans=1 allocs=1 fails=0\n"));
+	CHECK(strstr(text, " quantum=16 total=160 used=32 free=128 largest_free=128 fragmentation=0 spans=1 allocs=1 fails=0\n"));
 	arena_free(a, (void *)16, 30);
 	arenas_end(a);
 }

@@ -239,7 +239,8 @@ TEST("-s: an amount with a unit is sorted by its number, a sorted tree isn't ind
 	check_says("arena tree -s total", "\nkpages ");
 	CHECK(strstr(said, "\nbase ") < strstr(said, "\nkpages "));
 	CHECK(strstr(said, " left out, -a shows all\n") != NULL);
-	check_says("arena tree -s \"free piece\"", "\nkpages ");
+	check_says("arena tree -s largest", "\nkpages ");
+	check_says("arena tree -s frag", "\nkpages ");
 	check_refused("arena check -k -s nothing base",
 		"arena check: no column nothing: `help arena check` lists them\n");
 	check_refused("watch ps -s nope", "watch: no column nope: `help ps` lists them\n");

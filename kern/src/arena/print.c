@@ -19,12 +19,12 @@ void arena_format_amount(char text[TABLE_CELL_MAX], uint64_t amount, bool in_byt
 #define INDENT 2
 #define NAME_MAX (ARENA_NAME_MAX + 8 * INDENT)
 
-enum { QUANTUM, TOTAL, USED, FREE, LARGEST, AMOUNTS };
+enum { QUANTUM, TOTAL, USED, FREE, LARGEST, AMOUNTS, FRAGMENTATION = AMOUNTS, TEXTS };
 
 struct tree_row {
 	struct arena_tree_line line;
 	const char *indented;
-	const char *text[AMOUNTS];
+	const char *text[TEXTS];
 	uint64_t used_permille;
 };
 
@@ -43,16 +43,19 @@ static const struct table_column tree_columns[] = {
 		struct tree_row, line.source, "source", "source", -16, TABLE_STRING, TABLE_KEY_ONLY),
 	TEXT(QUANTUM, "quantum", "quantum", 8,
 		"all sizes are multiples of it; of a cache: an object's size"),
-	TEXT(TOTAL, "total", "total", 10, "what its spans hold, or a cache's slabs"),
-	TEXT(USED, "used", "used", 10, "of that, what callers and importers have"),
-	TABLE_COLUMN(struct tree_row, used_permille, "used %", "used_permille", 6, TABLE_PERMILLE,
+	TEXT(TOTAL, "total", "total", 9, "what its spans hold, or a cache's slabs"),
+	TEXT(USED, "used", "used", 9, "of that, what callers and importers have"),
+	TABLE_COLUMN(struct tree_row, used_permille, "used%", "used_permille", 5, TABLE_PERMILLE,
 		TABLE_PEOPLE_ONLY, "used, of total"),
-	TEXT(LARGEST, "free piece", "largest_free", 10, "the largest piece that is free"),
+	TEXT(LARGEST, "largest", "largest_free", 9, "the largest piece that is free"),
+	TEXT(FRAGMENTATION, "frag", "fragmentation", 4,
+		"of what is free, the share outside the largest piece"),
 	KEY(quantum, "quantum"),
 	KEY(total, "total"),
 	KEY(used, "used"),
 	KEY(free, "free"),
 	KEY(largest_free, "largest_free"),
+	KEY(fragmentation_permille, "fragmentation"),
 	KEY(spans, "spans"),
 	TABLE_COLUMN(struct tree_row, line.allocs, "allocs", "allocs", 6, TABLE_COUNT, 0,
 		"allocations since it was made"),
@@ -67,11 +70,17 @@ void arena_tree_begin(struct table_printer *printer, struct sink *sink, bool key
 	table_begin(printer, &arena_tree_table, sink, keys);
 }
 
+/* Whole percents, for want of room. */
+static void format_fragmentation(char text[TABLE_CELL_MAX], uint64_t permille)
+{
+	ksnprintf(text, TABLE_CELL_MAX, permille ? "%llu%%" : "-", (unsigned long long)(permille / 10));
+}
+
 void arena_tree_line(const struct arena_tree_line *line, struct table_printer *printer)
 {
 	const uint64_t amounts[AMOUNTS] = {
 		line->quantum, line->total, line->used, line->free, line->largest_free};
-	char text[AMOUNTS][TABLE_CELL_MAX], indented[NAME_MAX];
+	char text[TEXTS][TABLE_CELL_MAX], indented[NAME_MAX];
 	/* Sorted rows are no tree. */
 	int indent = printer->order ? 0 : (int)line->depth * INDENT;
 	struct tree_row row = {
@@ -85,13 +94,15 @@ void arena_tree_line(const struct arena_tree_line *line, struct table_printer *p
 		arena_format_amount(text[i], amounts[i], line->in_bytes);
 		row.text[i] = text[i];
 	}
+	format_fragmentation(text[FRAGMENTATION], line->fragmentation_permille);
+	row.text[FRAGMENTATION] = text[FRAGMENTATION];
 	table_row(printer, &row);
 }
 
 void arena_tree_row(const struct arena_stats *s, void *printer)
 {
 	struct arena_tree_line line = {s->name, s->source, s->depth, s->in_bytes, s->quantum, s->total,
-		s->used, s->free, s->largest_free, s->spans, s->allocs, s->failures};
+		s->used, s->free, s->largest_free, s->fragmentation_permille, s->spans, s->allocs, s->failures};
 
 	arena_tree_line(&line, printer);
 }
@@ -212,7 +223,7 @@ static const struct table_column show_columns[] = {
 		"the largest piece that is free"),
 	[SHOW_FRAGMENTATION] =
 		SHOW(fragmentation_permille, "fragmentation", "fragmentation", TABLE_PERMILLE,
-		"1 less the largest free piece over all that is free"),
+		"of what is free, the share outside the largest piece"),
 	[SHOW_SPANS] = SHOW(spans, "spans", "spans", TABLE_COUNT,
 		"ranges that it was given or has imported"),
 	[SHOW_IMPORTS] = SHOW(imports, "  imported", "imports", TABLE_COUNT,
