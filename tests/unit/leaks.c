@@ -167,13 +167,16 @@ static __attribute__((no_sanitize("address", "thread"))) void keeps_fill(void)
 			bitmap_set(keeps, keeps_bit(*(const volatile uintptr_t *)(start + at)));
 }
 
+/* To the finder an object reaches to the next one: in mode full the zone behind it is of it, too. */
+#define REACH (2 * sizeof(struct node))
+
 static bool is_kept(uintptr_t p)
 {
 	bool is = false;
 
-	for (uintptr_t at = p; at < p + sizeof(struct node); at += GRAIN)
+	for (uintptr_t at = p; at < p + REACH; at += GRAIN)
 		is = is || bitmap_test(keeps, keeps_bit(at));
-	return is || bitmap_test(keeps, keeps_bit(p + sizeof(struct node) - 1));
+	return is || bitmap_test(keeps, keeps_bit(p + REACH - 1));
 }
 
 /* A node that may be lost; others are for the list that is kept. */
@@ -286,6 +289,8 @@ static bool compare(const struct leak *leak, void *arg)
 
 	while (i < lost_count && ~lost[i] != leak->address)
 		i++;
+	if (i < lost_count)
+		CHECK_LE(leak->size, REACH);
 	t->right += i < lost_count;
 	t->wrong += i == lost_count && !is_known(leak);
 	return true;
