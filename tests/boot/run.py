@@ -25,6 +25,7 @@ from console import Console, keys
 
 PAGE = 4096
 MIB = 1 << 20
+IMAGE_WINDOW = 0xffffffff80000000
 PROMPT = r"(?m)^spandrel> $"
 
 TESTS = []
@@ -178,6 +179,24 @@ def _():
     equal(boots_or_is_refused([options.host], "2M", 1), 1)
     for size in "2M", "3M":
         assert 0 < boots_or_is_refused([options.host], size, 255) < 255
+
+
+def numbers(text):
+    return [int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", text)]
+
+
+@test("boot: takes the memory that README has for few cores, and its image ends about there")
+def _():
+    readme = open("README.md").read()
+    rows = keys(run(qemu("--autorun", "symbols -k"))[1])
+    end = max(int(row["end"], 16) for word, row in rows if word == "section") - IMAGE_WINDOW
+    written = numbers(re.search(r"which ends at some ([\d,]+) KiB", readme)[1])[0]
+    assert abs(end // 1024 - written) <= 256, (end // 1024, written)
+    cores = numbers(re.search(r"(?m)^\| cores (\|.*)", readme)[1])
+    least = numbers(re.search(r"(?m)^\| `scripts/qemu`, beside the image (\|.*)", readme)[1])
+    for count, kib in list(zip(cores, least, strict=True))[:4]:
+        text = run(qemu("--mem", f"{end // 1024 + kib}K", "--cores", str(count), "--autorun", "cores -k; poweroff"))[1]
+        equal(len(re.findall(r"(?m)^core id=", text)), count)
 
 
 @test("boot: memory that may be plugged in is left out, with one line")
