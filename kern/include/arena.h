@@ -420,6 +420,10 @@ struct arena *arena_find(const char *name);
  * only if nothing changed meanwhile (it tries again a few times). */
 int arena_check(struct arena *arena, struct sink *sink);
 
+/* The same, but asks stops(arg) between such steps, and once it is true returns -EINTR, unless an invariant
+ * was found broken.  stops() is called with no lock held and may do what the caller may.  Panics if it is NULL. */
+int arena_check_until(struct arena *arena, struct sink *sink, bool (*stops)(void *arg), void *arg);
+
 /* Whether every boundary tag and hash page that base arena `base` has made is idle or in the hand
  * of an arena over it, none lost.  Meaningful while nothing else uses those arenas.  Context: may
  * sleep.  Cost: linear in arenas. */

@@ -10,6 +10,9 @@
 #ifndef SPANDREL_ERRORS_H
 #define SPANDREL_ERRORS_H
 
+#ifndef EINTR
+#define EINTR 4
+#endif
 #ifndef EIO
 #define EIO 5
 #endif

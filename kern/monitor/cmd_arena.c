@@ -5,6 +5,7 @@
 #include "monitor_impl.h"
 
 #include "arena_print.h"
+#include "errors.h"
 #include "lib/array.h"
 #include "lib/panic.h"
 #include "lib/string.h"
@@ -218,13 +219,20 @@ static const struct table_column check_columns[] = {
 static const struct table check_table = {"check", check_columns, ARRAY_SIZE(check_columns)};
 static const struct table *const check_tables[] = {&check_table, NULL};
 
-/* Prints the arena's row; returns whether every invariant holds. */
+static bool is_unwanted(void *sink)
+{
+	return monitor_interrupted(sink);
+}
+
+/* Prints the arena's row, unless Ctrl-C came; returns whether no invariant is broken. */
 static bool check_one(struct table_printer *printer, const char *name, struct arena *arena)
 {
 	char result[TABLE_CELL_MAX] = "all hold";
-	int invariant = arena_check(arena, printer->sink);
+	int invariant = arena_check_until(arena, printer->sink, is_unwanted, printer->sink);
 	struct check_row row = {name, result, (uint64_t)invariant};
 
+	if (invariant == -EINTR)
+		return true;
 	if (invariant)
 		ksnprintf(result, sizeof(result), "%d broken", invariant);
 	table_row(printer, &row);

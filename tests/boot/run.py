@@ -785,7 +785,8 @@ def _():
         answer(console, f"alloc ktask-ids 1 {pieces}")
         for line, begin, end in (("arena segs ktask-ids", "segment +start", f"{1 << 31:#x}"),
                                  ("arena map ktask-ids", "# full", "free\\)"),
-                                 ("arena check", "base +all hold", "ktask-ids +all hold")):
+                                 ("arena check", "base +all hold", "ktask-ids +all hold"),
+                                 ("arena check ktask-ids", "arena +invariants", "all hold|broken")):
             interrupted(console, line, lambda text: re.search(begin, text) and not re.search(end, text))
         for line, begin in ("watch arena tree", "arena +quantum"), ("mem -w", "kernel image"), ("demo", "1\\. "):
             interrupted(console, line, lambda text: re.search(begin, text))

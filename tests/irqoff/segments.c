@@ -77,6 +77,11 @@ static bool count_some(const struct arena_segment *s, void *arg)
 	return ++c->seen < WALK_MAX;
 }
 
+static bool never(void *arg)
+{
+	return false;
+}
+
 static void look(struct arena *a)
 {
 	struct arena_stats stats;
@@ -90,6 +95,7 @@ static void look(struct arena *a)
 	arena_get_stats(a, &stats);
 	arena_walk(a, count_some, &count);
 	CHECK_EQ(arena_check(a, &null_sink), 0);
+	CHECK_EQ(arena_check_until(a, &null_sink, never, NULL), 0);
 }
 
 static void fill(struct arena *a)

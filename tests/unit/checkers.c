@@ -341,3 +341,35 @@ TEST("block cache: what ends while a caller has a block goes on as it was")
 	CHECK_EQ(block_cache_destroy(blocks), 0);
 	fake_disk_destroy(disk);
 }
+
+struct stop {
+	struct arena *arena;
+	size_t asked, at;
+};
+
+/* Asks the arena something for which it takes its lock. */
+static bool stops(void *arg)
+{
+	struct stop *s = arg;
+
+	CHECK_EQ(arena_amt_total(s->arena), 4000);
+	return ++s->asked == s->at;
+}
+
+TEST("check: an arena's ends between two steps when it is told to, and says so")
+{
+	struct stop s = {.arena = arenas_ids(1, 4000)};
+
+	for (int i = 0; i < 4000; i++)
+		CHECK(arena_alloc(s.arena, 1, MEM_WAIT));
+	CHECK_EQ(arena_check_until(s.arena, &console_sink, stops, &s), 0);
+	CHECK_LE(4000 / ARENA_WALK_STEP, s.asked);
+	for (size_t last = s.asked; s.at < last; s.at += last / 7) {
+		s.asked = 0;
+		CHECK_EQ(arena_check_until(s.arena, &console_sink, stops, &s), s.at ? -EINTR : 0);
+		CHECK_EQ(s.asked, s.at ? s.at : last);
+	}
+	for (uintptr_t i = 1; i <= 4000; i++)
+		arena_free(s.arena, (void *)i, 1);
+	CHECK_EQ(arena_destroy(s.arena), 0);
+}

@@ -55,6 +55,11 @@ static bool count_one(const struct arena_segment *s, void *arg)
 	return true;
 }
 
+static bool at_once(void *arg)
+{
+	return true;
+}
+
 CALL(arena_looks)
 {
 	struct arena_free_class classes[ARENA_FREE_CLASSES];
@@ -68,6 +73,7 @@ CALL(arena_looks)
 	arena_free_histogram(contexts.fronted, classes);
 	CHECK(arena_find_segment(contexts.fronted, 50, &s));
 	CHECK_EQ(arena_check(contexts.fronted, NULL), 0);
+	CHECK_EQ(arena_check_until(contexts.fronted, NULL, at_once, NULL), -EINTR);
 }
 
 CALL(kmem_cache_alloc)

@@ -189,6 +189,8 @@ static __attribute__((noinline)) void refuse_arenas(void)
 	REFUSES("arena_find of a name", arena_find(NULL));
 	REFUSES("arena_unpin of an arena", arena_unpin(NULL));
 	REFUSES("arena_check of an arena", arena_check(NULL, NULL));
+	REFUSES("arena_check_until of an arena", arena_check_until(NULL, NULL, NULL, NULL));
+	REFUSES("arena_check_until of a function", arena_check_until(ids, NULL, NULL, NULL));
 	REFUSES("arena_base_balances of an arena", arena_base_balances(NULL));
 	REFUSES("print_arena_stats of a sink", print_arena_stats(ids, NULL));
 	REFUSES("arena_destroy of an arena", arena_destroy(NULL));

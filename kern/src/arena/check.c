@@ -21,6 +21,9 @@
 
 struct check {
 	struct arena *arena;
+	bool (*stops)(void *arg); /* asked between steps */
+	void *arg;
+	bool is_stopped;
 	int failed;	    /* number of the invariant, 0: none so far */
 	const char *what;   /* in words */
 	uintptr_t where;    /* a segment's start, a bin or a bucket */
@@ -137,6 +140,12 @@ static bool check_step(struct check *c, struct btag_cursor *cursor)
 	return t && !c->failed;
 }
 
+static bool goes_on(struct check *c)
+{
+	c->is_stopped = c->is_stopped || c->stops(c->arg);
+	return !c->is_stopped;
+}
+
 /* What isn't reached from the list */
 
 /* Those of one word of the bins' map. */
@@ -223,14 +232,14 @@ static void check_once(struct check *c)
 	btag_cursor_open(&a->store, &cursor);
 	spin_unlock(&a->lock, irq);
 
-	while (check_step(c, &cursor))
+	while (goes_on(c) && check_step(c, &cursor))
 		;
-	while (check_buckets(c, &bucket, &hashed))
+	while (goes_on(c) && check_buckets(c, &bucket, &hashed))
 		;
 	for (size_t word = 0; word < BITMAP_WORDS(BTAG_BINS); word++)
 		check_bits(c, word);
 	check_supply(c);
-	if (!c->failed)
+	if (!c->failed && !c->is_stopped)
 		check_sums(c, hashed);
 
 	irq = spin_lock(&a->lock);
@@ -238,19 +247,36 @@ static void check_once(struct check *c)
 	spin_unlock(&a->lock, irq);
 }
 
-int arena_check(struct arena *a, struct sink *sink)
+static int check(struct arena *a, struct sink *sink, bool (*stops)(void *arg), void *arg)
 {
 	struct check c;
 
-	check_given("arena_check", "arena", a, __builtin_return_address(0));
 	for (int tries = 0; tries < CHECK_TRIES; tries++) {
-		c = (struct check){.arena = a};
+		c = (struct check){.arena = a, .stops = stops, .arg = arg};
 		check_once(&c);
-		if (c.failed || !changed_since(&c))
+		if (c.failed || c.is_stopped || !changed_since(&c))
 			break;
 	}
 	if (c.failed && sink)
 		sink_printf(sink, "arena %s: invariant %d: %s (%#lx)\n", a->name, c.failed, c.what,
 			(unsigned long)c.where);
-	return c.failed;
+	return !c.failed && c.is_stopped ? -EINTR : c.failed;
+}
+
+static bool never(void *arg)
+{
+	return false;
+}
+
+int arena_check(struct arena *a, struct sink *sink)
+{
+	check_given("arena_check", "arena", a, __builtin_return_address(0));
+	return check(a, sink, never, NULL);
+}
+
+int arena_check_until(struct arena *a, struct sink *sink, bool (*stops)(void *arg), void *arg)
+{
+	check_given("arena_check_until", "arena", a, __builtin_return_address(0));
+	check_given("arena_check_until", "function", stops, __builtin_return_address(0));
+	return check(a, sink, stops, arg);
 }
