@@ -43,12 +43,13 @@ struct stacks_tally {
 };
 
 /* Adding up by backtrace: begins with nothing; adds one; takes the backtrace with the most units of those
- * not taken yet, false: there is none; ends.  One caller at a time: another's begin sleeps until then.
- * Context: begin and next, may sleep; add and end, any but an NMI.  Cost: begin and next, linear in
- * backtraces. */
+ * not taken yet, or the one with the smallest time, false: there is none; ends.  One caller at a time: another's
+ * begin sleeps until then.  Context: begin, next and oldest, may sleep; add and end, any but an NMI.  Cost: begin,
+ * next and oldest, linear in backtraces. */
 void stacks_tally_begin(void);
 void stacks_tally_add(const struct stack *stack, size_t units, uint64_t ns);
 bool stacks_tally_next(struct stacks_tally *row);
+bool stacks_tally_oldest(struct stacks_tally *row);
 void stacks_tally_end(void);
 
 /* How many are kept, and the pages of base_arena they take.  Context: any. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command: objects that nothing points to.
+ * Command: objects that nothing points to; and IDs and addresses, which nothing can be seen to point to, by who
+ * has had them longest.
  */
 #include "monitor_impl.h"
 
@@ -174,6 +175,39 @@ static void show_stats(struct sink *sink)
 	if (s.watched)
 		sink_printf(sink, "%llu caches are watched, and slower: `leaks -c` ends that\n",
 			(unsigned long long)s.watched);
+	sink_puts(sink, "IDs and addresses, to which no pointer leads: `leaks -i`\n");
+}
+
+/* IDs and addresses */
+
+static void show_users_of(const struct command_call *call, struct arena *arena, const struct arena_stats *stats)
+{
+	struct users of = {.name = stats->name, .in_bytes = stats->in_bytes, .is_oldest_first = true};
+
+	if (!call->keys)
+		sink_printf(call->sink, "users of %s, oldest first:\n", stats->name);
+	stacks_tally_begin();
+	users_add_arena(&of, arena);
+	users_print(call, &of, USERS_ROWS);
+	stacks_tally_end();
+}
+
+/* Of each arena that is no memory, and of which something is in use. */
+static const char *show_ids(const struct command_call *call)
+{
+	struct arena_stats stats;
+	struct arena *a;
+
+	if (!kmem_debug_checks())
+		return users_not_noted;
+	for (a = arena_next(NULL); a && !monitor_interrupted(call->sink); a = arena_next(a)) {
+		arena_get_stats(a, &stats);
+		if (!stats.is_memory && stats.segments_used > 0)
+			show_users_of(call, a, &stats);
+	}
+	if (a)
+		arena_unpin(a);
+	return NULL;
 }
 
 static const char *scan(void)
@@ -193,10 +227,13 @@ static const char *scan(void)
 static const char *leaks_command(const struct command_call *call)
 {
 	bool clears = call->argc > 1 && strcmp(call->argv[1], "-c") == 0;
+	bool of_ids = call->argc > 1 && strcmp(call->argv[1], "-i") == 0;
 	const char *cache = call->argv[call->argc - 1], *wrong;
 
 	if (call->argc > 2)
-		return "-c takes no cache";
+		return "-c and -i take no cache";
+	if (of_ids)
+		return show_ids(call);
 	if (clears) {
 		leaks_clear();
 		return NULL;
@@ -227,7 +264,7 @@ static void offer_caches(void (*offer)(void *arg, const char *word), void *arg)
 }
 
 static const struct command commands[] = {
-	{"leaks", "[-k] [-c] [CACHE]", "objects that nothing points to; -c: forget them", "leaks",
+	{"leaks", "[-k] [-a] [-c] [-i] [CACHE]", "what nothing points to; -c: forget; -i: IDs by age", "leaks",
 		leaks_command, 0, offer_caches, tables},
 };
 

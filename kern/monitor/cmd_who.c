@@ -13,34 +13,17 @@ static const struct table *const user_tables[] = {&users_table, NULL};
 
 static const char bad_rows[] = "is not a number of rows above 0";
 
-/* Arenas: from the tags of their segments */
-
-static bool add_segment(const struct arena_segment *s, void *arg)
-{
-	struct users *of = arg;
-
-	if (s->kind != ARENA_SEGMENT_USED)
-		return true;
-	if (s->user) {
-		stacks_tally_add(s->user, s->size, s->since);
-		return true;
-	}
-	of->unknown_count++;
-	of->unknown_units += s->size;
-	return true;
-}
-
 static const char *show_arena(const struct command_call *call, struct arena *arena, size_t rows)
 {
 	struct arena_stats stats;
 	struct users of;
 
 	if (!kmem_debug_checks())
-		return "arenas' users aren't noted: boot by scripts/qemu --append kmem_debug=check";
+		return users_not_noted;
 	arena_get_stats(arena, &stats);
-	of = (struct users){stats.name, stats.in_bytes, 0, 0};
+	of = (struct users){.name = stats.name, .in_bytes = stats.in_bytes};
 	stacks_tally_begin();
-	arena_walk(arena, add_segment, &of);
+	users_add_arena(&of, arena);
 	users_print(call, &of, rows);
 	stacks_tally_end();
 	return NULL;
@@ -57,7 +40,8 @@ static const char *show_cache(const struct command_call *call, struct kmem_cache
 	if (!stats.is_traced && !stats.is_full)
 		return command_error("%s isn't traced: `trace start %s` notes users", stats.name, stats.name);
 	stacks_tally_begin();
-	of = (struct users){stats.name, stats.in_bytes, kmem_trace_tally(cache), 0};
+	of = (struct users){
+		.name = stats.name, .in_bytes = stats.in_bytes, .unknown_count = kmem_trace_tally(cache)};
 	of.unknown_units = of.unknown_count * stats.obj_size;
 	users_print(call, &of, rows);
 	stacks_tally_end();

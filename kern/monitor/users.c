@@ -98,7 +98,36 @@ void users_word(char text[USERS_WORD_MAX], const struct stack *stack)
 	}
 }
 
+/* Segments of arenas, by their tags */
+
+const char users_not_noted[] = "users aren't noted: boot by scripts/qemu --append kmem_debug=check";
+
+static bool add_segment(const struct arena_segment *s, void *arg)
+{
+	struct users *of = arg;
+
+	if (s->kind != ARENA_SEGMENT_USED)
+		return true;
+	if (s->user) {
+		stacks_tally_add(s->user, s->size, s->since);
+		return true;
+	}
+	of->unknown_count++;
+	of->unknown_units += s->size;
+	return true;
+}
+
+void users_add_arena(struct users *of, struct arena *arena)
+{
+	arena_walk(arena, add_segment, of);
+}
+
 /* Rows */
+
+static bool take(const struct users *of, struct stacks_tally *row)
+{
+	return of->is_oldest_first ? stacks_tally_oldest(row) : stacks_tally_next(row);
+}
 
 static char word[USERS_WORD_MAX]; /* of the row that is printed: one line runs at a time */
 
@@ -112,10 +141,11 @@ static void print_row(struct table_printer *t, const struct users *of, struct us
 	table_row(t, row);
 }
 
-static void print_user(struct table_printer *t, const struct users *of, const struct stacks_tally *tally)
+static void print_user(struct table_printer *t, const struct users *of, const struct stacks_tally *tally,
+	uint64_t now)
 {
 	struct user_row row = {
-		.count = tally->count, .units = tally->units, .age = port_ns() - tally->oldest, .frames = word};
+		.count = tally->count, .units = tally->units, .age = now - tally->oldest, .frames = word};
 	uintptr_t pcs[STACKS_DEPTH];
 	char frame[FRAME_MAX];
 	size_t n = t->keys ? 0 : users_frames(tally->stack, pcs);
@@ -132,14 +162,14 @@ static void print_user(struct table_printer *t, const struct users *of, const st
 }
 
 /* What no row of its own has. */
-static void print_others(struct table_printer *t, const struct users *of)
+static void print_others(struct table_printer *t, const struct users *of, uint64_t now)
 {
 	struct user_row row = {.frames = word};
 	struct stacks_tally tally;
 	size_t others = 0;
 
-	for (; stacks_tally_next(&tally); others++) {
-		uint64_t age = port_ns() - tally.oldest;
+	for (; take(of, &tally); others++) {
+		uint64_t age = now - tally.oldest;
 
 		row.count += tally.count;
 		row.units += tally.units;
@@ -155,18 +185,19 @@ void users_print(const struct command_call *call, const struct users *of, size_t
 	struct user_row unknown = {
 		.count = of->unknown_count, .units = of->unknown_units, .frames = "no backtrace is known"};
 	size_t rows = call->keys || call->all ? SIZE_MAX : most;
+	uint64_t now = port_ns(); /* printing takes time */
 	struct table_printer printer;
 	struct stacks_tally tally;
-	bool more = stacks_tally_next(&tally);
+	bool more = take(of, &tally);
 
 	if (!more && unknown.count == 0 && !call->keys) {
 		sink_printf(call->sink, "nothing of %s is in use\n", of->name);
 		return;
 	}
 	table_begin(&printer, &users_table, call->sink, call->keys);
-	for (; more && !monitor_interrupted(call->sink); more = --rows > 0 && stacks_tally_next(&tally))
-		print_user(&printer, of, &tally);
-	print_others(&printer, of);
+	for (; more && !monitor_interrupted(call->sink); more = --rows > 0 && take(of, &tally))
+		print_user(&printer, of, &tally, now);
+	print_others(&printer, of, now);
 	if (unknown.count > 0)
 		print_row(&printer, of, &unknown);
 	table_end(&printer);

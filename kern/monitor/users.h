@@ -19,10 +19,17 @@
 struct users {
 	const char *name;
 	bool in_bytes;
+	bool is_oldest_first; /* else those with the most units are */
 	uint64_t unknown_count, unknown_units;
 };
 
-/* Prints the tally, the most units first: `most` backtraces, or under -k or -a all, and what remains in one row. */
+/* Adds the segments of an arena that are in use to the tally, and to *of. */
+void users_add_arena(struct users *of, struct arena *arena);
+
+/* Why the users of an arena aren't known. */
+extern const char users_not_noted[];
+
+/* Prints the tally in its order: `most` backtraces, or under -k or -a all, and what remains in one row. */
 void users_print(const struct command_call *call, const struct users *of, size_t most);
 
 /* The table of users, for help. */

@@ -1443,6 +1443,11 @@ def _():
             assert 90 <= int(rows["kmalloc-64"]["count"]) < 100, rows
             answer(console, "leaks -c")
             assert "no leaks" in answer(console, "leaks kmalloc-64")
+            answer(console, "alloc ktask-ids 1 3")
+            text = answer(console, "leaks -i -a")
+            check_width("leaks -i -a", text)
+            assert re.search(r"users of ktask-ids, oldest first:\n(?s:.*) 3 .* alloc_command\+0x", text), text
+            assert "users of vectors," in text and "users of kpages," not in text, text
             console.type("poweroff 7\n")
             equal(console.status(), 7)
 
@@ -1790,7 +1795,8 @@ def _():
 def _():
     with tempfile.TemporaryDirectory() as folder:
         path, _ = make_initrd(folder)
-        status, text = run(host("--initrd", path, "--autorun", "initrd -k; poweroff"))
+        status, text = run(host("--initrd", path, "--autorun", "initrd; initrd -k; poweroff"))
+        assert re.search(r"(?m)^ +1 objects +1 +3 +2 +1 +192 B$", text), text
         equal(status, 0)
         check_streams(text)
 

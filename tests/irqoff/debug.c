@@ -43,6 +43,8 @@ static void backtraces(void)
 	for (size_t i = 0; i < OBJECTS; i++)
 		stacks_tally_add(s, 1, port_ns());
 	CHECK(stacks_tally_next(&row));
+	stacks_tally_add(row.stack, 1, port_ns());
+	CHECK(stacks_tally_oldest(&row));
 	stacks_tally_end();
 	CHECK_LE(1, stacks_count());
 	CHECK_LE(1, stacks_pages());

@@ -96,10 +96,49 @@ TEST("who: users of an arena of IDs, whom nothing points to, where frees are loo
 		CHECK(strstr(said, " frames=alloc_ids+0x") != NULL);
 	} else {
 		check_refused("who test-ids",
-			"who: arenas' users aren't noted: boot by scripts/qemu --append kmem_debug=check\n");
+			"who: users aren't noted: boot by scripts/qemu --append kmem_debug=check\n");
 	}
 	for (int i = 0; i < MANY; i++)
 		arena_free(a, objects[i], 2);
+	arenas_end(a);
+}
+
+static __attribute__((noinline)) void alloc_young_id(struct arena *a, int i)
+{
+	objects[i] = arena_alloc(a, 2, MEM_WAIT);
+	__asm__ volatile(""); /* no tail call */
+}
+
+static __attribute__((noinline)) void alloc_old_id(struct arena *a)
+{
+	objects[MANY - 1] = arena_alloc(a, 1, MEM_WAIT);
+	__asm__ volatile(""); /* no tail call */
+}
+
+TEST("leaks: IDs, to which no pointer leads, are listed by backtrace, oldest first")
+{
+	struct arena *a = arena_create("test-ids", (void *)1, 100, 1, NULL, NULL, NULL, 0, MEM_WAIT);
+	uint64_t began;
+
+	if (!kmem_debug_checks()) {
+		check_refused("leaks -i",
+			"leaks: users aren't noted: boot by scripts/qemu --append kmem_debug=check\n");
+		arenas_end(a);
+		return;
+	}
+	alloc_old_id(a);
+	for (began = port_ns(); port_ns() == began;)
+		;
+	for (int i = 0; i < MANY - 1; i++)
+		alloc_young_id(a, i);
+	check_says("leaks -i", "users of test-ids, oldest first:\n");
+	CHECK(strstr(said, "users of vaddr, oldest first:\n") && !strstr(said, "users of base,") && fits_in(80));
+	check_says("leaks -i -k", "user of=test-ids count=1 units=1 age_ns=");
+	CHECK(strstr(strstr(said, " frames=alloc_old_id+0x"), "\nuser of=test-ids count=39 units=78 age_ns="));
+	for (int i = 0; i < MANY; i++)
+		arena_free(a, objects[i], i == MANY - 1 ? 1 : 2);
+	check_says("leaks -i -k", "user of=");
+	CHECK(!strstr(said, "of=test-ids"));
 	arenas_end(a);
 }
 

@@ -200,18 +200,38 @@ void stacks_tally_add(const struct stack *stack, size_t units, uint64_t ns)
 		s->oldest = ns;
 }
 
-bool stacks_tally_next(struct stacks_tally *row)
+static bool has_more(const struct stack *a, const struct stack *b)
 {
-	struct stack *most = NULL;
+	return a->units > b->units;
+}
+
+static bool is_older(const struct stack *a, const struct stack *b)
+{
+	return a->oldest < b->oldest;
+}
+
+static bool tally_take(struct stacks_tally *row, bool (*is_before)(const struct stack *a, const struct stack *b))
+{
+	struct stack *taken = NULL;
 
 	for (struct stack *s = first(); s; s = s->next)
-		if (s->users > 0 && (!most || s->units > most->units))
-			most = s;
-	if (!most)
+		if (s->users > 0 && (!taken || is_before(s, taken)))
+			taken = s;
+	if (!taken)
 		return false;
-	*row = (struct stacks_tally){most, most->users, most->units, most->oldest};
-	most->users = 0;
+	*row = (struct stacks_tally){taken, taken->users, taken->units, taken->oldest};
+	taken->users = 0;
 	return true;
+}
+
+bool stacks_tally_next(struct stacks_tally *row)
+{
+	return tally_take(row, has_more);
+}
+
+bool stacks_tally_oldest(struct stacks_tally *row)
+{
+	return tally_take(row, is_older);
 }
 
 void stacks_tally_end(void)
