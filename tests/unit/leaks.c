@@ -498,13 +498,14 @@ static __attribute__((no_sanitize("address", "thread"))) bool is_kept_by_data(co
 }
 
 #define TRIES 50
+#define ZONE_MAX 64 /* bytes that mode full has behind an object, and the finder takes for a part of it */
 
 static void *take_clean(size_t size)
 {
 	void *tried[TRIES], *p = kzalloc(size, MEM_WAIT);
 	size_t n = 0;
 
-	while (is_kept_by_data(p, size) && n < TRIES) {
+	while (is_kept_by_data(p, size + ZONE_MAX) && n < TRIES) {
 		tried[n++] = p;
 		p = kzalloc(size, MEM_WAIT);
 	}
@@ -554,7 +555,7 @@ static void replace_few(unsigned i, void *size)
 		uintptr_t before = few[n];
 
 		kfree((void *)~before);
-		few[n] = ~(uintptr_t)kzalloc((size_t)size, MEM_WAIT);
+		few[n] = ~(uintptr_t)take_clean((size_t)size);
 		few_replaced += few[n] == before;
 	}
 }
