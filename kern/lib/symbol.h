@@ -24,7 +24,7 @@ const char *symbol_find(uintptr_t address, uintptr_t *offset);
 bool symbol_address(const char *name, uintptr_t *address);
 
 /* The i-th symbol in the order of addresses: its name, or NULL if there are no more; its start, and the bytes up
- * to the next one.  Cost: constant. */
+ * to the next one, 0 where the image ends.  Cost: constant. */
 const char *symbol_at(size_t i, uintptr_t *start, size_t *size);
 
 #endif
