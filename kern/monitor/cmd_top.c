@@ -186,8 +186,8 @@ static void print_shown(struct table_printer *printer, const struct holders *h, 
 			print_row(printer, &h->row[i], h->total);
 }
 
-/* `most` rows, and what remains in one, before what is free unless rows are sorted.  Rows are sorted here, before the others are cut off, so they pass by
- * what sorts tables. */
+/* `most` rows, and what remains in one, before what is free unless rows are sorted.  Rows are sorted here,
+ * before the others are cut off, so they pass by what sorts tables. */
 static void print(const struct command_call *call, struct holders *h, size_t most, const struct table *t)
 {
 	struct table_order *by = call->sink->order;
