@@ -10,7 +10,7 @@
 #include "replays.h"
 #include "slab.h"
 
-static struct kmem_cache **caches; /* of objects, by their class */
+static struct kmem_cache **caches; /* of objects, by their class; of loops, by the core */
 static struct arena *numbers;
 static uint64_t (*now)(void);
 
@@ -30,6 +30,8 @@ static inline __attribute__((always_inline)) void *take(const struct stream_obje
 		return kmalloc(o->bytes, MEM_WAIT);
 	case STREAM_CACHE_ALLOC:
 		return kmem_cache_alloc(caches[o->class], MEM_WAIT);
+	case LOOP_OWN:
+		return kmem_cache_alloc(caches[port_core_id()], MEM_WAIT);
 	case STREAM_PAGE_ALLOC:
 		return arena_alloc(kpages_arena, o->bytes, MEM_WAIT);
 	case LOOP_BLOCK:
@@ -47,6 +49,9 @@ static inline __attribute__((always_inline)) void give(const struct stream_objec
 		break;
 	case STREAM_CACHE_ALLOC:
 		kmem_cache_free(caches[o->class], at);
+		break;
+	case LOOP_OWN:
+		kmem_cache_free(caches[port_core_id()], at);
 		break;
 	case STREAM_PAGE_ALLOC:
 		arena_free(kpages_arena, at, o->bytes);
@@ -119,10 +124,11 @@ static void remote_rows(void)
 BENCH_CLOCK("compare_loops")
 {
 	unsigned threads = port_core_count() < LOOP_THREADS_MAX ? port_core_count() : LOOP_THREADS_MAX;
-	struct kmem_cache *cache =
-		bench_must(kmem_cache_create("compare", 64, 0, 0, NULL, NULL, NULL, NULL));
+	struct kmem_cache *of_cores[LOOP_THREADS_MAX];
 
-	caches = &cache;
+	for (unsigned i = 0; i < threads; i++)
+		of_cores[i] = bench_must(kmem_cache_create("compare", 64, 0, 0, NULL, NULL, NULL, NULL));
+	caches = of_cores;
 	now = port_ns;
 	numbers = bench_must(
 		arena_create("compare", (void *)1, 1 << 20, 1, NULL, NULL, NULL, 0, MEM_WAIT));
@@ -130,7 +136,8 @@ BENCH_CLOCK("compare_loops")
 	if (threads > 1)
 		remote_rows();
 	arena_destroy(numbers);
-	kmem_cache_destroy(cache);
+	for (unsigned i = 0; i < threads; i++)
+		kmem_cache_destroy(of_cores[i]);
 }
 
 /* What a record of the stream takes, the writing to its memory included. */

@@ -25,6 +25,7 @@
 #define LOOP_ENOUGH 1000000000ull /* nanoseconds after which no further sample of a stream is begun */
 /* Operations beside those of streams. */
 #define LOOP_BLOCK STREAM_OPS	      /* pages, a power of two, aligned to their size */
+#define LOOP_OWN (STREAM_OPS + 1)     /* an object of a cache that no other thread uses */
 #define LOOP_NUMBER (STREAM_OPS + 2)  /* the smallest thing under a lock that threads share */
 
 /* What rows there are: scripts/bench-compare has those that are compared. */
@@ -39,6 +40,7 @@ static const struct loop_row loop_rows[] = {
 	{"kmem_pair_64", STREAM_CACHE_ALLOC, 64, 1, 400000},
 	{"kmem_pair_64", STREAM_CACHE_ALLOC, 64, 256, 400000},
 	{"kmem_pair_64", STREAM_CACHE_ALLOC, 64, 4096, 400000},
+	{"kmem_own_64", LOOP_OWN, 64, 4096, 400000},
 	{"kmalloc_pair_64", STREAM_KMALLOC, 64, 1, 400000},
 	{"kmalloc_pair_4096", STREAM_KMALLOC, 4096, 1, 200000},
 	{"kmalloc_pair_8192", STREAM_KMALLOC, 8192, 1, 50000},
@@ -100,6 +102,9 @@ static inline void loop_pairs_of(const struct loop_row *row, void **at)
 	switch (row->op) {
 	case STREAM_CACHE_ALLOC:
 		loop_pairs(row, STREAM_CACHE_ALLOC, at);
+		break;
+	case LOOP_OWN:
+		loop_pairs(row, LOOP_OWN, at);
 		break;
 	case STREAM_KMALLOC:
 		loop_pairs(row, STREAM_KMALLOC, at);

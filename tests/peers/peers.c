@@ -86,6 +86,7 @@ static inline __attribute__((always_inline)) void *take(const struct stream_obje
 {
 	switch (o->op) {
 	case STREAM_KMALLOC:
+	case LOOP_OWN:
 		return malloc(o->bytes);
 	case STREAM_CACHE_ALLOC:
 		return aligns[o->class] > _Alignof(max_align_t) ? take_aligned(aligns[o->class], o->bytes) :
