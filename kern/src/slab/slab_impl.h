@@ -138,7 +138,7 @@ struct kmem_cache {
 
 	struct shortage_mark mark; /* requests that sleep for its objects */
 	struct reclaim_account asked;
-	struct depot depot;
+	struct depot depot __attribute__((aligned(PORT_LINE_SIZE)));
 
 	/* Guarded by lock. */
 	struct spinlock lock __attribute__((aligned(PORT_LINE_SIZE)));
