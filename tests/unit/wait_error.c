@@ -217,6 +217,9 @@ TEST("wait: a hardest pass over one tree refuses no request in another")
 	struct threads *refused;
 	void *all;
 
+	/* Without a front there is nothing to wait for, and who is refused at once lets no other thread run. */
+	if (!modes_leave_fronts())
+		return;
 	passes.short_one = fronted(4);
 	passes.source = arenas_ids(16, 16);
 	passes.holder = arenas_importer("holder", passes.source, 1);
