@@ -155,7 +155,9 @@ static void check_all(void)
 		CHECK_LE(s.frees, s.allocs);
 	}
 	CHECK_EQ(arena_check(tree.base, &console_sink), 0);
-	CHECK(arena_base_balances(tree.base));
+	/* The reclaim ktask may just have some in its hand. */
+	while (!arena_base_balances(tree.base) && !test_has_failed())
+		kthread_yield();
 	check_caches();
 }
 
