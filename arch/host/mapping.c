@@ -18,12 +18,11 @@
 #include "port.h"
 
 /* RAM is placed at the first of these that is free, so that runs with one seed have the same
- * addresses and repeat exactly.  AddressSanitizer's shadow covers the second, ThreadSanitizer
+ * addresses and repeat exactly; the kernel's virtual addresses lie behind it.  AddressSanitizer's shadow covers the second, ThreadSanitizer
  * forbids the first. */
 static const uintptr_t places[] = {0x200000000000, 0x4000000000};
 #define VA_SIZE ((size_t)16 << 30)
 #define RAM_PHYSICAL ((uintptr_t)1 << 20)
-#define RAM_PLACE (VA_SIZE + RAM_PHYSICAL) /* RAM lies behind the kernel's virtual addresses */
 
 static int file = -1;
 static uintptr_t ram_start, va_start;
@@ -68,16 +67,16 @@ static bool map_file(uintptr_t at, size_t offset, size_t size)
 
 void *host_ram_map(size_t size)
 {
-	void *start = reserve_somewhere(RAM_PLACE + size);
+	void *start = reserve_somewhere(RAM_PHYSICAL + size + VA_SIZE);
 
 	file = memfd_create("spandrel-ram", MFD_CLOEXEC);
 	mapped = mmap(NULL, VA_SIZE / PORT_PAGE_SIZE * sizeof(*mapped), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (!start || mapped == MAP_FAILED || file < 0 || ftruncate(file, (off_t)size) != 0)
 		return NULL;
-	va_start = (uintptr_t)start;
-	ram_start = va_start + RAM_PLACE;
+	ram_start = (uintptr_t)start + RAM_PHYSICAL;
 	ram_size = size;
+	va_start = ram_start + size;
 	return map_file(ram_start, 0, size) ? (void *)ram_start : NULL;
 }
 
@@ -120,7 +119,7 @@ static bool is_late_ram(void *page)
 {
 	unsigned char in_core;
 
-	return (uintptr_t)page - va_start >= RAM_PLACE + ram_size &&
+	return (uintptr_t)page - machine_direct_base() >= RAM_PHYSICAL + ram_size + VA_SIZE &&
 	       mincore(page, PORT_PAGE_SIZE, &in_core) == 0;
 }
 

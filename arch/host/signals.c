@@ -14,6 +14,7 @@
 #include "table.h"
 #include "machine.h"
 
+#define FAULT_WRITE 2 /* of an x86 processor's error number */
 #define OWNER_MAX 64 /* bytes of a ktask's number and name */
 
 static const struct {
@@ -58,6 +59,16 @@ void host_interrupted_at(const void *context, uintptr_t *pc, uintptr_t *frame)
 #endif
 }
 
+/* Of a page fault, as far as the processor tells. */
+static const char *access_of(const ucontext_t *c)
+{
+#if defined(__x86_64__)
+	return c->uc_mcontext.gregs[REG_ERR] & FAULT_WRITE ? "write" : "read";
+#else
+	return "access";
+#endif
+}
+
 static struct panic_site site_of(const void *context)
 {
 	struct panic_site site = {0};
@@ -78,6 +89,8 @@ static void fault(int number, siginfo_t *info, void *context)
 	if (number == SIGSEGV && kernel_stack_guard((uintptr_t)info->si_addr, owner, sizeof(owner)))
 		panic_at(&site, "stack overflow of %s at %p, in %pS", owner, info->si_addr,
 			(void *)site.pc);
+	if (number == SIGSEGV)
+		kernel_fault((uintptr_t)info->si_addr, access_of(interrupted), &site);
 	panic_at(&site, "%s at %p, in %pS", fault_name(number), info->si_addr,
 		(void *)site.pc);
 }

@@ -164,9 +164,16 @@ static const char *fault_kind(uint64_t error)
 	return error & ERROR_WRITE ? "write to" : "read of";
 }
 
+static const char *fault_access(uint64_t error)
+{
+	return error & ERROR_FETCH ? "execution" : error & ERROR_WRITE ? "write" : "read";
+}
+
 static __attribute__((noreturn)) void report_page_fault(
 	const struct panic_site *site, const struct trap_frame *frame, uintptr_t address)
 {
+	if (!(frame->error & ERROR_PRESENT))
+		kernel_fault(address, fault_access(frame->error), site);
 	panic_at(site, "page fault: %s %#llx, %s, error %#llx, in %pS", fault_kind(frame->error),
 		(unsigned long long)address, frame->error & ERROR_PRESENT ? "forbidden" : "not mapped",
 		(unsigned long long)frame->error, (void *)frame->rip);

@@ -7,6 +7,7 @@
 #include "disk.h"
 
 #include "errors.h"
+#include "kmem_sample.h"
 #include "lib/check.h"
 #include "lib/string.h"
 #include "machine.h"
@@ -122,15 +123,19 @@ static void begin(struct disk *d, struct disk_request *r)
 	d->submit(d, r);
 }
 
-/* Whether the first and the last byte lie in the direct map: a device finds them by their physical
- * addresses. */
+static bool is_page_direct(uintptr_t at)
+{
+	return machine_is_direct_page(kmem_sample_direct((void *)(at & -PORT_PAGE_SIZE)));
+}
+
+/* Whether the first and the last byte lie in the direct map, or in a sample: a device finds them by their
+ * physical addresses. */
 static bool is_direct(const void *data, size_t n)
 {
 	uintptr_t first = (uintptr_t)data, last = first + (n * DISK_BLOCK_SIZE - 1);
 
 	return n <= SIZE_MAX / DISK_BLOCK_SIZE && last > first &&
-	       machine_is_direct_page((void *)(first & -PORT_PAGE_SIZE)) &&
-	       machine_is_direct_page((void *)(last & -PORT_PAGE_SIZE));
+	       is_page_direct(first) && is_page_direct(last);
 }
 
 static void check_data(const struct disk *d, size_t n, const void *data, void *caller)

@@ -4,6 +4,7 @@
  */
 #include "physical.h"
 
+#include "kmem_sample.h"
 #include "machine.h"
 
 #define DMA32_END ((uint64_t)1 << 32)
@@ -13,7 +14,7 @@ struct arena *dma32_arena, *dma24_arena, *phys_arena, *large_arena;
 
 uint64_t physical_of(const void *ram)
 {
-	return machine_physical(ram);
+	return machine_physical(kmem_sample_direct(ram));
 }
 
 void *physical_at(uint64_t phys)

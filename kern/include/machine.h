@@ -259,6 +259,11 @@ struct machine_section {
  * constant. */
 bool machine_section(size_t i, struct machine_section *section);
 
+/* What the kernel supplies: panics if it knows more than the machine about a fault at `address`, which isn't
+ * mapped, and returns else.  `access`: "read", "write", "execution", "access".  `site`: where.  Takes no lock. */
+struct panic_site;
+void kernel_fault(uintptr_t address, const char *access, const struct panic_site *site);
+
 /* What the kernel supplies: returns whether `address` lies in the guard page of the running ktask's
  * stack; if so, writes the ktask's id and name to `owner`.  Takes no lock. */
 bool kernel_stack_guard(uintptr_t address, char *owner, size_t size);

@@ -33,8 +33,8 @@ extern struct arena *large_arena;
  * there is no memory for them. */
 void physical_init(void);
 
-/* The physical address of a byte of RAM, from an address that the base arena may have for it, and back
- * to its address in the direct map.  Context: any.  Cost: constant. */
+/* The physical address of a byte of RAM, from an address that the base arena, or an allocation that is a sample
+ * (kmem_sample.h), may have for it, and back to its address in the direct map.  Context: any.  Cost: constant. */
 uint64_t physical_of(const void *ram);
 void *physical_at(uint64_t phys);
 

@@ -174,6 +174,7 @@ struct kmem_cache_stats {
 	uint64_t reserve;	    /* objects to keep slabs for */
 	uint64_t out;		    /* of them, outside the slab layer: live or in a magazine */
 	uint64_t live;		    /* in callers' hands, but for what a core is exchanging just now */
+	uint64_t samples;	    /* of them, those that lie in no slab (kmem_sample.h) */
 	uint64_t total, used;	    /* units in slabs; in live objects */
 	uint64_t allocs, frees;	    /* by callers */
 	uint64_t alloc_misses, free_misses; /* those that left the hot path */

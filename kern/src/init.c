@@ -10,6 +10,7 @@
 #include "irq.h"
 #include "kmalloc.h"
 #include "kmem_debug.h"
+#include "kmem_sample.h"
 #include "kthread.h"
 #include "leaks.h"
 #include "lib/array.h"
@@ -73,6 +74,13 @@ static const char *set_test_limit(const char *value)
 	return NULL;
 }
 
+static uint64_t sample_every;
+
+static const char *set_kmem_sample(const char *value)
+{
+	return str_to_u64(value, &sample_every) ? NULL : "not a number";
+}
+
 static const char *set_terminal(const char *value)
 {
 	test_config.on_terminal = true;
@@ -87,6 +95,7 @@ static const struct cmdline_option options[] = {
 	{"terminal", set_terminal},	    /* a person reads the console, on a terminal of that size */
 	{"test_limit", set_test_limit},	    /* test_config.limit */
 	{"kmem_debug", kmem_debug_set},	    /* the debug mode of arenas and caches */
+	{"kmem_sample", set_kmem_sample},   /* one allocation in so many is guarded */
 };
 
 static const struct boot_ram *first_big_enough(void)
@@ -175,6 +184,8 @@ static void run_first(void *arg)
 	/* What comes next may be short, and is to sleep then. */
 	while (!reclaim_is_running())
 		kthread_yield();
+	if (kmem_sample_set(sample_every) != 0)
+		kprintf("no memory for samples\n");
 	disk_init();
 	block_cache_init();
 	test_config.set_watch = machine_watch_set;
@@ -202,6 +213,11 @@ void kernel_poked(void)
 void kernel_late(uintptr_t pc, uintptr_t frame)
 {
 	test_late(pc, frame);
+}
+
+void kernel_fault(uintptr_t address, const char *access, const struct panic_site *site)
+{
+	kmem_sample_fault(address, access, site);
 }
 
 void kernel_input(void)
@@ -239,6 +255,7 @@ void kernel_main(const struct boot_info *info)
 	kmem_cache_init();
 	physical_init();
 	vmap_init();
+	kmem_sample_init(vaddr_arena, machine_map_marked, machine_unmap_marked);
 	irq_init();
 	kthread_init();
 	leaks_add_root(&data_root);

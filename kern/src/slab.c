@@ -18,6 +18,8 @@
  * again when the cache rests (slab/magazine.c); so magazines of several sizes may be in use.  A
  * quantum cache is a cache whose source is the arena that it fronts.
  *
+ * A few live objects of a cache may be samples, which lie in none of these (slab/sample.c).
+ *
  * REPRESENTATION
  *
  * A slab's header has a bit for each object, set while the object is free in the slab layer.
@@ -57,6 +59,7 @@
  *  5. There are slabs for the objects that are reserved.
  *  6. The depot's magazines are full in one list and empty in the other, as many as it counts.
  *  7. In mode full, zones are whole, and so are the patterns of free objects (slab/debug.c).
+ *  8. Around live samples the pattern is whole (slab/sample.c).
  *
  * LOCKING
  *
@@ -215,11 +218,14 @@ static size_t alloc_slow(
 	return got;
 }
 
-/* What can be had without sleeping: from this core's magazines and the depot, then from slabs. */
+/* What can be had without sleeping: a sample, if one is due, then from this core's magazines and the depot, then
+ * from slabs. */
 static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flags, void *caller)
 {
 	size_t got = 0, step;
 
+	if (sample_is_on() && n > 0 && (objects[0] = sample_take(c, flags, caller)))
+		got = 1;
 	while (got < n && core_change(c, true))
 		got += kmem_pop_many(c, objects + got, n - got);
 	while (got < n && (step = fill(c, objects + got, n - got, flags, caller)) > 0)
@@ -241,14 +247,11 @@ static bool construct(struct kmem_cache *c, void *object, unsigned flags)
 	return done;
 }
 
-size_t slab_construct(
-	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
+size_t slab_construct_some(struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags)
 {
 	uintptr_t *word, outer;
 	size_t done = 0;
 
-	for (size_t i = 0; c->debug && i < n; i++)
-		slab_debug_out(c, objects[i], caller);
 	if (!c->ctor)
 		return n;
 	word = &port_thread_words()[PORT_THREAD_CONSTRUCT];
@@ -257,14 +260,29 @@ size_t slab_construct(
 	while (done < n && construct(c, objects[done], done < wanted ? flags : MEM_ATOMIC))
 		done++;
 	*word = outer;
+	return done;
+}
+
+void slab_construct_failed(struct kmem_cache *c, const void *object, unsigned flags, void *caller)
+{
+	__atomic_fetch_add(&c->ctor_failures, 1, __ATOMIC_RELAXED);
+	if (flags == MEM_WAIT)
+		kmem_bug(c, caller, "its constructor failed on %p under MEM_WAIT", object);
+}
+
+size_t slab_construct(
+	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller)
+{
+	size_t done;
+
+	for (size_t i = 0; c->debug && i < n; i++)
+		slab_debug_out(c, objects[i], caller);
+	done = slab_construct_some(c, objects, n, wanted, flags);
 	if (done == n)
 		return n;
 	slab_give(c, objects + done, n - done, false, caller);
-	if (done < wanted) {
-		__atomic_fetch_add(&c->ctor_failures, 1, __ATOMIC_RELAXED);
-		if (flags == MEM_WAIT)
-			kmem_bug(c, caller, "its constructor failed on %p under MEM_WAIT", objects[done]);
-	}
+	if (done < wanted)
+		slab_construct_failed(c, objects[done], flags, caller);
 	return done;
 }
 
@@ -653,29 +671,61 @@ void kmem_cache_free(struct kmem_cache *c, void *object)
 		check_given("kmem_cache_free", "cache", c, __builtin_return_address(0));
 		kmem_check_free(c, object, __builtin_return_address(0));
 	}
-	if (unlikely(!kmem_free_hot(c, object)))
+	if (sample_may_be(object) || unlikely(!kmem_free_hot(c, object)))
 		kmem_free_slow(c, object, __builtin_return_address(0));
+}
+
+/* What this core has room for, and the rest. */
+static void free_many(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	size_t given = kmem_push_many(c, objects, n);
+
+	if (unlikely(given < n))
+		free_slow(c, objects + given, n - given, caller);
+}
+
+/* The same where some may be samples. */
+static __attribute__((noinline)) void free_mixed(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	size_t from = 0, to;
+
+	for (; from < n; from = to) {
+		for (to = from; to < n && !(sample_may_be(objects[to]) && sample_has(objects[to])); to++)
+			;
+		if (to > from)
+			free_many(c, objects + from, to - from, caller);
+		else if (sample_free(c, objects[to], caller))
+			to++;
+		else
+			free_many(c, objects + to++, 1, caller);
+	}
 }
 
 void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 {
-	size_t given;
-
 	if (n > 0)
 		check_given(
 			"kmem_cache_free_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (SPANDREL_DEBUG && n > 0)
 		kmem_check_free(c, objects[0], __builtin_return_address(0));
 	kmem_core_self(c)->rounds.frees += n;
-	given = kmem_push_many(c, objects, n);
-	if (unlikely(given < n))
-		free_slow(c, objects + given, n - given, __builtin_return_address(0));
+	if (unlikely(sample_any()))
+		free_mixed(c, objects, n, __builtin_return_address(0));
+	else
+		free_many(c, objects, n, __builtin_return_address(0));
 }
 
 void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
 {
+	if (sample_may_be(object)) {
+		kmem_check_free(c, object, caller);
+		/* What only has so high an address goes the hot way. */
+		if (!sample_has(object) && kmem_free_hot(c, object))
+			return;
+	}
 	kmem_core_self(c)->rounds.frees++;
-	free_slow(c, &object, 1, caller);
+	if (!sample_may_be(object) || !sample_free(c, object, caller))
+		free_slow(c, &object, 1, caller);
 }
 
 void kmem_check_free(struct kmem_cache *c, const void *object, void *caller)
@@ -800,7 +850,7 @@ static void check_used(struct kmem_cache *c, void *const *objects, size_t n, voi
 		bad_free(c, m, (uintptr_t)objects[looked - 1], s, caller);
 }
 
-static void destruct(struct kmem_cache *c, void *const *objects, size_t n)
+void slab_destruct(struct kmem_cache *c, void *const *objects, size_t n)
 {
 	uintptr_t outer = callback_enter(c->name);
 
@@ -908,7 +958,7 @@ static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void 
 static void give_used(struct kmem_cache *c, void *object, void *caller)
 {
 	if (c->dtor)
-		destruct(c, &object, 1);
+		slab_destruct(c, &object, 1);
 	object = slab_debug_in(c, object, caller);
 	if (object)
 		slab_put(c, &object, 1, caller);
@@ -945,7 +995,7 @@ void slab_give(struct kmem_cache *c, void *const *objects, size_t n, bool constr
 		slab_debug_undo(c, objects[i]);
 	if (constructed && c->dtor) {
 		check_used(c, objects, n, caller);
-		destruct(c, objects, n);
+		slab_destruct(c, objects, n);
 	}
 	slab_put(c, objects, n, caller);
 }

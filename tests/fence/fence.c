@@ -37,7 +37,7 @@ static struct {
 
 static struct arena_stats rows[WATCHED_ARENAS_MAX];
 static size_t page_tables, frame_table; /* pages */
-static uint64_t noted;			/* bytes of base_arena for what debug modes know */
+static uint64_t noted;			/* bytes of base_arena for what debug modes know, and for samples */
 static uint64_t slabs;			/* bytes of base_arena that caches hold */
 static char report[REPORT_MAX];
 
@@ -63,7 +63,8 @@ static uint64_t noted_of_base(void)
 	uint64_t sum = 0;
 
 	for (const struct arena_owner *o = arena_owner_next(NULL); o; o = arena_owner_next(o))
-		if (strcmp(o->name, "backtraces") == 0 || strcmp(o->name, "debug hashes") == 0)
+		if (strcmp(o->name, "backtraces") == 0 || strcmp(o->name, "debug hashes") == 0 ||
+			strcmp(o->name, "samples") == 0)
 			sum += __atomic_load_n(&o->held, __ATOMIC_RELAXED);
 	return sum;
 }
@@ -108,7 +109,7 @@ static void count_caches(void)
 		kmem_cache_get_stats(c, &stats);
 		if (before.caches < WATCHED_CACHES_MAX) {
 			before.cache[before.caches].cache = c;
-			before.cache[before.caches].out = stats.out;
+			before.cache[before.caches].out = stats.out + stats.samples;
 		}
 		before.caches++;
 	}
@@ -221,10 +222,10 @@ static const char *check_caches(void)
 static const char *compare_cache(const struct kmem_cache_stats *s, size_t i)
 {
 	if (before.cache[i].cache == s->cache &&
-		(s->is_front || strcmp(s->name, "tracks") == 0 || before.cache[i].out == s->out))
+		(s->is_front || strcmp(s->name, "tracks") == 0 || before.cache[i].out == s->out + s->samples))
 		return NULL;
 	ksnprintf(report, sizeof(report), "cache %s: %llu objects out of it, %llu before", s->name,
-		(unsigned long long)s->out, (unsigned long long)before.cache[i].out);
+		(unsigned long long)(s->out + s->samples), (unsigned long long)before.cache[i].out);
 	return report;
 }
 

@@ -169,6 +169,14 @@ static void check_once(struct check *c)
 	spin_unlock(&k->lock, irq);
 }
 
+static void check_samples(struct check *c)
+{
+	uintptr_t wrong = sample_verify(c->cache);
+
+	if (wrong)
+		fail(c, 8, "memory beside a sample was written", wrong);
+}
+
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 {
 	struct check c;
@@ -180,6 +188,7 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 		if (c.failed || c.is_whole)
 			break;
 	}
+	check_samples(&c);
 	if (c.failed && sink)
 		sink_printf(sink, "cache %s: invariant %d: %s (%#lx)\n", cache->name, c.failed, c.what,
 			(unsigned long)c.where);

@@ -205,6 +205,8 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && arena_direct_base(source);
 	if ((c->flags & KMC_FULL) && c->is_frames && !(flags & KMC_NOTOUCH))
 		c->flags |= KMC_ZONES;
+	c->is_sampled = c->is_frames && source == kpages_arena && obj_size <= PORT_PAGE_SIZE && align <= PORT_PAGE_SIZE &&
+			!(flags & (KMC_NOTOUCH | KMC_META));
 	c->slow = c->slow_modes = (c->flags & (KMC_CHECK | KMC_FULL)) != 0;
 	if (align == 0)
 		align = c->is_memory && arena_quantum(source) % sizeof(void *) == 0 ? sizeof(void *) : 1;
@@ -490,7 +492,7 @@ int slab_end(struct kmem_cache *c)
 	magazine_drain_cores(c);
 	magazine_drain_depot(c, true);
 	slab_await_passes(c);
-	live = slab_objects_out(c, &held);
+	live = slab_objects_out(c, &held) + __atomic_load_n(&c->samples, __ATOMIC_ACQUIRE);
 	if (live > 0 || waiters > 0 || !slab_tree_leave(c))
 		return refuse(c, live, waiters);
 	c->reserve = 0;

@@ -622,6 +622,8 @@ bool kmem_cache_history(struct kmem_cache *c, uintptr_t addr, struct kmem_histor
 
 	check_given("kmem_cache_history", "cache", c, __builtin_return_address(0));
 	check_given("kmem_cache_history", "place for a history", h, __builtin_return_address(0));
+	if (sample_history(c, addr, h))
+		return true;
 	d = c->debug;
 	if (!d || !object_of(c, addr, &object))
 		return false;

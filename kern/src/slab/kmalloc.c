@@ -241,10 +241,12 @@ static bool is_power_of_two(size_t n)
 	return n && (n & (n - 1)) == 0;
 }
 
-/* In mode full the bytes behind what was asked for, at least one, are a zone, too. */
+/* Of a sample the bytes behind what was asked for, at least one, have its pattern, in mode full they are a zone. */
 static void *note_size(struct kmem_cache *c, void *p, size_t size)
 {
-	if (c->debug && p)
+	if (sample_may_be(p) && sample_has(p))
+		sample_resize(p, size ? size : 1);
+	else if (c->debug && p)
 		slab_debug_resize(c, p, size ? size : 1);
 	return p;
 }
@@ -336,13 +338,16 @@ void *kmalloc_align(size_t size, size_t align, unsigned flags)
 	return p ? p : class_alloc_slow(c, size, align, flags, caller);
 }
 
-/* The cache that p is an object of; NULL if *entry is that of a large one.  Panics on all else. */
+/* The cache that p is an object of, a sample if *entry is 0; NULL if *entry is that of a large one.  Panics on all
+ * else. */
 static struct kmem_cache *class_at(const void *p, uintptr_t *entry, const char *what, void *caller)
 {
 	uintptr_t e = *entry = frames_get((uintptr_t)p);
 
 	if (e & FRAMES_KMALLOC)
 		return ((struct slab *)(e - FRAMES_KMALLOC))->cache;
+	if (!e && sample_has(p))
+		return sample_cache(p, what, caller);
 	if (e && !(e & LARGE_TAG))
 		kmem_bug_at(slab_of(e)->cache, (uintptr_t)p,
 			"%s of %p, which belongs to cache %s: no memory of kmalloc's (called from %pS)", what, p,
@@ -361,7 +366,7 @@ static __attribute__((noinline)) void free_slow(void *p, void *caller)
 	if (!p)
 		return;
 	c = class_at(p, &entry, "kfree", caller);
-	if (c && !kmem_free_hot(c, p))
+	if (c && (!entry || !kmem_free_hot(c, p)))
 		kmem_free_slow(c, p, caller);
 	else if (!c)
 		large_free(p, entry, caller);
@@ -403,6 +408,8 @@ static size_t size_of(const void *p, uintptr_t *entry, const char *what, void *c
 
 	if (!c)
 		return has_zones ? slab_large_size((uintptr_t)p, large_size(*entry)) : large_size(*entry);
+	if (!*entry)
+		return sample_size(p);
 	if (((uintptr_t)p - ((struct slab *)(*entry - FRAMES_KMALLOC))->base) % c->stride)
 		panic("%s of %p, which is inside an object of %s (called from %pS)", what, p, c->name, caller);
 	check_allocated(c, p, what, caller);
@@ -419,6 +426,8 @@ size_t ksize(const void *p)
 /* It stays where it is. */
 static void *resized(void *p, uintptr_t entry, size_t size, void *caller)
 {
+	if (!entry)
+		return note_size(NULL, p, size);
 	if (entry & FRAMES_KMALLOC)
 		return note_size(((struct slab *)(entry - FRAMES_KMALLOC))->cache, p, size);
 	if (has_zones)

@@ -4,8 +4,8 @@
  *
  * CONCEPTS
  *
- * An *object* here is one of a memory cache, or a large kmalloc: what frames.h leads to.  It is *live* while
- * a caller has it.  A *root* is memory that is looked at whatever points to it:
+ * An *object* here is one of a memory cache, or a large kmalloc: what frames.h leads to; or a sample.  It is *live*
+ * while a caller has it.  A *root* is memory that is looked at whatever points to it:
  *
  *	the kernel image's data; stacks of ktasks, from where they left off, and their registers; caches and
  *	arenas themselves; and every page that an arena over base_arena has handed out and that is neither a slab
@@ -198,7 +198,7 @@ static void look_at_grey(void)
 	while ((bit = leaks_set_take(&map.grey)) != BITMAP_NONE) {
 		const struct leaks_block *b = &map.blocks[map.block_of[bit / 64]];
 
-		leaks_look((const void *)(b->base + (bit - (size_t)b->word * 64) * b->stride), b->stride);
+		leaks_look((const void *)(b->memory + (bit - (size_t)b->word * 64) * b->stride), b->stride);
 	}
 }
 
@@ -293,7 +293,7 @@ static void add_suspects(struct suspects *s, const struct leaks_block *b, size_t
 		s->of[s->count++] = (struct suspect){
 			.address = address,
 			.size = b->stride,
-			.sum = sum_of_object(address, b->stride),
+			.sum = sum_of_object(b->memory + i * b->stride, b->stride),
 			.owner = b->owner,
 			.before = *before < old->count && old->of[*before].address == address ?
 					  (uint32_t)*before + 1 : 0,

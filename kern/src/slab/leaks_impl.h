@@ -13,16 +13,17 @@
 #define LEAKS_PLAIN 1u
 #define LEAKS_BLOCKS 2u
 
-/* A span of base_arena: a word for each of its pages. */
+/* A span of base_arena, or where samples are: a word for each of its pages. */
 struct leaks_region {
 	uintptr_t start;
 	size_t pages;
 	uint32_t *page;
 };
 
-/* A slab, or a large kmalloc: objects one behind the other, a bit for each from bit 0 of a word on. */
+/* A slab, a large kmalloc or a sample: objects one behind the other, a bit for each from bit 0 of a word on. */
 struct leaks_block {
 	uintptr_t base;
+	uintptr_t memory; /* where what is at `base` is looked at: of a sample, which may go, elsewhere */
 	size_t stride;
 	uint32_t objects;
 	uint32_t word;	/* the first one of its bits */

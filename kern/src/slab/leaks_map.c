@@ -6,12 +6,13 @@
  * plain; what is free in an arena over it, or in a slab of a quantum cache, is hidden, and so is what
  * allocators keep for themselves: pages of boundary tags and hashes, slabs of the slab layer's own caches, this map.
  * A boundary tag, a header and a magazine have the address of an object that nobody else may have.  Then
- * slabs of memory caches and large kmallocs become blocks.  A slab that came after its cache was counted may
+ * slabs of memory caches, large kmallocs and samples become blocks.  A slab that came after its cache was counted may
  * find no room; its pages stay plain, and are looked at as a whole.
  */
 #include "leaks_impl.h"
 
 #include "kmalloc.h"
+#include "kmem_sample.h"
 #include "lib/string.h"
 #include "owner.h"
 
@@ -109,14 +110,42 @@ static bool enter_segment(const struct arena_segment *s, void *arg)
 	return true;
 }
 
+/* The addresses of samples, as if they were a span; their memory isn't looked at. */
+static bool samples_span(struct arena_segment *s)
+{
+	s->kind = ARENA_SEGMENT_SPAN;
+	return sample_range(&s->start, &s->size);
+}
+
+/* Puts the last region where it belongs in the order of addresses. */
+static void regions_sort_last(struct leaks_map *m)
+{
+	for (size_t i = m->region_count; i-- > 1 && m->regions[i].start < m->regions[i - 1].start;) {
+		struct leaks_region r = m->regions[i];
+
+		m->regions[i] = m->regions[i - 1];
+		m->regions[i - 1] = r;
+	}
+}
+
 static bool regions_make(struct leaks_map *m)
 {
+	struct arena_segment samples;
+	bool has_samples = samples_span(&samples);
+
 	arena_walk(base_arena, count_span, m);
+	if (has_samples)
+		count_span(&samples, m);
 	m->regions_bytes += m->region_max * sizeof(*m->regions);
 	m->regions = leaks_pages_take(m->regions_bytes);
-	if (m->regions)
-		arena_walk(base_arena, enter_segment, m);
-	return m->regions;
+	if (!m->regions)
+		return false;
+	arena_walk(base_arena, enter_segment, m);
+	if (has_samples) {
+		enter_span(m, &samples);
+		regions_sort_last(m);
+	}
+	return true;
 }
 
 /* What arenas have idle, or for themselves */
@@ -259,6 +288,7 @@ static struct leaks_block *block_add(struct leaks_map *m, uintptr_t start, size_
 	if (m->block_count == m->block_max || m->word_count + words > m->word_max || !leaks_region_of(m, start))
 		return NULL;
 	*b = (struct leaks_block){.base = base,
+		.memory = base,
 		.stride = stride,
 		.objects = (uint32_t)objects,
 		.word = (uint32_t)m->word_count,
@@ -293,6 +323,25 @@ static void owner_add(struct leaks_map *m, const struct kmem_cache *c, const cha
 	str_copy(o->name, name, sizeof(o->name));
 }
 
+/* The cache's, or kmalloc's. */
+static void enter_samples(struct leaks_map *m, const struct kmem_cache *c)
+{
+	uintptr_t object;
+	size_t size;
+
+	for (size_t i = 0; i < sample_slots(); i++) {
+		struct leaks_block *b;
+
+		if (!sample_in_slot(i, c, &object, &size))
+			continue;
+		b = block_add(m, object, PORT_PAGE_SIZE, object, size, 1, m->owner_count - 1);
+		if (b) {
+			b->memory = (uintptr_t)kmem_sample_direct((const void *)object);
+			m->live[b->word] = 1;
+		}
+	}
+}
+
 static void enter_caches(struct leaks_map *m)
 {
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
@@ -300,6 +349,7 @@ static void enter_caches(struct leaks_map *m)
 			continue;
 		owner_add(m, c, c->name);
 		slabs_walk(m, c, enter_slab);
+		enter_samples(m, c);
 	}
 }
 
@@ -375,7 +425,7 @@ static bool blocks_make(struct leaks_map *m)
 	char *at;
 
 	m->owner_max = 1 + SPARE_OWNERS;
-	m->block_max = m->word_max = large;
+	m->block_max = m->word_max = large + sample_slots();
 	count_caches(m);
 	m->block_max += m->block_max / 8 + SPARE_BLOCKS;
 	words = m->word_max += m->word_max / 8 + SPARE_WORDS;
@@ -397,6 +447,9 @@ _Static_assert(LEAKS_LEVELS * 6 >= 36, "64 * 2^30 bits have that many levels");
 
 int leaks_map_make(struct leaks_map *m)
 {
+	uintptr_t samples;
+	size_t samples_size;
+
 	memset(m, 0, sizeof(*m));
 	if (!regions_make(m) || !blocks_make(m)) {
 		leaks_map_end(m);
@@ -404,6 +457,8 @@ int leaks_map_make(struct leaks_map *m)
 	}
 	hide_in_arenas(m);
 	hide_in_caches(m);
+	if (sample_memory(&samples, &samples_size))
+		leaks_map_hide(m, samples, samples_size);
 	leaks_map_hide(m, (uintptr_t)m->regions, leaks_whole_pages(m->regions_bytes));
 	leaks_map_hide(m, (uintptr_t)m->memory, leaks_whole_pages(m->bytes));
 	owner_add(m, NULL, "kmalloc, large");
@@ -444,7 +499,9 @@ void leaks_map_refresh(struct leaks_map *m)
 	for (size_t i = 0; i < m->block_count; i++) {
 		struct leaks_block *b = &m->blocks[i];
 
-		if (b->owner == 0)
+		if (b->memory != b->base)
+			b->stands = sample_is_live(b->base);
+		else if (b->owner == 0)
 			b->stands = kmalloc_find_large(b->base, b->base, &start, &size) && size == b->stride;
 		leaks_breathe(1);
 	}

@@ -14,6 +14,7 @@
 #include "lib/linear_hash.h"
 #include "lib/list.h"
 #include "lib/panic.h"
+#include "sample.h"
 #include "slab.h"
 #include "spinlock.h"
 
@@ -45,6 +46,7 @@ struct kmem_core {
 	struct magazine *loaded, *previous; /* previous is full or empty */
 	size_t previous_rounds;
 	uint64_t alloc_misses, free_misses, failures, depot_trips;
+	uint64_t seen; /* rounds.allocs when they were last counted for samples; atomic */
 } __attribute__((aligned(ARENA_ROUNDS_STRIDE)));
 _Static_assert(sizeof(struct kmem_core) == ARENA_ROUNDS_STRIDE, "finding a core's is a shift");
 _Static_assert(offsetof(struct kmem_core, rounds) == 0, "an arena finds it where it finds the core's");
@@ -116,6 +118,7 @@ struct kmem_cache {
 	bool is_frames;		/* found through the page frame table, else through the hash */
 	bool is_inside;		/* headers lie at the end of their slabs */
 	bool is_memory;
+	bool is_sampled; /* objects may be samples */
 	bool owns_storage;
 	struct arena *source;
 	kmem_ctor_fn ctor;
@@ -134,6 +137,7 @@ struct kmem_cache {
 	uint32_t magazine_size; /* rounds of a new magazine; changed under the depot's lock, atomic */
 	uint32_t magazine_max;	/* what that may become; fixed */
 	bool is_watched;   /* by the leak finder, which keeps it slow; guarded by its lock */
+	size_t samples;	   /* that callers have; atomic */
 	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
 
 	struct shortage_mark mark; /* requests that sleep for its objects */
@@ -250,6 +254,12 @@ void slab_meta_free(struct kmem_cache *c, void *object);
  * magazine.  Returns how many it could; the others have gone back.  n is SLAB_STEP at most. */
 size_t slab_construct(
 	struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags, void *caller);
+/* The constructor's calls alone: all of them, or up to the first that fails; and what that means for an object that
+ * its caller wants. */
+size_t slab_construct_some(struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags);
+void slab_construct_failed(struct kmem_cache *c, const void *object, unsigned flags, void *caller);
+/* The destructor's calls; there is one. */
+void slab_destruct(struct kmem_cache *c, void *const *objects, size_t n);
 
 /* Leaks (leaks.c): objects[0 .. n) are about to become free.  Of caches that are slow, and large kmallocs.
  * Any context but an NMI. */
@@ -381,7 +391,7 @@ static inline void *kmem_alloc_hot(struct kmem_cache *c)
 	return arena_rounds_pop(&c->cores->rounds);
 }
 
-/* false: go the slow way. */
+/* false: go the slow way.  Of what isn't a sample. */
 static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
 {
 	return arena_rounds_push(&c->cores->rounds, object);

@@ -93,10 +93,11 @@ size_t kmem_trace_tally(struct kmem_cache *c)
 {
 	struct kmem_debug *d;
 	struct kmem_cache_stats s;
-	size_t known = 0;
+	size_t known;
 	bool more;
 
 	check_given("kmem_trace_tally", "cache", c, __builtin_return_address(0));
+	known = sample_tally(c);
 	d = c->debug;
 	more = d != NULL;
 	for (size_t i = 0; more; i += TALLY_STEP)

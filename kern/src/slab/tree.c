@@ -195,6 +195,8 @@ static __attribute__((noinline, no_sanitize("thread"))) void add_cores(
 		s->depot_trips += core->depot_trips;
 	}
 	s->live = s->out > s->depot_rounds + s->core_rounds ? s->out - s->depot_rounds - s->core_rounds : 0;
+	s->samples = __atomic_load_n(&c->samples, __ATOMIC_RELAXED);
+	s->live += s->samples;
 }
 
 static void read_debug(struct kmem_cache *c, struct kmem_cache_stats *s)
