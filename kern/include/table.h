@@ -30,7 +30,7 @@
 #include "sink.h"
 
 #define TABLE_WIDTH SINK_COLUMNS /* characters of the longest line for people */
-#define TABLE_COLUMNS_MAX 40
+#define TABLE_COLUMNS_MAX 44
 #define TABLE_CELL_MAX 32 /* bytes of a number as text, the terminating zero included */
 
 enum table_kind {

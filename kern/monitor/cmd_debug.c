@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Command: the debug mode, what it has done and costs, and the caches that are closed for it.
+ * Commands: the debug mode, what it has done and costs, samples, and the caches that are closed for the mode;
+ * how many allocations are samples.
  */
 #include "monitor_impl.h"
 
 #include "kmem_debug.h"
+#include "kmem_sample.h"
 #include "lib/array.h"
 #include "lib/string.h"
 #include "table.h"
@@ -13,6 +15,7 @@ struct debug_row {
 	const char *mode;
 	struct kmem_debug_stats s;
 	uint64_t zones;
+	struct kmem_sample_stats samples;
 };
 
 #define COLUMN(member, title, key, kind, help)                                                     \
@@ -30,6 +33,13 @@ static const struct table_column columns[] = {
 	COLUMN(s.stacks, "backtraces", "stacks", TABLE_COUNT, "that are kept, for good"),
 	COLUMN(s.bytes, "memory", "bytes", TABLE_BYTES, "of base, for what is known"),
 	COLUMN(zones, "zones", "zones", TABLE_BYTES, "memory between objects, to find overflows"),
+	COLUMN(samples.every, "a sample in", "sample", TABLE_COUNT, "allocations; `debug sample N`"),
+	COLUMN(samples.live, "  live", "sample_live", TABLE_COUNT, "samples that callers have"),
+	COLUMN(samples.resting, "  resting", "sample_resting", TABLE_COUNT, "freed samples, which are unmapped"),
+	COLUMN(samples.slots, "  at most", "sample_slots", TABLE_COUNT, "samples there can be, live and resting"),
+	COLUMN(samples.taken, "  taken", "sample_taken", TABLE_COUNT, "allocations that were samples, since boot"),
+	COLUMN(samples.missed, "  missed", "sample_missed", TABLE_COUNT, "those that found no place to be one"),
+	COLUMN(samples.bytes, "  memory", "sample_bytes", TABLE_BYTES, "of base, for samples"),
 };
 static const struct table table = {"debug", columns, ARRAY_SIZE(columns)};
 
@@ -123,13 +133,25 @@ static const char *debug_command(const struct command_call *call)
 	struct debug_row row = {.mode = kmem_debug_mode()};
 
 	kmem_debug_get_stats(&row.s);
+	kmem_sample_get_stats(&row.samples);
 	row.zones = sum_zones();
 	show_row(call, &row);
 	show_closed(call);
 	return NULL;
 }
 
+static const char *sample_command(const struct command_call *call)
+{
+	uint64_t n;
+
+	if (!str_to_u64(call->argv[2], &n))
+		return command_error("%s is not a number of allocations", call->argv[2]);
+	return kmem_sample_set(n) == 0 ? NULL : "no memory for samples";
+}
+
 static const struct command commands[] = {
+	{"debug sample", "N", "has one allocation in N guarded, 0: none", "debug sample 1000", sample_command, 0,
+		NULL, NULL},
 	{"debug", "[-k] [-a]", "the debug mode: what it did and costs; closed caches", "debug", debug_command,
 		COMMAND_PANIC_SAFE, NULL, tables},
 };

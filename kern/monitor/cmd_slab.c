@@ -65,6 +65,7 @@ enum {
 	TRACKED,
 	UNTRACKED,
 	QUARANTINED,
+	SAMPLES,
 	COLUMNS
 };
 
@@ -125,6 +126,7 @@ static const struct table_column columns[] = {
 		"NAME: allocations that it had no memory to note"),
 	[QUARANTINED] = KEY(quarantined, "in quarantine", "quarantined",
 		"NAME: freed objects that rest, in mode full"),
+	[SAMPLES] = KEY(samples, "samples", "samples", "NAME: live objects that are samples, in no slab"),
 };
 _Static_assert(ARRAY_SIZE(columns) == COLUMNS && COLUMNS <= TABLE_COLUMNS_MAX, "each is described");
 
@@ -175,7 +177,7 @@ static const uint8_t lines[][FIELDS_A_LINE] = {
 	{MAGAZINE, TRACKED, SHRINKS},
 	{DEPOT_FULL, UNTRACKED, CTOR_FAILURES},
 	{DEPOT_EMPTY, QUARANTINED, BUCKETS},
-	{DEPOT_ROUNDS, NAME, NAME},
+	{DEPOT_ROUNDS, SAMPLES, NAME},
 	{CORE_ROUNDS, NAME, NAME},
 };
 _Static_assert(NAME == 0, "a line's fields that aren't named are none");
@@ -234,7 +236,7 @@ static void show_row(const struct command_call *call, struct table_printer *prin
 		.size_text = size,
 		.total_text = total,
 		.s = *s,
-		.used_permille = table_permille(s->live, s->objects),
+		.used_permille = table_permille(s->live - s->samples, s->objects),
 		.wasted_permille = s->objects * s->obj_size < s->total ?
 			table_permille(s->total - s->objects * s->obj_size, s->total) : 0,
 	};

@@ -2,13 +2,14 @@
 /*
  * Command: what lies at an address: the part of the address space, the symbol of the kernel's image, the
  * stack, the table that the machine or the kernel keeps there, segments from the root of the tree down to
- * the arena that handed it out, the object, what else uses it, and where it was allocated and freed, if a
+ * the arena that handed it out, the object or the sample, what else uses it, and where it was allocated and freed, if a
  * debug mode knows.
  */
 #include "users.h"
 
 #include "kmalloc.h"
 #include "kmem_debug.h"
+#include "kmem_sample.h"
 #include "kthread.h"
 #include "lib/array.h"
 #include "lib/printf.h"
@@ -143,21 +144,33 @@ static void print_event(struct sink *sink, const char *what, const struct kmem_h
 		e->core, frames);
 }
 
-/* What a debug mode knows of the object. */
-static void print_history(const struct command_call *call, struct kmem_cache *c, uintptr_t address)
+static void print_history(const struct command_call *call, const struct kmem_history *h)
 {
-	struct kmem_history h;
-
-	if (!kmem_cache_history(c, address, &h))
-		return;
 	if (!call->keys) {
-		kmem_history_print(call->sink, &h);
+		kmem_history_print(call->sink, h);
 		return;
 	}
-	if (h.alloc.ns)
-		print_event(call->sink, "alloc", &h, &h.alloc);
-	if (h.free.ns)
-		print_event(call->sink, "free", &h, &h.free);
+	if (h->alloc.ns)
+		print_event(call->sink, "alloc", h, &h->alloc);
+	if (h->free.ns)
+		print_event(call->sink, "free", h, &h->free);
+}
+
+/* A sample, its page, or what guards it. */
+static size_t print_sample(const struct command_call *call, uintptr_t address)
+{
+	struct kmem_sample s;
+
+	if (!kmem_sample_find(address, &s))
+		return 0;
+	if (call->keys)
+		sink_printf(call->sink, "sample cache=%s start=0x%zx size=%zu live=%d guard=%d\n", s.cache,
+			(size_t)s.history.object, s.history.size, s.is_live, s.is_guard);
+	else
+		sink_printf(call->sink, "%s a sample of cache %s\n", s.is_guard ? "guard page beside" : "page of",
+			s.cache);
+	print_history(call, &s.history);
+	return 1;
 }
 
 static void print_object(struct objects *found, struct kmem_cache *c, const struct kmem_object *o)
@@ -166,6 +179,7 @@ static void print_object(struct objects *found, struct kmem_cache *c, const stru
 	size_t offset = found->address - (o->object ? o->object : o->slab);
 	bool is_idle = o->object && !o->is_free && kmem_cache_is_idle(c, o->object);
 	struct kmem_cache_stats s;
+	struct kmem_history h; /* if a debug mode knows it */
 
 	kmem_cache_get_stats(c, &s);
 	found->found++;
@@ -184,7 +198,8 @@ static void print_object(struct objects *found, struct kmem_cache *c, const stru
 	else
 		sink_printf(call->sink, "cache %s, slab 0x%zx, behind its objects, offset 0x%zx\n",
 			s.name, (size_t)o->slab, offset);
-	print_history(call, c, found->address);
+	if (kmem_cache_history(c, found->address, &h))
+		print_history(call, &h);
 }
 
 /* Prints slab and object in every cache that has the address, in the order of the arena tree. */
@@ -447,6 +462,7 @@ static const char *show(const struct command_call *call, uintptr_t address)
 	named = print_symbol(call, &place);
 	named += print_stacks(call, place.window ? place.window : address);
 	named += print_frame_table(call, address);
+	named += print_sample(call, place.window ? place.window : address);
 	print_segments(&segments);
 	print_objects(&objects);
 	if (place.is_plain && !named && !objects.caches)

@@ -724,7 +724,9 @@ void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
 			return;
 	}
 	kmem_core_self(c)->rounds.frees++;
-	if (!sample_may_be(object) || !sample_free(c, object, caller))
+	if (sample_may_be(object) && sample_free(c, object, caller))
+		kmem_core_self(c)->free_misses++;
+	else
 		free_slow(c, &object, 1, caller);
 }
 
