@@ -18,7 +18,8 @@
 #include "sync.h"
 
 static const struct misuse_family *const families[] = {&misuse_objects, &misuse_bytes, &misuse_segments,
-	&misuse_fronts, &misuse_kmalloc, &misuse_kmalloc_bytes, &misuse_kmalloc_large, &misuse_mappings, &misuse_vectors};
+	&misuse_fronts, &misuse_kmalloc, &misuse_kmalloc_bytes, &misuse_kmalloc_large, &misuse_mappings, &misuse_vectors,
+	&misuse_samples, &misuse_sample_bytes, &misuse_kmalloc_samples};
 
 static const unsigned flags_of[MISUSE_MODES] = {0, KMC_CHECK, KMC_FULL};
 static const char *const mode_names[] = {"off", "check", "full"};
@@ -108,7 +109,9 @@ static void check_report(const struct run *r)
 	must_hold(r, r->misuse->says);
 	must_hold(r, r->family->owner);
 	must_hold(r, number);
-	must_hold(r, "(called from ");
+	/* Of a fault it is the function that made it. */
+	if (!strstr(r->message, ", in "))
+		must_hold(r, "(called from ");
 	if (r->reported == MISUSE_AT_ONCE)
 		must_hold(r, r->misuse->caller);
 }
@@ -227,6 +230,21 @@ TEST("misuse: mappings that end wrongly")
 TEST("misuse: frees of interrupt vectors")
 {
 	run_family(&misuse_vectors);
+}
+
+TEST("misuse: frees of samples")
+{
+	run_family(&misuse_samples);
+}
+
+TEST("misuse: reads and writes beside samples, and of freed ones")
+{
+	run_family(&misuse_sample_bytes);
+}
+
+TEST("misuse: kmalloc's samples")
+{
+	run_family(&misuse_kmalloc_samples);
 }
 
 TEST("misuse: there are more than sixty, and each has a name of its own")

@@ -37,7 +37,8 @@ struct misuse_family {
 };
 
 extern const struct misuse_family misuse_objects, misuse_bytes, misuse_kmalloc, misuse_kmalloc_bytes,
-	misuse_kmalloc_large, misuse_segments, misuse_fronts, misuse_mappings, misuse_vectors;
+	misuse_kmalloc_large, misuse_segments, misuse_fronts, misuse_mappings, misuse_vectors, misuse_samples,
+	misuse_sample_bytes, misuse_kmalloc_samples;
 
 /* Not the sanitizer's: in mode full it knows, too, where nobody may write. */
 #define PLANT(name) static __attribute__((noinline, no_sanitize("address"))) void plant_##name(void)
