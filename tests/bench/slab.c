@@ -12,15 +12,14 @@
 
 #define PAIRS 100000
 #define ROUNDS 16
-#define BATCH 4096
 #define PAGES 1024
 #define BULK 64
 
-static void *objects[BATCH];
-static unsigned order[BATCH];
+static void *objects[BENCH_BATCH];
+static unsigned order[BENCH_BATCH];
 
 /* The same order each time: a xorshift (Marsaglia, J. Stat. Software 8(14), 2003) shuffles. */
-static void shuffle(unsigned n)
+void bench_shuffle(unsigned n)
 {
 	uint64_t x = 88172645463325252u;
 
@@ -39,7 +38,7 @@ static void shuffle(unsigned n)
 	}
 }
 
-static struct kmem_cache *make(size_t size)
+struct kmem_cache *bench_cache(size_t size)
 {
 	struct kmem_cache *c = kmem_cache_create("bench", size, 0, 0, NULL, NULL, NULL, NULL);
 
@@ -48,7 +47,7 @@ static struct kmem_cache *make(size_t size)
 	return c;
 }
 
-static uint64_t pairs(struct kmem_cache *c, unsigned flags, unsigned n)
+uint64_t bench_pairs(struct kmem_cache *c, unsigned flags, unsigned n)
 {
 	uint64_t start = port_ticks();
 
@@ -59,21 +58,21 @@ static uint64_t pairs(struct kmem_cache *c, unsigned flags, unsigned n)
 
 BENCH("kmem_pair_64")
 {
-	struct kmem_cache *c = make(64);
+	struct kmem_cache *c = bench_cache(64);
 
-	pairs(c, MEM_ATOMIC, 2);
-	bench_row("kmem_pair_64", 1, bench_per(pairs(c, MEM_WAIT, PAIRS), PAIRS), "instr");
-	bench_row("kmem_pair_64.atomic", 1, bench_per(pairs(c, MEM_ATOMIC, PAIRS), PAIRS), "instr");
+	bench_pairs(c, MEM_ATOMIC, 2);
+	bench_row("kmem_pair_64", 1, bench_per(bench_pairs(c, MEM_WAIT, PAIRS), PAIRS), "instr");
+	bench_row("kmem_pair_64.atomic", 1, bench_per(bench_pairs(c, MEM_ATOMIC, PAIRS), PAIRS), "instr");
 	kmem_cache_destroy(c);
 }
 
-static uint64_t batch(struct kmem_cache *c)
+uint64_t bench_batch(struct kmem_cache *c)
 {
 	uint64_t start = port_ticks();
 
-	for (unsigned i = 0; i < BATCH; i++)
+	for (unsigned i = 0; i < BENCH_BATCH; i++)
 		objects[i] = kmem_cache_alloc(c, MEM_ATOMIC);
-	for (unsigned i = 0; i < BATCH; i++)
+	for (unsigned i = 0; i < BENCH_BATCH; i++)
 		kmem_cache_free(c, objects[order[i]]);
 	kmem_cache_reap(c, KMEM_REAP_DEPOT);
 	return port_ticks() - start;
@@ -82,20 +81,20 @@ static uint64_t batch(struct kmem_cache *c)
 /* The value includes the emptying of the depot. */
 BENCH("kmem_batch_4096")
 {
-	struct kmem_cache *c = make(64);
+	struct kmem_cache *c = bench_cache(64);
 	uint64_t ticks = 0;
 
-	shuffle(BATCH);
-	batch(c);
+	bench_shuffle(BENCH_BATCH);
+	bench_batch(c);
 	for (unsigned i = 0; i < ROUNDS; i++)
-		ticks += batch(c);
-	bench_row("kmem_batch_4096", BATCH, bench_per(ticks, ROUNDS * BATCH), "instr");
+		ticks += bench_batch(c);
+	bench_row("kmem_batch_4096", BENCH_BATCH, bench_per(ticks, ROUNDS * BENCH_BATCH), "instr");
 	kmem_cache_destroy(c);
 }
 
 BENCH("kmem_bulk_64")
 {
-	struct kmem_cache *c = make(64);
+	struct kmem_cache *c = bench_cache(64);
 	uint64_t start = 0;
 
 	for (unsigned i = 0; i <= PAIRS / BULK; i++) {
@@ -225,7 +224,7 @@ BENCH("page_batch_1024")
 	struct kmem_cache *c = bench_find_cache("kpages-1");
 	uint64_t ticks = 0;
 
-	shuffle(PAGES);
+	bench_shuffle(PAGES);
 	page_batch(c);
 	for (unsigned i = 0; i < ROUNDS; i++)
 		ticks += page_batch(c);
@@ -236,18 +235,18 @@ BENCH("page_batch_1024")
  * table. */
 BENCH("slab64_meta_permille")
 {
-	struct kmem_cache *c = make(64);
+	struct kmem_cache *c = bench_cache(64);
 	struct kmem_cache_stats s;
 	uint64_t payload, entries;
 
-	for (unsigned i = 0; i < BATCH; i++)
+	for (unsigned i = 0; i < BENCH_BATCH; i++)
 		objects[i] = kmem_cache_alloc(c, MEM_ATOMIC);
 	kmem_cache_get_stats(c, &s);
 	payload = s.objects * 64;
 	entries = s.total / PORT_PAGE_SIZE * sizeof(uintptr_t);
 	bench_row("slab64_meta_permille", 1, bench_per((s.total + entries - payload) * 1000, payload),
 		"permille");
-	for (unsigned i = 0; i < BATCH; i++)
+	for (unsigned i = 0; i < BENCH_BATCH; i++)
 		kmem_cache_free(c, objects[i]);
 	kmem_cache_destroy(c);
 }

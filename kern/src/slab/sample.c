@@ -73,6 +73,7 @@
 #define SLOTS_MAX 4096 /* of 4 KiB, 16 MiB: what rests longer than that is rarely used again */
 
 #define PATTERN 0xbd
+#define PATTERN_WORD (PATTERN * 0x0101010101010101ull)
 
 struct sample {
 	struct sample *next; /* the next younger one that rests */
@@ -410,13 +411,21 @@ void *sample_take(struct kmem_cache *c, unsigned flags, void *caller)
 
 /* Looking at pages, by way of the direct map */
 
-/* The first byte of [from, to), addresses of a slot, that has no pattern, or 0. */
+/* The first byte of [from, to), addresses of a slot, that has no pattern, or 0.  Whole words are looked at as such. */
 static __attribute__((noinline, no_sanitize("thread"))) uintptr_t find_written(
 	const struct sample *s, uintptr_t from, uintptr_t to)
 {
-	for (uintptr_t at = from; at < to; at++)
-		if (*(const volatile uint8_t *)memory_at(s, at) != PATTERN)
+	uintptr_t step;
+
+	for (uintptr_t at = from; at < to; at += step) {
+		const char *byte = memory_at(s, at);
+
+		step = at % sizeof(uint64_t) == 0 && to - at >= sizeof(uint64_t) &&
+				       *(const volatile uint64_t *)byte == PATTERN_WORD ?
+			       sizeof(uint64_t) : 1;
+		if (step == 1 && *(const volatile uint8_t *)byte != PATTERN)
 			return at;
+	}
 	return 0;
 }
 
