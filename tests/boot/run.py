@@ -1376,6 +1376,31 @@ def _():
         equal(console.status(), 7)
 
 
+@test("samples: on from boot, a read of a freed one has its whole story, in both worlds", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2", "--append", "kmem_sample=1000") as console:
+            console.expect(PROMPT)
+            shown = dict(keys(answer(console, "debug -k")))["debug"]
+            equal(shown["sample"], "1000")
+            assert 16 <= int(shown["sample_slots"]) <= 4096, shown
+            answer(console, "debug sample 0")
+            equal(dict(keys(answer(console, "debug -k")))["debug"]["sample"], "0")
+            console.type("misuse sample_read_of_freed\n")
+            text = console.expect(r"(?s)(panic: .*)\npanic> $")[1]
+            check_width("misuse", text)
+            first, allocated, freed, here = re.split(
+                r"(?m)^(?:allocated|freed) .* ago by ktask .*:$|^reported here:$", text)
+            line = " ".join(first.split())
+            address = re.search(r"panic: cache misuse: read of byte 0 of free object (0x[\da-f]+), of 100 bytes, "
+                                r"in plant_sample_read_of_freed\+", line)[1]
+            assert "sampled+" in allocated and "freed+" in freed and "plant_sample_read_of_freed+" in here, text
+            text = after_panic(console, f"whatis {address}")
+            check_width("whatis", text)
+            assert "page of a sample of cache misuse\n" in text and f"object {address} of 100 bytes is free" in text, text
+            assert "a sample in" in after_panic(console, "debug")
+
+
 @test("panic: under load on 4 cores, all that can be walked is shown")
 def _():
     with panicked("work start alloc 30; work start maps; work start bursts; ps; panic", "--cores", "4") as console:

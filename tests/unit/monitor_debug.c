@@ -7,6 +7,7 @@
 #include "arenas.h"
 #include "kmalloc.h"
 #include "kmem_debug.h"
+#include "kmem_sample.h"
 #include "lib/array.h"
 #include "lib/printf.h"
 #include "lib/string.h"
@@ -377,4 +378,45 @@ TEST("debug: the mode, what is known and its bytes, and the caches that are clos
 	kmem_cache_free(c, object);
 	CHECK_EQ(kmem_cache_destroy(traced), 0);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+/* debug sample */
+
+TEST("debug: samples are turned on and off; debug, slab, whatis and who show them")
+{
+	struct kmem_cache *c = create("test-sampled");
+	uint64_t before = kmem_sample();
+	char line[64], says[160];
+	char *p;
+
+	check_says("debug sample 1", "");
+	p = kmem_cache_alloc(c, MEM_ATOMIC);
+	check_says("debug -k", " sample=1 sample_live=");
+	CHECK_LE(1, number("debug mode=", " sample_live="));
+	CHECK_LE(1, number("debug mode=", " sample_taken="));
+	CHECK_LE(64 * PORT_PAGE_SIZE / 4, number("debug mode=", " sample_bytes="));
+	check_says("debug sample 0", "");
+	check_says("slab -k test-sampled", " samples=1\n");
+	CHECK_EQ(number("cache name=test-sampled", " live="), 1);
+	ksnprintf(line, sizeof(line), "whatis -k %#zx", (size_t)p + 5);
+	ksnprintf(says, sizeof(says), "\nsample cache=test-sampled start=%#zx size=64 live=1 guard=0\nevent what=alloc ",
+		(size_t)p);
+	check_says(line, says);
+	ksnprintf(line, sizeof(line), "whatis %#zx", ((size_t)p & -PORT_PAGE_SIZE) - 1);
+	check_says(line, "\nguard page beside a sample of cache test-sampled\n");
+	CHECK(fits_in(80));
+	begin_trace("trace start test-sampled");
+	check_says("who -k test-sampled", "user of=test-sampled count=1 units=64 ");
+	kmem_cache_free(c, p);
+	ksnprintf(line, sizeof(line), "whatis %#zx", (size_t)p);
+	check_says(line, "\npage of a sample of cache test-sampled\n");
+	CHECK(strstr(said, " of 64 bytes is free\n") && strstr(said, "\nfreed 0."));
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(kmem_sample_set(before), 0);
+}
+
+TEST("debug: what is no number of allocations to a sample is refused")
+{
+	check_refused("debug sample x", "debug sample: x is not a number of allocations\n");
+	check_refused("debug sample", "debug sample: too few words, usage: debug sample N\n");
 }
