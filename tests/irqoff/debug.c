@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Backtraces that are kept; scans for leaks with many suspects.
+ * Backtraces that are kept; scans for leaks with many suspects; samples.
  */
 #include "leaks.h"
 
 #include "drive.h"
 #include "kmalloc.h"
+#include "kmem_sample.h"
 #include "slab.h"
 #include "stacks.h"
+#include "lib/panic.h"
 #include "lib/test.h"
 #include "port.h"
 
@@ -98,8 +100,35 @@ static void lose_large(void)
 	leaks_clear();
 }
 
+/* Until there is no place for one more, and again. */
+static void samples(void)
+{
+	struct kmem_cache *c = kmem_cache_create("driven", 200, 0, KMC_CHECK, NULL, NULL, NULL, NULL);
+	struct kmem_sample_stats stats;
+	struct kmem_sample s;
+	uint64_t before = kmem_sample();
+
+	CHECK_EQ(kmem_sample_set(1), 0);
+	for (int turn = 0; turn < 2; turn++) {
+		fill(c);
+		CHECK_EQ(kmem_cache_check(c, NULL), 0);
+		kmem_sample_get_stats(&stats);
+		CHECK_LE(1, stats.live);
+		for (size_t i = 0; i < OBJECTS; i++)
+			if (kmem_sample_find((uintptr_t)objects[i], &s))
+				CHECK(kmem_sample_direct(objects[i]) != objects[i]);
+		scan();
+		empty(c);
+	}
+	CHECK_EQ(kmem_sample_set(before), 0);
+	kmem_sample_fault(0, "read", &(struct panic_site){.pc = 0});
+	leaks_clear();
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
 void drive_debug(void)
 {
+	samples();
 	backtraces();
 	lose(8);
 	lose(200);
