@@ -74,11 +74,11 @@ static const char *set_test_limit(const char *value)
 	return NULL;
 }
 
-static uint64_t sample_every;
+static uint64_t sample_at_boot;
 
 static const char *set_kmem_sample(const char *value)
 {
-	return str_to_u64(value, &sample_every) ? NULL : "not a number";
+	return str_to_u64(value, &sample_at_boot) ? NULL : "not a number";
 }
 
 static const char *set_terminal(const char *value)
@@ -184,7 +184,7 @@ static void run_first(void *arg)
 	/* What comes next may be short, and is to sleep then. */
 	while (!reclaim_is_running())
 		kthread_yield();
-	if (kmem_sample_set(sample_every) != 0)
+	if (kmem_sample_set(sample_at_boot) != 0)
 		kprintf("no memory for samples\n");
 	disk_init();
 	block_cache_init();

@@ -527,12 +527,13 @@ TEST("samples: turned off there are no new ones, and those that are live go back
 struct pair {
 	void *first, *second; /* a sample that points to an ordinary object; ~addresses once they are lost */
 };
-static struct pair pairs[FEW];
+#define PAIRS 16
+static struct pair pairs[PAIRS];
 
 /* In a ktask that has ended then, so that no stack has the addresses. */
 static void make_pairs(unsigned part, void *arg)
 {
-	for (size_t i = 0; i < FEW; i++) {
+	for (size_t i = 0; i < PAIRS; i++) {
 		begin(1);
 		pairs[i].first = sampled(shared);
 		end();
@@ -549,7 +550,7 @@ static bool count_leak(const struct leak *leak, void *arg)
 {
 	size_t *n = arg;
 
-	for (size_t i = 0; i < FEW; i++) {
+	for (size_t i = 0; i < PAIRS; i++) {
 		n[0] += (uintptr_t)pairs[i].first == ~leak->address || (uintptr_t)pairs[i].first == leak->address;
 		n[1] += (uintptr_t)pairs[i].second == ~leak->address;
 	}
@@ -566,7 +567,7 @@ static void count_leaks(size_t n[2])
 
 static void lose(void)
 {
-	for (size_t i = 0; i < FEW; i++)
+	for (size_t i = 0; i < PAIRS; i++)
 		pairs[i].first = (void *)~(uintptr_t)pairs[i].first;
 }
 
@@ -575,6 +576,7 @@ TEST("leaks: what a sample points to is kept by it, and both are found when it i
 {
 	size_t n[2];
 
+	memset(objects, 0, sizeof(objects));
 	shared = create(64, 0);
 	threads_run(THREADS_FREE, 1, make_pairs, NULL);
 	count_leaks(n);
@@ -585,7 +587,7 @@ TEST("leaks: what a sample points to is kept by it, and both are found when it i
 	CHECK_LE(1, n[0]);
 	CHECK_LE(1, n[1]);
 	lose();
-	for (size_t i = 0; i < FEW; i++) {
+	for (size_t i = 0; i < PAIRS; i++) {
 		kfree(*(void **)pairs[i].first);
 		kmem_cache_free(shared, pairs[i].first);
 	}

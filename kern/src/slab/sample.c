@@ -218,7 +218,7 @@ static size_t pool_bytes(void)
 	       (known + PORT_LINE_SIZE + cores + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE * PORT_PAGE_SIZE;
 }
 
-/* Adds a slot to those that rest.  Lock held. */
+/* Adds a slot to those that rest.  Lock held, once there is a pool. */
 static void rest(struct sample *s)
 {
 	s->next = NULL;
@@ -233,7 +233,6 @@ static void rest(struct sample *s)
 static int pool_make(void)
 {
 	char *memory = pool.slots ? base_zalloc(NULL, pool_bytes(), MEM_ERROR) : NULL;
-	port_irq_t irq;
 
 	if (!memory)
 		return -ENOMEM;
@@ -241,10 +240,9 @@ static int pool_make(void)
 	pool.slot = (struct sample *)(memory + pool.slots * PORT_PAGE_SIZE);
 	pool.core = (struct served *)(((uintptr_t)(pool.slot + pool.slots) + PORT_LINE_SIZE - 1) &
 				      -(uintptr_t)PORT_LINE_SIZE);
-	irq = spin_lock(&pool.lock);
+	/* Without the lock: no other core has anything to do with the queue yet. */
 	for (size_t i = 0; i < pool.slots; i++)
 		rest(&pool.slot[i]);
-	spin_unlock(&pool.lock, irq);
 	/* Release: pairs with the acquire in sample_any(). */
 	__atomic_store_n(&pool.pages, memory, __ATOMIC_RELEASE);
 	return 0;
