@@ -12,6 +12,7 @@
 
 #include "host.h"
 #include "lib/panic.h"
+#include "machine.h"
 #include "port.h"
 
 /* Output is kept until a newline, so that a table costs a system call per line, not per cell. */
@@ -94,7 +95,7 @@ void host_console_flush(void)
 }
 
 /* Reads one byte per system call: what is unread at a reboot is the next process's. */
-int port_console_getc(bool wait)
+int machine_console_getc(bool wait)
 {
 	struct pollfd in = {STDIN_FILENO, POLLIN, 0};
 	unsigned char byte;
@@ -106,13 +107,13 @@ int port_console_getc(bool wait)
 
 		if (ready == 0) {
 			host_input_await();
-			return PORT_CONSOLE_NONE;
+			return MACHINE_CONSOLE_NONE;
 		}
 		n = ready < 0 ? ready : read(STDIN_FILENO, &byte, 1);
 		if (n == 1)
 			return byte;
 		if (n == 0 || (errno != EINTR && errno != EAGAIN))
-			return PORT_CONSOLE_CLOSED;
+			return MACHINE_CONSOLE_CLOSED;
 	}
 }
 

@@ -283,7 +283,7 @@ void machine_idle(const bool *idle)
 	host_interrupts();
 }
 
-void port_halt(void)
+void machine_halt(void)
 {
 	bool idle = true;
 
@@ -331,7 +331,7 @@ void port_core_run(unsigned core, void (*fn)(void *arg), void *arg)
 }
 
 /* A signal stops a thread wherever it is.  ThreadSanitizer may delay it, so the wait is bounded. */
-void port_freeze(void)
+void machine_freeze(void)
 {
 	uint64_t end = port_ns() + FREEZE_NS;
 	unsigned n = port_core_count();

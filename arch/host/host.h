@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Ends a process that can't begin, with PORT_STOP_REFUSED and one line: `word` and what is wrong with
+/* Ends a process that can't begin, with MACHINE_STOP_REFUSED and one line: `word` and what is wrong with
  * it. */
 void host_refuse(const char *word, const char *why) __attribute__((noreturn));
 

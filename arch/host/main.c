@@ -177,7 +177,7 @@ static const struct option *option_find(const char *name)
 void host_refuse(const char *word, const char *why)
 {
 	fprintf(stderr, "spandrel-host: %s: %s\n", word, why);
-	exit(PORT_STOP_REFUSED);
+	exit(MACHINE_STOP_REFUSED);
 }
 
 /* Handles the option at argv[0] and returns what follows it. */
@@ -230,7 +230,7 @@ static void open_standard_files(void)
 {
 	for (int file = STDIN_FILENO; file <= STDERR_FILENO; file++)
 		if (fcntl(file, F_GETFD) < 0 && open("/dev/null", O_RDWR) != file)
-			exit(PORT_STOP_REFUSED);
+			exit(MACHINE_STOP_REFUSED);
 }
 
 _Static_assert(MACHINE_MEMORY_MIN == 2 << 20, "option_mem() says so");

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "machine.h"
 #include "port.h"
 
 static char **arguments;
@@ -77,7 +78,7 @@ __attribute__((no_sanitize("address", "thread"), noinline)) size_t port_backtrac
 	return host_walk(c->stack_low, c->stack_high, frame, pcs, max);
 }
 
-size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
 {
 	uintptr_t pc, frame;
 	const struct host_core *c = host_frozen_at(core, &pc, &frame);
@@ -88,7 +89,7 @@ size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
 	return 1 + host_walk(c->stack_low, c->stack_high, frame, pcs + 1, max - 1);
 }
 
-void port_longjmp(port_jump_t *jump, int value)
+void machine_longjmp(machine_jump_t *jump, int value)
 {
 	struct host_core *c = host_self();
 
@@ -98,7 +99,7 @@ void port_longjmp(port_jump_t *jump, int value)
 }
 
 /* The first caller ends the process; later callers wait for that. */
-void port_stop(int code)
+void machine_stop(int code)
 {
 	static bool stopping;
 
@@ -109,15 +110,15 @@ void port_stop(int code)
 	exit(code);
 }
 
-void port_reboot(void)
+void machine_reboot(void)
 {
 	host_console_flush();
 	host_console_restore();
 	execv("/proc/self/exe", arguments);
-	_exit(PORT_STOP_PANIC);
+	_exit(MACHINE_STOP_PANIC);
 }
 
-uint64_t port_stack_restarts(unsigned core)
+uint64_t machine_stack_restarts(unsigned core)
 {
 	return 0;
 }

@@ -194,7 +194,7 @@ static bool has_ended(uint64_t number)
 void ipi_flush_until(uint64_t number)
 {
 	while (!has_ended(number)) {
-		ASSERT(port_irq_enabled());
+		ASSERT(machine_irq_enabled());
 		if (__atomic_exchange_n(&flushing, true, __ATOMIC_ACQUIRE)) {
 			port_pause();
 			continue;
@@ -229,7 +229,7 @@ void ipi_freeze_own(uintptr_t pc, uintptr_t frame)
 	struct core *core = core_self();
 
 	core->frozen.frame = frame;
-	/* Release: pairs with the acquire in port_core_backtrace(). */
+	/* Release: pairs with the acquire in machine_core_backtrace(). */
 	__atomic_store_n(&core->frozen.pc, pc, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&frozen, 1, __ATOMIC_RELEASE);
 	for (;;)
@@ -245,7 +245,7 @@ static void send_freeze(void)
 	}
 }
 
-void port_freeze(void)
+void machine_freeze(void)
 {
 	unsigned none = NO_CORE, others = port_core_count() - 1;
 	uint64_t end = port_ns() + FREEZE_NS;

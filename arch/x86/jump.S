@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Non-local return: a port_jump_t (port_arch.h) keeps the registers that a call preserves.
+ * Non-local return: a machine_jump_t (port_arch.h) keeps the registers that a call preserves.
  */
 	.text
-	.globl port_jump_save
-	.type port_jump_save, @function
-port_jump_save:
+	.globl machine_jump_save
+	.type machine_jump_save, @function
+machine_jump_save:
 	movq %rbx, 0x00(%rdi)
 	movq %rbp, 0x08(%rdi)
 	movq %r12, 0x10(%rdi)
@@ -20,12 +20,12 @@ port_jump_save:
 	popq 0x40(%rdi)
 	xorl %eax, %eax
 	ret
-	.size port_jump_save, . - port_jump_save
+	.size machine_jump_save, . - machine_jump_save
 
 	/* Flags come last: they may turn interrupts on, and rsp must be right before that. */
-	.globl port_jump_restore
-	.type port_jump_restore, @function
-port_jump_restore:
+	.globl machine_jump_restore
+	.type machine_jump_restore, @function
+machine_jump_restore:
 	movl %esi, %eax
 	movq 0x00(%rdi), %rbx
 	movq 0x08(%rdi), %rbp
@@ -38,6 +38,6 @@ port_jump_restore:
 	pushq 0x40(%rdi)
 	popfq
 	jmp *%rcx
-	.size port_jump_restore, . - port_jump_restore
+	.size machine_jump_restore, . - machine_jump_restore
 
 	.section .note.GNU-stack, "", @progbits

@@ -11,6 +11,7 @@
 #include "firmware.h"
 #include "io_apic.h"
 #include "lib/printf.h"
+#include "machine.h"
 #include "sink.h"
 #include "memory.h"
 #include "port.h"
@@ -31,7 +32,7 @@ void refuse(const char *fmt, ...)
 	sink_vprintf(&console_sink, fmt, ap);
 	va_end(ap);
 	kprintf("\n");
-	port_stop(PORT_STOP_REFUSED);
+	machine_stop(MACHINE_STOP_REFUSED);
 }
 
 void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noreturn));

@@ -35,9 +35,9 @@ static void halt_once(void)
 		enable_and_halt();
 }
 
-void port_halt(void)
+void machine_halt(void)
 {
-	if (!port_irq_enabled()) {
+	if (!machine_irq_enabled()) {
 		port_pause();
 		return;
 	}
@@ -92,7 +92,7 @@ size_t port_backtrace(uintptr_t frame, uintptr_t *pcs, size_t max)
 	return walk(f, pcs, max);
 }
 
-size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
 {
 	uintptr_t pc = __atomic_load_n(&cores[core]->frozen.pc, __ATOMIC_ACQUIRE);
 
@@ -104,17 +104,17 @@ size_t port_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
 
 /* Non-local return */
 
-void port_jump_restore(port_jump_t *jump, int value) __attribute__((noreturn));
+void machine_jump_restore(machine_jump_t *jump, int value) __attribute__((noreturn));
 
-void port_jump_note(port_jump_t *jump)
+void machine_jump_note(machine_jump_t *jump)
 {
 	jump->context = core_self()->port.context;
 }
 
-void port_longjmp(port_jump_t *jump, int value)
+void machine_longjmp(machine_jump_t *jump, int value)
 {
 	core_self()->port.context = jump->context;
-	port_jump_restore(jump, value ? value : 1);
+	machine_jump_restore(jump, value ? value : 1);
 }
 
 /* Fibers */
@@ -167,7 +167,7 @@ static __attribute__((noreturn)) void halt_forever(void)
 		__asm__ volatile("cli\n\thlt");
 }
 
-void port_stop(int code)
+void machine_stop(int code)
 {
 	serial_flush();
 	outb(EXIT_PORT, (uint8_t)code);
@@ -178,7 +178,7 @@ void port_stop(int code)
 
 /* Tries, in this order: the keyboard controller, the reset port, and an exception that can't be
  * delivered. */
-void port_reboot(void)
+void machine_reboot(void)
 {
 	struct table_pointer none = {0, 0};
 	int polls = KEYBOARD_POLLS_MAX;

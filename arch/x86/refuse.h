@@ -5,7 +5,7 @@
 #ifndef SPANDREL_X86_REFUSE_H
 #define SPANDREL_X86_REFUSE_H
 
-/* Prints the reason in one line, and stops with PORT_STOP_REFUSED. */
+/* Prints the reason in one line, and stops with MACHINE_STOP_REFUSED. */
 void refuse(const char *fmt, ...) __attribute__((noreturn, cold, format(printf, 1, 2)));
 
 #endif

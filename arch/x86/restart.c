@@ -7,6 +7,7 @@
 #include "restart.h"
 
 #include "core.h"
+#include "machine.h"
 #include "port.h"
 
 /* Defined by the linker. */
@@ -61,7 +62,7 @@ void restart_rewind(struct trap_frame *frame)
 	core_self()->restarts++;
 }
 
-uint64_t port_stack_restarts(unsigned core)
+uint64_t machine_stack_restarts(unsigned core)
 {
 	return __atomic_load_n(&cores[core]->restarts, __ATOMIC_RELAXED);
 }

@@ -159,10 +159,10 @@ static bool has_received(void)
 	return inb(UART_STATUS) & STATUS_RECEIVED;
 }
 
-/* The next byte, or PORT_CONSOLE_NONE. */
+/* The next byte, or MACHINE_CONSOLE_NONE. */
 static int receive(void)
 {
-	return has_received() ? inb(UART_DATA) : PORT_CONSOLE_NONE;
+	return has_received() ? inb(UART_DATA) : MACHINE_CONSOLE_NONE;
 }
 
 void serial_init(void)
@@ -400,14 +400,14 @@ void serial_flush(void)
 
 /* Input */
 
-/* The next byte, or PORT_CONSOLE_NONE: then the next input raises an interrupt, and with `wait` it
+/* The next byte, or MACHINE_CONSOLE_NONE: then the next input raises an interrupt, and with `wait` it
  * wakes this thread. */
 static int take_byte(bool wait)
 {
 	port_irq_t irq = lock();
 	int byte = receive();
 
-	awaited = byte == PORT_CONSOLE_NONE;
+	awaited = byte == MACHINE_CONSOLE_NONE;
 	reader = awaited && wait ? port_thread_self() : NULL;
 	set_interrupts();
 	unlock(irq);
@@ -422,14 +422,14 @@ static void wait_for_byte(void)
 		port_pause();
 }
 
-int port_console_getc(bool wait)
+int machine_console_getc(bool wait)
 {
 	if (!present)
-		return PORT_CONSOLE_CLOSED;
+		return MACHINE_CONSOLE_CLOSED;
 	for (;;) {
 		int byte = panic_happened() ? receive() : take_byte(wait);
 
-		if (byte != PORT_CONSOLE_NONE || !wait)
+		if (byte != MACHINE_CONSOLE_NONE || !wait)
 			return byte;
 		wait_for_byte();
 	}

@@ -204,7 +204,7 @@ static __attribute__((noreturn)) void report(const struct trap_frame *frame, uin
 	/* If the report of an exception faults, the report of that fault is one line.  If that one
 	 * faults too, the machine stops without another. */
 	if (core->context.report++ >= 2)
-		port_stop(PORT_STOP_PANIC);
+		machine_stop(MACHINE_STOP_PANIC);
 	if (is_overflow(frame, address, owner, sizeof(owner)))
 		panic_at(&site, "stack overflow of %s at %#llx, in %pS", owner,
 			(unsigned long long)address, (void *)frame->rip);

@@ -439,7 +439,7 @@ size_t machine_tables_trim(size_t amount)
 		.at = __atomic_load_n(&trim_next, __ATOMIC_RELAXED),
 	};
 
-	ASSERT(port_irq_enabled());
+	ASSERT(machine_irq_enabled());
 	while (t.wanted > 0 && t.left > 0)
 		trim_step(&t);
 	__atomic_store_n(&trim_next, t.at, __ATOMIC_RELAXED);

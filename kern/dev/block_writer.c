@@ -17,6 +17,7 @@
 
 #include "errors.h"
 #include "lib/check.h"
+#include "machine.h"
 #include "reclaim.h"
 
 #define RETRY_NS 1000000 /* between tries to destroy a cache that is being listed */
@@ -225,7 +226,7 @@ bool block_writer_start(struct block_cache *c)
 		return false;
 	ksnprintf(name, sizeof(name), "%s-writer", disk_name(c->disk));
 	if (kmem_cache_reserve(c->writes, 2 * WRITES_MAX, MEM_ERROR) == 0 &&
-		port_thread_spawn(name, writer_main, c))
+		machine_thread_spawn(name, writer_main, c))
 		return true;
 	kmem_cache_destroy(c->writes);
 	return false;

@@ -140,7 +140,7 @@ void vmap_init(void)
 static inline bool is_request_sound(size_t n, unsigned flags)
 {
 	return n - 1 < pages_max &&
-	       (flags == MEM_WAIT || ((flags == MEM_ATOMIC || flags == MEM_ERROR) && port_irq_enabled()));
+	       (flags == MEM_WAIT || ((flags == MEM_ATOMIC || flags == MEM_ERROR) && port_may_sleep()));
 }
 
 /* Panics unless a request that isn't sound is at least one that may be refused: for more pages than

@@ -56,7 +56,7 @@ extern uint64_t boot_ticks;
  * theirs; 0: not for one.  Context: any.  Cost: linear in ram_count. */
 unsigned boot_cores_for(const struct boot_info *info, unsigned cores);
 
-/* Runs the kernel.  It ends in the monitor, or by port_stop(), and never returns.  Context: once,
+/* Runs the kernel.  It ends in the monitor, or by machine_stop(), and never returns.  Context: once,
  * on the boot core, interrupts on; the port's console works and no other core runs.  Panics if no
  * piece of RAM has ARENA_BASE_PAGES_MIN pages, or memory doesn't last for boot. */
 void kernel_main(const struct boot_info *info) __attribute__((noreturn));

@@ -23,6 +23,14 @@
  *   MACHINE_VECTOR_FIRST, MACHINE_VECTOR_COUNT   the interrupt vectors that irq.h can hand out
  *   struct machine_fiber  what a switch saves of a thread of execution; of one that doesn't run, `sp` is
  *                         where its stack begins, with the registers that it goes on with
+ * and port_arch.h, since they are about interrupts and what the port keeps of a core,
+ *   machine_jump_t              storage for machine_setjmp()
+ *   machine_setjmp(jump)        a macro or function: 0 at first, and again, with a value other
+ *                               than 0, when machine_longjmp(jump, value) is called
+ *   bool machine_irq_enabled(void)   whether interrupts are on here.  They are off in every interrupt
+ *                               handler and under every spinlock
+ *   bool machine_irq_were_enabled(port_irq_t saved)   whether they were on before the port_irq_save() that
+ *                               returned this
  */
 #include "machine_arch.h"
 
@@ -51,6 +59,51 @@ size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, si
 /* The running ktask: a word that each core keeps for the kernel. */
 struct ktask *machine_current(void);
 void machine_set_current(struct ktask *t);
+
+/* Has a thread of this kernel started that runs fn(arg) and ends when that returns; kthread.c supplies it.
+ * The name is copied.  It allocates.  Context: a thread, interrupts on, no spinlock held.  Returns false, with
+ * nothing changed, if there is no memory for it. */
+bool machine_thread_spawn(const char *name, void (*fn)(void *arg), void *arg);
+
+/* Waits until the next interrupt or poke (port_core_poke).  It may return early, so it stands in a loop.  Where
+ * interrupts are never enabled it is a port_pause().  Context: not in an interrupt, not under a
+ * spinlock.  Cost: the wait. */
+void machine_halt(void);
+
+/* How often sequences of core `core` were restarted (port_stack); always 0 where the port restarts none. */
+uint64_t machine_stack_restarts(unsigned core);
+
+#define MACHINE_CONSOLE_NONE (-1)   /* no byte is waiting */
+#define MACHINE_CONSOLE_CLOSED (-2) /* no byte will ever come again */
+
+/* The next byte of input, 0 to 255, or one of the two values above.  With `wait`, waits for a byte,
+ * so MACHINE_CONSOLE_NONE is not returned.  Context: as machine_halt(); without `wait`, any but an
+ * NMI. */
+int machine_console_getc(bool wait);
+
+/* Fills pcs as port_backtrace() does, of a core that machine_freeze() has stopped, from the instruction on at
+ * which it stopped: pcs[0] is that instruction's address.  Returns 0 if it hasn't stopped. */
+size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max);
+
+/* Goes back to where machine_setjmp(jump) was called, in a frame that is still live, and has it return
+ * `value`, which isn't 0. */
+void machine_longjmp(machine_jump_t *jump, int value) __attribute__((noreturn));
+
+/* The end */
+
+#define MACHINE_STOP_CODE_MAX 99 /* of the codes that a user may ask for; above it the machine's own */
+#define MACHINE_STOP_PANIC 126	 /* the kernel ended in a panic */
+#define MACHINE_STOP_REFUSED 127 /* the kernel doesn't run on this machine, or with these options */
+
+/* Stops all other cores for good, whatever they do: for a panic.  Returns when they have stopped,
+ * or after a bounded time. */
+void machine_freeze(void);
+
+/* Ends the machine (or the process) with `code`, 0 to 99 or one of the two above. */
+void machine_stop(int code) __attribute__((noreturn));
+
+/* Starts the machine (or the process) again from its beginning. */
+void machine_reboot(void) __attribute__((noreturn));
 
 /* Cores */
 
@@ -119,9 +172,9 @@ void kernel_late(uintptr_t pc, uintptr_t frame);
 
 /* The console */
 
-/* What the kernel supplies, called in an interrupt: port_console_getc(false) may have a byte to
- * return, or the input was closed.  Whenever port_console_getc(false) has returned
- * PORT_CONSOLE_NONE, this is called at least once after the next byte has come. */
+/* What the kernel supplies, called in an interrupt: machine_console_getc(false) may have a byte to
+ * return, or the input was closed.  Whenever machine_console_getc(false) has returned
+ * MACHINE_CONSOLE_NONE, this is called at least once after the next byte has come. */
 void kernel_input(void);
 
 /* Physical memory */

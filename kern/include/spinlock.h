@@ -43,6 +43,8 @@
 #ifndef SPANDREL_DEBUG
 #define SPANDREL_DEBUG 0
 #endif
+/* A lock's holder is known by its thread's words. */
+#define SPIN_CHECKS (SPANDREL_DEBUG && PORT_HAS_WORDS)
 
 /* Classes, in the order in which they may be taken: never one while another of its own class or of
  * one below it here is held. */
@@ -75,7 +77,7 @@ union spin_word {
 
 struct spinlock {
 	union spin_word word;
-#if SPANDREL_DEBUG
+#if SPIN_CHECKS
 	enum spin_class class;
 	void *site;		/* where the holder took it */
 	struct spinlock *below; /* what the holder took before it */
@@ -83,13 +85,13 @@ struct spinlock {
 #endif
 };
 
-#if SPANDREL_DEBUG
+#if SPIN_CHECKS
 #define SPINLOCK_INIT(class) {{0}, class, NULL, NULL, NULL}
 #else
 #define SPINLOCK_INIT(class) {{0}}
 #endif
 
-#if SPANDREL_DEBUG
+#if SPIN_CHECKS
 /* Panics unless `l` may be taken here now; notes that it was taken, and released. */
 void spin_debug_check(struct spinlock *l);
 void spin_debug_taken(struct spinlock *l);

@@ -50,10 +50,8 @@ struct sync_queue {
  * NULL: it goes on.  What is made of sync.h's own sleeps notes it by itself.  Context: any but an NMI. */
 static inline void sync_note_wait(const char *what, const void *of)
 {
-	uintptr_t *words = port_thread_words();
-
-	__atomic_store_n(&words[PORT_THREAD_WAIT_OF], (uintptr_t)of, __ATOMIC_RELAXED);
-	__atomic_store_n(&words[PORT_THREAD_WAIT], (uintptr_t)what, __ATOMIC_RELAXED);
+	port_set_word(PORT_THREAD_WAIT_OF, (uintptr_t)of);
+	port_set_word(PORT_THREAD_WAIT, (uintptr_t)what);
 }
 
 /* qlock: one holder at a time */

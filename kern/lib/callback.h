@@ -18,15 +18,15 @@
 /* The name must outlive the call.  Returns what callback_leave() takes.  Pairs nest. */
 static inline uintptr_t callback_enter(const char *name)
 {
-	uintptr_t *word = &port_thread_words()[PORT_THREAD_CALLBACK], outer = *word;
+	uintptr_t outer = port_word(PORT_THREAD_CALLBACK);
 
-	*word = (uintptr_t)name;
+	port_set_word(PORT_THREAD_CALLBACK, (uintptr_t)name);
 	return outer;
 }
 
 static inline void callback_leave(uintptr_t outer)
 {
-	port_thread_words()[PORT_THREAD_CALLBACK] = outer;
+	port_set_word(PORT_THREAD_CALLBACK, outer);
 }
 
 #endif

@@ -50,7 +50,7 @@ static inline void check_pci(const char *call, unsigned function, unsigned offse
 static inline void check_core_run(unsigned core, void (*fn)(void *arg), void *caller)
 {
 	check_core("port_core_run", core, caller);
-	if (port_in_irq() || (core != port_core_id() && !port_irq_enabled()))
+	if (port_in_irq() || (core != port_core_id() && !port_may_sleep()))
 		panic("port_core_run of %pS on core %u %s (called from %pS)", (void *)(uintptr_t)fn, core,
 			port_in_irq() ? "in an interrupt" : "with interrupts off", caller);
 }

@@ -2,6 +2,7 @@
 /*
  * Panics: the report, and the catches that tests set.
  */
+#include "lib/catch.h"
 #include "lib/panic.h"
 
 #include "lib/symbol.h"
@@ -54,7 +55,7 @@ static void print_other_cores(struct sink *sink)
 	uintptr_t pcs[BACKTRACE_MAX];
 
 	for (unsigned core = 0; core < port_core_count(); core++) {
-		size_t n = core == port_core_id() ? 0 : port_core_backtrace(core, pcs, BACKTRACE_MAX);
+		size_t n = core == port_core_id() ? 0 : machine_core_backtrace(core, pcs, BACKTRACE_MAX);
 
 		if (core == port_core_id())
 			continue;
@@ -96,19 +97,19 @@ static __attribute__((format(printf, 3, 0))) void print_report(
 
 static struct panic_catch *current_catch(void)
 {
-	return (struct panic_catch *)port_thread_words()[PORT_THREAD_CATCH];
+	return (struct panic_catch *)port_word(PORT_THREAD_CATCH);
 }
 
 static void set_current_catch(struct panic_catch *c)
 {
-	port_thread_words()[PORT_THREAD_CATCH] = (uintptr_t)c;
+	port_set_word(PORT_THREAD_CATCH, (uintptr_t)c);
 }
 
 static __attribute__((noreturn, format(printf, 2, 0))) void jump_to_catch(
 	struct panic_catch *c, const char *fmt, va_list ap)
 {
 	kvsnprintf(c->message, sizeof(c->message), fmt, ap);
-	port_longjmp(&c->jump, 1);
+	machine_longjmp(&c->jump, 1);
 }
 
 /* A second report could panic as the first one did, so this prints one line and stops. */
@@ -116,7 +117,7 @@ static __attribute__((noreturn, format(printf, 1, 0))) void stop_in_panic(
 	const char *fmt, va_list ap)
 {
 	print_line(&console_sink, "panic inside a panic", fmt, ap);
-	port_stop(PORT_STOP_PANIC);
+	machine_stop(MACHINE_STOP_PANIC);
 }
 
 /* Makes this core the reporter; returns true.  Returns false if it is the reporter already: it
@@ -142,11 +143,11 @@ static __attribute__((noreturn, format(printf, 2, 0))) void catch_or_report(
 	port_irq_save();
 	if (!claim_report())
 		stop_in_panic(fmt, ap);
-	port_freeze();
+	machine_freeze();
 	print_report(&console_sink, site, fmt, ap);
 	if (panic_monitor)
 		panic_monitor();
-	port_stop(PORT_STOP_PANIC);
+	machine_stop(MACHINE_STOP_PANIC);
 }
 
 void panic(const char *fmt, ...)

@@ -5,7 +5,7 @@
  * A panic first freezes the other cores.  Then it prints a report: a first line that is enough by
  * itself (what was violated, on what, with which values), in rows as sink_put_line() has them; core and
  * thread, a symbolised backtrace, and what the hooks add (a short table of memory).  Then it runs the panic monitor, if one is
- * installed, and calls port_stop(PORT_STOP_PANIC).  A panic during a panic prints one line and
+ * installed, and calls machine_stop(MACHINE_STOP_PANIC).  A panic during a panic prints one line and
  * stops.
  *
  * Context: any.  The subsystem panics with every lock released, so that a test can catch the panic
@@ -65,18 +65,6 @@ void panic_set_threads(void (*print)(struct sink *sink));
 
 /* Has `monitor` called after the report; if it returns, the kernel stops. */
 void panic_set_monitor(void (*monitor)(void));
-
-/* For tests: while a thread has a catch set, a panic of that thread, or of a handler that
- * interrupted it, prints nothing; it writes its first line into `message` and jumps to `jump`.
- * Catches nest: a panic jumps to the one that was pushed last.  panic_catch_pop(c) removes c and
- * those pushed after it. */
-struct panic_catch {
-	port_jump_t jump;
-	char message[PANIC_LINE_MAX];
-	struct panic_catch *outer;
-};
-void panic_catch_push(struct panic_catch *c);
-void panic_catch_pop(struct panic_catch *c);
 
 /* Checks what must hold in the kernel's own code; the panic prints the expression. */
 #define ASSERT(x)                                                                                  \

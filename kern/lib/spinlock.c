@@ -98,7 +98,7 @@ void spin_wait(struct spinlock *l, port_irq_t irq)
 	} while (!spin_poll(l, &w));
 }
 
-#if SPANDREL_DEBUG
+#if SPIN_CHECKS
 
 static const char *class_name(enum spin_class class)
 {

@@ -5,6 +5,7 @@
  */
 #include "lib/test.h"
 
+#include "lib/catch.h"
 #include "lib/check.h"
 #include "lib/hash.h"
 #include "lib/string.h"
@@ -89,7 +90,7 @@ static void console_restore(void)
 
 /* A part of the running test, run by one thread. */
 struct part {
-	port_jump_t jump; /* where a failed check goes */
+	machine_jump_t jump; /* where a failed check goes */
 	uint64_t random_state;
 	struct part *outer;
 };
@@ -97,7 +98,7 @@ struct part {
 /* The part that the running thread is in, or NULL. */
 static struct part *current_part(void)
 {
-	return (struct part *)port_thread_words()[PORT_THREAD_TEST];
+	return (struct part *)port_word(PORT_THREAD_TEST);
 }
 
 static struct part *checked_part(void)
@@ -109,7 +110,7 @@ static struct part *checked_part(void)
 
 static void set_part(struct part *part)
 {
-	port_thread_words()[PORT_THREAD_TEST] = (uintptr_t)part;
+	port_set_word(PORT_THREAD_TEST, (uintptr_t)part);
 }
 
 /* Relaxed: the flag publishes nothing else; a join orders what the joined thread did. */
@@ -142,13 +143,13 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 		print_failure(file, line, fmt, ap);
 		va_end(ap);
 	}
-	port_longjmp(&part->jump, 1);
+	machine_longjmp(&part->jump, 1);
 }
 
 void test_end_if_failed(void)
 {
 	if (test_has_failed())
-		port_longjmp(&checked_part()->jump, 1);
+		machine_longjmp(&checked_part()->jump, 1);
 }
 
 void test_check_str(
@@ -207,8 +208,8 @@ void test_run_part(unsigned number, void (*fn)(void *arg), void *arg)
 	memcpy(outer, words, sizeof(outer));
 	set_part(&part);
 	panic_catch_push(&catch);
-	if (port_setjmp(&part.jump) == 0) {
-		if (port_setjmp(&catch.jump) == 0)
+	if (machine_setjmp(&part.jump) == 0) {
+		if (machine_setjmp(&catch.jump) == 0)
 			fn(arg);
 		else
 			test_fail(running->file, 0, "unexpected panic: %s", catch.message);
@@ -285,7 +286,7 @@ void test_late(uintptr_t pc, uintptr_t frame)
 
 	if (!test || port_ns() < __atomic_load_n(&running_late, __ATOMIC_RELAXED))
 		return;
-	port_thread_words()[PORT_THREAD_CATCH] = 0;
+	port_set_word(PORT_THREAD_CATCH, 0);
 	panic_at(&site, "test \"%s\" takes longer than %u s (test_limit=)", test->name, test_config.limit);
 }
 

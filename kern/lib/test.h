@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/catch.h"
 #include "lib/panic.h"
 #include "sink.h"
 
@@ -90,7 +91,7 @@ void test_check_str(
 	do {                                                                                       \
 		struct panic_catch check_catch_;                                                   \
 		panic_catch_push(&check_catch_);                                                   \
-		if (port_setjmp(&check_catch_.jump) == 0) {                                        \
+		if (machine_setjmp(&check_catch_.jump) == 0) {                                        \
 			(void)(expression);                                                        \
 			panic_catch_pop(&check_catch_);                                            \
 			test_fail(__FILE__, __LINE__, "%s did not panic", #expression);            \

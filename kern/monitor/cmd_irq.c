@@ -133,7 +133,7 @@ static void print_core(struct table_printer *printer, unsigned id, const struct 
 	row.irqs = irq_core_count(id);
 	row.nmis = info.nmis;
 	row.spurious = info.spurious;
-	row.restarts = port_stack_restarts(id);
+	row.restarts = machine_stack_restarts(id);
 	table_row(printer, &row);
 }
 

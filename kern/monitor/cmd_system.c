@@ -3,6 +3,7 @@
  * Commands: help, tests, benchmarks, and three ways to end.
  */
 #include "editor.h"
+#include "machine.h"
 #include "monitor_impl.h"
 
 #include "block_cache.h"
@@ -265,18 +266,18 @@ static const char *reboot_command(const struct command_call *call)
 {
 	sync_disks();
 	sink_puts(call->sink, "rebooting\n");
-	port_reboot();
+	machine_reboot();
 }
 
 static const char *poweroff_command(const struct command_call *call)
 {
 	uint64_t code = 0;
 
-	if (call->argc > 1 && (!str_to_u64(call->argv[1], &code) || code > PORT_STOP_CODE_MAX))
+	if (call->argc > 1 && (!str_to_u64(call->argv[1], &code) || code > MACHINE_STOP_CODE_MAX))
 		return command_error(
-			"%s is not a number from 0 to %d", call->argv[1], PORT_STOP_CODE_MAX);
+			"%s is not a number from 0 to %d", call->argv[1], MACHINE_STOP_CODE_MAX);
 	sync_disks();
-	port_stop((int)code);
+	machine_stop((int)code);
 }
 
 static const struct table *const help_tables[] = {&help_table, NULL};

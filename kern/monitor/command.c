@@ -5,6 +5,7 @@
  */
 #include "monitor_impl.h"
 
+#include "lib/catch.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "port.h"
@@ -280,7 +281,7 @@ static const char *run_guarded(const struct command *command, const struct comma
 	const char *wrong;
 
 	panic_catch_push(&catch);
-	if (port_setjmp(&catch.jump) == 0)
+	if (machine_setjmp(&catch.jump) == 0)
 		wrong = command->run(call);
 	else
 		wrong = command_error("stopped by a panic: %s", catch.message);

@@ -7,6 +7,7 @@
 #include "lib/array.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "port.h"
 #include "table.h"
 
@@ -523,7 +524,7 @@ enum editor_result editor_feed(struct editor *e, int byte)
 	char c = (char)byte;
 
 	e->after_return = byte == '\r';
-	if (byte == PORT_CONSOLE_CLOSED)
+	if (byte == MACHINE_CONSOLE_CLOSED)
 		return end_input(e);
 	if (byte >= UTF8_LEAD)
 		beep(e); /* lines are ASCII */

@@ -3,7 +3,7 @@
  * The line editor: takes the bytes that a terminal sends, one by one, and shows the line they make.
  *
  *	editor_begin(&editor);
- *	while ((result = editor_feed(&editor, port_console_getc(true))) == EDITOR_MORE)
+ *	while ((result = editor_feed(&editor, machine_console_getc(true))) == EDITOR_MORE)
  *		;
  *	if (result == EDITOR_LINE)
  *		monitor_run_line(editor.line);
@@ -106,7 +106,7 @@ void editor_begin(struct editor *e);
 /* Writes what each key does, a line for each. */
 void editor_list_keys(struct sink *sink);
 
-/* Takes what port_console_getc() returned. */
+/* Takes what machine_console_getc() returned. */
 enum editor_result editor_feed(struct editor *e, int byte);
 
 #endif

@@ -8,6 +8,7 @@
 #include "editor.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "port.h"
 #include "spinlock.h"
 #include "sync.h"
@@ -49,7 +50,7 @@ static void read_ahead(void)
 {
 	int byte;
 
-	while (ahead.head - ahead.tail < AHEAD_MAX && (byte = port_console_getc(false)) >= 0) {
+	while (ahead.head - ahead.tail < AHEAD_MAX && (byte = machine_console_getc(false)) >= 0) {
 		ahead.bytes[ahead.head++ % AHEAD_MAX] = (char)byte;
 		if (byte == EDITOR_KEY_INTERRUPT) {
 			ahead.tail = ahead.head;
@@ -78,7 +79,7 @@ static int take_byte(void)
 	else if (!ahead.is_reading && monitor_is_interrupted())
 		byte = EDITOR_KEY_INTERRUPT;
 	else
-		byte = port_console_getc(false);
+		byte = machine_console_getc(false);
 	spin_unlock(&ahead.lock, irq);
 	return byte;
 }
@@ -90,10 +91,10 @@ static bool has_byte(void *byte)
 
 	if (taken == '\n' && last_byte == '\r')
 		taken = take_byte();
-	if (taken != PORT_CONSOLE_NONE)
+	if (taken != MACHINE_CONSOLE_NONE)
 		last_byte = taken;
 	*(int *)byte = taken;
-	return taken != PORT_CONSOLE_NONE;
+	return taken != MACHINE_CONSOLE_NONE;
 }
 
 /* After a panic no lock is taken. */
@@ -127,7 +128,7 @@ int terminal_read(void)
 	int byte;
 
 	if (panic_happened())
-		return port_console_getc(true);
+		return machine_console_getc(true);
 	rendez_sleep(&input, has_byte, &byte);
 	return byte;
 }
@@ -176,7 +177,7 @@ static bool turn_page(void)
 	case EDITOR_KEY_INTERRUPT:
 		is_over = true;
 		return true;
-	case PORT_CONSOLE_CLOSED:
+	case MACHINE_CONSOLE_CLOSED:
 		is_paged = false;
 		return true;
 	default:

@@ -746,21 +746,21 @@ const char *arena_flags_wrong(unsigned flags)
 	if (!mem || !is_one_at_most(mem) || !is_one_at_most(flags & ARENA_FITS) ||
 		(flags & ~(MEM_FLAGS | ARENA_FITS)))
 		return "not exactly one memory flag and at most one fit";
-	if ((flags & MEM_WAIT) && !port_irq_enabled())
+	if ((flags & MEM_WAIT) && !port_may_sleep())
 		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" :
 				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
 	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
 		return "MEM_WAIT under arenas_and_slabs_lock";
-	if ((flags & MEM_WAIT) && port_thread_words()[PORT_THREAD_RECLAIM])
+	if ((flags & MEM_WAIT) && port_word(PORT_THREAD_RECLAIM))
 		return "MEM_WAIT in a ktask of reclaim";
-	if ((flags & MEM_WAIT) && port_thread_words()[PORT_THREAD_CALLBACK])
+	if ((flags & MEM_WAIT) && port_word(PORT_THREAD_CALLBACK))
 		return in_callback;
 	return NULL;
 }
 
 const char *arena_flags_where(const char *wrong)
 {
-	return wrong == in_callback ? (const char *)port_thread_words()[PORT_THREAD_CALLBACK] : "";
+	return wrong == in_callback ? (const char *)port_word(PORT_THREAD_CALLBACK) : "";
 }
 
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller)

@@ -191,10 +191,10 @@ static void run_first(void *arg)
 	test_config.set_watch = machine_watch_set;
 	monitor_input();
 	if (is_scripted())
-		port_stop(run_script());
+		machine_stop(run_script());
 	monitor_run();
 	block_cache_sync_all();
-	port_stop(0);
+	machine_stop(0);
 }
 
 static const struct ktask_plan first_ktask = {

@@ -85,6 +85,7 @@
 #include "lib/check.h"
 #include "lib/panic.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "slab.h"
 
 #define IDS_MAX 0x7fffffff
@@ -149,7 +150,7 @@ static void ktask_main(void *arg)
 	struct ktask *t = arg;
 
 	sched_finish_switch();
-	port_thread_words()[PORT_THREAD_ID] = t->id;
+	port_set_word(PORT_THREAD_ID, t->id);
 	port_irq_restore(kthread_irq_on);
 	t->fn(t->arg);
 	ktask_exit();
@@ -359,7 +360,7 @@ void port_thread_yield(void)
 	kthread_yield();
 }
 
-bool port_thread_spawn(const char *name, void (*fn)(void *arg), void *arg)
+bool machine_thread_spawn(const char *name, void (*fn)(void *arg), void *arg)
 {
 	return ktask_detached(name, fn, arg);
 }
@@ -523,7 +524,7 @@ size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max)
 		return 0;
 	if (t == machine_current())
 		return port_backtrace(0, pcs, max);
-	return was_running(t) ? port_core_backtrace(t->core, pcs, max) :
+	return was_running(t) ? machine_core_backtrace(t->core, pcs, max) :
 				machine_fiber_backtrace(&t->fiber, pcs, max);
 }
 

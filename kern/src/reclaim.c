@@ -344,7 +344,7 @@ void reclaim_main(void *arg)
 {
 	uint64_t next = PORT_FOREVER;
 
-	port_thread_words()[PORT_THREAD_RECLAIM] = 1;
+	port_set_word(PORT_THREAD_RECLAIM, 1);
 	arena_poke = poke_for;
 	__atomic_fetch_add(&shortage_ktasks, 1, __ATOMIC_RELEASE);
 	for (;;) {

@@ -182,7 +182,7 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	const char *wrong;
 
-	if (kmem_flags_sound(flags) && !(flags == MEM_WAIT && port_thread_words()[PORT_THREAD_CALLBACK]))
+	if (kmem_flags_sound(flags) && !(flags == MEM_WAIT && port_word(PORT_THREAD_CALLBACK)))
 		return;
 	wrong = arena_flags_wrong(flags);
 	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
@@ -193,7 +193,7 @@ void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
  * an interrupt the thread's word says nothing. */
 static void check_not_constructing(const struct kmem_cache *c, void *caller)
 {
-	if (c->ctor && !port_in_irq() && port_thread_words()[PORT_THREAD_CONSTRUCT] == (uintptr_t)c)
+	if (c->ctor && !port_in_irq() && port_word(PORT_THREAD_CONSTRUCT) == (uintptr_t)c)
 		kmem_bug(c, caller, "its constructor %pS allocates from it", (void *)(uintptr_t)c->ctor);
 }
 
@@ -249,17 +249,16 @@ static bool construct(struct kmem_cache *c, void *object, unsigned flags)
 
 size_t slab_construct_some(struct kmem_cache *c, void **objects, size_t n, size_t wanted, unsigned flags)
 {
-	uintptr_t *word, outer;
+	uintptr_t outer;
 	size_t done = 0;
 
 	if (!c->ctor)
 		return n;
-	word = &port_thread_words()[PORT_THREAD_CONSTRUCT];
-	outer = *word;
-	*word = (uintptr_t)c;
+	outer = port_word(PORT_THREAD_CONSTRUCT);
+	port_set_word(PORT_THREAD_CONSTRUCT, (uintptr_t)c);
 	while (done < n && construct(c, objects[done], done < wanted ? flags : MEM_ATOMIC))
 		done++;
-	*word = outer;
+	port_set_word(PORT_THREAD_CONSTRUCT, outer);
 	return done;
 }
 

@@ -80,7 +80,7 @@ static void check_irq_on(const char *what, const char *cant, void *caller)
 		return;
 	if (port_in_irq())
 		panic("%s in an interrupt, which can't %s (called from %pS)", what, cant, caller);
-	if (!port_irq_enabled()) {
+	if (!port_may_sleep()) {
 		spin_assert_none_held();
 		panic("%s with interrupts off or a spinlock held (called from %pS)", what, caller);
 	}
@@ -94,12 +94,12 @@ void sync_check_irq_on(const char *what, void *caller)
 /* Interrupts are off in every interrupt, so one look at them tells most (vmap_pair). */
 void sync_check_may_sleep(const char *what, void *caller)
 {
-	if (__builtin_expect(port_irq_enabled() && !port_thread_words()[PORT_THREAD_CALLBACK], 1))
+	if (__builtin_expect(port_may_sleep() && !port_word(PORT_THREAD_CALLBACK), 1))
 		return;
 	check_irq_on(what, "sleep", caller);
-	if (port_thread_words()[PORT_THREAD_CALLBACK])
+	if (port_word(PORT_THREAD_CALLBACK))
 		panic("%s in a callback of %s, which can't sleep (called from %pS)", what,
-			(const char *)port_thread_words()[PORT_THREAD_CALLBACK], caller);
+			(const char *)port_word(PORT_THREAD_CALLBACK), caller);
 }
 
 /* Puts a record of the caller at the end of the queue.  Lock held. */
@@ -189,12 +189,10 @@ static bool queue_wake_all(struct sync_queue *q)
 /* What the running thread holds: its words say how many locks of a kind there are, and the sum of their
  * addresses; so which lock it is, if it is one. */
 
-static void note_hold(int count_word, int sum_word, const void *lock, bool begins)
+static void note_hold(unsigned count_word, unsigned sum_word, const void *lock, bool begins)
 {
-	uintptr_t *words = port_thread_words();
-
-	words[count_word] += begins ? 1 : (uintptr_t)-1;
-	words[sum_word] += begins ? (uintptr_t)lock : -(uintptr_t)lock;
+	port_set_word(count_word, port_word(count_word) + (begins ? 1 : (uintptr_t)-1));
+	port_set_word(sum_word, port_word(sum_word) + (begins ? (uintptr_t)lock : -(uintptr_t)lock));
 }
 
 static void note_lock(const void *lock, bool begins)
@@ -607,14 +605,12 @@ static bool rwlock_take_now(struct rwlock *l, size_t wants)
 
 static bool surely_reads(const struct rwlock *l)
 {
-	const uintptr_t *words = port_thread_words();
-
-	return words[PORT_THREAD_READS] == 1 && words[PORT_THREAD_READING] == (uintptr_t)l;
+	return port_word(PORT_THREAD_READS) == 1 && port_word(PORT_THREAD_READING) == (uintptr_t)l;
 }
 
 static bool may_read(const struct rwlock *l)
 {
-	return surely_reads(l) || port_thread_words()[PORT_THREAD_READS] > 1;
+	return !PORT_HAS_WORDS || surely_reads(l) || port_word(PORT_THREAD_READS) > 1;
 }
 
 /* Called once the caller has it. */

@@ -8,6 +8,7 @@
  */
 #include "arena.h"
 #include "arena/arena_impl.h"
+#include "machine.h"
 #include "port.h"
 #include "lib/test.h"
 
@@ -222,7 +223,7 @@ static void expect(void (*make)(void), const char *part)
 	port_irq_restore(irq);
 	CHECK_PANICS(make(), part);
 	port_irq_restore(irq);
-	CHECK(port_irq_enabled());
+	CHECK(machine_irq_enabled());
 }
 
 TEST("arena: a caller's bug names arena, address, size, caller, and holds no lock")

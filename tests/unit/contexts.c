@@ -6,6 +6,7 @@
 
 #include "alarm.h"
 #include "arenas.h"
+#include "lib/catch.h"
 #include "threads.h"
 #include "lib/list.h"
 #include "lib/printf.h"
@@ -35,7 +36,7 @@ static void attempt(struct attempt *a)
 
 	port_irq_restore(irq);
 	panic_catch_push(&catch);
-	if (port_setjmp(&catch.jump) == 0)
+	if (machine_setjmp(&catch.jump) == 0)
 		a->call();
 	else
 		a->panicked = true;

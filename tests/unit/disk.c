@@ -12,6 +12,7 @@
 #include "errors.h"
 #include "lib/string.h"
 #include "lib/test.h"
+#include "machine.h"
 #include "sync.h"
 
 #include "unit/fake_disk.h"
@@ -250,7 +251,7 @@ static void note_asked(struct disk_request *r)
 {
 	struct asked *a = (struct asked *)r;
 
-	a->irq_on = port_irq_enabled();
+	a->irq_on = machine_irq_enabled();
 	__atomic_fetch_add(&a->ends, 1, __ATOMIC_RELEASE);
 }
 

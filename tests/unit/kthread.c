@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "lib/array.h"
 #include "arenas.h"
+#include "lib/catch.h"
 #include "lib/string.h"
 #include "table.h"
 #include "machine.h"
@@ -278,7 +279,7 @@ static void overflow(void *caught)
 	struct panic_catch c;
 
 	panic_catch_push(&c);
-	if (port_setjmp(&c.jump) == 0)
+	if (machine_setjmp(&c.jump) == 0)
 		touch_downward();
 	panic_catch_pop(&c);
 	str_copy(caught, c.message, 64);
@@ -320,7 +321,7 @@ static void overflow_by_leap(void *caught)
 	struct panic_catch c;
 
 	panic_catch_push(&c);
-	if (port_setjmp(&c.jump) == 0)
+	if (machine_setjmp(&c.jump) == 0)
 		descend_and_leap(top - MACHINE_STACK_SIZE);
 	panic_catch_pop(&c);
 	str_copy(caught, c.message, 64);

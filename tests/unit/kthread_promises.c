@@ -123,7 +123,7 @@ TEST("port: an unblock that came before ends the next block")
 
 static void note_core(void *arg)
 {
-	*(unsigned *)arg = port_irq_enabled() ? UINT32_MAX : port_core_id();
+	*(unsigned *)arg = machine_irq_enabled() ? UINT32_MAX : port_core_id();
 }
 
 TEST("port: a function is run on the caller's own core with interrupts off there, too")
@@ -183,7 +183,7 @@ static void note_ring(struct alarm *a)
 	struct noted *n = (struct noted *)a;
 
 	n->in_irq = port_in_irq();
-	n->irq_on = port_irq_enabled();
+	n->irq_on = machine_irq_enabled();
 	__atomic_fetch_add(&n->rings, 1, __ATOMIC_RELEASE);
 }
 

@@ -2,6 +2,7 @@
 /*
  * Catching panics.  What a panic that isn't caught prints is seen from outside, by the boot tests.
  */
+#include "lib/catch.h"
 #include "lib/panic.h"
 
 #include "lib/string.h"
@@ -39,7 +40,7 @@ TEST("panic: a message longer than its room is cut")
 	struct panic_catch c;
 
 	panic_catch_push(&c);
-	if (port_setjmp(&c.jump) == 0)
+	if (machine_setjmp(&c.jump) == 0)
 		panic("%1000d", 7);
 	panic_catch_pop(&c);
 	CHECK_EQ(strlen(c.message), sizeof(c.message) - 1);
@@ -61,7 +62,7 @@ TEST("panic: a catch that a jump left behind goes with the one around it")
 	static struct panic_catch outer, inner, lost;
 
 	panic_catch_push(&outer);
-	if (port_setjmp(&outer.jump) == 0 && port_setjmp(&lost.jump) == 0) {
+	if (machine_setjmp(&outer.jump) == 0 && machine_setjmp(&lost.jump) == 0) {
 		panic_catch_push(&inner);
 		panic_catch_push(&lost);
 		panic_catch_pop(&inner);

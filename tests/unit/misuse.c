@@ -8,6 +8,7 @@
 #include "misuse.h"
 
 #include "kmem_debug.h"
+#include "lib/catch.h"
 #include "port.h"
 #include "slab.h"
 #include "lib/array.h"
@@ -124,7 +125,7 @@ static void step(struct run *r, enum misuse_when when, void (*fn)(void))
 	if (!fn)
 		return;
 	panic_catch_push(&catch);
-	if (port_setjmp(&catch.jump) == 0) {
+	if (machine_setjmp(&catch.jump) == 0) {
 		fn();
 		panic_catch_pop(&catch);
 		return;

@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "port.h"
 #include "lib/test.h"
 
@@ -108,7 +109,7 @@ TEST("editor: an escape sequence may come in pieces, and an unknown one does not
 	begin();
 	type("ab");
 	CHECK_EQ(editor_feed(&editor, 0x1b), EDITOR_MORE);
-	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_NONE), EDITOR_MORE);
+	CHECK_EQ(editor_feed(&editor, MACHINE_CONSOLE_NONE), EDITOR_MORE);
 	CHECK_EQ(editor_feed(&editor, '['), EDITOR_MORE);
 	CHECK_EQ(editor_feed(&editor, 'D'), EDITOR_MORE);
 	CHECK_EQ(editor.cursor, 1);
@@ -265,10 +266,10 @@ TEST("editor: the end of input ends the line, and closes when there is none")
 {
 	begin();
 	type("abc");
-	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_CLOSED), EDITOR_LINE);
+	CHECK_EQ(editor_feed(&editor, MACHINE_CONSOLE_CLOSED), EDITOR_LINE);
 	CHECK_STR(editor.line, "abc");
 	editor_begin(&editor);
-	CHECK_EQ(editor_feed(&editor, PORT_CONSOLE_CLOSED), EDITOR_CLOSED);
+	CHECK_EQ(editor_feed(&editor, MACHINE_CONSOLE_CLOSED), EDITOR_CLOSED);
 }
 
 TEST("editor: ^L clears the screen and shows the line again")

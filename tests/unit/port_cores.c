@@ -22,7 +22,7 @@ static void visit(void *arg)
 	struct visit *v = arg;
 
 	v->there = port_core_id();
-	v->irq_enabled = port_irq_enabled();
+	v->irq_enabled = machine_irq_enabled();
 }
 
 static void visit_all(unsigned i, void *arg)

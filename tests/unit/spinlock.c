@@ -7,6 +7,7 @@
 #include "alarm.h"
 #include "lib/spinlock_impl.h"
 #include "lib/test.h"
+#include "machine.h"
 #include "port.h"
 #include "threads.h"
 
@@ -22,11 +23,11 @@ static void count(unsigned i, void *arg)
 	for (size_t n = 0; n < test_ops(20000); n++) {
 		port_irq_t irq = spin_lock(&c->lock);
 
-		CHECK(!port_irq_enabled());
+		CHECK(!machine_irq_enabled());
 		c->value++;
 		spin_unlock(&c->lock, irq);
 	}
-	CHECK(port_irq_enabled());
+	CHECK(machine_irq_enabled());
 }
 
 TEST("spinlock: one holder at a time")
@@ -208,10 +209,10 @@ TEST("spinlock: interrupts are on while a lock is waited for, if they were befor
 	alarm_init(&bell, release_for_waiter);
 	alarm_set(&bell, port_ns());
 	irq = spin_lock(&waited);
-	enabled = port_irq_enabled();
+	enabled = machine_irq_enabled();
 	spin_unlock(&waited, irq);
 	CHECK(!enabled);
-	CHECK(port_irq_enabled());
+	CHECK(machine_irq_enabled());
 }
 
 static void ring(struct alarm *a)

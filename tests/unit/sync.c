@@ -33,7 +33,7 @@ static void ringer_rings(struct alarm *a)
 {
 	struct ringer *r = container_of(a, struct ringer, alarm);
 
-	CHECK(port_in_irq() && !port_irq_enabled());
+	CHECK(port_in_irq() && !machine_irq_enabled());
 	r->ring(r->arg);
 	if (--r->left > 0)
 		alarm_set(a, port_ns() + r->period);

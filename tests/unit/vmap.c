@@ -9,6 +9,7 @@
 #include "port.h"
 #include "sleepers.h"
 #include "lib/array.h"
+#include "lib/catch.h"
 #include "lib/panic.h"
 #include "lib/test.h"
 #include "threads.h"
@@ -309,7 +310,7 @@ static void take_shared(unsigned i, void *arg)
 	struct panic_catch catch;
 
 	panic_catch_push(&catch);
-	if (port_setjmp(&catch.jump) == 0) {
+	if (machine_setjmp(&catch.jump) == 0) {
 		vfree(shared_mapping, WHOLE(3));
 		__atomic_fetch_add(&took, 1, __ATOMIC_RELAXED);
 	} else {

@@ -20,12 +20,22 @@
 #if defined(__SANITIZE_ADDRESS__)
 void __asan_poison_memory_region(const volatile void *at, size_t n);
 void __asan_unpoison_memory_region(const volatile void *at, size_t n);
+#define PORT_HAS_MEMORY_HIDE 1
 #define port_memory_hide(at, n) __asan_poison_memory_region(at, n)
 #define port_memory_show(at, n) __asan_unpoison_memory_region(at, n)
 #endif
 
+#define PORT_HAS_CORES 1
+#define PORT_HAS_THREADS 1
+#define PORT_HAS_STACKS 1
+#define PORT_HAS_IRQ_DEPTH 1
+#define PORT_HAS_NMI 1
+#define PORT_HAS_WORDS 1
+#define PORT_HAS_CLOCK 1
+#define PORT_HAS_BACKTRACE 1
+#define PORT_HAS_CONSOLE 1
+#define PORT_HAS_YIELD 1
 #define PORT_PAGE_SHIFT 12
-#define PORT_PAGE_SIZE (1ul << PORT_PAGE_SHIFT)
 #define PORT_LINE_SIZE 64
 
 typedef int port_irq_t;
@@ -63,14 +73,14 @@ void host_interrupts(void);
 void host_poll_pending(void);
 void host_pause(void);
 
-struct port_jump {
+struct machine_jump {
 	jmp_buf registers;
 	port_irq_t irq_off;
 	unsigned irq_depth;
 };
-typedef struct port_jump port_jump_t;
+typedef struct machine_jump machine_jump_t;
 
-static inline void host_jump_note(port_jump_t *jump)
+static inline void host_jump_note(machine_jump_t *jump)
 {
 	jump->irq_off = host_self()->irq_off;
 	jump->irq_depth = host_self()->irq_depth;
@@ -78,7 +88,7 @@ static inline void host_jump_note(port_jump_t *jump)
 
 /* The signal mask stays as it is: no handler of this port blocks signals while it runs.  The
  * argument is evaluated twice. */
-#define port_setjmp(jump) (host_jump_note(jump), _setjmp((jump)->registers))
+#define machine_setjmp(jump) (host_jump_note(jump), _setjmp((jump)->registers))
 
 static inline unsigned port_core_id(void)
 {
@@ -106,12 +116,18 @@ static inline void port_irq_restore(port_irq_t saved)
 		host_interrupts();
 }
 
-static inline bool port_irq_enabled(void)
+static inline bool machine_irq_enabled(void)
 {
 	return !host_self()->irq_off;
 }
 
-static inline bool port_irq_were_enabled(port_irq_t saved)
+/* Interrupts are off in handlers and under spinlocks, so that says it. */
+static inline bool port_may_sleep(void)
+{
+	return machine_irq_enabled();
+}
+
+static inline bool machine_irq_were_enabled(port_irq_t saved)
 {
 	return !saved;
 }

@@ -9,8 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define PORT_HAS_CORES 1
+#define PORT_HAS_THREADS 1
+#define PORT_HAS_STACKS 1
+#define PORT_HAS_IRQ_DEPTH 1
+#define PORT_HAS_NMI 1
+#define PORT_HAS_WORDS 1
+#define PORT_HAS_CLOCK 1
+#define PORT_HAS_BACKTRACE 1
+#define PORT_HAS_CONSOLE 1
+#define PORT_HAS_YIELD 1
 #define PORT_PAGE_SHIFT 12
-#define PORT_PAGE_SIZE ((size_t)1 << PORT_PAGE_SHIFT)
 #define PORT_LINE_SIZE 64
 
 typedef uint64_t port_irq_t; /* rflags */
@@ -33,16 +42,16 @@ struct port_core {
 extern unsigned port_cores;	/* port_core_count() */
 extern unsigned port_cores_max; /* port_core_max() */
 
-typedef struct port_jump {
+typedef struct machine_jump {
 	uint64_t regs[9]; /* rbx rbp r12 r13 r14 r15 rsp rip rflags, in jump.S's order */
 	struct port_context context;
-} port_jump_t;
+} machine_jump_t;
 
-void port_jump_note(port_jump_t *jump);
-int port_jump_save(port_jump_t *jump) __attribute__((returns_twice));
+void machine_jump_note(machine_jump_t *jump);
+int machine_jump_save(machine_jump_t *jump) __attribute__((returns_twice));
 
 /* The argument is evaluated twice. */
-#define port_setjmp(jump) (port_jump_note(jump), port_jump_save(jump))
+#define machine_setjmp(jump) (machine_jump_note(jump), machine_jump_save(jump))
 
 /* Volatile: a thread that has slept may run on another core. */
 static inline unsigned port_core_id(void)
@@ -120,7 +129,7 @@ static inline __attribute__((always_inline)) void port_irq_restore(port_irq_t sa
 	__asm__ volatile("pushq %0\n\tpopfq" : : "r"(saved) : "memory", "cc");
 }
 
-static inline bool port_irq_enabled(void)
+static inline bool machine_irq_enabled(void)
 {
 	port_irq_t flags;
 
@@ -128,7 +137,13 @@ static inline bool port_irq_enabled(void)
 	return flags & PORT_FLAGS_IRQ;
 }
 
-static inline bool port_irq_were_enabled(port_irq_t saved)
+/* Interrupts are off in handlers and under spinlocks, so that says it. */
+static inline bool port_may_sleep(void)
+{
+	return machine_irq_enabled();
+}
+
+static inline bool machine_irq_were_enabled(port_irq_t saved)
 {
 	return saved & PORT_FLAGS_IRQ;
 }

@@ -6,6 +6,7 @@
 #include "irqoff.h"
 #include "lib/hash.h"
 #include "lib/panic.h"
+#include "machine.h"
 #include "port.h"
 #include "spinlock.h"
 
@@ -105,7 +106,7 @@ void __wrap_spin_wait(struct spinlock *l, port_irq_t irq)
 	uint64_t now = port_ticks();
 	unsigned core = port_core_id();
 	struct open before = open[core];
-	bool was_on = port_irq_were_enabled(irq), cut = is_cut(core);
+	bool was_on = machine_irq_were_enabled(irq), cut = is_cut(core);
 
 	__atomic_fetch_add(&irqoff_waits, 1, __ATOMIC_RELAXED);
 	last = core;

@@ -10,6 +10,7 @@
 #include "kthread.h"
 #include "lib/string.h"
 #include "lib/test.h"
+#include "machine.h"
 #include "physical.h"
 #include "port.h"
 #include "reclaim.h"
@@ -36,7 +37,7 @@ static void look_at_port(void)
 {
 	uintptr_t pcs[8];
 
-	expect(port_in_nmi() && port_in_irq() && !port_irq_enabled());
+	expect(port_in_nmi() && port_in_irq() && !machine_irq_enabled());
 	expect(port_core_id() == target && target < port_core_count() && target < port_core_max());
 	expect(port_ns() >= last_ns && port_ticks() > 0);
 	last_ns = port_ns();

@@ -10,6 +10,7 @@
 #include "alarm.h"
 #include "kthread.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "port.h"
 #include "lib/test.h"
 
@@ -226,7 +227,7 @@ static void elsewhere(void)
 
 static void interfere_everywhere(void (*step)(void), void (*what)(void), size_t filled)
 {
-	uint64_t before = port_stack_restarts(port_core_id());
+	uint64_t before = machine_stack_restarts(port_core_id());
 	size_t there, at;
 
 	reset(filled);
@@ -241,7 +242,7 @@ static void interfere_everywhere(void (*step)(void), void (*what)(void), size_t 
 	}
 	/* A restart for each boundary there is when nothing comes in between; a timer's interrupt may add one. */
 	CHECK_EQ(at, there);
-	CHECK_LE(there, port_stack_restarts(port_core_id()) - before);
+	CHECK_LE(there, machine_stack_restarts(port_core_id()) - before);
 }
 
 /* All of the step's code was met: the sequences in it, each from its first instruction to its last. */
@@ -457,14 +458,14 @@ static bool all_have_come(bool nmis_come)
 /* Until there were some of each kind, and restarts. */
 static void step_under_fire(bool nmis_come)
 {
-	uint64_t before = port_stack_restarts(target);
+	uint64_t before = machine_stack_restarts(target);
 
-	while (is_running() && (port_stack_restarts(target) - before < RESTARTS_WANTED ||
+	while (is_running() && (machine_stack_restarts(target) - before < RESTARTS_WANTED ||
 				       !all_have_come(nmis_come))) {
 		step_at_random();
 		look();
 	}
-	CHECK_LT(before, port_stack_restarts(target));
+	CHECK_LT(before, machine_stack_restarts(target));
 }
 
 TEST("port stack: timer interrupts and NMIs at random lose nothing and double nothing")

@@ -123,7 +123,7 @@ static inline void arena_round_give(struct arena *a, void *addr, size_t size, vo
 static inline bool arena_flags_plain(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled();
+		return port_may_sleep();
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 

@@ -302,9 +302,9 @@ static uint64_t wake_time(const struct shortage *s)
 static bool may_sleep(unsigned flags)
 {
 	if ((flags & MEM_ATOMIC) || !shortage_is_served() ||
-		!port_irq_enabled() || port_in_irq() || !port_thread_self())
+		!port_may_sleep() || port_in_irq() || !port_thread_self())
 		return false;
-	return !port_thread_words()[PORT_THREAD_CALLBACK] && !port_thread_words()[PORT_THREAD_RECLAIM] &&
+	return !port_word(PORT_THREAD_CALLBACK) && !port_word(PORT_THREAD_RECLAIM) &&
 	       !qlock_is_held_by_me(&arenas_and_slabs_lock);
 }
 
@@ -364,7 +364,7 @@ static bool try_idle(struct shortage *s)
 {
 	bool served = false;
 
-	if (!shortage_is_served() && port_irq_enabled() && !port_in_irq()) {
+	if (!shortage_is_served() && port_may_sleep() && !port_in_irq()) {
 		for (unsigned i = 0; i < s->part_count; i++)
 			for (struct arena *a = s->parts[i].arena; a; a = arena_source(a)) {
 				if (a->front)

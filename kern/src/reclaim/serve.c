@@ -80,7 +80,7 @@ void serve_main(void *arg)
 {
 	uint64_t pause = SERVE_PAUSE_MIN;
 
-	port_thread_words()[PORT_THREAD_RECLAIM] = 1;
+	port_set_word(PORT_THREAD_RECLAIM, 1);
 	__atomic_fetch_add(&shortage_ktasks, 1, __ATOMIC_RELEASE);
 	for (;;) {
 		shortage_await_poke(next_look(&pause));

@@ -136,7 +136,7 @@ static void hash_end(struct kmem_debug *d)
 
 struct kmem_event slab_debug_now(void *caller)
 {
-	return (struct kmem_event){stacks_keep(caller), port_ns(), port_thread_words()[PORT_THREAD_ID],
+	return (struct kmem_event){stacks_keep(caller), port_ns(), port_word(PORT_THREAD_ID),
 		port_core_id()};
 }
 

@@ -381,7 +381,7 @@ static inline struct kmem_core *kmem_core_self(struct kmem_cache *c)
 static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
-		return port_irq_enabled() && !(SPANDREL_DEBUG && arena_flags_wrong(flags));
+		return port_may_sleep() && !(SPANDREL_DEBUG && arena_flags_wrong(flags));
 	return flags == MEM_ATOMIC || flags == MEM_ERROR;
 }
 
