@@ -17,8 +17,9 @@ comma := ,
 
 # Sources ------------------------------------------------------------------------------------------
 
-KERN_C := $(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c kern/dev/*.c \
-	kern/work/*.c kern/monitor/*.c)
+# kern/lib/bug.c stands for kern/lib/panic.c in the library.
+KERN_C := $(filter-out kern/lib/bug.c,$(wildcard kern/src/*.c kern/src/*/*.c kern/lib/*.c kern/boot/*.c \
+	kern/dev/*.c kern/work/*.c kern/monitor/*.c))
 RANGES_C := $(B)/data/gcc_ranges.c
 UNIT_C := $(wildcard tests/unit/*.c tests/fence/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
@@ -88,6 +89,46 @@ $(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
 $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
 
+# The library --------------------------------------------------------------------------------------
+# Three archives of one relocatable object each, whose global names are the public ones; against the
+# port_arch.h in ARCH_INC, with PREFIX before each public name.  LIB_CFLAGS are the kernel's that it is for.
+
+ARCH_INC ?= tests/embed/memory
+PREFIX ?=
+OBJCOPY ?= objcopy
+LIB ?= $(B)/lib
+LIB_CFLAGS ?= -O2 -g -fPIE $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mno-red-zone -mgeneral-regs-only)
+lib_CFLAGS := -std=gnu11 -ffreestanding -fno-common -fno-strict-aliasing -fno-stack-protector \
+	-fno-asynchronous-unwind-tables -include kern/lib/hidden.h $(LIB_CFLAGS) $(WARN) -Ikern/include -Ikern -Ikern/src -I$(ARCH_INC)
+LIB_BTAG_C := $(addprefix kern/lib/,bitmap.c bug.c frames.c hash.c linear_hash.c printf.c sink.c str.c string.c \
+	symbol.c tree.c) $(wildcard kern/src/btag/*.c)
+LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
+	$(wildcard kern/src/arena/*.c)
+LIB_ALL_C := $(LIB_ARENA_C) kern/src/slab.c kern/src/reclaim.c $(wildcard kern/src/slab/*.c kern/src/reclaim/*.c)
+LIB_ARCHIVES := $(addprefix $(LIB)/,libspandrel-btag.a libspandrel-arena.a libspandrel.a)
+LIB_SYMBOLS := $(B)/lib/symbols.S
+
+$(eval $(call flavour,lib,$(LIB_ALL_C) $(LIB_SYMBOLS),$(lib_CFLAGS)))
+$(LIB_SYMBOLS): scripts/symbols
+	$(Q)mkdir -p $(@D); scripts/symbols --empty > $@
+
+# $(call archive,archive,names)
+define archive
+	@$(if $(V),,echo '  AR   $@')
+	$(Q)mkdir -p $(@D); $(LD) -r -o $(@:.a=.o) $(call objects,lib,$(1) $(LIB_SYMBOLS))
+	$(Q)scripts/lib-headers --names $(2) > $(@:.a=.names)
+	$(Q)$(OBJCOPY) --keep-global-symbols=$(@:.a=.names) $(@:.a=.o)
+	$(Q)$(if $(PREFIX),sed 's/.*/& $(PREFIX)&/' $(@:.a=.names) > $(@:.a=.renamed) && \
+		$(OBJCOPY) --redefine-syms=$(@:.a=.renamed) $(@:.a=.o))
+	$(Q)rm -f $@ $(@:.a=.names) $(@:.a=.renamed); $(AR) rcs $@ $(@:.a=.o); rm -f $(@:.a=.o)
+endef
+$(LIB)/libspandrel-btag.a: $(call objects,lib,$(LIB_BTAG_C) $(LIB_SYMBOLS)) scripts/lib-headers
+	$(call archive,$(LIB_BTAG_C),btag)
+$(LIB)/libspandrel-arena.a: $(call objects,lib,$(LIB_ARENA_C) $(LIB_SYMBOLS)) scripts/lib-headers
+	$(call archive,$(LIB_ARENA_C),arena)
+$(LIB)/libspandrel.a: $(lib_OBJ) scripts/lib-headers
+	$(call archive,$(LIB_ALL_C),all)
+
 # Linking ------------------------------------------------------------------------------------------
 # Each image is linked until the symbol table in it is right: without one, to learn the names; with one of
 # about its final size, to learn the addresses, since a process has its data behind the table; and again
@@ -134,7 +175,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel host lib bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -142,6 +183,9 @@ run: ## install what is missing, build the kernel, boot it to its monitor in QEM
 	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf --append kmem_debug=check
 
 kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
+
+lib: $(LIB_ARCHIVES) ## build the library: ARCH_INC=DIR has port_arch.h, PREFIX=, LIB=DIR, LIB_CFLAGS=
+	$(Q)scripts/lib-headers $(LIB)/include/spandrel $(PREFIX)
 
 host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
 

@@ -5,7 +5,7 @@
 #include "lib/catch.h"
 #include "lib/panic.h"
 
-#include "lib/symbol.h"
+#include "lib/frames.h"
 
 #define BACKTRACE_MAX 32 /* frames */
 
@@ -18,26 +18,6 @@ static void (*panic_monitor)(void);
 static void (*print_thread)(struct sink *sink);
 static void (*print_threads)(struct sink *sink);
 
-/* A return address is that of the instruction after the call.  If the call is the last instruction
- * of its function, that is the next function's: so the name is looked up one byte earlier. */
-static void print_frame(struct sink *sink, unsigned number, uintptr_t pc, bool is_return)
-{
-	uintptr_t offset;
-	const char *name = symbol_find(pc - is_return, &offset);
-
-	sink_printf(sink, "  #%u 0x%016zx ", number, pc);
-	if (name)
-		sink_printf(sink, "%s+0x%zx\n", name, offset + is_return);
-	else
-		sink_puts(sink, "?\n");
-}
-
-void panic_print_frames(struct sink *sink, const uintptr_t *pcs, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		print_frame(sink, (unsigned)i, pcs[i], i > 0);
-}
-
 static void print_backtrace(struct sink *sink, const struct panic_site *site)
 {
 	uintptr_t pcs[BACKTRACE_MAX];
@@ -45,9 +25,9 @@ static void print_backtrace(struct sink *sink, const struct panic_site *site)
 	unsigned number = 0;
 
 	if (site->pc)
-		print_frame(sink, number++, site->pc, false);
+		frame_print(sink, number++, site->pc, false);
 	for (size_t i = 0; i < n; i++)
-		print_frame(sink, number++, pcs[i], true);
+		frame_print(sink, number++, pcs[i], true);
 }
 
 static void print_other_cores(struct sink *sink)
@@ -60,7 +40,7 @@ static void print_other_cores(struct sink *sink)
 		if (core == port_core_id())
 			continue;
 		sink_printf(sink, "  core %u%s\n", core, n ? "" : " did not stop");
-		panic_print_frames(sink, pcs, n);
+		frames_print(sink, pcs, n);
 	}
 }
 

@@ -56,10 +56,6 @@ void panic_add_hook(struct panic_hook *hook);
  * ", ktask 7 (writer)".  It may only read what needs no lock. */
 void panic_set_who(void (*print)(struct sink *sink));
 
-/* Prints a backtrace, a line for each frame: pcs[0] is where it stands, the others are return addresses.
- * Context: any. */
-void panic_print_frames(struct sink *sink, const uintptr_t *pcs, size_t n);
-
 /* Has `print` print the backtraces of threads that don't run, for a report that shows all. */
 void panic_set_threads(void (*print)(struct sink *sink));
 

@@ -6,6 +6,7 @@
 
 #include "kthread.h"
 #include "lib/array.h"
+#include "lib/frames.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "lib/symbol.h"
@@ -56,7 +57,7 @@ static void print_backtrace(const struct table_printer *printer, uint64_t id)
 	size_t n = ktask_backtrace(id, pcs, FRAMES_MAX);
 
 	if (!printer->keys)
-		panic_print_frames(printer->sink, pcs, n);
+		frames_print(printer->sink, pcs, n);
 	for (size_t i = 0; i < n && printer->keys; i++)
 		sink_printf(printer->sink, "frame ktask=%llu number=%zu pc=0x%zx symbol=%pS\n",
 			(unsigned long long)id, i, (size_t)pcs[i], (void *)(pcs[i] - (i > 0)));

@@ -83,6 +83,7 @@
 #include "arena.h"
 #include "kthread/kthread_impl.h"
 #include "lib/check.h"
+#include "lib/frames.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 #include "machine.h"
@@ -571,7 +572,7 @@ static void print_threads(struct sink *sink)
 		if (n > 0)
 			sink_printf(sink, "  ktask %llu (%s), %s\n", (unsigned long long)t->id, t->name,
 				state_name(t->state));
-		panic_print_frames(sink, pcs, n);
+		frames_print(sink, pcs, n);
 	}
 }
 

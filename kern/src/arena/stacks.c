@@ -10,6 +10,7 @@
 #include "stacks.h"
 
 #include "arena_impl.h"
+#include "lib/frames.h"
 #include "lib/hash.h"
 #include "lib/linear_hash.h"
 #include "lib/string.h"
@@ -164,7 +165,7 @@ size_t stacks_get(const struct stack *s, uintptr_t *pcs, size_t max)
 void stacks_print(struct sink *sink, const struct stack *s)
 {
 	if (s)
-		panic_print_frames(sink, s->pcs, s->count);
+		frames_print(sink, s->pcs, s->count);
 	else
 		sink_puts(sink, "  (not known)\n");
 }
