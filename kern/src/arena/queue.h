@@ -104,6 +104,8 @@ static inline bool shortage_is_served(void)
 /* Set by reclaim: a record arrived, an atomic request missed its index, or a base arena is low; any
  * context but an NMI.  NULL before. */
 extern void (*arena_poke)(struct arena *a);
+/* Set by the slab layer: has all caches give back what is idle.  Context: may sleep.  Does nothing before. */
+extern void (*arena_reap_caches)(void);
 
 /* Arenas as nodes of a walk */
 

@@ -82,6 +82,12 @@ static void poke_nobody(struct arena *a)
 
 void (*arena_poke)(struct arena *a) = poke_nobody;
 
+static void reap_nothing(void)
+{
+}
+
+void (*arena_reap_caches)(void) = reap_nothing;
+
 struct shortage_queue shortage_queue = {
 	.lock = SPINLOCK_INIT(SPIN_SHORTAGE),
 	.head = {.next = &shortage_queue.head, .prev = &shortage_queue.head},
@@ -298,14 +304,17 @@ static uint64_t wake_time(const struct shortage *s)
 	return s->deadline && !s->is_late ? s->deadline : PORT_FOREVER;
 }
 
+/* Whether a caller may reap here. */
+static bool may_reap(void)
+{
+	return port_may_sleep() && !port_in_irq() && !port_word(PORT_THREAD_CALLBACK) &&
+	       !port_word(PORT_THREAD_RECLAIM) && !qlock_is_held_by_me(&arenas_and_slabs_lock);
+}
+
 /* Whether a caller with these flags may sleep here for a shortage. */
 static bool may_sleep(unsigned flags)
 {
-	if ((flags & MEM_ATOMIC) || !shortage_is_served() ||
-		!port_may_sleep() || port_in_irq() || !port_thread_self())
-		return false;
-	return !port_word(PORT_THREAD_CALLBACK) && !port_word(PORT_THREAD_RECLAIM) &&
-	       !qlock_is_held_by_me(&arenas_and_slabs_lock);
+	return !(flags & MEM_ATOMIC) && shortage_is_served() && port_thread_self() && may_reap();
 }
 
 /* Whether something hangs on the arena, beside the importer `but`, that may give back.
@@ -364,11 +373,10 @@ static bool try_idle(struct shortage *s)
 {
 	bool served = false;
 
-	if (!shortage_is_served() && port_may_sleep() && !port_in_irq()) {
+	if (!shortage_is_served() && may_reap()) {
+		arena_reap_caches();
 		for (unsigned i = 0; i < s->part_count; i++)
 			for (struct arena *a = s->parts[i].arena; a; a = arena_source(a)) {
-				if (a->front)
-					a->front->drain(a->front, ARENA_DRAIN_ALL);
 				if (a->afunc) {
 					arena_spans_reap(a, SIZE_MAX);
 					arena_parts_reap(a, SIZE_MAX);

@@ -499,6 +499,11 @@ static bool note_ends(const struct arena_segment *s, void *arg)
 	return true;
 }
 
+static void reap_all(void)
+{
+	kmem_reap_all(KMEM_REAP_ALL);
+}
+
 void kmem_cache_init(void)
 {
 	uintptr_t ends[2] = {UINTPTR_MAX, 0};
@@ -509,4 +514,5 @@ void kmem_cache_init(void)
 	has_zones = slab_large_has_zones();
 	qcache_init();
 	kmalloc_init();
+	arena_reap_caches = reap_all;
 }
