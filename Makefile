@@ -122,11 +122,14 @@ define archive
 		$(OBJCOPY) --redefine-syms=$(@:.a=.renamed) $(@:.a=.o))
 	$(Q)rm -f $@ $(@:.a=.names) $(@:.a=.renamed); $(AR) rcs $@ $(@:.a=.o); rm -f $(@:.a=.o)
 endef
-$(LIB)/libspandrel-btag.a: $(call objects,lib,$(LIB_BTAG_C) $(LIB_SYMBOLS)) scripts/lib-headers
+$(B)/lib/prefix: FORCE
+	$(Q)mkdir -p $(@D); echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
+$(LIB_ARCHIVES): $(B)/lib/prefix scripts/lib-headers
+$(LIB)/libspandrel-btag.a: $(call objects,lib,$(LIB_BTAG_C) $(LIB_SYMBOLS))
 	$(call archive,$(LIB_BTAG_C),btag)
-$(LIB)/libspandrel-arena.a: $(call objects,lib,$(LIB_ARENA_C) $(LIB_SYMBOLS)) scripts/lib-headers
+$(LIB)/libspandrel-arena.a: $(call objects,lib,$(LIB_ARENA_C) $(LIB_SYMBOLS))
 	$(call archive,$(LIB_ARENA_C),arena)
-$(LIB)/libspandrel.a: $(lib_OBJ) scripts/lib-headers
+$(LIB)/libspandrel.a: $(lib_OBJ)
 	$(call archive,$(LIB_ALL_C),all)
 
 # Linking ------------------------------------------------------------------------------------------
@@ -175,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host lib bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel host lib lib-objects bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -186,6 +189,8 @@ kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
 
 lib: $(LIB_ARCHIVES) ## build the library: ARCH_INC=DIR has port_arch.h, PREFIX=, LIB=DIR, LIB_CFLAGS=
 	$(Q)scripts/lib-headers $(LIB)/include/spandrel $(PREFIX)
+
+lib-objects: $(lib_OBJ)
 
 host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
 

@@ -35,7 +35,7 @@
 struct kmem_cache;
 
 /* Chooses the mode, by the words above; "" and "off": none.  Returns NULL, or what is wrong with them, and
- * nothing is changed.  Context: boot, once, before kmem_cache_init(). */
+ * nothing is changed; also after kmem_cache_init().  Context: boot. */
 const char *kmem_debug_set(const char *value);
 
 /* The mode, as on the command line: "off", "check", "full", or "full:" and names.  Context: any. */

@@ -688,15 +688,24 @@ static struct arena *nearest_base(struct arena *near)
 	return near ? near->base : base_arena;
 }
 
+static void check_base(const struct arena *near, const char *call, void *caller)
+{
+	if (!near && !base_arena)
+		panic("%s before base_arena (called from %pS)", call, caller);
+}
+
 void *base_alloc(struct arena *near, size_t size, unsigned flags)
 {
+	check_base(near, "base_alloc", __builtin_return_address(0));
 	return alloc(nearest_base(near), size, flags, 0, __builtin_return_address(0));
 }
 
 void *base_zalloc(struct arena *near, size_t size, unsigned flags)
 {
-	void *memory = alloc(nearest_base(near), size, flags, 0, __builtin_return_address(0));
+	void *memory;
 
+	check_base(near, "base_zalloc", __builtin_return_address(0));
+	memory = alloc(nearest_base(near), size, flags, 0, __builtin_return_address(0));
 	return memory ? memset(memory, 0, size) : NULL;
 }
 

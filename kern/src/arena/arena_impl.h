@@ -73,7 +73,7 @@ struct arena {
 	struct reclaim_account asked;
 };
 
-_Static_assert(offsetof(struct arena, store.hash.buckets) - offsetof(struct arena, allocs) == PORT_LINE_SIZE,
+_Static_assert(PORT_LINE_SIZE < 64 || offsetof(struct arena, store.hash.buckets) - offsetof(struct arena, allocs) <= PORT_LINE_SIZE,
 	"what each hold writes ends with the count of the hash's entries");
 
 static inline bool arena_is_base(const struct arena *a)

@@ -197,6 +197,8 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 		wrong = "afunc, ffunc and source are not all three or none";
 	else if (size && source)
 		wrong = "both a first span and a source";
+	else if ((!source || source == ARENA_SELF_SOURCE) && !base_arena)
+		wrong = "no source before there is a base_arena";
 	if (wrong)
 		panic("arena %s: can't be created with %s (called from %pS)", name, wrong, caller);
 	error = size ? first_span_error((uintptr_t)base, size, quantum) : 0;
@@ -292,7 +294,7 @@ struct base_head {
 
 #define PAGES(bytes) (((bytes) + PORT_PAGE_SIZE - 1) / PORT_PAGE_SIZE)
 #define BASE_HEAD_PAGES PAGES(sizeof(struct base_head))
-_Static_assert(ARENA_BASE_PAGES_MIN == BASE_HEAD_PAGES + 1 + 1, "head, first tags, one to give");
+_Static_assert(ARENA_BASE_PAGES_MIN >= BASE_HEAD_PAGES + 1 + 1, "head, first tags, one to give");
 
 /* Tags for its first span and the segment behind its own pages, and some to go on with. */
 #define BASE_FIRST_TAGS 8

@@ -23,7 +23,7 @@ struct arena_rounds {
 	struct port_stack stack; /* closed while there is none, or while the front changes it */
 	uint64_t allocs, frees;
 };
-#define ARENA_ROUNDS_STRIDE (2 * PORT_LINE_SIZE)
+#define ARENA_ROUNDS_STRIDE (PORT_LINE_SIZE < 64 ? 128 : 2 * PORT_LINE_SIZE)
 
 /* One step of the running core's, of which `first` is core 0's: NULL, there is no round; false, there
  * is no room, or it is freed twice.  A step that fails is counted by the front, and a count may miss

@@ -242,6 +242,8 @@ static struct kmem_cache *create(struct kmem_cache *c, const char *name, size_t 
 	bool owns_storage = !c;
 
 	sync_check_may_sleep(call, caller);
+	if (caches.stride == 0)
+		panic("%s of %s before kmem_cache_init (called from %pS)", call, name, caller);
 	if (!source)
 		source = kpages_arena;
 	check_given(call, "source", source, caller);

@@ -60,6 +60,8 @@ const char *kmem_debug_set(const char *value)
 		return "neither off, check, full nor full:NAME,NAME...";
 	if (strlen(value) >= sizeof(mode))
 		return "too many names";
+	if (debugs.stride > 0)
+		return "too late: there are caches";
 	full = is_full;
 	checks = strcmp(value, "check") == 0 || strcmp(value, "full") == 0;
 	arena_notes_users = checks;

@@ -24,7 +24,8 @@ struct frames frames;
 #define REGION_BYTES (FRAMES_LEAF_BYTES * SLOTS)
 #define DIRECTORY_BYTES (REGION_BYTES * SLOTS)
 #define ADDRESS_BITS 48 /* those above repeat the last one */
-#define DIRECTORIES (((size_t)1 << ADDRESS_BITS) / DIRECTORY_BYTES)
+#define ADDRESSES ((size_t)1 << ADDRESS_BITS)
+#define DIRECTORIES (ADDRESSES > DIRECTORY_BYTES ? ADDRESSES / DIRECTORY_BYTES : 1)
 
 struct region {
 	struct frames frames; /* first */

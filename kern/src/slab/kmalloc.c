@@ -25,6 +25,7 @@
 static struct kmem_cache classes[CLASSES_MAX];
 static unsigned class_count;
 static struct kmem_cache *class_of[PAGE_INDEX + (KMALLOC_CACHED_MAX - PORT_PAGE_SIZE) / LARGE_STEP + 1];
+static size_t cached_end; /* sizes below it come from caches; 0: before kmem_cache_init() */
 
 static inline size_t index_of(size_t size)
 {
@@ -264,12 +265,19 @@ static void *class_alloc_slow(
 	return p ? p : large_alloc(size, align, flags, caller);
 }
 
+static void check_ready(void *caller)
+{
+	if (cached_end == 0)
+		panic("kmalloc before kmem_cache_init (called from %pS)", caller);
+}
+
 /* Out of line, as free_slow() is, so that the hot paths need no frame (kmalloc_pair_64). */
 static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, void *caller)
 {
 	size_t align = is_power_of_two(size) ? size : 1;
 
-	if (size > KMALLOC_CACHED_MAX)
+	check_ready(caller);
+	if (size >= cached_end)
 		return large_alloc(size, align, flags, caller);
 	return class_alloc_slow(cache_for(size), size, align, flags, caller);
 }
@@ -277,7 +285,7 @@ static __attribute__((noinline)) void *alloc_slow(size_t size, unsigned flags, v
 /* The one call that isn't hot stands last, so that the hot path needs no frame. */
 void *kmalloc(size_t size, unsigned flags)
 {
-	if (__builtin_expect(size <= KMALLOC_CACHED_MAX && kmem_flags_sound(flags), 1)) {
+	if (__builtin_expect(size < cached_end && kmem_flags_sound(flags), 1)) {
 		void *p = kmem_alloc_hot(cache_for(size));
 
 		if (__builtin_expect(p != NULL, 1))
@@ -289,7 +297,7 @@ void *kmalloc(size_t size, unsigned flags)
 /* The same for another caller, which kmalloc() has no register to spare for (kmalloc_pair_64). */
 static void *alloc_from(size_t size, unsigned flags, void *caller)
 {
-	void *p = size <= KMALLOC_CACHED_MAX && kmem_flags_sound(flags) ? kmem_alloc_hot(cache_for(size)) :
+	void *p = size < cached_end && kmem_flags_sound(flags) ? kmem_alloc_hot(cache_for(size)) :
 									   NULL;
 
 	return p ? p : alloc_slow(size, flags, caller);
@@ -326,10 +334,11 @@ void *kmalloc_array(size_t n, size_t size, unsigned flags)
 void *kmalloc_align(size_t size, size_t align, unsigned flags)
 {
 	void *caller = __builtin_return_address(0), *p;
-	struct kmem_cache *c = size <= KMALLOC_CACHED_MAX ? cache_for(size) : NULL;
+	struct kmem_cache *c = size < cached_end ? cache_for(size) : NULL;
 
 	if (!is_power_of_two(align))
 		panic("kmalloc: alignment %zu is no power of two (called from %pS)", align, caller);
+	check_ready(caller);
 	if (!c || (align > PORT_PAGE_SIZE && align > c->align))
 		return large_alloc(size, align, flags, caller);
 	while (c->align < align)
@@ -504,15 +513,26 @@ static void reap_all(void)
 	kmem_reap_all(KMEM_REAP_ALL);
 }
 
+/* What must stand, and what mustn't yet. */
+static void check_init(void *caller)
+{
+	if (!base_arena || !kpages_arena)
+		panic("kmem_cache_init before %s (called from %pS)", base_arena ? "kpages_arena" : "base_arena", caller);
+	if (cached_end > 0)
+		panic("kmem_cache_init again (called from %pS)", caller);
+}
+
 void kmem_cache_init(void)
 {
 	uintptr_t ends[2] = {UINTPTR_MAX, 0};
 
+	check_init(__builtin_return_address(0));
 	arena_walk(base_arena, note_ends, ends);
 	frames_init(ends[0], ends[1]);
 	slab_init();
 	has_zones = slab_large_has_zones();
 	qcache_init();
 	kmalloc_init();
+	cached_end = KMALLOC_CACHED_MAX + 1;
 	arena_reap_caches = reap_all;
 }

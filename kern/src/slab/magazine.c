@@ -456,7 +456,7 @@ void magazine_init(void)
 {
 	char name[KMEM_NAME_MAX];
 
-	slab_meta_create(&cores, "cores", port_core_max() * sizeof(struct kmem_core), 2 * PORT_LINE_SIZE);
+	slab_meta_create(&cores, "cores", port_core_max() * sizeof(struct kmem_core), ARENA_ROUNDS_STRIDE);
 	for (unsigned class = 0; class < MAGAZINE_CLASSES; class++) {
 		size_t rounds = MAGAZINE_ROUNDS(class);
 

@@ -5,8 +5,14 @@
 #ifndef EMBED_PORT_ARCH_H
 #define EMBED_PORT_ARCH_H
 
-#define PORT_PAGE_SHIFT 12
-#define PORT_LINE_SIZE 64
+#ifndef EMBED_PAGE_SHIFT
+#define EMBED_PAGE_SHIFT 12
+#endif
+#ifndef EMBED_LINE_SIZE
+#define EMBED_LINE_SIZE 64
+#endif
+#define PORT_PAGE_SHIFT EMBED_PAGE_SHIFT
+#define PORT_LINE_SIZE EMBED_LINE_SIZE
 
 typedef int port_irq_t;
 

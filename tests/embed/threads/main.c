@@ -18,9 +18,13 @@
 #include "spandrel/reclaim.h"
 #include "spandrel/slab.h"
 
+#ifndef CORES
 #define CORES 3
+#endif
 #define THREADS 6
+#ifndef PAGES
 #define PAGES 1024
+#endif
 #define HELD 200 /* blocks of each thread at most, of two pages on average: together more than there is */
 #define ROUNDS 100000
 
@@ -35,8 +39,7 @@ struct port_thread {
 	uintptr_t words[PORT_THREAD_WORDS];
 };
 
-static pthread_mutex_t cores[CORES] = {
-	PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
+static pthread_mutex_t cores[CORES] = {[0 ... CORES - 1] = PTHREAD_MUTEX_INITIALIZER};
 
 static struct port_thread *self(void)
 {
