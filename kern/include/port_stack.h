@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "port.h"
+
+#if !PORT_HAS_STACKS
+
 struct port_stack {
 	void **top, **bottom, **limit;
 };
@@ -82,4 +86,5 @@ static inline void port_stack_set(struct port_stack *s, void **bottom, void **to
 	s->bottom = bottom;
 }
 
+#endif
 #endif
