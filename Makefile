@@ -178,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host lib lib-objects bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel host lib lib-objects install bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -189,6 +189,16 @@ kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
 
 lib: $(LIB_ARCHIVES) ## build the library: ARCH_INC=DIR has port_arch.h, PREFIX=, LIB=DIR, LIB_CFLAGS=
 	$(Q)scripts/lib-headers $(LIB)/include/spandrel $(PREFIX)
+	$(Q)cp $(ARCH_INC)/port_arch.h $(LIB)/include/spandrel
+
+# For hosted use: a port's objects are the program's.
+prefix ?= /usr/local
+install: lib ## install the library, its headers and a pkg-config file under prefix= (DESTDIR=)
+	$(Q)mkdir -p $(DESTDIR)$(prefix)/lib/pkgconfig $(DESTDIR)$(prefix)/include/spandrel
+	$(Q)install -m 644 $(LIB_ARCHIVES) $(DESTDIR)$(prefix)/lib
+	$(Q)install -m 644 $(LIB)/include/spandrel/*.h $(DESTDIR)$(prefix)/include/spandrel
+	$(Q)sed 's|@prefix@|$(prefix)|; s|@version@|$(shell cat VERSION)|' scripts/spandrel.pc.in \
+		> $(DESTDIR)$(prefix)/lib/pkgconfig/spandrel.pc
 
 lib-objects: $(lib_OBJ)
 

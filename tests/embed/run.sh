@@ -75,6 +75,10 @@ program "memory alone" memory memory libspandrel.a tests/embed/memory/main.c tes
 program "memory alone, 24 pages" memory memory libspandrel.a -DPAGES=24 tests/embed/memory/main.c \
 	tests/embed/check.c
 program "mistakes in the order of boot" memory memory libspandrel.a tests/embed/memory/order.c
+told install make --no-print-directory -s install B="$out/memory" ARCH_INC=tests/embed/memory DESTDIR="$PWD/$out/root" \
+	prefix=/usr
+told "a program of what is installed" gcc tests/embed/memory/ids.c "-I$out/root/usr/include" \
+	"-I$out/root/usr/include/spandrel" "-L$out/root/usr/lib" -lspandrel -o "$out/program"
 program "arenas alone" memory memory libspandrel-arena.a tests/embed/memory/ids.c
 program "segments alone" memory memory libspandrel-btag.a tests/embed/memory/store.c
 lib memory memory PREFIX=sp_
