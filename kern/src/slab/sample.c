@@ -389,7 +389,7 @@ void *sample_take(struct kmem_cache *c, unsigned flags, void *caller)
 	void *object;
 
 	/* Mapping may wait for other cores. */
-	if (!c->is_sampled || !port_irq_enabled() || !is_due(c) || !(s = oldest_take(&is_left)))
+	if (!c->is_sampled || !port_may_sleep() || !is_due(c) || !(s = oldest_take(&is_left)))
 		return NULL;
 	memset(memory_of(s), PATTERN, PORT_PAGE_SIZE);
 	if (pool.map(page_of(s), memory_of(s), 0) != 0) {
