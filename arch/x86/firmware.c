@@ -250,7 +250,7 @@ static void use_slit(const struct acpi_root *root)
 	paging_keep_firmware();
 }
 
-void firmware_init(uint64_t rsdp)
+void firmware_init(uint64_t rsdp, size_t rsdp_size)
 {
 	const void *bytes;
 	struct acpi_root root;
@@ -262,10 +262,12 @@ void firmware_init(uint64_t rsdp)
 		firmware.isa[i].gsi = i;
 	for (unsigned i = 0; i < APICS; i++)
 		firmware.nodes[i] = NO_NODE;
-	if (rsdp == 0)
+	if (rsdp == 0) {
 		rsdp = find_rsdp();
-	bytes = rsdp ? paging_map_firmware(rsdp, ACPI_RSDP_SIZE) : NULL;
-	wrong = bytes ? acpi_rsdp(bytes, ACPI_RSDP_SIZE, &root) : "none found";
+		rsdp_size = ACPI_RSDP_SIZE;
+	}
+	bytes = rsdp ? paging_map_firmware(rsdp, rsdp_size) : NULL;
+	wrong = bytes ? acpi_rsdp(bytes, rsdp_size, &root) : "none found";
 	if (wrong) {
 		print_ignored("tables", wrong);
 		return;

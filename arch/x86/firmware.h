@@ -42,8 +42,9 @@ struct firmware {
 };
 extern struct firmware firmware;
 
-/* Reads the tables, starting at the root pointer at `rsdp`; if that is 0, searches for it where PC
- * firmware puts it.  Prints one line for each table it refuses.  Call once, after paging_init(). */
-void firmware_init(uint64_t rsdp);
+/* Reads the tables, starting at the root pointer at `rsdp`, of which `rsdp_size` bytes are there; if
+ * `rsdp` is 0, searches for it where PC firmware puts it.  Prints one line for each table it refuses.
+ * Call once, after paging_init(). */
+void firmware_init(uint64_t rsdp, size_t rsdp_size);
 
 #endif

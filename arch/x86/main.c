@@ -48,7 +48,7 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks)
 	clock_init(entry_ticks);
 	info.entry_ticks = entry_ticks;
 	found = memory_init(start_info, &info);
-	firmware_init(found.rsdp);
+	firmware_init(found.rsdp, found.rsdp_size);
 	apic_init();
 	io_apic_init();
 	smp_init(found.start_page, &info);

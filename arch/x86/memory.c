@@ -1,144 +1,51 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The machine's memory as PVH describes it (Xen, public/arch-x86/hvm/start_info.h), and what of it
- * the kernel may use.
+ * The machine's memory as the loader describes it, and what of it the kernel may use.
  *
  * The map is normalized three times: with nothing reserved, since the extent of RAM decides the
  * size of the page tables; with all but the page tables reserved, to find room for them; and with
- * the page tables reserved too, for what is left to the kernel.  Everything is read through the
- * early page tables, which map physical memory below EARLY_MAX.
+ * the page tables reserved too, for what is left to the kernel.
  */
 #include "memory.h"
 
 #include <stdbool.h>
 
+#include "handover.h"
 #include "layout.h"
 #include "lib/array.h"
 #include "memmap.h"
-#include "lib/string.h"
-#include "table.h"
 #include "paging.h"
 #include "port.h"
 #include "refuse.h"
 
-#define START_MAGIC 0x336ec578
-#define ENTRIES_MAX 512 /* UEFI firmware gives a few dozen */
-#define MODULES_MAX 8
 #define REAL_MODE_MAX 0xa0000
-#define CMDLINE_MAX 4096 /* including its final zero */
 
-/* Page 0, the image, start info, command line, memory map, module list, page tables, memory beyond
- * the direct map, the page in which cores start; and the modules. */
-#define RESERVED_MAX (9 + MODULES_MAX)
-#define RANGES_MAX (ENTRIES_MAX + RESERVED_MAX + 1)
+/* What the handover holds, page 0, the image, memory beyond the direct map, the page in which cores
+ * start, page tables. */
+#define RESERVED_MAX (HANDOVER_HELD_MAX + 5)
+#define RANGES_MAX (HANDOVER_MAP_MAX + RESERVED_MAX + 1)
 
-_Static_assert(PAGING_EXTENTS_MAX >= ENTRIES_MAX + 1, "each range of RAM is an extent");
+_Static_assert(PAGING_EXTENTS_MAX >= HANDOVER_MAP_MAX + 1, "each range of RAM is an extent");
 
-struct start_info {
-	uint32_t magic, version, flags, module_count;
-	uint64_t modules, cmdline, rsdp;
-	uint64_t map; /* this and the rest: from version 1 on */
-	uint32_t map_count, reserved;
-};
+static struct handover given;
 
-struct start_map_entry {
-	uint64_t start, size;
-	uint32_t type, reserved;
-};
-
-struct start_module {
-	uint64_t start, size, cmdline, reserved;
-};
-
-static char cmdline[CMDLINE_MAX];
-
-static struct memmap_entry entries[ENTRIES_MAX];
-static size_t entry_count;
 static struct memmap_range reserved[RESERVED_MAX];
 static size_t reserved_count;
-static struct memmap_edge work[2 * (ENTRIES_MAX + RESERVED_MAX)];
+static struct memmap_edge work[2 * (HANDOVER_MAP_MAX + RESERVED_MAX)];
 static struct memmap_range ranges[RANGES_MAX];
 static struct boot_ram ram[RANGES_MAX];
 static struct boot_account accounts[6];
-static struct memmap_range initrd; /* the first module; size 0: none */
 
 static void reserve(uint64_t start, uint64_t size)
 {
 	reserved[reserved_count++] = (struct memmap_range){start, size};
 }
 
-/* What the loader left at [phys, phys + size). */
-static const void *loaded(uint64_t phys, uint64_t size, const char *what)
-{
-	if (phys == 0 || phys > EARLY_MAX || size > EARLY_MAX - phys)
-		refuse("the %s is at %#llx, out of reach", what,
-			(unsigned long long)phys);
-	return direct_at(phys);
-}
-
-static const struct start_info *read_start_info(uint32_t phys)
-{
-	const struct start_info *start = loaded(phys, sizeof(*start), "start info");
-
-	if (start->magic != START_MAGIC)
-		refuse("no PVH start info at %#x", phys);
-	if (start->version < 1)
-		refuse("the loader's PVH start info has no memory map");
-	reserve(phys, sizeof(*start));
-	return start;
-}
-
-static void read_map(const struct start_info *start)
-{
-	uint64_t size = start->map_count * sizeof(struct start_map_entry);
-	const struct start_map_entry *map = loaded(start->map, size, "memory map");
-
-	if (start->map_count > ENTRIES_MAX)
-		refuse("the memory map has %u entries, more than %u", start->map_count,
-			ENTRIES_MAX);
-	entry_count = start->map_count;
-	for (size_t i = 0; i < entry_count; i++)
-		entries[i] = (struct memmap_entry){map[i].start, map[i].size, map[i].type};
-	reserve(start->map, size);
-}
-
-static void read_cmdline(const struct start_info *start)
-{
-	const char *from;
-	size_t length;
-
-	if (start->cmdline == 0)
-		return;
-	from = loaded(start->cmdline, CMDLINE_MAX, "command line");
-	length = strnlen(from, CMDLINE_MAX);
-	if (length == CMDLINE_MAX)
-		refuse("the command line has more than %u bytes", CMDLINE_MAX - 1);
-	memcpy(cmdline, from, length);
-	reserve(start->cmdline, length + 1);
-}
-
-static void read_modules(const struct start_info *start)
-{
-	uint64_t size = start->module_count * sizeof(struct start_module);
-	const struct start_module *modules;
-
-	if (start->module_count == 0)
-		return;
-	if (start->module_count > MODULES_MAX)
-		refuse("the loader passes %u modules, more than %u", start->module_count,
-			MODULES_MAX);
-	modules = loaded(start->modules, size, "module list");
-	reserve(start->modules, size);
-	for (size_t i = 0; i < start->module_count; i++)
-		reserve(modules[i].start, modules[i].size);
-	initrd = (struct memmap_range){modules[0].start, modules[0].size};
-}
-
 /* Fills in ranges[]. */
 static struct memmap_result normalize(size_t reservations)
 {
 	struct memmap_result result;
-	const char *why = memmap_normalize(entries, entry_count, reserved, reservations,
+	const char *why = memmap_normalize(given.map, given.map_count, reserved, reservations,
 		PORT_PAGE_SIZE, work, ranges, ARRAY_SIZE(ranges), &result);
 
 	if (why)
@@ -180,13 +87,15 @@ static bool is_in_ranges(uint64_t start, uint64_t size, size_t count)
  * shares memory with the image. */
 static void check_initrd(uint64_t image, uint64_t image_size, size_t count)
 {
-	if (initrd.size == 0)
+	const struct memmap_range *initrd = &given.initrd;
+
+	if (initrd->size == 0)
 		return;
-	if (initrd.size > DIRECT_MAX || initrd.start > DIRECT_MAX ||
-		!is_in_ranges(initrd.start, initrd.size, count))
+	if (initrd->size > DIRECT_MAX || initrd->start > DIRECT_MAX ||
+		!is_in_ranges(initrd->start, initrd->size, count))
 		refuse("the initrd is at %#llx, which the memory map doesn't list as RAM",
-			(unsigned long long)initrd.start);
-	if (initrd.start < image + image_size && image < range_end(&initrd))
+			(unsigned long long)initrd->start);
+	if (initrd->start < image + image_size && image < range_end(initrd))
 		refuse("the initrd lies in the kernel's image");
 }
 
@@ -201,24 +110,24 @@ static uint64_t find_block(uint64_t size, size_t count)
 }
 
 /* Bytes below `top` that the map lists, but not as RAM.  Turns those entries into RAM and
- * normalizes them with pages of 1 byte, so that nothing is rounded away.  Overwrites entries[] and
+ * normalizes them with pages of 1 byte, so that nothing is rounded away.  Overwrites the map and
  * ranges[]. */
 static uint64_t count_holes(uint64_t top)
 {
 	struct memmap_result result;
 	size_t n = 0;
 
-	for (size_t i = 0; i < entry_count; i++) {
-		struct memmap_entry e = entries[i];
+	for (size_t i = 0; i < given.map_count; i++) {
+		struct memmap_entry e = given.map[i];
 
 		if (e.type == MEMMAP_RAM || e.start >= top)
 			continue;
 		if (e.size > top - e.start)
 			e.size = top - e.start;
 		e.type = MEMMAP_RAM;
-		entries[n++] = e;
+		given.map[n++] = e;
 	}
-	return memmap_normalize(entries, n, NULL, 0, 1, work, ranges, ARRAY_SIZE(ranges), &result)
+	return memmap_normalize(given.map, n, NULL, 0, 1, work, ranges, ARRAY_SIZE(ranges), &result)
 		       ? 0
 		       : result.usable;
 }
@@ -251,23 +160,24 @@ static void fill_ram(struct boot_info *info, size_t count)
 
 static void fill_initrd(struct boot_info *info)
 {
-	if (initrd.size == 0)
+	if (given.initrd.size == 0)
 		return;
-	info->initrd = direct_at(initrd.start);
-	info->initrd_size = initrd.size;
+	info->initrd = direct_at(given.initrd.start);
+	info->initrd_size = given.initrd.size;
 }
 
 struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 {
 	uint64_t image = image_phys(image_start), image_size = (uint64_t)(image_end - image_start);
-	const struct start_info *start = read_start_info(start_info);
-	struct memory_found found = {.rsdp = start->rsdp};
+	struct memory_found found = {0};
 	struct memmap_result result;
 	uint64_t beyond, block, block_size, top;
 
-	read_map(start);
-	read_cmdline(start);
-	read_modules(start);
+	handover_read(start_info, &given);
+	found.rsdp = given.rsdp;
+	found.rsdp_size = given.rsdp_size;
+	for (size_t i = 0; i < given.held_count; i++)
+		reserve(given.held[i].start, given.held[i].size);
 
 	result = normalize(0);
 	beyond = cut_ranges(&result.count);
@@ -289,14 +199,14 @@ struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
 	fill_initrd(info);
 	paging_init(block);
 
-	info->cmdline = cmdline;
+	info->cmdline = given.cmdline;
 	info->ram_total = result.ram;
 	info->account = accounts;
 	add_account(info, "kernel image", image_size, true);
 	add_account(info, "page tables", block_size, true);
-	add_account(info, "initrd", initrd.size, true);
+	add_account(info, "initrd", given.initrd.size, true);
 	add_account(info, "boot data and partial pages",
-		result.reserved + result.ragged - image_size - block_size - initrd.size - beyond, true);
+		result.reserved + result.ragged - image_size - block_size - given.initrd.size - beyond, true);
 	add_account(info, "beyond the direct map", beyond, true);
 	add_account(info, "firmware holes", count_holes(top), false);
 	return found;

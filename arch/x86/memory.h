@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The memory that a PVH loader describes.
+ * The memory that the loader describes.
  */
 #ifndef SPANDREL_X86_MEMORY_H
 #define SPANDREL_X86_MEMORY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "boot.h"
@@ -12,13 +13,14 @@
 /* Physical addresses of other things in memory; 0: there is none. */
 struct memory_found {
 	uint64_t rsdp;	     /* ACPI's root pointer, if the loader gives it */
+	size_t rsdp_size;    /* bytes of it that are there */
 	uint64_t start_page; /* a page below 1 MiB for cores to start in */
 };
 
 /* Reads the start info at physical address `start_info`, reserves memory for the page tables,
- * switches to them, and fills in the command line, the initrd (the first module) and the members of
- * `info` that describe memory.
- * Refuses start info that it can't use (refuse.h).  Call once, on the early page tables. */
+ * switches to them, and fills in the command line, the initrd and the members of `info` that describe
+ * memory.
+ * Refuses what it can't use (refuse.h).  Call once, on the early page tables. */
 struct memory_found memory_init(uint32_t start_info, struct boot_info *info);
 
 #endif
