@@ -4,6 +4,7 @@
  */
 #include "acpi.h"
 
+#include "bytes.h"
 #include "lib/panic.h"
 #include "lib/string.h"
 
@@ -43,32 +44,6 @@
 /* SLIT */
 #define SLIT_COUNT 36
 #define SLIT_ENTRIES 44
-
-/* The little-endian number in bytes[offset .. offset + size), at any alignment. */
-static uint64_t get(const void *bytes, size_t offset, size_t size)
-{
-	const uint8_t *from = (const uint8_t *)bytes + offset;
-	uint64_t value = 0;
-
-	for (size_t i = size; i-- > 0;)
-		value = value << 8 | from[i];
-	return value;
-}
-
-static uint16_t get16(const void *bytes, size_t offset)
-{
-	return (uint16_t)get(bytes, offset, 2);
-}
-
-static uint32_t get32(const void *bytes, size_t offset)
-{
-	return (uint32_t)get(bytes, offset, 4);
-}
-
-static uint64_t get64(const void *bytes, size_t offset)
-{
-	return get(bytes, offset, 8);
-}
 
 /* Whether bytes[0 .. size) add up to 0 modulo 256: every table has a byte that makes it so. */
 static bool checksum_is_right(const uint8_t *bytes, size_t size)
