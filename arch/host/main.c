@@ -105,23 +105,23 @@ static const char *option_initrd(const char *value)
 	return wrong;
 }
 
-/* A quote that isn't closed would take in the words of later options. */
-static bool quotes_close(const char *text)
+/* A quote that isn't closed would take in the words of later options, and a last backslash the space. */
+static bool is_closed(const char *text)
 {
 	bool quoted = false;
 
 	for (; *text; text++) {
-		if (quoted && *text == '\\' && text[1])
-			text++;
-		else if (*text == '"')
+		if (*text == '"')
 			quoted = !quoted;
+		else if (*text == '\\' && !*++text)
+			return false;
 	}
 	return !quoted;
 }
 
 static const char *option_append(const char *value)
 {
-	return quotes_close(value) ? cmdline_add("", value) : "a quote is not closed";
+	return is_closed(value) ? cmdline_add("", value) : "a quote is not closed, or a backslash is last";
 }
 
 static const char *option_autorun(const char *value)

@@ -31,26 +31,22 @@ static bool text_end(struct text *t)
 	return fits;
 }
 
-/* Reads a name, which ends before `=` or a space; returns its end. */
-static const char *read_name(const char *from, struct text *name)
+/* Reads a word, which ends before a space outside of quotes; its name ends before the first `=`.
+ * Returns the word's end. */
+static const char *read_word(const char *from, struct text *name, struct text *value)
 {
-	for (; *from && *from != ' ' && *from != '='; from++)
-		text_add(name, *from);
-	return from;
-}
-
-/* Reads a value, which ends before a space outside of quotes; returns its end. */
-static const char *read_value(const char *from, struct text *value)
-{
+	struct text *part = name;
 	bool quoted = false;
 
 	for (; *from && (quoted || *from != ' '); from++) {
 		if (*from == '"')
 			quoted = !quoted;
-		else if (quoted && *from == '\\' && from[1])
-			text_add(value, *++from);
+		else if (*from == '\\' && from[1])
+			text_add(part, *++from);
+		else if (*from == '=' && part == name)
+			part = value;
 		else
-			text_add(value, *from);
+			text_add(part, *from);
 	}
 	return from;
 }
@@ -93,9 +89,7 @@ void cmdline_parse(
 			text++;
 		if (!*text)
 			return;
-		text = read_name(text, &name);
-		if (*text == '=')
-			text = read_value(text + 1, &value);
+		text = read_word(text, &name, &value);
 		fits = text_end(&name);
 		fits = text_end(&value) && fits;
 		wrong = set_option(name_bytes, value_bytes, fits, options, count);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The kernel's command line: words between spaces, each `name`, `name=value` or `name="a value"`.
- * Within quotes a backslash takes the next character as it is.  A quote that isn't closed holds all the rest
- * of the line.
+ * The kernel's command line: words between spaces, each `name`, `name=value`, or `name="a value"` or
+ * `"name=a value"`, as GRUB writes it.  A backslash takes the next character as it is.  A quote that isn't
+ * closed holds all the rest of the line.
  *
  *	static const struct cmdline_option options[] = {{"test_seed", set_seed}};
  *	cmdline_parse(boot_info->cmdline, options, 1, &console_sink);

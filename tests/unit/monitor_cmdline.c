@@ -51,17 +51,25 @@ TEST("cmdline: an empty line sets nothing")
 	CHECK_STR(said, "");
 }
 
-TEST("cmdline: quotes keep spaces, and a backslash within them the next character")
+TEST("cmdline: quotes keep spaces, and a backslash the next character")
 {
 	parse("one=\"arena tree; mem\" two=\"test \\\"a b\\\" \\\\\"x");
 	CHECK_STR(one, "arena tree; mem");
 	CHECK_STR(two, "test \"a b\" \\x");
-	parse("one=a\\b\\ two=\"\\");
-	CHECK_STR(one, "a\\b\\");
+	parse("one=a\\ b\\\\\\\"\\' two=\"\\");
+	CHECK_STR(one, "a b\\\"'");
 	CHECK_STR(two, "\\");
 	parse("one=\"never ends two=2");
 	CHECK_STR(one, "never ends two=2");
 	CHECK_STR(two, "unset");
+}
+
+TEST("cmdline: a quote may open at any place in a word, and the first = ends the name")
+{
+	parse("\"one=test \\\"a b\\\"; poweroff\" t\"wo=1 =\"=2");
+	CHECK_STR(one, "test \"a b\"; poweroff");
+	CHECK_STR(two, "1 ==2");
+	CHECK_STR(said, "");
 }
 
 TEST("cmdline: unknown and refused words get one line each and the others count")
