@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The PVH entry: 32-bit protected mode, paging off, ebx = physical address of the start info.  The
- * code here turns 64-bit mode on and calls boot_main() in the higher half.
+ * Two entries, for a PVH loader and for a multiboot 2 loader.  Both are called in 32-bit protected
+ * mode with paging off, ebx = physical address of what the loader hands over.  The code here turns
+ * 64-bit mode on and calls boot_main() in the higher half.
  *
  * The early page tables map physical memory with 2 MiB pages at three addresses: the first 4 GiB at
  * 0, so that the code that turns paging on keeps running; the same at DIRECT_BASE, where the direct
  * map stays; and the first GiB at KERNEL_BASE.  paging.c replaces these tables.
  */
+#include "handover.h"
 #include "layout.h"
 
 #define CPUID_LONG_MODE (1 << 29)
@@ -20,11 +22,53 @@
 	.asciz "Xen"
 	.quad PHYS(pvh_entry)
 
+/* The multiboot 2 header: a head whose words add up to 0, then tags, each at a multiple of 8. */
+#define HEADER_MAGIC 0xe85250d6
+#define HEADER_I386 0
+#define TAG_END 0
+#define TAG_REQUEST 1
+#define TAG_ENTRY 3
+#define TAG_ALIGN_MODULES 6
+
+	.section .multiboot, "a", @progbits
+	.balign 8
+header:
+	.long HEADER_MAGIC, HEADER_I386, header_end - header
+	.long -(HEADER_MAGIC + HEADER_I386 + (header_end - header))
+	/* What to hand over: command line, modules, memory map, copies of ACPI's root pointer (old and
+	 * new).  These are numbers of tags in the boot information (kern/boot/multiboot.c). */
+	.short TAG_REQUEST, 0
+	.long 28
+	.long 1, 3, 6, 14, 15
+	.balign 8
+	.short TAG_ENTRY, 0
+	.long 12
+	.long PHYS(multiboot_entry)
+	.balign 8
+	.short TAG_ALIGN_MODULES, 0
+	.long 8
+	.short TAG_END, 0
+	.long 8
+header_end:
+
 	.text
 	.code32
 	.globl pvh_entry
 	.type pvh_entry, @function
 pvh_entry:
+	movl $HANDOVER_PVH, %esp
+	jmp enter
+	.size pvh_entry, . - pvh_entry
+
+	/* A multiboot 2 loader says so in eax, which handover.c checks. */
+	.type multiboot_entry, @function
+multiboot_entry:
+	movl %eax, %esp
+	.size multiboot_entry, . - multiboot_entry
+
+	/* No stack is used yet: esp says which protocol it is. */
+	.type enter, @function
+enter:
 	rdtsc
 	cli
 	cld
@@ -94,7 +138,7 @@ refuse:
 	outb %al, $0xf4
 5:	hlt
 	jmp 5b
-	.size pvh_entry, . - pvh_entry
+	.size enter, . - enter
 
 	.code64
 	.type enter_high, @function
@@ -109,12 +153,13 @@ enter_high:
 	movl %eax, %fs
 	movl %eax, %gs
 
-	/* boot_main(start info, ticks at entry), below an empty frame that ends backtraces */
-	movl %edi, %eax
-	shlq $32, %rax
-	movl %esi, %esi
-	orq %rax, %rsi
-	movl %ebp, %edi
+	/* boot_main(protocol, what it hands over, ticks at entry), below an empty frame that ends
+	 * backtraces */
+	shlq $32, %rdi
+	movl %esi, %edx
+	orq %rdi, %rdx
+	movl %ebp, %esi
+	movl %esp, %edi
 	movq $boot_stack_end, %rsp
 	xorl %ebp, %ebp
 	pushq $0

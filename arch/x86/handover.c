@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads what the loader hands over: PVH's start info (Xen, public/arch-x86/hvm/start_info.h).
+ * Reads what the loader hands over: PVH's start info (Xen, public/arch-x86/hvm/start_info.h), or the
+ * boot information of multiboot 2, which kern/boot/multiboot.c decodes.
  *
  * Everything is read through the early page tables, which map physical memory below EARLY_MAX.
  */
@@ -9,9 +10,10 @@
 #include "acpi.h"
 #include "layout.h"
 #include "lib/string.h"
+#include "multiboot.h"
 #include "refuse.h"
 
-#define START_MAGIC 0x336ec578
+_Static_assert(HANDOVER_MODULES_MAX >= MULTIBOOT_MODULES_MAX, "each module is held");
 
 struct start_info {
 	uint32_t magic, version, flags, module_count;
@@ -68,11 +70,13 @@ static size_t copy_cmdline(struct handover *h, const char *from, size_t size)
 	return length;
 }
 
+/* PVH */
+
 static const struct start_info *read_start_info(struct handover *h, uint32_t phys)
 {
 	const struct start_info *start = loaded(phys, sizeof(*start), "start info");
 
-	if (start->magic != START_MAGIC)
+	if (start->magic != HANDOVER_PVH)
 		refuse("no PVH start info at %#x", phys);
 	if (start->version < 1)
 		refuse("the loader's PVH start info has no memory map");
@@ -117,13 +121,49 @@ static void read_modules(struct handover *h, const struct start_info *start)
 		hold_module(h, i, modules[i].start, modules[i].size);
 }
 
-void handover_read(uint32_t start_info, struct handover *h)
+static void read_pvh(struct handover *h, uint32_t phys)
 {
-	const struct start_info *start = read_start_info(h, start_info);
+	const struct start_info *start = read_start_info(h, phys);
 
 	read_map(h, start);
 	read_cmdline(h, start);
 	read_modules(h, start);
 	h->rsdp = start->rsdp;
 	h->rsdp_size = ACPI_RSDP_SIZE;
+}
+
+/* Multiboot 2 */
+
+static void read_multiboot(struct handover *h, uint32_t phys)
+{
+	const void *bytes = loaded(phys, MULTIBOOT_HEAD_SIZE, "boot information");
+	uint32_t size = multiboot_size(bytes);
+	struct multiboot m;
+	const char *wrong;
+
+	loaded(phys, size, "boot information");
+	wrong = multiboot_read(bytes, size, &m);
+	if (wrong)
+		refuse("the loader's boot information: %s", wrong);
+	hold(h, phys, size);
+	set_map_count(h, m.map_count);
+	for (size_t i = 0; i < m.map_count; i++)
+		h->map[i] = multiboot_map_entry(&m, i);
+	copy_cmdline(h, m.cmdline, m.cmdline_size);
+	for (size_t i = 0; i < m.module_count; i++)
+		hold_module(h, i, m.modules[i].start, m.modules[i].size);
+	if (m.rsdp) {
+		h->rsdp = phys + m.rsdp;
+		h->rsdp_size = m.rsdp_size;
+	}
+}
+
+void handover_read(uint32_t protocol, uint32_t handed, struct handover *h)
+{
+	if (protocol == HANDOVER_PVH)
+		read_pvh(h, handed);
+	else if (protocol == MULTIBOOT_MAGIC)
+		read_multiboot(h, handed);
+	else
+		refuse("the loader called by no protocol known here: eax is %#x", protocol);
 }

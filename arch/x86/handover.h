@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the loader hands over, by PVH.
+ * What the loader hands over, by PVH or by multiboot 2.
  */
 #ifndef SPANDREL_X86_HANDOVER_H
 #define SPANDREL_X86_HANDOVER_H
 
+#define HANDOVER_PVH 0x336ec578 /* the protocol; also the first word of PVH's start info */
+
+#ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +30,10 @@ struct handover {
 	char cmdline[HANDOVER_CMDLINE_MAX];
 };
 
-/* Fills in *h, all zero before, with the start info at physical address `start_info`.  Refuses what it can't
- * use (refuse.h).  Call once, on the early page tables. */
-void handover_read(uint32_t start_info, struct handover *h);
+/* Fills in *h, all zero before, with what lies at physical address `handed`.  `protocol` is HANDOVER_PVH
+ * or MULTIBOOT_MAGIC (multiboot.h).  Refuses what it can't use (refuse.h).  Call once, on the early page
+ * tables. */
+void handover_read(uint32_t protocol, uint32_t handed, struct handover *h);
+#endif
 
 #endif

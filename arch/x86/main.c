@@ -35,10 +35,10 @@ void refuse(const char *fmt, ...)
 	machine_stop(MACHINE_STOP_REFUSED);
 }
 
-void boot_main(uint32_t start_info, uint64_t entry_ticks) __attribute__((noreturn));
+void boot_main(uint32_t protocol, uint32_t handed, uint64_t entry_ticks) __attribute__((noreturn));
 
-/* Called by boot.S with the start info's physical address and the time-stamp counter at entry. */
-void boot_main(uint32_t start_info, uint64_t entry_ticks)
+/* Called by boot.S with what handover_read() takes, and the time-stamp counter at entry. */
+void boot_main(uint32_t protocol, uint32_t handed, uint64_t entry_ticks)
 {
 	struct memory_found found;
 
@@ -47,7 +47,7 @@ void boot_main(uint32_t start_info, uint64_t entry_ticks)
 	trap_init();
 	clock_init(entry_ticks);
 	info.entry_ticks = entry_ticks;
-	found = memory_init(start_info, &info);
+	found = memory_init(protocol, handed, &info);
 	firmware_init(found.rsdp, found.rsdp_size);
 	apic_init();
 	io_apic_init();

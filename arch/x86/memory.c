@@ -166,14 +166,14 @@ static void fill_initrd(struct boot_info *info)
 	info->initrd_size = given.initrd.size;
 }
 
-struct memory_found memory_init(uint32_t start_info, struct boot_info *info)
+struct memory_found memory_init(uint32_t protocol, uint32_t handed, struct boot_info *info)
 {
 	uint64_t image = image_phys(image_start), image_size = (uint64_t)(image_end - image_start);
 	struct memory_found found = {0};
 	struct memmap_result result;
 	uint64_t beyond, block, block_size, top;
 
-	handover_read(start_info, &given);
+	handover_read(protocol, handed, &given);
 	found.rsdp = given.rsdp;
 	found.rsdp_size = given.rsdp_size;
 	for (size_t i = 0; i < given.held_count; i++)

@@ -17,10 +17,10 @@ struct memory_found {
 	uint64_t start_page; /* a page below 1 MiB for cores to start in */
 };
 
-/* Reads the start info at physical address `start_info`, reserves memory for the page tables,
- * switches to them, and fills in the command line, the initrd and the members of `info` that describe
- * memory.
+/* Reads what the loader hands over, given as handover_read() takes it, reserves memory for the page
+ * tables, switches to them, and fills in the command line, the initrd and the members of `info` that
+ * describe memory.
  * Refuses what it can't use (refuse.h).  Call once, on the early page tables. */
-struct memory_found memory_init(uint32_t start_info, struct boot_info *info);
+struct memory_found memory_init(uint32_t protocol, uint32_t handed, struct boot_info *info);
 
 #endif
