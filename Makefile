@@ -178,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel host lib lib-objects install bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-compare quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -202,6 +202,11 @@ install: lib ## install the library, its headers and a pkg-config file under pre
 
 lib-objects: $(lib_OBJ)
 
+iso: ## make build/x86/spandrel.iso, which boots by GRUB; APPEND="..." for its kernel's command line
+	$(Q)scripts/deps iso
+	$(Q)$(MAKE) --no-print-directory kernel
+	$(Q)scripts/iso --kernel $(B)/x86/spandrel.elf $(B)/x86/spandrel.iso $(APPEND)
+
 host: $(B)/host/spandrel-host ## build the Linux process, build/host/spandrel-host
 
 quick: ## run the tests that must pass at every commit: sanitizers, one boot
@@ -213,7 +218,7 @@ test: ## install what is missing and run all tests
 	$(Q)tests/run.py
 
 test-long: ## run all tests with all operations on any number of cores, some hours
-	$(Q)scripts/deps test
+	$(Q)scripts/deps long
 	$(Q)tests/run.py --long
 
 soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk

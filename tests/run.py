@@ -78,6 +78,7 @@ LONG_STAGES = [
 
 # What --long does instead of the stage of that name.
 LONG = {
+    "boot": ["python3", "tests/boot/run.py", "--only", "console", "--long"],
     "unit tests in the kernel": ["python3", "tests/boot/run.py", "--only", "units", "--long"],
     "host tests, TSan, 4 cores": [*TSAN, "build/tsan/spandrel-host", "--cores", "4", "--append",
                                   "test_limit=3000", "--test"],

@@ -32,10 +32,10 @@ TESTS = []
 options = None
 
 
-def test(name, quick=False):
-    """Registers a test: a behaviour, and whether it is among the quick ones."""
+def test(name, quick=False, long=False):
+    """Registers a test: a behaviour, whether it is among the quick ones, and whether --long alone runs it."""
     def register(function):
-        TESTS.append((name, quick, function))
+        TESTS.append((name, quick, long, function))
         return function
     return register
 
@@ -88,8 +88,9 @@ def run(console):
 
 # Booting
 
-def check_accounts(text, ram, initrd=0):
-    """Every page of the memory map is used or free in base, or in one of the other accounts."""
+def check_accounts(text, ram, initrd=0, kept=MIB):
+    """Every page of the memory map is used or free in base, or in one of the other accounts.  The firmware
+    keeps less than `kept` bytes."""
     rows = keys(text)
     memory = [row for word, row in rows if word == "memory"]
     base = next(row for word, row in rows if word == "arena" and row["name"] == "base")
@@ -100,8 +101,8 @@ def check_accounts(text, ram, initrd=0):
     equal(in_base, int(base["total"]))
     equal(int(base["total"]) % PAGE, 0)
     equal(in_base + in_ram, int(total["total"]))
-    # QEMU keeps a few hundred KiB of its --mem.
-    assert 0 <= ram - int(total["total"]) < MIB, f"{total} of {ram}"
+    # A BIOS keeps a few hundred KiB, UEFI a few MiB.
+    assert 0 <= ram - int(total["total"]) < kept, f"{total} of {ram}"
     # Only the kernel's image, page tables, initrd, boot data and partial pages aren't handed out.
     assert in_ram - initrd < 8 * MIB, in_ram
 
@@ -1851,6 +1852,49 @@ def _():
         assert re.fullmatch(rf"stream: {path}: .*\n", done.stderr), done.stderr
 
 
+# The image with GRUB
+
+def iso_boots(kept, *machine):
+    """An image's kernel finds memory, cores, initrd and command line, and runs what that says."""
+    with tempfile.TemporaryDirectory() as folder:
+        initrd, size = make_initrd(folder)
+        subprocess.run(["scripts/iso", "--kernel", options.kernel, "--initrd", initrd, f"{folder}/iso",
+                        "no \"such\\option's", "autorun=mem -k; arena tree -k; cores -k; initrd -k; poweroff 43"],
+                       check=True)
+        status, text = run(Console(["scripts/qemu", "--iso", f"{folder}/iso", "--cores", "2", "--timeout",
+                                    str(RUN_LIMIT), *machine], RUN_LIMIT + 10))
+    equal(status, 43)
+    # Firmware and GRUB may have said something before.
+    refused = "command line: no \"such\\option's: unknown, ignored\n"
+    assert refused in text, text
+    text = text[text.index(refused):]
+    equal(re.findall("(?m)^(?:command line|acpi):.*\n", text), [refused])
+    check_accounts(text, 256 * MIB, size, kept)
+    equal(sum(word == "core" for word, _ in keys(text)), 2)
+    check_streams(text)
+
+
+@test("iso: boots from a BIOS with memory, cores, initrd and command line")
+def _():
+    iso_boots(MIB)
+
+
+@test("iso: boots from UEFI with memory, cores, initrd and command line", long=True)
+def _():
+    iso_boots(16 * MIB, "--uefi")
+
+
+@test("iso: what can't be made is one plain line and status 1")
+def _():
+    for words in "--kernel /nonexistent x", f"--kernel {options.kernel} --initrd / x":
+        status, text, errors = piped("", "scripts/iso", *words.split())
+        equal((status, text), (1, ""))
+        assert re.fullmatch("iso: .*\n", errors), errors
+    status, text, errors = piped("", "scripts/iso", "--kernel", options.kernel, "/proc/x/y")
+    equal((status, text), (1, ""))
+    assert re.search(r"(?m)^iso: grub-mkrescue failed, status \d+$", errors), errors
+
+
 # The tests' own runner
 
 def runs_of(*commands, seed=1):
@@ -1978,7 +2022,10 @@ WRONG = ["--timeout nan", "--timeout inf", "--timeout -1", "--timeout 0", "--tim
          "--timeout x", "--cores 0", "--cores 256", "--cores -1", "--cores 1_0", "--cores x",
          "--mem 0", "--mem -1", "--mem 1X", "--mem x", "--mem 1M", "--mem 3.2M", "--kernel /nonexistent",
          "--kernel /", "--initrd /nonexistent", "--initrd /", "--initrd", "--disk /", "--frob", "frob",
-         "--core 2", "--autorun", "--append a=\"b", "--kvm --icount", "-- --frob"]
+         "--core 2", "--autorun", "--append a=\"b", "--append a\\", "--kvm --icount", "--iso README.md", "--uefi",
+         "-- --frob"]
+WRONG_ISO = ["/", "/nonexistent", "", "README.md --append a", "README.md --autorun a",
+             "README.md --initrd README.md"]
 
 
 def is_refused(lines_of, status, text, errors, words):
@@ -1992,6 +2039,8 @@ def is_refused(lines_of, status, text, errors, words):
 def _():
     for words in WRONG:
         is_refused("qemu", *piped("", "scripts/qemu", "--kernel", options.kernel, *words.split()), words)
+    for words in WRONG_ISO:
+        is_refused("qemu", *piped("", "scripts/qemu", "--iso", *words.split(" ")), f"--iso {words}")
     is_refused("qemu", *piped("", "scripts/qemu", "--initrd", ""), "--initrd ''")
 
 
@@ -1999,7 +2048,7 @@ def _():
 def _():
     for words in ["--cores 0", "--cores 256", "--cores x", "--cores", "--mem 0", "--mem 1M", "--mem x",
                   "--mem 99999999999999999999", "--mem 9999999T", "--seed x", "--initrd /nonexistent",
-                  "--initrd /", "--frob", "frob", "--autorun", "--append a=\"b",
+                  "--initrd /", "--frob", "frob", "--autorun", "--append a=\"b", "--append a\\",
                   "--append " + 5000 * "x"]:
         is_refused("spandrel-host", *piped("", options.host, *words.split()), words)
 
@@ -2011,6 +2060,7 @@ def _():
                   "tests/boot/soak.py --seconds nan", "tests/boot/soak.py --seconds -1",
                   "tests/boot/soak.py --mem x", "tests/boot/soak.py --disk 0",
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
+                  "scripts/iso", "scripts/iso --frob x", "scripts/iso x a\x01",
                   "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
                   "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
                   f"scripts/irqoff {options.kernel} /proc/x/y"]:
@@ -2106,8 +2156,8 @@ def main():
     for file in options.kernel, options.host:
         if not os.path.isfile(file):
             parser.error(f"there is no file {file}")
-    chosen = [(name, function) for name, quick, function in TESTS
-              if options.filter in name and (quick or not options.quick)]
+    chosen = [(name, function) for name, quick, long, function in TESTS
+              if options.filter in name and (quick or not options.quick) and (options.long or not long)]
     if options.only == "units" and not options.filter:
         chosen = []
     elif not chosen:
