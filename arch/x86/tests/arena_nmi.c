@@ -9,6 +9,8 @@
 #include "port.h"
 #include "lib/test.h"
 
+#include "unit/modes.h"
+
 #include "../apic.h"
 #include "../trap.h"
 
@@ -44,6 +46,8 @@ TEST("arena: an NMI has what its core's magazine has, no more, though a lock is 
 {
 	void *first[2 * QUANTUM];
 
+	if (!modes_leave_fronts())
+		return;
 	arena = arena_create("in NMIs", (void *)QUANTUM, 1000 * QUANTUM, QUANTUM, NULL, NULL, NULL, QUANTUM,
 		MEM_WAIT);
 	taken = 0;
