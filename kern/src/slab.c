@@ -121,6 +121,7 @@ static bool core_change(struct kmem_cache *c, bool wants_rounds);
 static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned flags);
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
 static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
+static bool put_raw(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
 static void slab_move(struct kmem_cache *c, struct slab *s);
 static void hash_care(struct kmem_cache *c, size_t keep);
 
@@ -405,7 +406,7 @@ static size_t quarantine_end(struct kmem_cache *c)
 	void *object;
 
 	for (; (object = slab_debug_release(c)); n++)
-		slab_put(c, &object, 1, __builtin_return_address(0));
+		put_raw(c, &object, 1, __builtin_return_address(0));
 	return n;
 }
 
@@ -914,8 +915,8 @@ static __attribute__((noinline, cold)) bool give_late(
 }
 
 /* Puts raw objects back into their slabs.  What can't be is dealt with when all the others have been, and the
- * lock released. */
-static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+ * lock released.  Returns whether the cache has a surplus. */
+static bool put_raw(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself; or late ones */
 	size_t foreigners = 0, bad = 0, index;
@@ -949,6 +950,14 @@ static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void 
 		surplus = give_late(c, foreign, foreigners, caller);
 	while (foreigners > 0 && !c->is_frames)
 		arena_segment_free(c->source, foreign[--foreigners], c->stride, caller);
+	return surplus;
+}
+
+/* The same, and gives back the slabs that aren't to be kept. */
+static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+{
+	bool surplus = put_raw(c, objects, n, caller);
+
 	if (unlikely(kmem_is_pressed(c) || shortage_any()))
 		shed_for_others(c);
 	else if (surplus)

@@ -3,6 +3,8 @@
  * Debug mode full, and tracing: what is known of an object, and that good use is no misuse.
  */
 #include "kmem_debug.h"
+
+#include "arenas.h"
 #include "kmalloc.h"
 #include "kthread.h"
 #include "lib/string.h"
@@ -91,6 +93,35 @@ TEST("debug: a freed object rests before it is handed out again, and counts as f
 }
 
 /* In mode full everything is known anyway. */
+static void wait_for_page(unsigned i, void *pages)
+{
+	arena_free(pages, arena_alloc(pages, PORT_PAGE_SIZE, MEM_WAIT), PORT_PAGE_SIZE);
+}
+
+/* Each object that leaves it finds its cache pressed. */
+TEST("debug: where memory is short a whole quarantine ends, on one stack")
+{
+	struct arena *base = arenas_base(100), *pages = arenas_importer("short", base, PORT_PAGE_SIZE);
+	struct kmem_cache *c = kmem_cache_create("full", 64, 0, KMC_FULL, pages, NULL, NULL, NULL);
+	struct kmem_cache_stats s;
+	struct piece *rest;
+
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, OBJECTS, MEM_ATOMIC), OBJECTS);
+	rest = pieces_take_all(pages, PORT_PAGE_SIZE, PORT_PAGE_SIZE, MEM_ATOMIC);
+	kmem_cache_free_bulk(c, objects, OBJECTS - 20);
+	kmem_cache_get_stats(c, &s);
+	CHECK_LT(200, s.quarantined);
+	threads_run(THREADS_FREE, 1, wait_for_page, pages);
+	kmem_cache_get_stats(c, &s);
+	CHECK_EQ(s.quarantined, 0);
+	kmem_cache_free_bulk(c, objects + OBJECTS - 20, 20);
+	CHECK_EQ((uintptr_t)pieces_give(pages, rest, SIZE_MAX), 0);
+	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(pages);
+	arenas_base_end(base, 100);
+}
+
 TEST("trace: live objects are added up by backtrace while a cache is traced")
 {
 	struct kmem_cache *c;
