@@ -189,17 +189,23 @@ static void try_step(void (*step)(void), uintptr_t function)
 
 TEST("slab: an allocation interrupted at any instruction loses and doubles nothing")
 {
+	if (!modes_leave_fronts())
+		return;
 	try_step(step_alloc, (uintptr_t)kmem_cache_alloc);
 	try_step(step_alloc_wait, (uintptr_t)kmem_cache_alloc);
 }
 
 TEST("slab: a free interrupted at any instruction loses and doubles nothing")
 {
+	if (!modes_leave_fronts())
+		return;
 	try_step(step_free, (uintptr_t)kmem_cache_free);
 }
 
 TEST("slab: many at a time interrupted at any instruction lose and double nothing")
 {
+	if (!modes_leave_fronts())
+		return;
 	try_step(step_alloc_bulk, (uintptr_t)kmem_cache_alloc_bulk);
 	try_step(step_free_bulk, (uintptr_t)kmem_cache_free_bulk);
 }
@@ -235,6 +241,8 @@ TEST("arena: pages of a front, interrupted at any instruction, aren't lost or do
 	bool more = true;
 	size_t at;
 
+	if (!modes_leave_fronts())
+		return;
 	step_forget();
 	for (int i = 0; i < 8; i++)
 		step_page_alloc();
