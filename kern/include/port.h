@@ -281,6 +281,7 @@ enum {
 	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
 	PORT_THREAD_CONSTRUCT, /* the cache whose constructor it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
+	PORT_THREAD_FAILED,   /* its last allocation was made to fail (kmem_fail.h) */
 	PORT_THREAD_LOCKS,    /* how many qlocks it holds, and rwlocks for writing */
 	PORT_THREAD_LOCKED,   /* the sum of their addresses */
 	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */

@@ -162,10 +162,11 @@ struct kmem_cache_stats {
 	bool is_frames;		    /* objects are found through the page frame table, else a hash */
 	bool is_checked, is_full;   /* its debug mode: check, full */
 	bool is_traced;		    /* kmem_trace_start() */
+	bool is_failing;	    /* kmem_fail_start() may make its allocations fail, or its arena's */
 	bool is_inside;		    /* slabs' headers lie in them */
 	bool is_notouch;	    /* KMC_NOTOUCH */
 	bool has_ctor;		    /* or a dtor */
-	bool is_closed;		    /* no core has magazines, for a debug mode, tracing or shortage */
+	bool is_closed;		    /* no core has magazines, for a debug mode, tracing, a rule or shortage */
 	uint64_t obj_size, stride;  /* as asked for; from one object to the next */
 	uint64_t align, lead;	    /* objects start at multiples of it; units before the first of a slab */
 	uint64_t slab_size, slab_objects;

@@ -267,7 +267,7 @@ static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size,
 	bool has_tags_aside = false;
 	void *at;
 
-	if (unlikely(shortage_any() && !(flags & MEM_ATOMIC)))
+	if (unlikely(shortage_any()))
 		return alloc(a, size, flags, 0, caller);
 	at = take_instant(a, size, &has_tags_aside);
 	if (at)
@@ -552,8 +552,11 @@ void *arena_segment_alloc(struct arena *a, size_t size, size_t align)
 {
 	struct arena_request r;
 	bool has_tags_aside = false;
-	void *at = align ? NULL : take_instant(a, size, &has_tags_aside);
+	void *at;
 
+	if (unlikely(arena_part_fails(a)))
+		return NULL;
+	at = align ? NULL : take_instant(a, size, &has_tags_aside);
 	if (at)
 		return at;
 	request_init(&r, a, btag_round_up(&a->store, size), MEM_ATOMIC);

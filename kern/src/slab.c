@@ -198,13 +198,27 @@ static void check_not_constructing(const struct kmem_cache *c, void *caller)
 		kmem_bug(c, caller, "its constructor %pS allocates from it", (void *)(uintptr_t)c->ctor);
 }
 
+/* How many of n objects come before one that is made to fail. */
+static __attribute__((noinline)) size_t unfailed(const struct kmem_cache *c, size_t n, unsigned flags)
+{
+	size_t i = 0;
+
+	while (i < n && !arena_fails(c->name, flags))
+		i++;
+	return i;
+}
+
 /* n objects, of which this core had `got` loaded, or fewer on shortage, by flag. */
 static size_t alloc_slow(
 	struct kmem_cache *c, void **objects, size_t got, size_t n, unsigned flags, void *caller)
 {
+	size_t asked = n;
+
 	kmem_check_flags(c, flags, caller);
 	check_not_constructing(c, caller);
 	kmem_core_self(c)->alloc_misses++;
+	if (unlikely(shortage_any()))
+		n = got + unfailed(c, n - got, flags);
 	if (!port_in_nmi() && !slab_must_stand_back(c, flags))
 		got += take(c, objects + got, n - got, flags, caller);
 	if (got < n && flags != MEM_ATOMIC && !port_in_nmi()) {
@@ -215,7 +229,7 @@ static size_t alloc_slow(
 	} else if (shortage_any() && flags != MEM_ATOMIC) {
 		arena_passed(c->source);
 	}
-	kmem_core_self(c)->failures += n - got;
+	kmem_core_self(c)->failures += asked - got;
 	return got;
 }
 
@@ -1212,6 +1226,8 @@ void *slab_meta_alloc(struct kmem_cache *c)
 {
 	void *object;
 
+	if (unlikely(shortage_any() && arena_fails(c->name, MEM_ATOMIC)))
+		return NULL;
 	return slab_take(c, &object, 1, MEM_ATOMIC) ? object : NULL;
 }
 

@@ -324,10 +324,16 @@ static inline bool arena_sleep_note(struct arena_sleep *s, bool served)
 	return served;
 }
 
-/* Whether a request with these flags has to sleep at once. */
+/* Whether a request with these flags isn't to be tried for: it is made to fail, or has to sleep at once. */
 static inline bool arena_must_stand_back(struct arena *a, unsigned flags)
 {
-	return shortage_any() && shortage_must_queue(a, &a->mark, flags);
+	return shortage_any() && (arena_fails(a->name, flags) || shortage_must_queue(a, &a->mark, flags));
+}
+
+/* Whether a part of a request, which takes something of the arena, is made to fail. */
+static inline bool arena_part_fails(const struct arena *a)
+{
+	return shortage_any() && arena_fails(a->name, MEM_ATOMIC);
 }
 
 /* Sets an arena's mark (struct shortage_mark). */

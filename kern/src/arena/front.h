@@ -146,7 +146,7 @@ bool arena_indexes_build(struct arena *a);
 
 /* Shortage (wait.c) */
 
-/* How many arenas and caches are short.  Set before, and read under, the lock under which something is
+/* How many arenas and caches are short, and rules make allocations fail.  Set before, and read under, the lock under which something is
  * freed there. */
 extern unsigned shortage_marks_set;
 
@@ -187,6 +187,32 @@ bool arena_is_pressed(const struct arena *a);
 bool shortage_must_queue(struct arena *a, const struct shortage_mark *m, unsigned flags);
 /* A request that may sleep was served although records wait.  Any context. */
 void arena_passed(struct arena *a);
+
+/* Failure injection (fail.c) */
+
+/* How many rules there are; counted in shortage_marks_set, too. */
+extern unsigned arena_fail_rules;
+
+/* Whether an allocation by this name and these flags is to fail, by a rule: asked once for each, where
+ * shortage_any().  Flags 0: it is no part of a request.  Any context. */
+bool arena_fail_ask(const char *name, unsigned flags);
+static inline bool arena_fails(const char *name, unsigned flags)
+{
+	return __atomic_load_n(&arena_fail_rules, __ATOMIC_RELAXED) > 0 && arena_fail_ask(name, flags);
+}
+
+/* Whether the running thread's last one was to fail.  Where a thread may sleep. */
+static inline bool arena_failed_last(void)
+{
+	return __atomic_load_n(&arena_fail_rules, __ATOMIC_RELAXED) > 0 &&
+	       port_thread_words()[PORT_THREAD_FAILED];
+}
+
+/* Whether a rule names it. */
+bool arena_fail_names(const char *name);
+
+/* Called when rules have come or gone, for the slab layer to close and open caches; it may sleep. */
+extern void (*arena_fail_changed)(void);
 
 /* Pokes reclaim if the base of `a` has come below its low watermark.  Any context but an NMI; no lock
  * held. */

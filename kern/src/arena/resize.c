@@ -28,8 +28,11 @@ bool arena_segment_grow(struct arena *a, uintptr_t addr, size_t size, size_t mor
 	struct btag *t, *span = NULL;
 	struct arena_span old = {0, 0, false};
 	bool grows = false, imports = false;
-	port_irq_t irq = spin_lock(&a->lock);
+	port_irq_t irq;
 
+	if (arena_part_fails(a))
+		return false;
+	irq = spin_lock(&a->lock);
 	t = find(a, addr, size);
 	if (t && t->next->kind == BTAG_FREE && t->next->size >= more) {
 		/* Where all behind it goes, so does a tag, as when a free segment is carved whole. */

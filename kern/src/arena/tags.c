@@ -124,9 +124,12 @@ bool arena_tags_fetch(struct arena *a)
 {
 	struct tag_supply *supply = a->supply;
 	struct btag_chain chain = {NULL, 0};
-	port_irq_t irq = spin_lock(&supply->lock);
+	port_irq_t irq;
 	bool some;
 
+	if (arena_part_fails(a->base))
+		return false;
+	irq = spin_lock(&supply->lock);
 	if (supply->idle >= TAGS_FETCH || tag_page_fetch(a->base) || supply->idle > 0)
 		tag_supply_take(supply, &chain, TAGS_FETCH);
 	spin_unlock(&supply->lock, irq);
@@ -198,6 +201,12 @@ void arena_tags_let_go(struct arena *a)
 		shortage_poke();
 }
 
+/* Whether what no request waits for is made to fail. */
+static bool care_fails(const struct arena *a)
+{
+	return shortage_any() && arena_fails(a->base->name, 0);
+}
+
 /* Nodes */
 
 static void nodes_take(struct arena *a, struct btag_chain *chain, size_t count)
@@ -214,6 +223,8 @@ bool arena_nodes_fetch(struct arena *a, size_t count)
 	port_irq_t irq;
 	bool some;
 
+	if (care_fails(a))
+		return false;
 	count = count < NODES_FETCH ? count : NODES_FETCH;
 	nodes_take(a, &chain, count);
 	if (chain.count == 0 && node_page_fetch(a->base))
@@ -259,7 +270,7 @@ void arena_hash_page_return(struct arena *a, void *page)
 
 static void hash_page_fetch(struct arena *a)
 {
-	uintptr_t page = arena_page_take(a->base);
+	uintptr_t page = care_fails(a) ? 0 : arena_page_take(a->base);
 	port_irq_t irq;
 
 	if (!page)

@@ -406,6 +406,8 @@ bool shortage_wait(struct shortage *s)
 	if (!s->caller)
 		s->caller = __builtin_return_address(0);
 	arena_check_flags(shortage_arena(s), s->flags, s->caller);
+	if ((s->flags & MEM_ERROR) && arena_failed_last())
+		return false;
 	if (!may_sleep(s->flags))
 		return try_idle(s);
 	/* One that stood back for others hasn't tried yet. */

@@ -46,7 +46,7 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span)
 	down.why = ARENA_FAILURE_SHORTAGE;
 	if (r->rq.fit != BTAG_FIT_HIGH && r->rq.fit != BTAG_FIT_ANY)
 		down.rq.fit = BTAG_FIT_LOWEST;
-	if (arena_serve(&down)) {
+	if (!arena_part_fails(down.arena) && arena_serve(&down)) {
 		*span = (struct arena_span){down.place.start, down.place.size, true};
 		return true;
 	}

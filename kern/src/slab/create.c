@@ -231,6 +231,9 @@ static bool enter(struct kmem_cache *c)
 		return false;
 	}
 	add_importing_slab(c->source, c);
+	/* In the tree first: a rule that comes now finds it there. */
+	if (__atomic_load_n(&arena_fail_rules, __ATOMIC_SEQ_CST) > 0)
+		slab_fail_update(c);
 	return true;
 }
 
@@ -300,6 +303,7 @@ void slab_init(void)
 	slab_meta_create(&caches, "caches", sizeof(struct kmem_cache), PORT_LINE_SIZE);
 	magazine_init();
 	slab_debug_init();
+	slab_fail_init();
 }
 
 /* Keeping and giving back */

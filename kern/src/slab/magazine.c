@@ -365,6 +365,19 @@ void magazine_set_slow(struct kmem_cache *c, bool slow)
 		port_core_run(core, core_stop, c);
 }
 
+void magazine_set_closed(struct kmem_cache *c, bool closed)
+{
+	if (!closed) {
+		magazine_set_slow(c, false);
+		__atomic_fetch_sub(&c->slow_modes, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	__atomic_fetch_add(&c->slow_modes, 1, __ATOMIC_RELAXED);
+	magazine_set_slow(c, true);
+	magazine_drain_cores(c);
+	magazine_drain_depot(c, true);
+}
+
 /* Whether an object lies in a magazine */
 
 struct look {

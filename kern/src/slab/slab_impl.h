@@ -136,6 +136,7 @@ struct kmem_cache {
 	struct kmem_debug *debug; /* NULL: its mode takes none */
 	uint32_t magazine_size; /* rounds of a new magazine; changed under the depot's lock, atomic */
 	uint32_t magazine_max;	/* what that may become; fixed */
+	bool is_failing;   /* closed for failure injection; guarded by that one's lock */
 	bool is_watched;   /* by the leak finder, which keeps it slow; guarded by its lock */
 	size_t samples;	   /* that callers have; atomic */
 	bool lacks_memory; /* the last slab lacked what describes it: tags, header, entries; atomic */
@@ -311,6 +312,14 @@ void magazine_drain_self(struct kmem_cache *c);
 /* From when this returns until it is undone, no core puts anything into a magazine or takes it out.
  * What is done several times is to be undone as often. */
 void magazine_set_slow(struct kmem_cache *c, bool slow);
+/* The same for a debug mode, tracing or failure injection: with nothing left in magazines, and empty slabs
+ * kept as ever.  Context: may sleep. */
+void magazine_set_closed(struct kmem_cache *c, bool closed);
+
+/* Failure injection (fail.c): closes the cache if a rule names it, opens it if none does any more; and has
+ * that done whenever rules come or go.  Context: may sleep; boot, once. */
+void slab_fail_update(struct kmem_cache *c);
+void slab_fail_init(void);
 
 /* Relaxed: it is as good a moment later. */
 static inline uint32_t kmem_magazine_size(const struct kmem_cache *c)

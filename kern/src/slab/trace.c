@@ -32,10 +32,7 @@ int kmem_trace_start(struct kmem_cache *c)
 		error = -ENOMEM;
 	} else if (!c->debug->is_tracing) {
 		__atomic_store_n(&c->debug->is_tracing, true, __ATOMIC_RELAXED);
-		__atomic_fetch_add(&c->slow_modes, 1, __ATOMIC_RELAXED);
-		magazine_set_slow(c, true);
-		magazine_drain_cores(c);
-		magazine_drain_depot(c, true);
+		magazine_set_closed(c, true);
 	}
 	qlock_unlock(&trace_lock);
 	return error;
@@ -48,8 +45,7 @@ void kmem_trace_stop(struct kmem_cache *c)
 	qlock_lock(&trace_lock);
 	if (c->debug && c->debug->is_tracing) {
 		__atomic_store_n(&c->debug->is_tracing, false, __ATOMIC_RELAXED);
-		magazine_set_slow(c, false);
-		__atomic_fetch_sub(&c->slow_modes, 1, __ATOMIC_RELAXED);
+		magazine_set_closed(c, false);
 		slab_debug_forget(c);
 	}
 	qlock_unlock(&trace_lock);

@@ -205,6 +205,7 @@ static void read_debug(struct kmem_cache *c, struct kmem_cache_stats *s)
 
 	s->is_checked = c->flags & KMC_CHECK;
 	s->is_full = c->flags & KMC_FULL;
+	s->is_failing = c->is_failing;
 	if (c->flags & KMC_ZONES)
 		s->zones = c->slabs * (c->lead + c->slab_objects * (c->stride - c->obj_size));
 	if (!d)
