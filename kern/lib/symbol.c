@@ -11,12 +11,13 @@ extern const uint64_t symbol_starts[]; /* and one more: the end of the last */
 extern const uint32_t symbol_name_offsets[];
 extern const char symbol_names[];
 
-const char *symbol_find(uintptr_t address, uintptr_t *offset)
+/* The number of the one that has the address; symbol_count: none. */
+static size_t seek(uintptr_t address)
 {
 	size_t low = 0, high = symbol_count;
 
 	if (symbol_count == 0 || address < symbol_starts[0] || address >= symbol_starts[symbol_count])
-		return NULL;
+		return symbol_count;
 	/* symbol_starts[low] <= address < symbol_starts[high] */
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
@@ -26,8 +27,28 @@ const char *symbol_find(uintptr_t address, uintptr_t *offset)
 		else
 			high = middle;
 	}
-	*offset = address - symbol_starts[low];
-	return symbol_names + symbol_name_offsets[low];
+	return low;
+}
+
+const char *symbol_find(uintptr_t address, uintptr_t *offset)
+{
+	size_t i = seek(address);
+
+	if (i == symbol_count)
+		return NULL;
+	*offset = address - symbol_starts[i];
+	return symbol_names + symbol_name_offsets[i];
+}
+
+bool symbol_range(uintptr_t address, uintptr_t *from, uintptr_t *to)
+{
+	size_t i = seek(address);
+
+	if (i == symbol_count)
+		return false;
+	*from = symbol_starts[i];
+	*to = symbol_starts[i + 1];
+	return true;
 }
 
 bool symbol_address(const char *name, uintptr_t *address)

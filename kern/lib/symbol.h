@@ -20,6 +20,10 @@
  * outside of the image.  Cost: logarithmic in the symbols. */
 const char *symbol_find(uintptr_t address, uintptr_t *offset);
 
+/* Sets *from to the start of the same, and *to to that of the next one behind it; false outside of the
+ * image.  Cost: as above. */
+bool symbol_range(uintptr_t address, uintptr_t *from, uintptr_t *to);
+
 /* Sets *address to the start of the first symbol of that name; false if there is none.  Cost: linear. */
 bool symbol_address(const char *name, uintptr_t *address);
 

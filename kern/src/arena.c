@@ -267,7 +267,7 @@ static __attribute__((noinline)) void *alloc_plain(struct arena *a, size_t size,
 	bool has_tags_aside = false;
 	void *at;
 
-	if (unlikely(shortage_any()))
+	if (unlikely(shortage_any() && (!(flags & MEM_ATOMIC) || arena_fail_any())))
 		return alloc(a, size, flags, 0, caller);
 	at = take_instant(a, size, &has_tags_aside);
 	if (at)

@@ -25,6 +25,18 @@ TEST("symbol: a function is found by its start and by an address inside")
 	CHECK_NE(offset, 0);
 }
 
+TEST("symbol: a function's range has all its addresses and no other's")
+{
+	uintptr_t from, to, offset;
+
+	CHECK(symbol_range((uintptr_t)landmark + 1, &from, &to));
+	CHECK_EQ(from, (uintptr_t)landmark);
+	CHECK_STR(symbol_find(to - 1, &offset), "landmark");
+	CHECK(symbol_find(to, &offset) != NULL);
+	CHECK_EQ(offset, 0);
+	CHECK(!symbol_range(0, &from, &to));
+}
+
 TEST("symbol: a return address lies in the function that called")
 {
 	uintptr_t pc = landmark(), offset;

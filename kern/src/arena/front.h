@@ -193,19 +193,23 @@ void arena_passed(struct arena *a);
 /* How many rules there are; counted in shortage_marks_set, too. */
 extern unsigned arena_fail_rules;
 
+static inline bool arena_fail_any(void)
+{
+	return __atomic_load_n(&arena_fail_rules, __ATOMIC_RELAXED) > 0;
+}
+
 /* Whether an allocation by this name and these flags is to fail, by a rule: asked once for each, where
  * shortage_any().  Flags 0: it is no part of a request.  Any context. */
 bool arena_fail_ask(const char *name, unsigned flags);
 static inline bool arena_fails(const char *name, unsigned flags)
 {
-	return __atomic_load_n(&arena_fail_rules, __ATOMIC_RELAXED) > 0 && arena_fail_ask(name, flags);
+	return arena_fail_any() && arena_fail_ask(name, flags);
 }
 
 /* Whether the running thread's last one was to fail.  Where a thread may sleep. */
 static inline bool arena_failed_last(void)
 {
-	return __atomic_load_n(&arena_fail_rules, __ATOMIC_RELAXED) > 0 &&
-	       port_thread_words()[PORT_THREAD_FAILED];
+	return arena_fail_any() && port_thread_words()[PORT_THREAD_FAILED];
 }
 
 /* Whether a rule names it. */
