@@ -23,7 +23,7 @@ struct debug_row {
 
 static const struct table_column columns[] = {
 	COLUMN(mode, "mode", "mode", TABLE_STRING, "kmem_debug= on the command line"),
-	COLUMN(s.closed, "closed caches", "closed", TABLE_COUNT, "without magazines, for a mode or tracing"),
+	COLUMN(s.closed, "closed caches", "closed", TABLE_COUNT, "without magazines: a mode, tracing, failures"),
 	COLUMN(s.full, "  in mode full", "full", TABLE_COUNT, "of them, those in mode full"),
 	COLUMN(s.looked_up, "frees checked", "looked_up", TABLE_COUNT, "of caches in mode full"),
 	COLUMN(s.verified, "found whole", "verified", TABLE_COUNT, "freed objects that nobody had written to"),
@@ -52,7 +52,7 @@ static const struct table_column closed_columns[] = {
 	TABLE_COLUMN(struct closed_row, name, "closed cache", "name", -29, TABLE_STRING, 0,
 		"it has no magazines: each call comes to its slabs"),
 	TABLE_COLUMN(struct closed_row, mode, "for", "mode", -12, TABLE_STRING, 0,
-		"its debug mode, or tracing"),
+		"its debug mode, tracing, or failures (`fail`)"),
 	TABLE_COLUMN(struct closed_row, s.live, "live", "live", 8, TABLE_COUNT, 0, "objects that callers have"),
 	TABLE_COLUMN(struct closed_row, s.tracked, "known", "tracked", 8, TABLE_COUNT, 0,
 		"objects of which something is known"),
@@ -66,7 +66,7 @@ static const struct table *const tables[] = {&table, &closed_table, NULL};
 
 static bool is_closed(const struct kmem_cache_stats *s)
 {
-	return s->is_checked || s->is_full || s->is_traced;
+	return s->is_checked || s->is_full || s->is_traced || s->is_failing;
 }
 
 static uint64_t sum_zones(void)

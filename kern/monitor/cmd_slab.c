@@ -145,7 +145,7 @@ struct slabs_row {
 static const struct table_column slabs_columns[] = {
 	TABLE_COLUMN(struct slabs_row, name, "cache", "name", 0, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(struct slabs_row, mode, "mode", "mode", 0, TABLE_STRING, TABLE_KEY_ONLY,
-		"NAME: its debug mode: off, check, full, trace"),
+		"NAME: its debug mode: off, check, full, trace, fail"),
 	FULLNESS(0, "full slabs", "full", "NAME: slabs that no object is free in"),
 	FULLNESS(1, "1/4 free", "quarter", "NAME: slabs with up to a quarter free"),
 	FULLNESS(2, "1/2 free", "half", "NAME: up to a half"),
@@ -158,9 +158,13 @@ static const struct table *const tables[] = {&table, &slabs_table, NULL};
 
 const char *command_cache_mode(const struct kmem_cache_stats *s)
 {
-	if (s->is_traced)
-		return s->is_checked ? "check, trace" : "trace";
-	return s->is_full ? "full" : s->is_checked ? "check" : "off";
+	static const char *const words[][4] = {
+		{"off", "trace", "fail", "trace, fail"},
+		{"check", "check, trace", "check, fail", "check, trace, fail"},
+		{"full", "full", "full, fail", "full, fail"},
+	};
+
+	return words[s->is_full ? 2 : s->is_checked][s->is_traced + 2 * s->is_failing];
 }
 
 /* For people: three fields a line; NAME: none. */

@@ -216,7 +216,7 @@ static void offer_caches(void (*offer)(void *arg, const char *word), void *arg)
 	}
 }
 
-static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
+void command_offer_names(void (*offer)(void *arg, const char *word), void *arg)
 {
 	struct arena_stats stats;
 
@@ -229,7 +229,7 @@ static void offer_names(void (*offer)(void *arg, const char *word), void *arg)
 
 static const struct command commands[] = {
 	{"who", "[-k] [-a] NAME [N]", "users of an arena or cache by backtrace, most first", "who kpages",
-		who_command, COMMAND_PANIC_SAFE, offer_names, user_tables},
+		who_command, COMMAND_PANIC_SAFE, command_offer_names, user_tables},
 	{"trace start", "CACHE", "notes who allocates its objects, until they are freed",
 		"trace start kmalloc-64", start_command, 0, offer_caches, NULL},
 	{"trace stop", "CACHE", "ends that", "trace stop kmalloc-64", stop_command, 0, offer_caches, NULL},

@@ -65,6 +65,7 @@ void monitor_init(void)
 	monitor_add_commands(&symbols_commands);
 	monitor_add_commands(&who_commands);
 	monitor_add_commands(&debug_commands);
+	monitor_add_commands(&fail_commands);
 	monitor_add_commands(&ktask_commands);
 	monitor_add_commands(&irq_commands);
 	monitor_add_commands(&disk_commands);

@@ -125,6 +125,9 @@ const struct command *command_find(int argc, const char *const *argv);
 void command_complete(
 	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg);
 
+/* Offers the name of each arena and each cache (cmd_who.c). */
+void command_offer_names(void (*offer)(void *arg, const char *word), void *arg);
+
 /* Sorted tables (sort.c) */
 
 struct sort_row;
@@ -155,8 +158,9 @@ void sort_end(struct sort *s);
 /* Families of commands (cmd_*.c) */
 
 extern struct command_table arena_commands, cache_commands, debug_commands, disk_commands,
-	initrd_commands, irq_commands, ktask_commands, leaks_commands, memory_commands, reclaim_commands,
-	slab_commands, symbols_commands, system_commands, terminal_commands, top_commands, try_commands, whatis_commands,
+	fail_commands, initrd_commands, irq_commands, ktask_commands, leaks_commands, memory_commands,
+	reclaim_commands, slab_commands, symbols_commands, system_commands, terminal_commands, top_commands,
+	try_commands, whatis_commands,
 	who_commands, work_commands;
 
 /* The lines that were entered (monitor.c) */

@@ -268,59 +268,52 @@ TEST("fail: by MEM_WAIT nothing fails, nor counts")
 
 /* Which of many */
 
-/* Which of so many fail, a bit each. */
-static void draw(uint64_t seed, uint64_t one_in, uint64_t pattern[64])
+#define DRAWS 4096
+
+/* Which of so many fail; returns how many. */
+static size_t draw(uint64_t seed, uint64_t one_in, bool failed[DRAWS])
 {
 	struct kmem_fail_rule rule = {.name = "test-objects", .one_in = one_in, .seed = seed};
 	int number = kmem_fail_start(&rule);
-
-	CHECK_LT(0, number);
-	for (int i = 0; i < 64; i++) {
-		pattern[i] = 0;
-		for (int bit = 0; bit < 64; bit++) {
-			void *object = take_object(MEM_ATOMIC);
-
-			pattern[i] |= (uint64_t)!object << bit;
-			if (object)
-				give_object(object);
-		}
-	}
-	kmem_fail_stop(number);
-}
-
-static size_t count_bits(const uint64_t pattern[64])
-{
 	size_t n = 0;
 
-	for (int i = 0; i < 64; i++)
-		n += (size_t)__builtin_popcountll(pattern[i]);
+	CHECK_LT(0, number);
+	for (int i = 0; i < DRAWS; i++) {
+		void *object = take_object(MEM_ATOMIC);
+
+		failed[i] = !object;
+		n += failed[i];
+		if (object)
+			give_object(object);
+	}
+	CHECK_EQ(fails_stats(number).failed, n);
+	kmem_fail_stop(number);
 	return n;
 }
 
-/* Of 4,096 a share p fails, give or take four standard deviations, sqrt(4096 p (1 - p)). */
+/* Of DRAWS a share p fails, give or take four standard deviations, sqrt(DRAWS p (1 - p)). */
+static void check_near(size_t n, size_t wanted, size_t deviation)
+{
+	CHECK_LE(wanted - 4 * deviation, n);
+	CHECK_LE(n, wanted + 4 * deviation);
+}
+
 TEST("fail: one in n fails, the same ones for a seed, others for another")
 {
-	uint64_t a[64], b[64];
-	size_t n;
+	static bool a[DRAWS], b[DRAWS];
+	size_t n = 0;
 
 	rig_make();
-	draw(1, 8, a);
+	check_near(draw(1, 8, a), 512, 21);
 	draw(1, 8, b);
 	CHECK(memcmp(a, b, sizeof(a)) == 0);
-	n = count_bits(a);
-	CHECK(n > 512 - 85 && n < 512 + 85);
-	draw(2, 8, b);
+	check_near(draw(2, 8, b), 512, 21);
 	CHECK(memcmp(a, b, sizeof(a)) != 0);
-	n = count_bits(b);
-	CHECK(n > 512 - 85 && n < 512 + 85);
-	draw(3, 2, a);
-	n = count_bits(a);
-	CHECK(n > 2048 - 128 && n < 2048 + 128);
-	/* Of those that come right after a failure, as many fail. */
-	n = 0;
-	for (int i = 0; i < 64; i++)
-		n += (size_t)__builtin_popcountll(a[i] & a[i] >> 1);
-	CHECK(n > 1008 - 128 && n < 1008 + 128);
+	check_near(draw(3, 2, a), 2048, 32);
+	/* Of those right behind a failure as many fail. */
+	for (int i = 1; i < DRAWS; i++)
+		n += a[i - 1] && a[i];
+	check_near(n, 1024, 32);
 	rig_end();
 }
 
@@ -630,7 +623,7 @@ TEST("fail: what a rule names has no magazines, until the rule ends")
 
 /* All at once */
 
-#define ROUNDS 200
+#define ROUNDS 80
 
 static bool churning;
 
