@@ -700,6 +700,32 @@ def _():
             equal(console.status(), 9)
 
 
+@test("fail: allocations fail by rules from the monitor, and what they were for is refused", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2") as console:
+            console.expect(PROMPT)
+            equal(answer(console, "fail").strip(), "no allocation is made to fail")
+            answer(console, "fail start kmalloc-64 after=1 times=1; fail start vectors")
+            said = [answer(console, "alloc kmalloc-64") for _ in range(3)]
+            equal(["no more can be had" in text for text in said], [False, True, False])
+            equal([(row["of"], row["matched"], row["failed"]) for _, row in keys(answer(console, "fail -k"))],
+                  [("kmalloc-64", "3", "1"), ("vectors", "0", "0")])
+            # Of a function: its first allocation, and some behind that.
+            for after in range(3):
+                text = answer(console, f"fail start all site=work_start after={after}; work start ids 2; fail stop all")
+                assert "no memory for it" in text, text
+            answer(console, "fail start all site=work_start after=1000; work start ids 2")
+            answer(console, "fail stop all; work stop 1; free")
+            check = answer(console, "arena check; fail; work list")
+            assert "broken" not in check and "no allocation is made to fail" in check, check
+            console.type("fail sta\tktask-i\toops\n")
+            console.expect("oops: neither site=")
+            console.expect(PROMPT)
+            console.type("poweroff 9\n")
+            equal(console.status(), 9)
+
+
 @test("alloc: from every arena and every cache, and free leaves all whole")
 def _():
     for start in (qemu, host):

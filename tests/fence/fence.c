@@ -5,6 +5,7 @@
 #include "fence.h"
 
 #include "arena.h"
+#include "kmem_fail.h"
 #include "kthread.h"
 #include "lib/string.h"
 #include "machine.h"
@@ -141,8 +142,16 @@ static void await_plenty(void)
 		kthread_usleep(1000);
 }
 
+/* What a test that failed has left. */
+static void stop_failures(void)
+{
+	for (int rule = kmem_fail_next(0); rule; rule = kmem_fail_next(0))
+		kmem_fail_stop(rule);
+}
+
 static void begin(void)
 {
+	stop_failures();
 	await_plenty();
 	reclaim_run(RECLAIM_LEVELS);
 	before.ktasks = ktask_count();

@@ -285,6 +285,8 @@ TEST("fail: kmalloc and krealloc fail at any allocation, and keep no page")
 
 /* Segments: a chain of three, with a window below */
 
+#define CHAIN_PAGES 200
+
 static struct arena *chain[3];
 static uintptr_t window; /* 0: none */
 
@@ -321,7 +323,10 @@ static void check_chain(void)
 
 TEST("fail: an import through three arenas fails anywhere, and none keeps a span")
 {
-	chain[0] = arena_create("chain-0", NULL, 0, PAGE, arena_alloc, arena_free, base_arena, 0, MEM_WAIT);
+	/* Of a base of its own, which 64 looks settle. */
+	struct arena *base = arenas_base(CHAIN_PAGES);
+
+	chain[0] = arena_create("chain-0", NULL, 0, PAGE, arena_alloc, arena_free, base, 0, MEM_WAIT);
 	chain[1] = arena_create("chain-1", NULL, 0, PAGE, arena_alloc, arena_free, chain[0], 4 * PAGE, MEM_WAIT);
 	chain[2] = arena_create("chain-2", NULL, 0, PAGE, arena_alloc, arena_free, chain[1], 0, MEM_WAIT);
 	for (int i = 0; i < 4; i++) {
@@ -331,6 +336,7 @@ TEST("fail: an import through three arenas fails anywhere, and none keeps a span
 	}
 	for (int i = 2; i >= 0; i--)
 		arenas_end(chain[i]);
+	arenas_base_end(base, CHAIN_PAGES);
 }
 
 /* Threads, blocks, workloads */
