@@ -283,6 +283,31 @@ TEST("fail: kmalloc and krealloc fail at any allocation, and keep no page")
 	each(make_grown_bytes, undo_bytes);
 }
 
+#define FAR ((size_t)8 << 20) /* bytes, and its alignment: a page of the frame table is for no more */
+
+/* The page of the frame table goes with what it is for. */
+static bool make_far_bytes(void)
+{
+	objects[0] = kmalloc_align(FAR, FAR, flags);
+	return objects[0];
+}
+
+static void undo_far_bytes(void)
+{
+	kfree(objects[0]);
+	kmem_reap_all(KMEM_REAP_IDLE);
+}
+
+TEST("fail: a large kmalloc for which the frame table has no page keeps none")
+{
+	uint64_t before;
+
+	kmem_reap_all(KMEM_REAP_IDLE);
+	before = arenas_stats(kpages_arena).used;
+	each(make_far_bytes, undo_far_bytes);
+	CHECK_EQ(arenas_stats(kpages_arena).used, before);
+}
+
 /* Segments: a chain of three, with a window below */
 
 #define CHAIN_PAGES 200

@@ -518,7 +518,7 @@ TEST("fail: an object whose constructor's allocation fails is lost to nobody")
 TEST("fail: an import that fails is the importer's failure, and a slab's the cache's")
 {
 	struct arena *root = arenas_root(PAGE, 64), *middle, *top;
-	uint64_t of_top;
+	uint64_t of_top, tags;
 	int a;
 	void *at;
 
@@ -534,6 +534,11 @@ TEST("fail: an import that fails is the importer's failure, and a slab's the cac
 	}
 	CHECK_EQ(arenas_stats(top).failures, of_top + 4);
 	CHECK_EQ(fails_stats(a).failed, 4);
+	/* The tags that each set aside are there for the next. */
+	tags = arenas_stats(top).tags_spare;
+	for (int i = 0; i < 100; i++)
+		CHECK(!arena_alloc(top, 64, MEM_ATOMIC));
+	CHECK_LE(arenas_stats(top).tags_spare, tags + 16);
 	CHECK_EQ(arenas_stats(root).used, 0);
 	at = arena_alloc(top, 64, MEM_WAIT);
 	CHECK(at);
