@@ -84,7 +84,8 @@ bool kmem_cache_history(struct kmem_cache *cache, uintptr_t addr, struct kmem_hi
 void kmem_history_print(struct sink *sink, const struct kmem_history *history);
 
 /* Verifies some slabs of each cache in mode full, others at each call, and panics on what it finds.  Whether
- * there is any such cache.  Context: may sleep.  Cost: linear in caches, and in their slabs' bytes. */
+ * there is any such cache.  Context: may sleep.  Cost: linear in caches, and in their slabs' bytes; a lock is held for one
+ * object, or 512 bytes of small ones, at a time. */
 bool kmem_debug_walk(void);
 
 /* Tracing */

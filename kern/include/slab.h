@@ -238,8 +238,9 @@ bool kmem_cache_is_idle(struct kmem_cache *cache, uintptr_t object);
 
 /* Checks every invariant of slab.c's theory statement.  Returns 0, or the number of the first one
  * that fails, having said on `sink` (may be NULL) where.  Context: any but an NMI; needs no
- * memory.  Cost: linear in slabs; a lock is held for a bounded number of them at a time, so sums
- * are compared only if nothing changed meanwhile. */
+ * memory.  Cost: linear in slabs, in mode full in their bytes; a lock is held for a bounded number of slabs, and
+ * for one object, or 512 bytes of small ones, that is verified, at a time; so sums are compared only if nothing
+ * changed meanwhile. */
 int kmem_cache_check(struct kmem_cache *cache, struct sink *sink);
 
 /* Pages of base_arena that the page frame table takes: those it takes now, and those it would take if

@@ -182,8 +182,8 @@ static void offer_words(void (*offer)(void *arg, const char *word), void *arg)
 }
 
 static const struct command commands[] = {
-	{"fail start", "NAME|all [site=FUNCTION] [after=N] [one_in=N] [times=N] [seed=N]",
-		"makes allocations of an arena or a cache fail", "fail start kpages after=2 times=1", start_command,
+	{"fail start", "NAME [HOW=VALUE...]",
+		"makes it fail: site after one_in times seed", "fail start kpages after=2 times=1", start_command,
 		0, offer_words, NULL},
 	{"fail stop", "RULE|all", "ends that", "fail stop all", stop_command, 0, offer_rules, NULL},
 	{"fail", "[-k]", "which allocations are made to fail, and how many were", "fail", fail_command, 0, NULL,

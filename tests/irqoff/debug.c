@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Backtraces that are kept; scans for leaks with many suspects; samples.
+ * Backtraces that are kept; debug modes, samples, tracing, failure injection; scans for leaks with many suspects.
  */
+#include "kmem_debug.h"
+#include "kmem_fail.h"
 #include "leaks.h"
 
 #include "drive.h"
@@ -15,6 +17,8 @@
 
 #define OBJECTS 20000
 #define LARGES 100
+#define WALKS 20
+#define RULES 10
 #define LARGE (KMALLOC_CACHED_MAX + 1)
 
 static void *objects[OBJECTS];
@@ -126,10 +130,67 @@ static void samples(void)
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
 
+/* Of a traced cache, and of one in mode full: large objects are verified for longer, many small ones add up. */
+static void debug_cache(size_t size, unsigned flags)
+{
+	struct kmem_cache *c = kmem_cache_create("driven", size, 0, flags, NULL, NULL, NULL, NULL);
+	struct kmem_history history;
+	struct kmem_debug_stats stats;
+
+	CHECK_EQ(kmem_trace_start(c), 0);
+	fill(c);
+	CHECK(kmem_cache_history(c, (uintptr_t)objects[1], &history));
+	kmem_history_print(&null_sink, &history);
+	kmem_trace_print(c, 2, &null_sink);
+	stacks_tally_begin();
+	CHECK_EQ(kmem_trace_tally(c), 0);
+	stacks_tally_end();
+	for (int i = 0; i < WALKS; i++)
+		CHECK(kmem_debug_walk());
+	CHECK_EQ(kmem_cache_check(c, NULL), 0);
+	kmem_debug_get_stats(&stats);
+	CHECK_LE(OBJECTS, stats.tracked);
+	kmem_trace_reset(c);
+	kmem_trace_stop(c);
+	empty(c);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static void modes(void)
+{
+	CHECK(!kmem_debug_checks());
+	CHECK(kmem_debug_mode()[0] == 'o');
+	debug_cache(8, 0);
+	debug_cache(8, KMC_FULL);
+	debug_cache(200, KMC_FULL);
+	debug_cache(4000, KMC_FULL);
+}
+
+/* Some rules, one of them with a site, none of which fails anything. */
+static void failures(void)
+{
+	int rules[RULES];
+	struct kmem_fail_stats stats;
+
+	for (size_t i = 0; i < RULES; i++) {
+		struct kmem_fail_rule rule = {.name = i ? "driven" : NULL, .after = UINT64_MAX, .to = i ? 0 : 1};
+
+		CHECK((rules[i] = kmem_fail_start(&rule)) > 0);
+	}
+	debug_cache(100, 0);
+	CHECK_EQ(kmem_fail_next(0), rules[0]);
+	for (size_t i = 0; i < RULES; i++) {
+		CHECK(kmem_fail_get_stats(rules[i], &stats));
+		kmem_fail_stop(rules[i]);
+	}
+}
+
 void drive_debug(void)
 {
 	samples();
 	backtraces();
+	modes();
+	failures();
 	lose(8);
 	lose(200);
 	lose_large();

@@ -26,7 +26,7 @@ void drive_unindexed(void);
 void drive_arenas(void);
 /* Caches with many slabs, kmalloc. */
 void drive_caches(void);
-/* Backtraces, scans for leaks. */
+/* Backtraces, debug modes, failure injection, scans for leaks. */
 void drive_debug(void);
 /* ktasks, many sleepers on each sleeping lock, alarms. */
 void drive_threads(void);

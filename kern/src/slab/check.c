@@ -68,20 +68,11 @@ static void check_found(struct check *c, const struct slab *s)
 			fail(c, 3, "a slab isn't found under an address of its own", slab_start(k, s) + offset);
 }
 
-static void check_patterns(struct check *c, const struct slab *s)
-{
-	uintptr_t wrong = c->cache->debug ? slab_debug_verify(c->cache, s) : 0;
-
-	if (wrong)
-		fail(c, 7, "memory beside an object, or in a free one, was written", wrong);
-}
-
 static void check_slab(struct check *c, const struct slab *s)
 {
 	check_map(c, s);
 	check_place(c, s);
 	check_found(c, s);
-	check_patterns(c, s);
 	c->slabs++;
 	c->free += s->free;
 	c->empty += s->free == c->cache->slab_objects;
@@ -148,6 +139,47 @@ static void check_depot(struct check *c)
 	spin_unlock(&c->cache->depot.lock, irq);
 }
 
+/* Verifies some objects of the slab behind `at`, which moves past that when it was all of them; false at the end. */
+static bool verify_step(struct check *c, struct slab *at, const struct slab **slab, size_t *next)
+{
+	struct kmem_cache *k = c->cache;
+	port_irq_t irq = spin_lock(&k->lock);
+	struct list *l = at->all_link.next;
+	const struct slab *s = l != &k->all ? list_entry(l, struct slab, all_link) : NULL;
+	uintptr_t wrong = 0;
+
+	if (s != *slab)
+		*next = 0;
+	*slab = s;
+	if (s && s->cache)
+		wrong = slab_debug_verify(k, s, next);
+	if (s && *next == 0) {
+		list_del(&at->all_link);
+		list_add(l, &at->all_link);
+	}
+	spin_unlock(&k->lock, irq);
+	if (wrong)
+		fail(c, 7, "memory beside an object, or in a free one, was written", wrong);
+	return s && !c->failed;
+}
+
+static void check_patterns(struct check *c)
+{
+	struct kmem_cache *k = c->cache;
+	struct slab at = {.cache = NULL};
+	const struct slab *slab = NULL;
+	size_t next = 0;
+	port_irq_t irq = spin_lock(&k->lock);
+
+	list_add(&k->all, &at.all_link);
+	spin_unlock(&k->lock, irq);
+	while (verify_step(c, &at, &slab, &next))
+		;
+	irq = spin_lock(&k->lock);
+	list_del(&at.all_link);
+	spin_unlock(&k->lock, irq);
+}
+
 static void check_once(struct check *c)
 {
 	struct kmem_cache *k = c->cache;
@@ -188,6 +220,8 @@ int kmem_cache_check(struct kmem_cache *cache, struct sink *sink)
 		if (c.failed || c.is_whole)
 			break;
 	}
+	if (!c.failed && (cache->flags & KMC_ZONES))
+		check_patterns(&c);
 	check_samples(&c);
 	if (c.failed && sink)
 		sink_printf(sink, "cache %s: invariant %d: %s (%#lx)\n", cache->name, c.failed, c.what,

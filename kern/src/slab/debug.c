@@ -40,6 +40,7 @@
 #define FRESH_BYTE 0x5a /* of what an allocation hands out */
 #define QUARANTINE_BYTES 65536
 #define QUARANTINE_OBJECTS 256
+#define VERIFY_BYTES 512 /* of objects, for each hold: an object takes some 200 instructions, and each word of it 6 */
 
 static struct kmem_cache debugs, tracks; /* struct kmem_debug, struct track */
 
@@ -198,9 +199,15 @@ static void fill(uintptr_t at, size_t n, uint8_t byte)
  * meanwhile. */
 static __attribute__((noinline, no_sanitize("address"))) uintptr_t find_other(uintptr_t at, size_t n, uint8_t byte)
 {
-	for (size_t i = 0; i < n; i++)
-		if (*(volatile uint8_t *)(at + i) != byte)
-			return at + i;
+	uint64_t word = byte * (UINT64_MAX / UINT8_MAX);
+	uintptr_t end = at + n;
+
+	while (at < end) {
+		while (at % sizeof(word) == 0 && end - at >= sizeof(word) && *(volatile uint64_t *)at == word)
+			at += sizeof(word);
+		if (at < end && *(volatile uint8_t *)at++ != byte)
+			return at - 1;
+	}
 	return 0;
 }
 
@@ -300,17 +307,19 @@ static uintptr_t find_in_used(struct kmem_cache *c, uintptr_t object)
 	return wrong;
 }
 
-uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s)
+uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s, size_t *from)
 {
 	uintptr_t wrong = 0;
+	size_t i = *from;
 
-	for (size_t i = 0; i < c->slab_objects && (c->flags & KMC_ZONES) && !wrong; i++) {
+	for (size_t bytes = 0; i < c->slab_objects && bytes < VERIFY_BYTES && !wrong; i++, bytes += c->stride) {
 		uintptr_t object = s->base + i * c->stride;
 		bool is_free = bitmap_test(s->map, i) || slab_debug_is_quarantined(c, object);
 
 		wrong = is_free ? find_in_free(c, object) : find_in_used(c, object);
 		__atomic_fetch_add(&c->debug->verified, is_free, __ATOMIC_RELAXED);
 	}
+	*from = i < c->slab_objects ? i : 0;
 	return wrong;
 }
 

@@ -95,9 +95,10 @@ bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object);
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size);
 /* That; the object's size if it isn't known. */
 size_t slab_debug_size(struct kmem_cache *c, const void *object);
-/* Verifies zones and patterns of every object of a slab.  The cache's lock is held; so instead of a panic
- * it returns the address of the first byte that is wrong, or 0. */
-uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s);
+/* Verifies zones and patterns of some objects of a slab, from number *from on, which becomes that of the next
+ * one, or 0 behind the last.  Of a cache with KMC_ZONES.  The cache's lock is held; so instead of a panic it returns the
+ * address of the first byte that is wrong, or 0. */
+uintptr_t slab_debug_verify(struct kmem_cache *c, const struct slab *s, size_t *from);
 /* What a byte that is wrong holds. */
 uint8_t slab_debug_byte(uintptr_t at);
 

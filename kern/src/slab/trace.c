@@ -169,20 +169,41 @@ static struct slab *walk_next(struct kmem_cache *c)
 	return NULL;
 }
 
-/* Verifies a slab of the cache, which goes to the end of the list; returns the first wrong byte, or 0. */
-static uintptr_t walk_slab(struct kmem_cache *c)
+/* A walk in a cache: in which slab it is, and the number of the next object there; 0: it is in none. */
+struct walk {
+	struct slab *slab;
+	size_t next;
+};
+
+/* Verifies some objects of a slab, which goes to the end of the list when it was all of them; returns the
+ * first wrong byte, or 0.  A slab that has gone meanwhile was verified then. */
+static uintptr_t walk_step(struct kmem_cache *c, struct walk *w)
 {
 	port_irq_t irq = spin_lock(&c->lock);
 	struct slab *s = walk_next(c);
 	uintptr_t wrong = 0;
 
-	if (s) {
-		wrong = slab_debug_verify(c, s);
+	if (s != w->slab)
+		*w = (struct walk){s, 0};
+	if (s)
+		wrong = slab_debug_verify(c, s, &w->next);
+	if (s && w->next == 0) {
 		list_del(&s->all_link);
 		list_add_tail(&c->all, &s->all_link);
 		c->changes++;
 	}
 	spin_unlock(&c->lock, irq);
+	return wrong;
+}
+
+static uintptr_t walk_slab(struct kmem_cache *c)
+{
+	struct walk w = {NULL, 0};
+	uintptr_t wrong;
+
+	do
+		wrong = walk_step(c, &w);
+	while (!wrong && w.next > 0);
 	return wrong;
 }
 
