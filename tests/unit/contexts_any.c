@@ -7,11 +7,14 @@
 #include "alarm.h"
 #include "disk.h"
 #include "kmalloc.h"
+#include "kmem_debug.h"
+#include "kmem_fail.h"
 #include "kthread.h"
 #include "physical.h"
 #include "reclaim.h"
 #include "shortage.h"
 #include "vmap.h"
+#include "lib/string.h"
 #include "lib/test.h"
 
 CALL(arena_alloc)
@@ -241,6 +244,24 @@ static void map_some(void *page)
 	}
 }
 
+CALL(debug_any)
+{
+	const struct stack *stack = stacks_keep(__builtin_return_address(0));
+	void *object = kmem_cache_alloc(contexts.cache, MEM_ATOMIC);
+	struct kmem_history history;
+	struct kmem_fail_stats stats;
+	uintptr_t pc;
+
+	CHECK(stack && stacks_get(stack, &pc, 1) == 1);
+	CHECK(stacks_count() > 0 && stacks_pages() > 0);
+	stacks_print(&console_sink, stack);
+	if (kmem_cache_history(contexts.cache, (uintptr_t)object, &history))
+		kmem_history_print(&console_sink, &history);
+	kmem_cache_free(contexts.cache, object);
+	CHECK_EQ(kmem_debug_checks(), kmem_debug_mode()[0] != 'o' && !strchr(kmem_debug_mode(), ':'));
+	CHECK(kmem_fail_next(0) == 0 && !kmem_fail_get_stats(1, &stats));
+}
+
 static const struct contexts_row rows[] = {
 	CONTEXTS_ROW(arena_alloc),
 	CONTEXTS_ROW(arena_xalloc),
@@ -251,6 +272,7 @@ static const struct contexts_row rows[] = {
 	CONTEXTS_ROW(kmem_cache_alloc),
 	CONTEXTS_ROW(kmem_cache_looks),
 	CONTEXTS_ROW(kmalloc),
+	CONTEXTS_ROW(debug_any),
 	CONTEXTS_ROW(sync_any),
 	CONTEXTS_ROW(ktask_looks),
 	CONTEXTS_ROW(alarm),

@@ -7,9 +7,13 @@
 
 #include "disk.h"
 #include "irq.h"
+#include "kmem_debug.h"
+#include "kmem_fail.h"
 #include "kthread.h"
+#include "leaks.h"
 #include "reclaim.h"
 #include "shortage.h"
+#include "stacks.h"
 #include "vmap.h"
 #include "work.h"
 #include "lib/test.h"
@@ -409,6 +413,92 @@ CALL(irq_free_block)
 	vector = irq_alloc("made", nothing, NULL);
 }
 
+CALL(kmem_debug_get_stats)
+{
+	struct kmem_debug_stats stats;
+
+	kmem_debug_get_stats(&stats);
+}
+
+CALL(kmem_debug_walk)
+{
+	kmem_debug_walk();
+}
+
+CALL(kmem_trace_start)
+{
+	CHECK_EQ(kmem_trace_start(contexts.cache), 0);
+	kmem_trace_stop(contexts.cache);
+}
+
+CALL(kmem_trace_stop)
+{
+	kmem_trace_stop(contexts.cache);
+}
+
+CALL(kmem_trace_reset)
+{
+	kmem_trace_reset(contexts.cache);
+}
+
+CALL(kmem_trace_print)
+{
+	kmem_trace_print(contexts.cache, 1, &console_sink);
+}
+
+CALL(stacks_tally_begin)
+{
+	stacks_tally_begin();
+	stacks_tally_end();
+}
+
+CALL(stacks_tally_next)
+{
+	struct stacks_tally row;
+
+	stacks_tally_next(&row);
+}
+
+static bool ignore_leak(const struct leak *leak, void *arg)
+{
+	return true;
+}
+
+CALL(leaks_scan)
+{
+	CHECK_EQ(leaks_scan(), 0);
+	leaks_clear();
+}
+
+CALL(leaks_report)
+{
+	leaks_report(ignore_leak, NULL);
+}
+
+CALL(leaks_get_stats)
+{
+	struct leaks_stats stats;
+
+	leaks_get_stats(&stats);
+}
+
+CALL(leaks_clear)
+{
+	leaks_clear();
+}
+
+CALL(kmem_fail_start)
+{
+	struct kmem_fail_rule rule = {.name = "nothing of that name"};
+
+	kmem_fail_stop(kmem_fail_start(&rule));
+}
+
+CALL(kmem_fail_stop)
+{
+	kmem_fail_stop(1);
+}
+
 CALL(work_start)
 {
 	struct buffer_sink why;
@@ -521,6 +611,20 @@ static const struct contexts_row may_sleep[] = {
 	CONTEXTS_ROW(block_cache_destroy),
 	CONTEXTS_ROW(irq_free),
 	CONTEXTS_ROW(irq_free_block),
+	CONTEXTS_ROW(kmem_debug_get_stats),
+	CONTEXTS_ROW(kmem_debug_walk),
+	CONTEXTS_ROW(kmem_trace_start),
+	CONTEXTS_ROW(kmem_trace_stop),
+	CONTEXTS_ROW(kmem_trace_reset),
+	CONTEXTS_ROW(kmem_trace_print),
+	CONTEXTS_ROW(stacks_tally_begin),
+	CONTEXTS_ROW_WRONG(stacks_tally_next),
+	CONTEXTS_ROW(leaks_scan),
+	CONTEXTS_ROW(leaks_report),
+	CONTEXTS_ROW(leaks_get_stats),
+	CONTEXTS_ROW(leaks_clear),
+	CONTEXTS_ROW(kmem_fail_start),
+	CONTEXTS_ROW_WRONG(kmem_fail_stop),
 	CONTEXTS_ROW(work_start),
 	CONTEXTS_ROW(work_stop),
 	CONTEXTS_ROW(work_stop_all),

@@ -7,11 +7,15 @@
 #include "arenas.h"
 #include "irq.h"
 #include "kmalloc.h"
+#include "kmem_debug.h"
+#include "kmem_fail.h"
 #include "kthread.h"
+#include "leaks.h"
 #include "machine.h"
 #include "reclaim.h"
 #include "shortage.h"
 #include "slab.h"
+#include "stacks.h"
 #include "sync.h"
 #include "table.h"
 #include "work.h"
@@ -198,6 +202,33 @@ static __attribute__((noinline)) void refuse_arenas(void)
 	CHECK_PANICS(set_route(NULL), "irq_set_route of a route at NULL (called from set_route");
 }
 
+static __attribute__((noinline)) void refuse_debug(void)
+{
+	struct kmem_history history = {.object = 0};
+
+	REFUSES("kmem_debug_set of a value", kmem_debug_set(NULL));
+	REFUSES("kmem_debug_get_stats of a place for statistics", kmem_debug_get_stats(NULL));
+	REFUSES("kmem_cache_history of a cache", kmem_cache_history(NULL, 1, &history));
+	REFUSES("kmem_cache_history of a place for a history", kmem_cache_history(cache, 1, NULL));
+	REFUSES("kmem_history_print of a sink", kmem_history_print(NULL, &history));
+	REFUSES("kmem_history_print of a history", kmem_history_print(&console_sink, NULL));
+	REFUSES("kmem_trace_start of a cache", kmem_trace_start(NULL));
+	REFUSES("kmem_trace_stop of a cache", kmem_trace_stop(NULL));
+	REFUSES("kmem_trace_reset of a cache", kmem_trace_reset(NULL));
+	REFUSES("kmem_trace_tally of a cache", kmem_trace_tally(NULL));
+	REFUSES("kmem_trace_print of a cache", kmem_trace_print(NULL, 1, &console_sink));
+	REFUSES("kmem_trace_print of a sink", kmem_trace_print(cache, 1, NULL));
+	REFUSES("kmem_fail_start of a rule", kmem_fail_start(NULL));
+	REFUSES("kmem_fail_get_stats of a place for statistics", kmem_fail_get_stats(1, NULL));
+	REFUSES("stacks_get of a list of addresses", stacks_get(NULL, NULL, 1));
+	REFUSES("stacks_print of a sink", stacks_print(NULL, NULL));
+	REFUSES("stacks_tally_add of a backtrace", stacks_tally_add(NULL, 1, 1));
+	REFUSES("stacks_tally_next of a place for a row", stacks_tally_next(NULL));
+	REFUSES("leaks_report of a function", leaks_report(NULL, NULL));
+	REFUSES("leaks_get_stats of a place for statistics", leaks_get_stats(NULL));
+	REFUSES("leaks_add_root of a root", leaks_add_root(NULL));
+}
+
 static __attribute__((format(printf, 1, 2))) void format_nothing(const char *fmt, ...)
 {
 	va_list ap;
@@ -246,6 +277,7 @@ TEST("mistakes: each call that needs a pointer names NULL, and leaves no lock he
 		refuse_threads();
 		refuse_caches();
 		refuse_arenas();
+		refuse_debug();
 		refuse_sinks();
 		if (SPANDREL_DEBUG)
 			refuse_hot();

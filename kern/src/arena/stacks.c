@@ -10,6 +10,7 @@
 #include "stacks.h"
 
 #include "arena_impl.h"
+#include "lib/check.h"
 #include "lib/frames.h"
 #include "lib/hash.h"
 #include "lib/linear_hash.h"
@@ -157,6 +158,8 @@ size_t stacks_get(const struct stack *s, uintptr_t *pcs, size_t max)
 {
 	size_t n = !s ? 0 : s->count < max ? s->count : max;
 
+	if (max > 0)
+		check_given("stacks_get", "list of addresses", pcs, __builtin_return_address(0));
 	if (n > 0)
 		memcpy(pcs, s->pcs, n * sizeof(*pcs));
 	return n;
@@ -164,6 +167,7 @@ size_t stacks_get(const struct stack *s, uintptr_t *pcs, size_t max)
 
 void stacks_print(struct sink *sink, const struct stack *s)
 {
+	check_given("stacks_print", "sink", sink, __builtin_return_address(0));
 	if (s)
 		frames_print(sink, s->pcs, s->count);
 	else
@@ -182,6 +186,7 @@ static struct stack *first(void)
 
 void stacks_tally_begin(void)
 {
+	sync_check_may_sleep("stacks_tally_begin", __builtin_return_address(0));
 	qlock_lock(&tally_lock);
 	for (struct stack *s = first(); s; s = s->next)
 		s->users = 0;
@@ -191,6 +196,7 @@ void stacks_tally_add(const struct stack *stack, size_t units, uint64_t ns)
 {
 	struct stack *s = (struct stack *)stack;
 
+	check_given("stacks_tally_add", "backtrace", s, __builtin_return_address(0));
 	if (s->users == 0) {
 		s->units = 0;
 		s->oldest = ns;
@@ -215,6 +221,8 @@ static bool tally_take(struct stacks_tally *row, bool (*is_before)(const struct 
 {
 	struct stack *taken = NULL;
 
+	check_given("stacks_tally_next", "place for a row", row, __builtin_return_address(0));
+	sync_check_may_sleep("stacks_tally_next", __builtin_return_address(0));
 	for (struct stack *s = first(); s; s = s->next)
 		if (s->users > 0 && (!taken || is_before(s, taken)))
 			taken = s;

@@ -55,8 +55,10 @@ static char mode[128] = "off";
 
 const char *kmem_debug_set(const char *value)
 {
-	bool is_full = strncmp(value, "full", 4) == 0 && (!value[4] || value[4] == ':');
+	bool is_full;
 
+	check_given("kmem_debug_set", "value", value, __builtin_return_address(0));
+	is_full = strncmp(value, "full", 4) == 0 && (!value[4] || value[4] == ':');
 	if (!is_full && strcmp(value, "check") != 0 && strcmp(value, "off") != 0 && *value)
 		return "neither off, check, full nor full:NAME,NAME...";
 	if (strlen(value) >= sizeof(mode))
@@ -665,6 +667,8 @@ static void print_event(struct sink *sink, const char *what, const struct kmem_e
 
 void kmem_history_print(struct sink *sink, const struct kmem_history *h)
 {
+	check_given("kmem_history_print", "sink", sink, __builtin_return_address(0));
+	check_given("kmem_history_print", "history", h, __builtin_return_address(0));
 	sink_printf(sink, "object 0x%zx of %zu bytes is %s\n", (size_t)h->object, h->size,
 		h->is_free ? "free" : "allocated");
 	print_event(sink, "allocated", &h->alloc);

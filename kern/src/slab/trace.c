@@ -118,6 +118,7 @@ void kmem_trace_print(struct kmem_cache *c, size_t rows, struct sink *sink)
 
 	check_given("kmem_trace_print", "cache", c, __builtin_return_address(0));
 	check_given("kmem_trace_print", "sink", sink, __builtin_return_address(0));
+	sync_check_may_sleep("kmem_trace_print", __builtin_return_address(0));
 	stacks_tally_begin();
 	unknown = kmem_trace_tally(c);
 	while (rows-- > 0 && stacks_tally_next(&row))
@@ -149,6 +150,7 @@ static void add_cache(struct kmem_debug_stats *s, struct kmem_cache *c)
 void kmem_debug_get_stats(struct kmem_debug_stats *s)
 {
 	check_given("kmem_debug_get_stats", "place for statistics", s, __builtin_return_address(0));
+	sync_check_may_sleep("kmem_debug_get_stats", __builtin_return_address(0));
 	memset(s, 0, sizeof(*s));
 	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c))
 		add_cache(s, c);
@@ -218,6 +220,7 @@ static uintptr_t walk_cache(struct kmem_cache *c)
 
 bool kmem_debug_walk(void)
 {
+	sync_check_may_sleep("kmem_debug_walk", __builtin_return_address(0));
 	if (!slab_debug_any())
 		return false;
 	for (struct kmem_cache *c = slab_walk_all(NULL); c; c = slab_walk_all(c)) {
