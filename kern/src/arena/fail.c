@@ -116,7 +116,7 @@ static bool decide(struct rule *r)
 /* A thread of reclaim; an interrupt is none. */
 static bool is_exempt(void)
 {
-	return port_in_nmi() || (!port_in_irq() && port_thread_words()[PORT_THREAD_RECLAIM]);
+	return port_in_nmi() || (!port_in_irq() && port_word(PORT_THREAD_RECLAIM));
 }
 
 bool arena_fail_ask(const char *name, unsigned flags)
@@ -137,7 +137,7 @@ bool arena_fail_ask(const char *name, unsigned flags)
 		spin_unlock(&lock, irq);
 	}
 	if (flags && !port_in_irq())
-		port_thread_words()[PORT_THREAD_FAILED] = fails;
+		port_set_word(PORT_THREAD_FAILED, fails);
 	return fails;
 }
 

@@ -209,7 +209,7 @@ static inline bool arena_fails(const char *name, unsigned flags)
 /* Whether the running thread's last one was to fail.  Where a thread may sleep. */
 static inline bool arena_failed_last(void)
 {
-	return arena_fail_any() && port_thread_words()[PORT_THREAD_FAILED];
+	return arena_fail_any() && port_word(PORT_THREAD_FAILED);
 }
 
 /* Whether a rule names it. */

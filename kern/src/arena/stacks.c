@@ -221,8 +221,6 @@ static bool tally_take(struct stacks_tally *row, bool (*is_before)(const struct 
 {
 	struct stack *taken = NULL;
 
-	check_given("stacks_tally_next", "place for a row", row, __builtin_return_address(0));
-	sync_check_may_sleep("stacks_tally_next", __builtin_return_address(0));
 	for (struct stack *s = first(); s; s = s->next)
 		if (s->users > 0 && (!taken || is_before(s, taken)))
 			taken = s;
@@ -235,11 +233,15 @@ static bool tally_take(struct stacks_tally *row, bool (*is_before)(const struct 
 
 bool stacks_tally_next(struct stacks_tally *row)
 {
+	check_given("stacks_tally_next", "place for a row", row, __builtin_return_address(0));
+	sync_check_may_sleep("stacks_tally_next", __builtin_return_address(0));
 	return tally_take(row, has_more);
 }
 
 bool stacks_tally_oldest(struct stacks_tally *row)
 {
+	check_given("stacks_tally_oldest", "place for a row", row, __builtin_return_address(0));
+	sync_check_may_sleep("stacks_tally_oldest", __builtin_return_address(0));
 	return tally_take(row, is_older);
 }
 

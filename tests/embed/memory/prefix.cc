@@ -20,6 +20,8 @@ extern "C" void port_bug(const char *message);
 #include "spandrel/errors.h"
 #include "spandrel/kmalloc.h"
 #include "spandrel/kmem_debug.h"
+#include "spandrel/kmem_fail.h"
+#include "spandrel/kmem_sample.h"
 #include "spandrel/leaks.h"
 #include "spandrel/owner.h"
 #include "spandrel/reclaim.h"
