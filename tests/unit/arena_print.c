@@ -41,7 +41,7 @@ TEST("arena print: a line of the tree is indented for people, plain for scripts"
 	arena_tree_line(&line, &printer);
 	table_end(&printer);
 	CHECK_STR(strstr(text, "\n") + 1,
-		"  leaf             4.0 KiB   8.0 KiB   4.0 KiB 50.0%   3.0 KiB  25%      3     -\n");
+		"  leaf            4.0 KiB   8.0 KiB   4.0 KiB  50.0%   3.0 KiB  25%      3     -\n");
 	printer = begin(true);
 	arena_tree_line(&line, &printer);
 	table_end(&printer);

@@ -36,7 +36,7 @@ struct tree_row {
 	TABLE_COLUMN(struct tree_row, line.member, key, key, 0, TABLE_COUNT, TABLE_KEY_ONLY)
 
 static const struct table_column tree_columns[] = {
-	TABLE_COLUMN(struct tree_row, indented, "arena", "name", -17, TABLE_STRING,
+	TABLE_COLUMN(struct tree_row, indented, "arena", "name", -16, TABLE_STRING,
 		TABLE_PEOPLE_ONLY, "an arena under its source, or a cache under its arena"),
 	TABLE_COLUMN(struct tree_row, line.name, "arena", "name", -16, TABLE_STRING, TABLE_KEY_ONLY),
 	TABLE_COLUMN(
@@ -45,7 +45,7 @@ static const struct table_column tree_columns[] = {
 		"all sizes are multiples of it; of a cache: an object's size"),
 	TEXT(TOTAL, "total", "total", 9, "what its spans hold, or a cache's slabs"),
 	TEXT(USED, "used", "used", 9, "of that, what callers and importers have"),
-	TABLE_COLUMN(struct tree_row, used_permille, "used%", "used_permille", 5, TABLE_PERMILLE,
+	TABLE_COLUMN(struct tree_row, used_permille, "used%", "used_permille", 6, TABLE_PERMILLE,
 		TABLE_PEOPLE_ONLY, "used, of total"),
 	TEXT(LARGEST, "largest", "largest_free", 9, "the largest piece that is free"),
 	TEXT(FRAGMENTATION, "frag", "fragmentation", 4,
