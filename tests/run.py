@@ -54,6 +54,7 @@ STAGES = [
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
     ("includes", ["scripts/includes"], True),
+    ("links", ["scripts/links"], True),
     ("embedding", ["tests/embed/run.sh"], False),
     ("table of misuses", ["scripts/misuse-table", "--check"], True),
 ]
