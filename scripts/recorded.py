@@ -3,6 +3,7 @@
 import contextlib
 import lzma
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -16,6 +17,9 @@ FOLDERS = [os.path.join(ROOT, "tests/data")] + [os.environ[v] for v in ["STREAMS
 STREAMS = ["shell.page", "files.page", "shell.page.users", "files.page.users",
            "shell.slab", "files.slab", "shell.slab.small", "files.slab.small",
            "shell.slab.kmalloc", "files.slab.kmalloc"]
+
+# Made here, and measured for memory held alone.
+MADE = ["churn.page"]
 
 MOMENTS = ["mean", "peak", "end"]  # of memory held; the mean over the stream's course
 HELD_SECONDS = 300
@@ -65,11 +69,41 @@ def kmalloc(data):
         for number, size, mark, cpu, op in records_of(data)])
 
 
+# Blocks of pages: most of one page, then most of eight to 64, then as at first, of orders drawn by
+# weight; about so many bytes live, freed in random order.
+CHURN_PHASES = [[8, 4, 2, 1, 0, 0, 0], [1, 1, 1, 4, 4, 2, 1], [8, 4, 2, 1, 0, 0, 0]]
+CHURN_RECORDS, CHURN_LIVE = 40_000, 64 << 20  # in each phase
+
+
+def churn():
+    """The stream churn.page.  random.random() gives the same numbers in every Python."""
+    draw = random.Random(1).random
+    records, live, size, ids = [], [], 0, 0
+    for weights in CHURN_PHASES:
+        orders = [order for order, weight in enumerate(weights) for _ in range(weight)]
+        for _ in range(CHURN_RECORDS):
+            if size >= CHURN_LIVE:
+                at = int(draw() * len(live))
+                live[at], live[-1] = live[-1], live[at]
+                number, order = live.pop()
+                size -= 4096 << order
+                records.append(RECORD.pack(number, 0, order, 0, PAGE_FREE))
+            else:
+                order = orders[int(draw() * len(orders))]
+                live.append((ids, order))
+                size += 4096 << order
+                records.append(RECORD.pack(ids, 4096 << order, order, 0, PAGE_ALLOC))
+                ids += 1
+    return without_caches(records)
+
+
 CHANGES = {".users": users, ".kmalloc": kmalloc}
 
 
 def find(name):
     """The stream's bytes, or None if there is no such file."""
+    if name in MADE:
+        return churn()
     change = next((suffix for suffix in CHANGES if name.endswith(suffix)), "")
     for folder in FOLDERS:
         path = os.path.join(folder, f"{name.removesuffix(change)}.sptr.xz")
