@@ -55,6 +55,7 @@ STAGES = [
     ("frames", ["tests/frames.sh"], True),
     ("includes", ["scripts/includes"], True),
     ("links", ["scripts/links"], True),
+    ("pictures", ["scripts/pictures", "--check"], True),
     ("embedding", ["tests/embed/run.sh"], False),
     ("table of misuses", ["scripts/misuse-table", "--check"], True),
 ]
