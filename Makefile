@@ -178,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-compare plots quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -234,6 +234,10 @@ bench-irqoff: $(B)/irqoff/spandrel.elf ## measure how long interrupts are off
 bench-compare: host $(B)/host/peers ## compare time and memory with other allocators, installed if missing
 	$(Q)scripts/deps compare
 	$(Q)scripts/bench-compare
+
+bench-linux: ## count what Linux' allocators take in the same QEMU, with Debian's kernel, installed if missing
+	$(Q)scripts/deps linux
+	$(Q)scripts/bench-linux
 
 plots: ## draw docs/plots from build/bench, or from docs/data, and docs/pictures
 	$(Q)scripts/deps plots

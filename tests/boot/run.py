@@ -2088,7 +2088,7 @@ def _():
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
                   "scripts/iso", "scripts/iso --frob x", "scripts/iso x a\x01",
                   "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
-                  "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
+                  "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/bench-linux frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
                   f"scripts/irqoff {options.kernel} /proc/x/y"]:
         command = words.split()
         if command[0].endswith(".py"):
@@ -2096,6 +2096,15 @@ def _():
         status, text, errors = piped("", *command)
         equal((words, status, text), (words, 2, ""))
         assert errors and "Traceback" not in errors, (words, errors)
+
+
+@test("scripts/bench-linux: what is missing is one plain line and status 1")
+def _():
+    # Where the kernel's packages aren't missing, make is.
+    with tempfile.TemporaryDirectory() as folder:
+        status, text, errors = piped("", "env", f"PATH={folder}", sys.executable, "scripts/bench-linux")
+    equal((status, text), (1, ""))
+    assert re.fullmatch("bench-linux: .*(linux-headers-amd64|'make').*\n", errors), errors
 
 
 @test("scripts/qemu: --kvm runs where this machine has it, and is one plain line elsewhere")
