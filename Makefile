@@ -178,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -231,11 +231,14 @@ bench: kernel host $(B)/host/peers $(B)/irqoff/spandrel.elf ## run all benchmark
 bench-irqoff: $(B)/irqoff/spandrel.elf ## measure how long interrupts are off
 	$(Q)scripts/irqoff $< $(B)/bench/irqoff.csv
 
-bench-compare: host $(B)/host/peers ## compare time and memory with other allocators, installed if missing
-	$(Q)scripts/deps compare
-	$(Q)scripts/bench-compare
+bench-baseline: kernel ## count the rows of tests/bench/baseline.csv and write it
+	$(Q)scripts/bench-baseline --write
 
-bench-linux: ## count what Linux' allocators take in the same QEMU, with Debian's kernel, installed if missing
+bench-compare: $(if $(BASE),kernel,host $(B)/host/peers) ## compare with other allocators, installed if missing; BASE=COMMIT: with that commit
+	$(Q)$(if $(BASE),scripts/bench-baseline --base "$(BASE)",scripts/deps compare)
+	$(Q)$(if $(BASE),,scripts/bench-compare)
+
+bench-linux: ## count what Linux' allocators take in the same QEMU; installs what is missing
 	$(Q)scripts/deps linux
 	$(Q)scripts/bench-linux
 
@@ -262,5 +265,5 @@ clean: ## remove build/
 	$(Q)rm -rf $(B)
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 	@echo '  variables: CC=clang chooses the compiler, V=1 shows the commands'

@@ -7,8 +7,8 @@
 --long: with all operations of the random tests on any number of cores, and the soak of 5 minutes.
 Each stage is a command.  If the last line of its output is `N passed, N failed`, these are its
 counts; else the stage counts as one test.  The builds run one after another, then as many stages at
-once as there are processors.  A stage's output is shown only if it fails.  Prints the seconds that
-each stage took, and the sums last.
+once as there are processors.  A stage's output is shown only if it fails, but for lines that begin with
+`skipped:`.  Prints the seconds that each stage took, and the sums last.
 """
 
 import os
@@ -50,6 +50,7 @@ STAGES = [
       "--test"], False),
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--append",
                                     "test_divisor=10", "--test"], False),
+    ("counted benchmarks against their baseline", ["scripts/bench-baseline"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
@@ -123,7 +124,8 @@ def run_stage(stage):
     passed, failed, text = run_command(LONG.get(name, command) if long else command,
                                        LONG_LIMIT if long else LIMIT)
     seconds = f"{time.monotonic() - start:6.1f} s"
-    print((text if failed else "") + f"{seconds}  {name}: {passed} passed, {failed} failed",
+    skipped = "".join(re.findall(r"(?m)^skipped:.*\n", text))
+    print((text if failed else skipped) + f"{seconds}  {name}: {passed} passed, {failed} failed",
           flush=True)
     return passed, failed
 

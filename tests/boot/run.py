@@ -2088,7 +2088,11 @@ def _():
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
                   "scripts/iso", "scripts/iso --frob x", "scripts/iso x a\x01",
                   "scripts/bench a b", "scripts/bench --frob", "scripts/bench-host a b",
-                  "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/bench-linux frob", "scripts/held frob", "scripts/irqoff", "scripts/irqoff /nonexistent x",
+                  "scripts/bench-host --frob", "scripts/bench-compare frob", "scripts/bench-linux frob",
+                  "scripts/bench-baseline frob", "scripts/bench-baseline --base", "scripts/bench-baseline --base /x",
+                  "scripts/bench-baseline --base --all", "scripts/bench-baseline --base= --write",
+                  "scripts/bench-baseline --base HEAD --write", "scripts/held frob", "scripts/irqoff",
+                  "scripts/irqoff /nonexistent x",
                   f"scripts/irqoff {options.kernel} /proc/x/y"]:
         command = words.split()
         if command[0].endswith(".py"):
