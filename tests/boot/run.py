@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Boots the kernel, types at its monitor and checks its output; the host process likewise.
 
-    tests/boot/run.py [--quick | --long] [--only console | --only units] [--kernel FILE]
-                      [--host FILE] [FILTER]
+    tests/boot/run.py [--quick | --long] [--only console | --only units] [--debug check | full]
+                      [--kernel FILE] [--host FILE] [FILTER]
 
 Prints each test that fails, then `N passed, N failed`.  The unit tests that run in the kernel are
-counted one by one.
+counted one by one.  --debug: under a debug mode, where a test names none itself.
 """
 
 import argparse
@@ -51,13 +51,24 @@ UNIT_RUN_LIMIT = 1500
 LONG_UNIT_RUN_LIMIT, LONG_TEST_LIMIT = 6000, 3000
 
 
+def with_mode(arguments):
+    """The arguments of a run, with --debug's mode on its command line, unless it has one of its own."""
+    words = [arguments[i + 1] for i, argument in enumerate(arguments[:-1]) if argument == "--append"]
+    if not options.debug or any("kmem_debug" in word for word in words):
+        return list(arguments)
+    if not words:
+        return ["--append", f"kmem_debug={options.debug}", *arguments]
+    place = arguments.index("--append") + 1
+    return [*arguments[:place], f"kmem_debug={options.debug} {arguments[place]}", *arguments[place + 1:]]
+
+
 def qemu(*arguments, limit=RUN_LIMIT):
-    return Console(["scripts/qemu", "--kernel", options.kernel, "--timeout", str(limit), *arguments],
-                   limit + 10)
+    return Console(["scripts/qemu", "--kernel", options.kernel, "--timeout", str(limit),
+                    *with_mode(arguments)], limit + 10)
 
 
 def host(*arguments):
-    return Console([options.host, *arguments], RUN_LIMIT)
+    return Console([options.host, *with_mode(arguments)], RUN_LIMIT)
 
 
 def ask(console, line):
@@ -461,7 +472,7 @@ def piped(keys, *command):
 
 
 def qemu_command(*arguments):
-    return ["scripts/qemu", "--kernel", options.kernel, "--timeout", str(RUN_LIMIT), *arguments]
+    return ["scripts/qemu", "--kernel", options.kernel, "--timeout", str(RUN_LIMIT), *with_mode(arguments)]
 
 
 @test("input: of what is piped in no byte is lost", quick=True)
@@ -2188,6 +2199,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--only", choices=("console", "units"))
+    parser.add_argument("--debug", choices=("check", "full"))
     parser.add_argument("--kernel", default="build/x86/spandrel.elf")
     parser.add_argument("--host", default="build/host/spandrel-host")
     parser.add_argument("filter", nargs="?", default="")
