@@ -178,7 +178,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel iso host lib lib-objects install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps run
@@ -200,6 +200,7 @@ install: lib ## install the library, its headers and a pkg-config file under pre
 	$(Q)sed 's|@prefix@|$(prefix)|; s|@version@|$(shell cat VERSION)|' scripts/spandrel.pc.in \
 		> $(DESTDIR)$(prefix)/lib/pkgconfig/spandrel.pc
 
+.PHONY: lib-objects
 lib-objects: $(lib_OBJ)
 
 iso: ## make build/x86/spandrel.iso, which boots by GRUB; APPEND="..." for its kernel's command line

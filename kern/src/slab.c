@@ -690,7 +690,7 @@ void kmem_cache_free(struct kmem_cache *c, void *object)
 }
 
 /* What this core has room for, and the rest. */
-static void free_many(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
+__attribute__((noinline)) void slab_free_many(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	size_t given = kmem_push_many(c, objects, n);
 
@@ -707,11 +707,11 @@ static __attribute__((noinline)) void free_mixed(struct kmem_cache *c, void *con
 		for (to = from; to < n && !(sample_may_be(objects[to]) && sample_has(objects[to])); to++)
 			;
 		if (to > from)
-			free_many(c, objects + from, to - from, caller);
+			slab_free_many(c, objects + from, to - from, caller);
 		else if (sample_free(c, objects[to], caller))
 			to++;
 		else
-			free_many(c, objects + to++, 1, caller);
+			slab_free_many(c, objects + to++, 1, caller);
 	}
 }
 
@@ -726,7 +726,7 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 	if (unlikely(sample_any()))
 		free_mixed(c, objects, n, __builtin_return_address(0));
 	else
-		free_many(c, objects, n, __builtin_return_address(0));
+		slab_free_many(c, objects, n, __builtin_return_address(0));
 }
 
 void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)

@@ -10,6 +10,7 @@
 #include "lib/string.h"
 #include "port.h"
 #include "slab.h"
+#include "slab/slab_impl.h"
 #include "lib/test.h"
 
 #include "../layout.h"
@@ -207,7 +208,7 @@ TEST("slab: many at a time interrupted at any instruction lose and double nothin
 	if (!modes_leave_fronts())
 		return;
 	try_step(step_alloc_bulk, (uintptr_t)kmem_cache_alloc_bulk);
-	try_step(step_free_bulk, (uintptr_t)kmem_cache_free_bulk);
+	try_step(step_free_bulk, (uintptr_t)slab_free_many);
 }
 
 /* Memory of the image may have become late RAM in another test, and a free of what lies there isn't hot. */

@@ -400,6 +400,9 @@ static inline void *kmem_alloc_hot(struct kmem_cache *c)
 	return arena_rounds_pop(&c->cores->rounds);
 }
 
+/* The part of kmem_cache_free_bulk() that is hot, apart so that a test can step through all of it. */
+void slab_free_many(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
+
 /* false: go the slow way.  Of what isn't a sample. */
 static inline bool kmem_free_hot(struct kmem_cache *c, void *object)
 {
