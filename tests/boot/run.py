@@ -695,6 +695,8 @@ def _():
             console.expect(PROMPT)
             # More than is left: the workload's ktask sleeps for memory, and can't end.
             answer(console, "alloc kpages 4096 9000; work start alloc 70 1")
+            while not re.search(r"alloc 1\.0 +asleep .*memory of", answer(console, "ps")):
+                pass
             text = ""
             # Ctrl-C may come before the second command has begun.
             while "interrupted: what was told to stop ends by itself" not in text:
