@@ -4,6 +4,7 @@
  */
 #include "monitor_said.h"
 
+#include "lib/printf.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "monitor/monitor_impl.h"
@@ -35,7 +36,9 @@ bool fits_in(size_t columns)
 	const char *line = said, *end;
 
 	for (; (end = strchr(line, '\n')); line = end + 1)
-		if ((size_t)(end - line) > columns)
+		if ((size_t)(end - line) > columns) {
+			kprintf("%.*s\n", (int)(end - line), line);
 			return false;
+		}
 	return true;
 }
