@@ -11,6 +11,17 @@ CC := gcc
 endif
 NM ?= nm
 OBJDUMP ?= objdump
+# The kernel that `kernel` and `run` are about: x86 or riscv64.
+ARCH ?= x86
+# The tools for riscv64; clang compiles for it itself.
+CROSS ?= riscv64-linux-gnu-
+ifneq ($(findstring clang,$(CC)),)
+RISCV64_CC := $(CC) --target=riscv64-linux-gnu
+RISCV64_MARCH := rv64imac
+else
+RISCV64_CC := $(CROSS)gcc
+RISCV64_MARCH := rv64imac_zicsr_zifencei
+endif
 
 B := build
 comma := ,
@@ -24,6 +35,8 @@ RANGES_C := $(B)/data/gcc_ranges.c
 UNIT_C := $(wildcard tests/unit/*.c tests/fence/*.c tests/bench/*.c tests/data/*.c) $(RANGES_C)
 X86_C := $(KERN_C) $(UNIT_C) $(wildcard arch/x86/*.c arch/x86/tests/*.c)
 X86_S := $(wildcard arch/x86/*.S)
+RISCV64_C := $(KERN_C) $(UNIT_C) $(wildcard arch/riscv64/*.c arch/riscv64/tests/*.c)
+RISCV64_S := $(wildcard arch/riscv64/*.S)
 # On a host the string functions come from the C library, whose calls the sanitizers check.
 HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/host/*.c arch/host/tests/*.c)
 
@@ -41,13 +54,16 @@ COMMON := -std=gnu11 -O2 -g -fno-omit-frame-pointer -fno-optimize-sibling-calls 
 X86_CFLAGS := $(COMMON) -Iarch/x86/include -ffreestanding -fno-pic -fno-stack-protector \
 	-fno-asynchronous-unwind-tables -mno-red-zone -mcmodel=kernel -mgeneral-regs-only \
 	-fcf-protection=none
+RISCV64_CFLAGS := $(filter-out -fstack-clash-protection,$(COMMON)) -Iarch/riscv64/include -ffreestanding -fno-pic \
+	-fno-stack-protector -fno-asynchronous-unwind-tables -march=$(RISCV64_MARCH) -mabi=lp64 -mcmodel=medany \
+	-mno-relax -msmall-data-limit=0
 HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
 ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -Wno-frame-larger-than
 TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
 
 # Flavours -----------------------------------------------------------------------------------------
-# $(call flavour,name,sources,flags): the objects of a flavour, in build/name; they are built again
+# $(call flavour,name,sources,flags,compiler): the objects of a flavour, in build/name; they are built again
 # when the compiler or the flags change.
 
 # Without tail calls, a caller whose last call is one of the subsystem's stays on the stack, and
@@ -55,33 +71,34 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-la
 # jumps.
 TAIL_CALLS := $(addprefix kern/src/,arena.c slab.c slab/kmalloc.c slab/qcache.c)
 flags_of = $(if $(filter $(TAIL_CALLS),$(1)),-foptimize-sibling-calls) \
-	$(if $(filter tests/% arch/x86/tests/%,$(1)),-Wno-frame-larger-than)
+	$(if $(filter tests/% arch/x86/tests/% arch/riscv64/tests/%,$(1)),-Wno-frame-larger-than)
 
 objects = $(patsubst %,$(B)/$(1)/obj/%.o,$(basename $(2)))
 
 define flavour
 $(1)_OBJ := $$(call objects,$(1),$(2))
 $(B)/$(1)/flags: FORCE
-	$$(Q)mkdir -p $$(@D); echo '$(CC) $(3)' | cmp -s - $$@ || echo '$(CC) $(3)' > $$@
+	$$(Q)mkdir -p $$(@D); echo '$(4) $(3)' | cmp -s - $$@ || echo '$(4) $(3)' > $$@
 $(B)/$(1)/obj/%.o: %.c $(B)/$(1)/flags
 	@$$(if $$(V),,echo '  CC   $(1) $$<')
-	$$(Q)mkdir -p $$(@D); $(CC) $(3) $$(call flags_of,$$<) -MMD -MP -c $$< -o $$@
+	$$(Q)mkdir -p $$(@D); $(4) $(3) $$(call flags_of,$$<) -MMD -MP -c $$< -o $$@
 $(B)/$(1)/obj/%.o: %.S $(B)/$(1)/flags
 	@$$(if $$(V),,echo '  AS   $(1) $$<')
-	$$(Q)mkdir -p $$(@D); $(CC) $(3) -MMD -MP -c $$< -o $$@
+	$$(Q)mkdir -p $$(@D); $(4) $(3) -MMD -MP -c $$< -o $$@
 -include $$($(1)_OBJ:.o=.d)
 endef
 
-$(eval $(call flavour,x86,$(X86_C) $(X86_S),$(X86_CFLAGS)))
-$(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS)))
-$(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS)))
-$(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS)))
+$(eval $(call flavour,x86,$(X86_C) $(X86_S),$(X86_CFLAGS),$(CC)))
+$(eval $(call flavour,riscv64,$(RISCV64_C) $(RISCV64_S),$(RISCV64_CFLAGS),$(RISCV64_CC)))
+$(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS),$(CC)))
+$(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS),$(CC)))
+$(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS),$(CC)))
 
 # The kernel that measures how long interrupts are off, with stubs in front of public functions and of spin_wait().
 IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
 IRQOFF_STUBS := $(B)/irqoff/stubs.S
 IRQOFF_CFLAGS := $(X86_CFLAGS) -DPORT_IRQOFF=1 -Iarch/x86/irqoff
-$(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(IRQOFF_CFLAGS)))
+$(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(IRQOFF_CFLAGS),$(CC)))
 $(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
 	$(Q)mkdir -p $(@D); scripts/publics --stubs > $@
 
@@ -108,7 +125,7 @@ LIB_ALL_C := $(LIB_ARENA_C) kern/src/slab.c kern/src/reclaim.c $(wildcard kern/s
 LIB_ARCHIVES := $(addprefix $(LIB)/,libspandrel-btag.a libspandrel-arena.a libspandrel.a)
 LIB_SYMBOLS := $(B)/lib/symbols.S
 
-$(eval $(call flavour,lib,$(LIB_ALL_C) $(LIB_SYMBOLS),$(lib_CFLAGS)))
+$(eval $(call flavour,lib,$(LIB_ALL_C) $(LIB_SYMBOLS),$(lib_CFLAGS),$(CC)))
 $(LIB_SYMBOLS): scripts/symbols
 	$(Q)mkdir -p $(@D); scripts/symbols --empty > $@
 
@@ -143,23 +160,30 @@ define link
 	$(Q)scripts/symbols --empty > $(@D)/symbols.S
 	$(Q)for pass in 1 2 3 4 5 6 7 8 wrong; do \
 		[ $$pass != wrong ] || { echo 'the symbol table moves at each link' >&2; exit 1; }; \
-		$(CC) $(filter-out -fsanitize=%,$($(1)_ASFLAGS)) -c $(@D)/symbols.S -o $(@D)/symbols.o && \
+		$(or $($(1)_AS),$(CC)) -c $(@D)/symbols.S -o $(@D)/symbols.o && \
 		$(2) -Wl,-Map=$@.map -o $@.1 $($(1)_OBJ) $(@D)/symbols.o && \
 		$(NM) -n $@.1 | scripts/symbols > $(@D)/symbols.next || exit 1; \
 		! cmp -s $(@D)/symbols.next $(@D)/symbols.S || break; \
 		mv $(@D)/symbols.next $(@D)/symbols.S; \
 	done
-	$(Q)mv $@.1 $@; rm -f $(@D)/symbols.next; $(NM) -n $@ > $@.sym; $(OBJDUMP) -dl $@ > $@.lst
+	$(Q)mv $@.1 $@; rm -f $(@D)/symbols.next; $(NM) -n $@ > $@.sym; $(or $($(1)_OBJDUMP),$(OBJDUMP)) -dl $@ > $@.lst
 endef
 
 X86_LD := $(CC) -nostdlib -static -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack \
 	-Wl,-T,arch/x86/kernel.lds
+# The cross compiler links what clang compiled, too.
+riscv64_AS := $(CROSS)gcc -march=rv64imac -mabi=lp64
+riscv64_OBJDUMP := $(CROSS)objdump
+RISCV64_LD := $(riscv64_AS) -nostdlib -static -Wl,--build-id=none,-z,max-page-size=4096,-z,noexecstack,--no-relax \
+	-Wl,-T,arch/riscv64/kernel.lds
 HOST_LD := $(CC) -no-pie -pthread
 ASAN_LD := $(HOST_LD) -fsanitize=address,undefined
 TSAN_LD := $(HOST_LD) -fsanitize=thread
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
+$(B)/riscv64/spandrel.elf: $(riscv64_OBJ) arch/riscv64/kernel.lds scripts/symbols
+	$(call link,riscv64,$(RISCV64_LD))
 IRQOFF_LD = $(X86_LD) $(addprefix -Wl$(comma)--wrap=,spin_wait $(shell scripts/publics))
 $(B)/irqoff/spandrel.elf: $(irqoff_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,irqoff,$(IRQOFF_LD))
@@ -181,11 +205,11 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 .PHONY: FORCE help run kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
-	$(Q)scripts/deps run
+	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
 	$(Q)$(MAKE) --no-print-directory kernel
-	$(Q)scripts/qemu --kernel $(B)/x86/spandrel.elf --append kmem_debug=check
+	$(Q)scripts/qemu --kernel $(B)/$(ARCH)/spandrel.elf --append kmem_debug=check
 
-kernel: $(B)/x86/spandrel.elf ## build the kernel, build/x86/spandrel.elf
+kernel: $(B)/$(ARCH)/spandrel.elf ## build the kernel, build/x86/spandrel.elf; ARCH=riscv64: another one
 
 lib: $(LIB_ARCHIVES) ## build the library: ARCH_INC=DIR has port_arch.h, PREFIX=, LIB=DIR, LIB_CFLAGS=
 	$(Q)scripts/lib-headers $(LIB)/include/spandrel $(PREFIX)

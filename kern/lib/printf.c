@@ -7,7 +7,6 @@
  */
 #include "lib/printf.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -273,7 +272,7 @@ static uint64_t next_unsigned(const struct spec *spec, struct values *values)
 {
 	if (spec->bytes == sizeof(uint64_t))
 		return va_arg(values->ap, uint64_t);
-	return va_arg(values->ap, unsigned) & (UINT_MAX >> (32 - 8 * spec->bytes));
+	return va_arg(values->ap, unsigned) & (UINT32_MAX >> (32 - 8 * spec->bytes));
 }
 
 static int64_t next_signed(const struct spec *spec, struct values *values)

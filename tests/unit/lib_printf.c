@@ -4,7 +4,6 @@
  */
 #include "sink.h"
 
-#include <limits.h>
 #include <stdint.h>
 
 #include "lib/string.h"
@@ -20,22 +19,22 @@ static char buf[256];
 
 TEST("printf: signed numbers of every length, down to the least")
 {
-	CHECK_FMT("0 -1 2147483647", "%d %i %d", 0, -1, INT_MAX);
-	CHECK_FMT("-2147483648", "%d", INT_MIN);
-	CHECK_FMT("-9223372036854775808", "%lld", LLONG_MIN);
-	CHECK_FMT("9223372036854775807 -5", "%ld %jd", LONG_MAX, (intmax_t)-5);
-	CHECK_FMT("-128 -32768", "%hhd %hd", (signed char)SCHAR_MIN, (short)SHRT_MIN);
+	CHECK_FMT("0 -1 2147483647", "%d %i %d", 0, -1, INT32_MAX);
+	CHECK_FMT("-2147483648", "%d", INT32_MIN);
+	CHECK_FMT("-9223372036854775808", "%lld", (long long)INT64_MIN);
+	CHECK_FMT("9223372036854775807 -5", "%ld %jd", INT64_MAX, (intmax_t)-5);
+	CHECK_FMT("-128 -32768", "%hhd %hd", (signed char)INT8_MIN, (short)INT16_MIN);
 	CHECK_FMT("-7", "%td", (ptrdiff_t)-7);
 }
 
 TEST("printf: unsigned numbers in three bases, of every length")
 {
-	CHECK_FMT("4294967295", "%u", UINT_MAX);
-	CHECK_FMT("18446744073709551615", "%llu", ULLONG_MAX);
-	CHECK_FMT("ffffffffffffffff FFFFFFFFFFFFFFFF", "%lx %zX", ULONG_MAX, SIZE_MAX);
-	CHECK_FMT("1777777777777777777777", "%llo", ULLONG_MAX);
-	CHECK_FMT("ff ffff", "%hhx %hx", (unsigned char)UCHAR_MAX, (unsigned short)USHRT_MAX);
-	CHECK_FMT("80000000", "%x", (unsigned)INT_MIN);
+	CHECK_FMT("4294967295", "%u", UINT32_MAX);
+	CHECK_FMT("18446744073709551615", "%llu", (unsigned long long)UINT64_MAX);
+	CHECK_FMT("ffffffffffffffff FFFFFFFFFFFFFFFF", "%lx %zX", UINT64_MAX, SIZE_MAX);
+	CHECK_FMT("1777777777777777777777", "%llo", (unsigned long long)UINT64_MAX);
+	CHECK_FMT("ff ffff", "%hhx %hx", (unsigned char)UINT8_MAX, (unsigned short)UINT16_MAX);
+	CHECK_FMT("80000000", "%x", (unsigned)INT32_MIN);
 }
 
 TEST("printf: flags and width pad on the side they name")
@@ -124,7 +123,7 @@ TEST("printf: mixed text keeps its order and its arguments")
 {
 	CHECK_FMT("core 1 of 8: base-3 at 0x1000, 18446744073709551615 left",
 		"core %u of %zu: %s-%d at %#llx, %lu left", 1u, (size_t)8, "base", 3, 0x1000ull,
-		ULONG_MAX);
+		UINT64_MAX);
 }
 
 #pragma GCC diagnostic push
