@@ -9,8 +9,8 @@
  * be frozen.
  *
  * Input stays in the device until a reader takes it, and its sender waits meanwhile.  The device raises no
- * interrupt.  Instead, a core that finds no input has its timer look for it (timer.h) until some has come:
- * soon if a thread waits for it.  `locked` guards who waits.
+ * interrupt.  Instead, a core that finds no input has its timer look for it (timer.h) until some has come: soon
+ * at first, since the sender may have more, then less and less often.  `locked` guards who waits.
  */
 #include "serial.h"
 
@@ -34,8 +34,8 @@
 
 #define TURN_NS 10000000ull    /* the wait for another core's text */
 #define FLUSH_NS 1000000000ull /* after so long a device that takes nothing is given up */
-#define LOOK_SOON_NS 1000000ull
-#define LOOK_LATE_NS 20000000ull
+#define LOOK_FIRST_NS 50000ull /* pauses between looks for input: doubled each time, until some comes */
+#define LOOK_LAST_NS 10000000ull
 
 static volatile uint8_t *uart; /* NULL: there is none */
 static unsigned uart_shift;
@@ -46,6 +46,7 @@ static unsigned turn; /* the writing core's id + 1; 0: none writes */
 static bool locked;
 static bool awaited;	      /* a reader has found no input: a core's timer looks for it */
 static port_thread_t *reader; /* asleep until there is input */
+static uint64_t look_pause = LOOK_FIRST_NS;
 
 static uint8_t read_register(unsigned which)
 {
@@ -146,7 +147,8 @@ static int receive(void)
 /* Context: the lock is held. */
 static void look_later(void)
 {
-	timer_poll_at(port_ns() + (reader ? LOOK_SOON_NS : LOOK_LATE_NS));
+	timer_poll_at(port_ns() + look_pause);
+	look_pause = look_pause < LOOK_LAST_NS ? 2 * look_pause : LOOK_LAST_NS;
 }
 
 /* The reader's thread can't end meanwhile: before it returns it clears `reader`, under the lock. */
@@ -184,6 +186,8 @@ static int take_byte(bool wait)
 	reader = awaited && wait ? port_thread_self() : NULL;
 	if (awaited)
 		look_later();
+	else
+		look_pause = LOOK_FIRST_NS;
 	unlock(irq);
 	return byte;
 }
