@@ -26,12 +26,7 @@
 #define csr_set(name, bits) __asm__ volatile("csrs " #name ", %0" : : "r"((uint64_t)(bits)) : "memory")
 #define csr_clear(name, bits) __asm__ volatile("csrc " #name ", %0" : : "r"((uint64_t)(bits)) : "memory")
 
-/* Forgets what this core's TLB holds of one page; of everything, tables' links included. */
-static inline void flush_page(uintptr_t address)
-{
-	__asm__ volatile("sfence.vma %0" : : "r"(address) : "memory");
-}
-
+/* Forgets all that this core's TLB holds. */
 static inline void flush_all(void)
 {
 	__asm__ volatile("sfence.vma" : : : "memory");

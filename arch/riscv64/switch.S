@@ -35,10 +35,12 @@ machine_switch:
 	ret
 	.size machine_switch, . - machine_switch
 
-	/* A new thread of execution begins here: function in s1, argument in s2. */
+	/* A new thread of execution begins here: function in s1, argument in s2.  Its stack may have been mapped just
+	 * now (window.c). */
 	.globl fiber_start
 	.type fiber_start, @function
 fiber_start:
+	sfence.vma
 	mv a0, s2
 	li s0, 0
 	jalr s1

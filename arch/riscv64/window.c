@@ -19,8 +19,11 @@
  * core takes part in a flush by an interrupt, so no flush ends meanwhile, and by (3) no table that the look
  * meets becomes other memory.
  *
- * A core may keep that an address isn't mapped until it flushes that.  The core that maps does so; on another
- * one the access faults, and is tried again (trap.c).
+ * Cost.  Neither mapping nor unmapping flushes, but for a mapping at an address that was unmapped after the
+ * last flush of all TLBs began: so flushes are rare if addresses rest before they are used again.  A core may
+ * keep that an address isn't mapped: then the first access faults, and is tried again after a flush (trap.c).
+ * A stack must not fault where an interrupt stores registers, so a thread of execution begins with a flush
+ * (switch.S).
  */
 #include "window.h"
 
@@ -34,7 +37,6 @@
 #include "owner.h"
 #include "paging.h"
 #include "physical.h"
-#include "riscv.h"
 #include "spinlock.h"
 
 #define GIBS (WINDOW_SIZE >> TOP_SHIFT)
@@ -128,12 +130,11 @@ static void set_entry(uint64_t *entry, uint64_t value)
 	__atomic_store_n(entry, value, __ATOMIC_RELEASE);
 }
 
-/* The caller then flushes this core's TLB: with one core, no other holds anything. */
+/* The flush's number is read after the entry is cleared: a flush that began earlier won't do. */
 static void clear_entry(uint64_t *entry)
 {
-	set_entry(entry, 0);
-	if (port_core_count() > 1)
-		set_entry(entry, ipi_next_flush() << STAMP_SHIFT);
+	__atomic_store_n(entry, 0, __ATOMIC_SEQ_CST);
+	set_entry(entry, ipi_next_flush() << STAMP_SHIFT);
 }
 
 static bool is_in_window(uintptr_t address)
@@ -173,7 +174,6 @@ static bool table_link(uintptr_t address, uint64_t page)
 		for (size_t i = 0; i < TABLE_ENTRIES; i++)
 			entries[i] = value;
 		set_entry(link, paging_entry(page, PTE_VALID));
-		flush_all();
 		*count_tables(address) += inner != NULL;
 	}
 	spin_unlock(&lock, irq);
@@ -221,7 +221,6 @@ static void table_take(struct trim *t, uint64_t *link)
 	uint64_t page = paging_phys_of(read_entry(link));
 
 	clear_entry(link);
-	flush_all();
 	*(uint64_t *)direct_at(page) = t->taken;
 	t->taken = page;
 	t->wanted--;
@@ -334,7 +333,6 @@ int machine_map_marked(uintptr_t va, void *page, unsigned mark)
 	if (was)
 		ipi_flush_until(was >> STAMP_SHIFT);
 	set_entry(entry, entry_of(page, mark));
-	flush_page(va);
 	return 0;
 }
 
@@ -353,7 +351,6 @@ void *machine_unmap_marked(uintptr_t va, unsigned mark)
 		was = 0;
 	if (was) {
 		clear_entry(entry);
-		flush_page(va);
 		--*count_pages(va);
 	}
 	spin_unlock(&lock, irq);
