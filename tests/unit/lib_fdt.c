@@ -244,6 +244,31 @@ TEST("device tree: ranges have their parent's cells, and none above 64 bits")
 	CHECK(!fdt_reservation(&t, 1, &r));
 }
 
+static const char *open_made(void)
+{
+	put(9);
+	finish();
+	return fdt_open(&t, tree, tree_size);
+}
+
+TEST("device tree: addresses and sizes of three words aren't read")
+{
+	for (unsigned words = 0; words < 2; words++) {
+		struct fdt_range r;
+
+		start();
+		begin("");
+		PROPERTY_WORDS("#address-cells", words ? 3 : 2);
+		PROPERTY_WORDS("#size-cells", words ? 2 : 3);
+		begin("n");
+		PROPERTY_WORDS("reg", 1, 2, 3, 4, 5);
+		end();
+		end();
+		CHECK(open_made() == NULL);
+		CHECK(!fdt_reg(&t, FDT_ROOT, fdt_child(&t, FDT_ROOT), 0, &r));
+	}
+}
+
 /* Broken trees */
 
 static bool is_in_tree(const void *p)
@@ -319,7 +344,7 @@ TEST("device tree: one that ends early is refused, whatever it says of its size"
 
 TEST("device tree: no word that is wrong leads out of it")
 {
-	static const uint32_t wrong[] = {0, 1, 2, 3, 4, 9, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff};
+	static const uint32_t wrong[] = {0, 1, 2, 3, 4, 9, 0x7fffffff, 0x80000000, 0xfffffff0, 0xfffffff4, 0xffffffff};
 
 	make_machine();
 	for (unsigned word = 0; word < tree_size / 4; word++) {
@@ -339,13 +364,6 @@ TEST("device tree: nor do several bytes that are")
 			tree[test_random_below(tree_size)] = (uint8_t)test_random();
 		open_and_look(tree_size);
 	}
-}
-
-static const char *open_made(void)
-{
-	put(9);
-	finish();
-	return fdt_open(&t, tree, tree_size);
 }
 
 TEST("device tree: nodes must nest, below one root, not too deep, properties first")
