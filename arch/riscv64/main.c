@@ -65,6 +65,8 @@ void boot_main(uint64_t hart, uint64_t tree, uint64_t entry_ticks)
 	clock_init(entry_ticks, machine_tree.timebase);
 	info.entry_ticks = entry_ticks;
 	use_devices(early_device);
+	/* A page of its own: scripts/qemu leaves out what the firmware has printed. */
+	kprintf("\f");
 	memory_init(&info);
 	use_devices(final_device);
 	smp_init(&info);
