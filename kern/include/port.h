@@ -47,6 +47,9 @@
 #ifndef PORT_HAS_STACKS
 #define PORT_HAS_STACKS 0
 #endif
+#ifndef PORT_HAS_COUNT
+#define PORT_HAS_COUNT 0
+#endif
 #ifndef PORT_HAS_IRQ_DEPTH
 #define PORT_HAS_IRQ_DEPTH 0
 #endif
@@ -359,6 +362,15 @@ static inline void port_memory_show(const volatile void *at, size_t n)
 {
 	(void)at;
 	(void)n;
+}
+#endif
+
+/* PORT_HAS_COUNT: adds n to a counter of the running core's, in one step to all else that runs on that core, as
+ * the steps of its stacks below.  Without it the step is one to all cores, which costs an atomic addition. */
+#if !PORT_HAS_COUNT
+static inline void port_count(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 #endif
 

@@ -163,7 +163,7 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *c, void **objects, size_t n, uns
 		check_given(
 			"kmem_cache_alloc_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (likely(kmem_flags_sound(flags))) {
-		kmem_core_self(c)->rounds.allocs += n;
+		port_count(&kmem_core_self(c)->rounds.allocs, n);
 		got = kmem_pop_many(c, objects, n);
 		if (likely(got == n))
 			return n;
@@ -175,7 +175,7 @@ void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	void *object;
 
-	kmem_core_self(c)->rounds.allocs++;
+	port_count(&kmem_core_self(c)->rounds.allocs, 1);
 	return alloc_slow(c, &object, 0, 1, flags, caller) ? object : NULL;
 }
 
@@ -216,7 +216,7 @@ static size_t alloc_slow(
 
 	kmem_check_flags(c, flags, caller);
 	check_not_constructing(c, caller);
-	kmem_core_self(c)->alloc_misses++;
+	port_count(&kmem_core_self(c)->alloc_misses, 1);
 	if (unlikely(shortage_any()))
 		n = got + unfailed(c, n - got, flags);
 	if (!port_in_nmi() && !slab_must_stand_back(c, flags))
@@ -229,7 +229,7 @@ static size_t alloc_slow(
 	} else if (shortage_any() && flags != MEM_ATOMIC) {
 		arena_passed(c->source);
 	}
-	kmem_core_self(c)->failures += asked - got;
+	port_count(&kmem_core_self(c)->failures, asked - got);
 	return got;
 }
 
@@ -722,7 +722,7 @@ void kmem_cache_free_bulk(struct kmem_cache *c, void *const *objects, size_t n)
 			"kmem_cache_free_bulk", "list of objects", objects, __builtin_return_address(0));
 	if (SPANDREL_DEBUG && n > 0)
 		kmem_check_free(c, objects[0], __builtin_return_address(0));
-	kmem_core_self(c)->rounds.frees += n;
+	port_count(&kmem_core_self(c)->rounds.frees, n);
 	if (unlikely(sample_any()))
 		free_mixed(c, objects, n, __builtin_return_address(0));
 	else
@@ -737,9 +737,9 @@ void kmem_free_slow(struct kmem_cache *c, void *object, void *caller)
 		if (!sample_has(object) && kmem_free_hot(c, object))
 			return;
 	}
-	kmem_core_self(c)->rounds.frees++;
+	port_count(&kmem_core_self(c)->rounds.frees, 1);
 	if (sample_may_be(object) && sample_free(c, object, caller))
-		kmem_core_self(c)->free_misses++;
+		port_count(&kmem_core_self(c)->free_misses, 1);
 	else
 		free_slow(c, &object, 1, caller);
 }
@@ -771,7 +771,7 @@ static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void
 	bool pressed;
 
 	kmem_check_free(c, objects[0], caller);
-	kmem_core_self(c)->free_misses++;
+	port_count(&kmem_core_self(c)->free_misses, 1);
 	pressed = shortage_any() && c->cores && arena_is_pressed(c->source);
 	check_not_last(c, objects[0], caller);
 	if (pressed)

@@ -28,6 +28,7 @@ void __asan_unpoison_memory_region(const volatile void *at, size_t n);
 #define PORT_HAS_CORES 1
 #define PORT_HAS_THREADS 1
 #define PORT_HAS_STACKS 1
+#define PORT_HAS_COUNT 1
 #define PORT_HAS_IRQ_DEPTH 1
 #define PORT_HAS_NMI 1
 #define PORT_HAS_WORDS 1
@@ -162,6 +163,12 @@ static inline uint64_t port_ticks(void)
 #endif
 
 typedef struct ktask port_thread_t;
+
+/* Nothing else runs on a core in the middle of it. */
+static inline void port_count(uint64_t *counter, uint64_t n)
+{
+	*counter += n;
+}
 
 /* Stacks of pointers, one for each core (port.h).  Nothing else runs on a core in the middle of a
  * step.  A core that does nothing but steps handles its interrupts after them. */

@@ -12,6 +12,7 @@
 #define PORT_HAS_CORES 1
 #define PORT_HAS_THREADS 1
 #define PORT_HAS_STACKS 1
+#define PORT_HAS_COUNT 1
 #define PORT_HAS_IRQ_DEPTH 1
 #define PORT_HAS_NMI 1
 #define PORT_HAS_WORDS 1
@@ -162,6 +163,12 @@ static inline uint64_t port_ticks(void)
 }
 
 typedef struct ktask port_thread_t;
+
+/* By one instruction: an interrupt comes before it or behind it. */
+static inline void port_count(uint64_t *counter, uint64_t n)
+{
+	__asm__("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
+}
 
 /*
  * Stacks of pointers, one for each core (port.h), as restartable sequences.

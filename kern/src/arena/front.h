@@ -34,7 +34,7 @@ static inline void *arena_rounds_pop(struct arena_rounds *first)
 	void *round = port_stack_pop(&first->stack, ARENA_ROUNDS_STRIDE, &used);
 
 	if (round)
-		container_of(used, struct arena_rounds, stack)->allocs++;
+		port_count(&container_of(used, struct arena_rounds, stack)->allocs, 1);
 	return round;
 }
 
@@ -44,7 +44,7 @@ static inline bool arena_rounds_push(struct arena_rounds *first, void *round)
 
 	if (!port_stack_push(&first->stack, ARENA_ROUNDS_STRIDE, round, &used))
 		return false;
-	container_of(used, struct arena_rounds, stack)->frees++;
+	port_count(&container_of(used, struct arena_rounds, stack)->frees, 1);
 	return true;
 }
 

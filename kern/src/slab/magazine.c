@@ -237,8 +237,8 @@ bool depot_stock(struct kmem_cache *c)
 
 	if (!m)
 		return false;
-	kmem_core_self(c)->depot_trips++;
 	irq = spin_lock(&c->depot.lock);
+	kmem_core_self(c)->depot_trips++;
 	list_put(&c->depot.empty, m);
 	note_trip(c, false);
 	spin_unlock(&c->depot.lock, irq);
