@@ -28,9 +28,7 @@ struct core {
 	uint64_t deadline; /* for kernel_timer(), port_ns(); PORT_FOREVER: none */
 	uint64_t poll;	   /* when it looks for input, port_ns(); PORT_FOREVER: never */
 	uint64_t spurious; /* interrupts without a handler */
-	struct {
-		uintptr_t pc, frame; /* where a freeze stopped it; 0: it hasn't */
-	} frozen;
+	uintptr_t frozen;  /* the frame of the interrupt that stopped it for good; 0: it runs */
 
 	/* Written by other cores too. */
 	uint64_t raised[RAISED_WORDS] __attribute__((aligned(PORT_LINE_SIZE))); /* a bit for each vector */

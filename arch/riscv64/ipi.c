@@ -15,7 +15,8 @@
  * has ended.  Other cores that need a flush wait with interrupts on; a core has nothing left to do if the
  * flush it needs has ended meanwhile.
  *
- * Freeze.  There is no interrupt that comes to a core with interrupts off: one that hangs so isn't stopped.
+ * Freeze.  There is no interrupt that comes to a core with interrupts off: such a core is stopped where it waits for
+ * another one (port_pause), and not if it hangs otherwise.
  */
 #include "ipi.h"
 
@@ -86,17 +87,22 @@ static bool is_frozen(void)
 	return core != NO_CORE && core != port_core_id();
 }
 
-static __attribute__((noreturn)) void freeze_own(uintptr_t pc, uintptr_t frame)
+static __attribute__((noreturn)) void freeze_own(uintptr_t frame)
 {
-	struct core *core = core_self();
-
-	core->frozen.frame = frame;
 	/* Release: pairs with the acquire in machine_core_backtrace(). */
-	__atomic_store_n(&core->frozen.pc, pc, __ATOMIC_RELEASE);
+	__atomic_store_n(&core_self()->frozen, frame, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&frozen, 1, __ATOMIC_RELEASE);
 	csr_write(sie, 0);
 	for (;;)
 		wait_for_interrupt();
+}
+
+/* The instruction `pause`, which is a hint: processors without it do nothing. */
+void port_pause(void)
+{
+	__asm__ volatile(".4byte 0x0100000f" : : : "memory");
+	if (__builtin_expect(is_frozen(), 0))
+		freeze_own((uintptr_t)__builtin_frame_address(0));
 }
 
 static void handle_word(struct core *core, unsigned word)
@@ -110,12 +116,12 @@ static void handle_word(struct core *core, unsigned word)
 }
 
 /* The interrupt is ended before what was raised is taken: what is raised later raises it again. */
-void ipi_handle(uintptr_t pc, uintptr_t frame)
+void ipi_handle(uintptr_t frame)
 {
 	csr_clear(sip, 1u << IRQ_SOFTWARE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (is_frozen())
-		freeze_own(pc, frame);
+		freeze_own(frame);
 	for (unsigned word = 0; word < RAISED_WORDS; word++)
 		handle_word(core_self(), word);
 }

@@ -12,8 +12,8 @@
 /* Takes the vectors; returns false if none are left.  Call before the first other core starts. */
 bool ipi_init(void);
 
-/* In the interrupt by software: handles what was raised.  `pc` and `frame`: where it interrupted. */
-void ipi_handle(uintptr_t pc, uintptr_t frame);
+/* In the interrupt by software: handles what was raised.  `frame`: the interrupt's own, for backtraces. */
+void ipi_handle(uintptr_t frame);
 
 /* Flushes clear every core's TLB, and are numbered from 1. */
 

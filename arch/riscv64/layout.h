@@ -47,6 +47,7 @@
 
 /* struct trap_frame */
 #define FRAME_SIZE 288
+#define FRAME_MARK 0x7472617066726d65
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>

@@ -9,6 +9,7 @@
 #include "machine.h"
 #include "paging.h"
 #include "riscv.h"
+#include "trap.h"
 
 /* Waiting */
 
@@ -67,16 +68,33 @@ static const struct frame *frame_at(uintptr_t end)
 	return f;
 }
 
-/* A function that calls none may keep the caller's frame pointer alone, in the last word. */
+/* What was interrupted, if the frame is a trap's; else NULL. */
+static const struct trap_frame *trap_of(const struct frame *f)
+{
+	const struct trap_frame *trap = (const struct trap_frame *)(f + 1) - 1;
+
+	return paging_is_readable((uintptr_t)&trap->mark) && trap->mark == FRAME_MARK ? trap : NULL;
+}
+
+/* A function that calls none may keep the caller's frame pointer alone, in the last word of its frame.  If it
+ * was interrupted, its return address is in ra. */
 static size_t walk(uintptr_t end, uintptr_t *pcs, size_t max)
 {
 	const struct frame *f = frame_at(end);
 	size_t n = 0;
 
-	if (f && !is_code(f->pc))
-		f = frame_at(f->pc);
-	for (; n < max && f && is_code(f->pc); f = frame_at(f->outer))
+	while (n < max && f && is_code(f->pc)) {
+		const struct trap_frame *trap = trap_of(f);
+		const struct frame *outer = frame_at(f->outer);
+
 		pcs[n++] = f->pc;
+		if (trap && outer && !is_code(outer->pc)) {
+			outer = frame_at(outer->pc);
+			if (n < max && is_code(trap->ra))
+				pcs[n++] = trap->ra;
+		}
+		f = outer;
+	}
 	return n;
 }
 
@@ -89,12 +107,9 @@ size_t port_backtrace(uintptr_t frame, uintptr_t *pcs, size_t max)
 
 size_t machine_core_backtrace(unsigned core, uintptr_t *pcs, size_t max)
 {
-	uintptr_t pc = __atomic_load_n(&cores[core]->frozen.pc, __ATOMIC_ACQUIRE);
+	uintptr_t frame = __atomic_load_n(&cores[core]->frozen, __ATOMIC_ACQUIRE);
 
-	if (!pc || max == 0)
-		return 0;
-	pcs[0] = pc;
-	return 1 + walk(cores[core]->frozen.frame, pcs + 1, max - 1);
+	return frame ? walk(frame, pcs, max) : 0;
 }
 
 /* Non-local return */

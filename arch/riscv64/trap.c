@@ -138,7 +138,7 @@ static bool is_overflow(const struct trap_frame *f, char *owner, size_t size)
 static __attribute__((noreturn)) void report(const struct trap_frame *f)
 {
 	struct port_core *core = &core_self()->port;
-	struct panic_site site = {.pc = f->pc, .frame = f->s0, .print = print_registers, .arg = f};
+	struct panic_site site = {.frame = (uintptr_t)(f + 1), .print = print_registers, .arg = f};
 	char owner[OWNER_MAX];
 
 	/* If the report of an exception faults, the report of that fault is one line.  If that one faults
@@ -158,7 +158,7 @@ static void handle_irq(struct core *core, const struct trap_frame *f)
 {
 	core->port.context.irq++;
 	if (f->cause == (CAUSE_INTERRUPT | IRQ_SOFTWARE))
-		ipi_handle(f->pc, f->s0);
+		ipi_handle((uintptr_t)(f + 1));
 	else if (f->cause != (CAUSE_INTERRUPT | IRQ_TIMER) || !timer_handle())
 		core->spurious++;
 	core->port.context.irq--;

@@ -69,6 +69,8 @@ trap_entry:
 	sd t0, 32*8(sp)
 	csrr t0, sepc
 	sd t0, 35*8(sp)
+	li t0, FRAME_MARK
+	sd t0, 33*8(sp)
 	/* The frame's last two words are, for backtraces, what a call at the interrupted instruction would
 	 * have stored. */
 	addi s0, sp, FRAME_SIZE

@@ -118,12 +118,6 @@ static inline bool machine_irq_were_enabled(port_irq_t saved)
 	return saved & PORT_STATUS_IRQ;
 }
 
-/* The instruction `pause`, which is a hint: processors without it do nothing. */
-static inline void port_pause(void)
-{
-	__asm__ volatile(".4byte 0x0100000f" : : : "memory");
-}
-
 static inline uint64_t port_ticks(void)
 {
 	uint64_t ticks;
