@@ -27,6 +27,8 @@ TSAN = ["env", "TSAN_OPTIONS=memory_limit_mb=6000"]
 # A stage: its name, its command, whether it is among the quick ones.
 BUILDS = [
     ("build with gcc", [*MAKE, "CC=gcc", "kernel", "host"], True),
+    ("build for riscv64", [*MAKE, "CC=gcc", "ARCH=riscv64", "kernel"], False),
+    ("build for riscv64 with clang", [*MAKE, "CC=clang", "B=build/clang", "ARCH=riscv64", "kernel"], False),
     ("build for ASan", [*MAKE, "CC=gcc", "build/asan/spandrel-host"], True),
     ("build for TSan", [*MAKE, "CC=gcc", "build/tsan/spandrel-host"], False),
     ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], False),
@@ -42,6 +44,7 @@ STAGES = [
                                              "test_divisor=10", "--test"], True),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
                      "build/clang/x86/spandrel.elf", "--quick"], False),
+    ("riscv64", ["python3", "tests/boot/run.py", "--kernel", "build/riscv64/spandrel.elf", "--quick"], False),
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
     ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"],
      False),
@@ -87,6 +90,7 @@ LONG = {
                                   "test_limit=3000", "--test"],
     "host tests, ASan and UBSan, 4 cores": ["build/asan/spandrel-host", "--cores", "4", "--append",
                                             "test_limit=3000", "--test"],
+    "riscv64": ["python3", "tests/boot/run.py", "--kernel", "build/riscv64/spandrel.elf", "--long"],
     "soak, 20 s": ["python3", "tests/boot/soak.py"],
 }
 

@@ -43,7 +43,7 @@ struct boot_info {
 	size_t initrd_size;   /* bytes; 0: nothing */
 	uint64_t ram_total;   /* bytes of RAM in the memory map that the firmware gave */
 	uint64_t entry_ticks; /* port_ticks() when the kernel was entered */
-	const char *machine;  /* one word for the boot line: "x86-64", "host" */
+	const char *machine;  /* one word for the boot line: "x86-64", "riscv64", "host" */
 };
 
 /* The pointer that kernel_main() was given; NULL before. */

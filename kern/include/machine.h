@@ -4,7 +4,7 @@
  * mappings.
  *
  * The subsystem alone (libspandrel.a) needs none of it.  init.c, kthread.c, kern/dev and the
- * monitor use it; arch/x86 and arch/host supply it.
+ * monitor use it; arch/x86, arch/riscv64 and arch/host supply it.
  */
 #ifndef SPANDREL_MACHINE_H
 #define SPANDREL_MACHINE_H
@@ -118,7 +118,7 @@ unsigned machine_cores_start(void *(*stack_alloc)(void));
 
 /* What the machine knows of a core that runs. */
 struct machine_core_info {
-	unsigned hardware_id; /* the machine's own number for it: on x86 its local APIC's */
+	unsigned hardware_id; /* the machine's own number for it: on x86 its local APIC's, on RISC-V its hart's */
 	bool has_node;	      /* `node` is known */
 	uint32_t node;	      /* the memory node it belongs to */
 	uint64_t nmis;	      /* NMIs it has handled */
@@ -162,7 +162,7 @@ void kernel_timer(void); /* what the kernel supplies */
 
 /* The watch: one deadline for all cores, for what hangs.  machine_watch_set() has kernel_late() called
  * at or soon after port_ns() == deadline, on one core or several, and replaces the deadline set
- * before; PORT_FOREVER: never.  On x86 that takes one core whose interrupts are on; on a host,
+ * before; PORT_FOREVER: never.  On x86 and RISC-V that takes one core whose interrupts are on; on a host,
  * nothing.  A call that comes before the deadline may be ignored.  Context: a thread, interrupts on,
  * no spinlock held. */
 void machine_watch_set(uint64_t deadline);
@@ -183,7 +183,7 @@ void kernel_input(void);
 uintptr_t machine_direct_base(void);
 
 /* The physical address of a byte of RAM, by its address in the direct map; or in memory outside of it
- * that may be added to the base arena: on x86 the kernel's own image, on a host any memory of the
+ * that may be added to the base arena: in a kernel its own image, on a host any memory of the
  * process.  machine_other_address(): the address outside the direct map that a byte has, too; NULL: it
  * has none.  Context: any. */
 uint64_t machine_physical(const void *ram);

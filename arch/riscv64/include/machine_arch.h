@@ -10,7 +10,7 @@
 #define MACHINE_STACK_SIZE (32 * 1024)
 
 #define MACHINE_MEMORY_MIN (768 * 1024)
-#define MACHINE_CORE_MEMORY (128 * 1024)
+#define MACHINE_CORE_MEMORY (112 * 1024)
 
 /* All are raised by cores (ipi.c). */
 #define MACHINE_VECTOR_FIRST 32
