@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* From now on the device is that whose registers are mapped at `base`, 1 << shift bytes apart, as the firmware has set
- * it.  NULL: there is none; output goes to the firmware's console, and input is closed. */
+/* From now on the device is that whose registers are mapped at `base`, 1 << shift bytes apart, as the firmware
+ * has set it.  NULL: there is none; output goes to the firmware's console, and input is closed. */
 void serial_use(volatile void *base, unsigned shift);
 
 /* Looks for input that somebody waits for.  Context: interrupts off, in an interrupt. */

@@ -33,8 +33,8 @@ struct machine_tree {
 };
 extern struct machine_tree machine_tree;
 
-/* Reads the tree at physical address `phys`, by the early page tables; its bytes aren't needed afterward.  Refuses one
- * that isn't well formed, or is without memory, or lacks the time counter's frequency (refuse.h). */
+/* Reads the tree at physical address `phys`, by the early page tables; its bytes aren't needed afterward.
+ * Refuses one that isn't well formed or lacks the time counter's frequency (refuse.h). */
 void tree_read(uint64_t phys);
 
 #endif
