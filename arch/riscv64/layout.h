@@ -53,7 +53,7 @@
 #include <stdint.h>
 
 /* Defined by kernel.lds. */
-extern char image_start[], etext[], rodata_start[], data_start[], data_end[], symbols_start[], image_end[];
+extern char image_start[], etext[], rodata_start[], data_start[], bss_start[], data_end[], symbols_start[], image_end[];
 
 /* Each stack grows down towards its guard page, which is never mapped (boot.S). */
 extern char boot_stack_guard[], boot_stack_end[], emergency_stack_guard[], emergency_stack_end[];

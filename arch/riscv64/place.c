@@ -49,18 +49,33 @@ static const struct {
 	{"emergency stack of core 0", emergency_stack_guard, emergency_stack_end},
 };
 
-static const char *image_part(uintptr_t address)
+static const struct {
+	const char *name;
+	const char *start, *end;
+} sections[] = {
+	{"text", image_start, rodata_start},
+	{"read-only data", rodata_start, data_start},
+	{"data", data_start, bss_start},
+	{"bss", bss_start, symbols_start},
+	{"symbols", symbols_start, image_end},
+};
+
+bool machine_section(size_t i, struct machine_section *section)
 {
-	if (address < (uintptr_t)etext)
-		return "kernel text";
-	if (address >= (uintptr_t)data_start && address < (uintptr_t)data_end)
-		return "kernel data";
-	return address >= (uintptr_t)symbols_start ? "kernel symbols" : "kernel read-only data";
+	if (i >= ARRAY_SIZE(sections))
+		return false;
+	*section = (struct machine_section){sections[i].name, (uintptr_t)sections[i].start,
+		(size_t)(sections[i].end - sections[i].start)};
+	return true;
 }
 
 static void name_image(struct machine_place *p, uintptr_t address)
 {
-	say(p, "%s", image_part(address));
+	size_t part = 0;
+
+	while (address >= (uintptr_t)sections[part].end)
+		part++;
+	say(p, "kernel %s", sections[part].name);
 	for (size_t i = 0; i < ARRAY_SIZE(stacks); i++)
 		if (address >= (uintptr_t)stacks[i].guard && address < (uintptr_t)stacks[i].end)
 			say(p, "%s%s", paging_is_guard(address) ? "guard page of the " : "", stacks[i].name);

@@ -120,6 +120,15 @@ static __attribute__((noreturn)) void report_page_fault(const struct panic_site 
 			   f->cause == CAUSE_READ_FAULT	 ? "read of" :
 							   "write to";
 
+	struct panic_site told = *site;
+
+	/* Its frames begin with the one at that address. */
+	told.pc = f->pc;
+	told.frame = f->s0;
+	if (!paging_allows(f->value, PTE_VALID))
+		kernel_fault(f->value,
+			f->cause == CAUSE_FETCH_FAULT ? "execution" : f->cause == CAUSE_READ_FAULT ? "read" : "write",
+			&told);
 	panic_at(site, "page fault: %s %#llx, %s, in %pS", kind, (unsigned long long)f->value,
 		paging_allows(f->value, PTE_VALID) ? "forbidden" : "not mapped", (void *)f->pc);
 }

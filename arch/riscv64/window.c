@@ -19,7 +19,7 @@
  * core takes part in a flush by an interrupt, so no flush ends meanwhile, and by (3) no table that the look
  * meets becomes other memory.
  *
- * Cost.  Neither mapping nor unmapping flushes, but for a mapping at an address that was unmapped after the
+ * Cost.  Unmapping flushes this core's TLB, mapping none, but for a mapping at an address that was unmapped after the
  * last flush of all TLBs began: so flushes are rare if addresses rest before they are used again.  A core may
  * keep that an address isn't mapped: then the first access faults, and is tried again after a flush (trap.c).
  * A stack must not fault where an interrupt stores registers, so a thread of execution begins with a flush
@@ -37,6 +37,7 @@
 #include "owner.h"
 #include "paging.h"
 #include "physical.h"
+#include "riscv.h"
 #include "spinlock.h"
 
 #define GIBS (WINDOW_SIZE >> TOP_SHIFT)
@@ -354,6 +355,8 @@ void *machine_unmap_marked(uintptr_t va, unsigned mark)
 		--*count_pages(va);
 	}
 	spin_unlock(&lock, irq);
+	if (was)
+		flush_all();
 	return was ? page_of(was) : NULL;
 }
 
