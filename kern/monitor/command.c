@@ -8,7 +8,6 @@
 #include "lib/catch.h"
 #include "lib/panic.h"
 #include "lib/string.h"
-#include "port.h"
 
 #define ERROR_MAX 160 /* bytes of a plain line, its end included */
 
@@ -333,13 +332,6 @@ static bool run_words(const struct command_words *words, struct sink *sink)
 	return !wrong;
 }
 
-/* What a command has started, or woken, runs before the next one also where this core is the only one. */
-static void let_others_run(void)
-{
-	if (!panic_happened())
-		port_thread_yield();
-}
-
 bool command_run_line(const char *line, struct sink *sink)
 {
 	struct command_words words;
@@ -352,7 +344,6 @@ bool command_run_line(const char *line, struct sink *sink)
 			sink_printf(sink, "%s\n", wrong);
 		if (wrong || !run_words(&words, sink))
 			all_ran = false;
-		let_others_run();
 	}
 	return all_ran;
 }

@@ -1305,14 +1305,6 @@ def _():
 
 # Workloads
 
-@test("autorun: on one core, too, a workload that was started runs before the next command")
-def _():
-    status, text = run(qemu("--autorun", "work start ids 1; work list -k; work list -k; poweroff"))
-    operations = [int(row["ops"]) for word, row in keys(text) if word == "work"]
-    equal((status, len(operations)), (0, 2))
-    assert 0 < operations[0] < operations[1], text
-
-
 @test("work: ktasks that hold nearly all of memory go on, and can be stopped")
 def _():
     def operations():
