@@ -479,11 +479,10 @@ TEST("leaks: stacks, registers, pages, caches and large kmallocs keep objects")
 /* Objects by themselves */
 
 #define FEW 128 /* a magazine has some dozens, and its memory may be a root when it is used again */
-#define FEW_LARGE 32
 #define FEW_FOUND 4 /* of them at least: a word that is left over keeps an object, and a large one easily */
 
 static uintptr_t few[FEW];
-static size_t few_count, few_replaced;
+static size_t few_replaced;
 
 /* Whether a word of static data would keep it. */
 static __attribute__((no_sanitize("address", "thread"))) bool is_kept_by_data(const void *p, size_t size)
@@ -517,14 +516,13 @@ static void *take_clean(size_t size)
 
 static void lose_few(unsigned i, void *size)
 {
-	few_count = (size_t)size == LARGE ? FEW_LARGE : FEW;
-	for (size_t n = 0; n < few_count; n++)
+	for (size_t n = 0; n < FEW; n++)
 		few[n] = ~(uintptr_t)take_clean((size_t)size);
 }
 
 static void free_few(unsigned i, void *arg)
 {
-	for (size_t n = 0; n < few_count; n++)
+	for (size_t n = 0; n < FEW; n++)
 		kfree((void *)~few[n]);
 }
 
@@ -533,10 +531,10 @@ static bool compare_few(const struct leak *leak, void *arg)
 	struct tally *t = arg;
 	size_t n = 0;
 
-	while (n < few_count && ~few[n] != leak->address)
+	while (n < FEW && ~few[n] != leak->address)
 		n++;
-	t->right += n < few_count;
-	t->wrong += n == few_count && !is_known(leak);
+	t->right += n < FEW;
+	t->wrong += n == FEW && !is_known(leak);
 	return true;
 }
 
@@ -553,7 +551,7 @@ static bool are_few_leaks(void)
 /* Frees each and allocates again, as it was before, which mostly is at the same address. */
 static void replace_few(unsigned i, void *size)
 {
-	for (size_t n = 0; n < few_count; n++) {
+	for (size_t n = 0; n < FEW; n++) {
 		uintptr_t before = few[n];
 
 		kfree((void *)~before);
@@ -570,7 +568,7 @@ static void check_replaced(size_t size)
 	CHECK_EQ(leaks_scan(), 0);
 	elsewhere(replace_few, (void *)size);
 	/* In mode full what is freed is in quarantine first. */
-	CHECK(kmem_debug_checks() || size == LARGE || few_replaced > few_count / 2);
+	CHECK(kmem_debug_checks() || size == LARGE || few_replaced > FEW / 2);
 	CHECK_EQ(leaks_scan(), 0);
 	CHECK_EQ(count_leaks(), 0);
 	CHECK_EQ(leaks_scan(), 0);
@@ -610,8 +608,7 @@ TEST("leaks: what lies in a magazine is none")
 /* Circles of a small and a large one. */
 static void lose_circles(unsigned i, void *arg)
 {
-	few_count = FEW_LARGE;
-	for (size_t n = 0; n < few_count; n += 2) {
+	for (size_t n = 0; n < FEW; n += 2) {
 		void **a = take_clean(SIZE), **b = take_clean(LARGE);
 
 		a[3] = &b[LARGE / sizeof(*b) - 3];
