@@ -293,10 +293,13 @@ static size_t owner_gives(void *priv, size_t units)
 	o->asked = units;
 	o->times++;
 	for (size_t i = 0; i < ARRAY_SIZE(o->held) && given < units; i++) {
-		if (!o->held[i])
+		size_t piece = o->held[i];
+
+		if (!piece)
 			continue;
-		arena_free(o->arena, (void *)o->held[i], OWNED);
+		/* First: once it is free, the request that it serves may end on another core, and the test looks. */
 		o->held[i] = 0;
+		arena_free(o->arena, (void *)piece, OWNED);
 		given += OWNED;
 	}
 	return given;
