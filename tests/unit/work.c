@@ -174,14 +174,14 @@ TEST("work: disk reads back what it has written, though the cache gives blocks u
 
 	disk_begin();
 	id = disk_start("3", "3");
-	for (int i = 0; i < 20; i++) {
+	/* At times all blocks are in use or dirty, and none can be given up at once. */
+	for (int i = 0; (i < 20 || stats.written == 0 || stats.given_up == 0) && !test_has_failed(); i++) {
 		await_operations(id, test_ops(500));
 		block_cache_give_up(cache, SIZE_MAX);
+		block_cache_get_stats(cache, &stats);
 	}
 	end_clean(id);
 	block_cache_get_stats(cache, &stats);
-	CHECK_NE(stats.written, 0);
-	CHECK_NE(stats.given_up, 0);
 	CHECK_EQ(stats.in_use, 0);
 	CHECK_EQ(block_cache_sync(cache), 0);
 	for (size_t i = 0; i < BLOCKS; i++) {
