@@ -55,6 +55,7 @@ STAGES = [
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--append",
                                     "test_divisor=10", "--test"], False),
     ("counted benchmarks against their baseline", ["scripts/bench-baseline"], False),
+    ("costs in headers", ["scripts/costs"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
