@@ -172,21 +172,22 @@ TEST("fail: a span that can't be added for want of tags isn't there")
 
 /* Objects, with all that is beneath */
 
-static void *objects[200];
+#define OBJECTS 100 /* of the smallest, three slabs */
+static void *objects[OBJECTS];
 static size_t got;
 
 static bool make_objects(void)
 {
-	got = kmem_cache_alloc_bulk(cache, objects, 200, flags);
-	if (got < 200)
+	got = kmem_cache_alloc_bulk(cache, objects, OBJECTS, flags);
+	if (got < OBJECTS)
 		kmem_cache_free_bulk(cache, objects, got);
 	kmem_cache_reap(cache, KMEM_REAP_ALL);
-	return got == 200;
+	return got == OBJECTS;
 }
 
 static void undo_objects(void)
 {
-	kmem_cache_free_bulk(cache, objects, 200);
+	kmem_cache_free_bulk(cache, objects, OBJECTS);
 	kmem_cache_reap(cache, KMEM_REAP_ALL);
 }
 
@@ -202,7 +203,7 @@ static void check_objects(void)
 
 static bool make_reserve(void)
 {
-	return kmem_cache_reserve(cache, 200, flags) == 0;
+	return kmem_cache_reserve(cache, OBJECTS, flags) == 0;
 }
 
 static void undo_reserve(void)
