@@ -52,6 +52,10 @@ bool stacks_tally_next(struct stacks_tally *row);
 bool stacks_tally_oldest(struct stacks_tally *row);
 void stacks_tally_end(void);
 
+/* Whether a backtrace is kept in the page of that address.  Context: any but an NMI.  Cost: linear in
+ * backtraces. */
+bool stacks_find(uintptr_t addr);
+
 /* How many are kept, and the pages of base_arena they take.  Context: any. */
 size_t stacks_count(void);
 size_t stacks_pages(void);

@@ -362,6 +362,14 @@ static bool name_arena(char user[USER_MAX], uintptr_t address)
 	return false;
 }
 
+static bool name_backtraces(char user[USER_MAX], uintptr_t address)
+{
+	if (!stacks_find(address))
+		return false;
+	str_copy(user, "backtraces, which a debug mode keeps", USER_MAX);
+	return true;
+}
+
 /* One that fronts an arena has whole pages, with others of that arena. */
 static bool name_cache(char user[USER_MAX], uintptr_t address)
 {
@@ -400,7 +408,7 @@ static void print_user(const struct machine_place *place, const struct segments 
 
 	if (!name_mapping(user, place->window ? place->window : at) && !name_large(user, from, at) &&
 		!name_owner(user, at) && !name_arena(user, at) && !name_cache(user, at) &&
-		!name_arena_of(user, s, o))
+		!name_backtraces(user, at) && !name_arena_of(user, s, o))
 		return;
 	for (char *c = user; call->keys && *c; c++)
 		if (*c == ' ')

@@ -52,6 +52,7 @@ static void backtraces(void)
 	stacks_tally_add(row.stack, 1, port_ns());
 	CHECK(stacks_tally_oldest(&row));
 	stacks_tally_end();
+	CHECK(stacks_find((uintptr_t)s));
 	CHECK_LE(1, stacks_count());
 	CHECK_LE(1, stacks_pages());
 }

@@ -254,6 +254,7 @@ CALL(debug_any)
 
 	CHECK(stack && stacks_get(stack, &pc, 1) == 1);
 	CHECK(stacks_count() > 0 && stacks_pages() > 0);
+	CHECK(stacks_find((uintptr_t)stack) && !stacks_find((uintptr_t)object));
 	stacks_print(&console_sink, stack);
 	if (kmem_cache_history(contexts.cache, (uintptr_t)object, &history))
 		kmem_history_print(&console_sink, &history);

@@ -250,6 +250,14 @@ void stacks_tally_end(void)
 	qlock_unlock(&tally_lock);
 }
 
+bool stacks_find(uintptr_t addr)
+{
+	for (const struct stack *s = first(); s; s = s->next)
+		if (((uintptr_t)s ^ addr) < PORT_PAGE_SIZE)
+			return true;
+	return false;
+}
+
 size_t stacks_count(void)
 {
 	return __atomic_load_n(&count, __ATOMIC_RELAXED);
