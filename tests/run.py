@@ -30,9 +30,9 @@ BUILDS = [
     ("build for ASan", [*MAKE, "CC=gcc", "build/asan/spandrel-host"], True),
     ("build for TSan", [*MAKE, "CC=gcc", "build/tsan/spandrel-host"], False),
     ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], False),
+    ("build for riscv64", [*MAKE, "CC=gcc", "ARCH=riscv64", "kernel"], False),
 ]
 LONG_BUILDS = [
-    ("build for riscv64", [*MAKE, "CC=gcc", "ARCH=riscv64", "kernel"], False),
     ("build for riscv64 with clang", [*MAKE, "CC=clang", "B=build/clang", "ARCH=riscv64", "kernel"], False),
 ]
 # The longest first, so that none is left over when all others have ended.
@@ -44,6 +44,9 @@ STAGES = [
                                    "test_divisor=20", "--test"], False),
     ("host tests, ASan and UBSan, 4 cores", ["build/asan/spandrel-host", "--cores", "4", "--append",
                                              "test_divisor=10", "--test"], True),
+    ("unit tests in the kernel, riscv64, 1 core",
+     ["scripts/qemu", "--arch", "riscv64", "--cores", "1", "--timeout", "780", "--append", "test_divisor=10",
+      "--autorun", "test; poweroff"], False),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
                      "build/clang/x86/spandrel.elf", "--quick", "--only", "console"], False),
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
