@@ -59,6 +59,7 @@ STAGES = [
                                     "test_divisor=10", "--test"], False),
     ("counted benchmarks against their baseline", ["scripts/bench-baseline"], False),
     ("costs in headers", ["scripts/costs"], False),
+    ("outputs in the monitor's page", ["scripts/monitor-doc", "--check"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
