@@ -2067,7 +2067,7 @@ WRONG = ["--timeout nan", "--timeout inf", "--timeout -1", "--timeout 0", "--tim
          "--mem 0", "--mem -1", "--mem 1X", "--mem x", "--mem 1M", "--mem 3.2M", "--kernel /nonexistent",
          "--kernel /", "--initrd /nonexistent", "--initrd /", "--initrd", "--disk /", "--frob", "frob",
          "--core 2", "--autorun", "--append a=\"b", "--append a\\", "--kvm --icount", "--iso README.md", "--uefi",
-         "-- --frob"]
+         "--gdb", "--gdb=", "--halted", "-- --frob"]
 WRONG_ISO = ["/", "/nonexistent", "", "README.md --append a", "README.md --autorun a",
              "README.md --initrd README.md"]
 
