@@ -202,12 +202,19 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
 	$(Q)$(MAKE) --no-print-directory kernel
 	$(Q)scripts/qemu --kernel $(B)/$(ARCH)/spandrel.elf --append kmem_debug=check
+
+# What is looked at stays as it was built.
+gdb: ## boot the kernel, stop it in gdb with the monitor's commands; else look at CORE=FILE, PID=N, AT=PORT; HALTED=1
+	$(Q)scripts/deps gdb
+	$(Q)$(if $(CORE)$(PID)$(AT),,$(MAKE) --no-print-directory kernel)
+	$(Q)scripts/gdb/start --kernel $(B)/$(ARCH)/spandrel.elf --host $(B)/host/spandrel-host $(if $(CORE),--core "$(CORE)") \
+		$(if $(PID),--pid "$(PID)") $(if $(AT),--at "$(AT)") $(if $(HALTED),--halted)
 
 kernel: $(B)/$(ARCH)/spandrel.elf ## build the kernel, build/x86/spandrel.elf; ARCH=riscv64: another one
 
