@@ -49,6 +49,7 @@ STAGES = [
       "--autorun", "test; poweroff"], False),
     ("boot, clang", ["python3", "tests/boot/run.py", "--kernel",
                      "build/clang/x86/spandrel.elf", "--quick", "--only", "console"], False),
+    ("gdb", ["python3", "tests/boot/gdb.py"], False),
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
     ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"],
      False),

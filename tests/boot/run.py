@@ -2101,7 +2101,9 @@ def _():
 def _():
     for words in ["tests/run.py --frob", "tests/run.py frob", "tests/boot/run.py --frob",
                   "tests/boot/run.py a b", "tests/boot/run.py --kernel /nonexistent x",
-                  "tests/boot/soak.py --seconds nan", "tests/boot/soak.py --seconds -1",
+                  "tests/boot/gdb.py a b", "scripts/gdb/start --frob", "scripts/gdb/start --pid 1 --at 1",
+                  "scripts/dump", "scripts/dump x", "tests/boot/soak.py --seconds nan",
+                  "tests/boot/soak.py --seconds -1",
                   "tests/boot/soak.py --mem x", "tests/boot/soak.py --disk 0",
                   "tests/boot/soak.py --without frob", "tests/boot/soak.py --kernel /nonexistent",
                   "scripts/iso", "scripts/iso --frob x", "scripts/iso x a\x01",
