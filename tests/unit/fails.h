@@ -20,7 +20,7 @@ struct kmem_fail_stats fails_stats(int rule);
 
 /*
  * Calls make(), with the k-th of all allocations beneath it failing, for k = 0, 1, 2, ... until none fails; then
- * the same with all from the k-th on.  make() returns whether it could make something, which undo() then
+ * the same with all from the k-th on.  A run with test_divisor= leaves some k out.  make() returns whether it could make something, which undo() then
  * ends; where not, nothing may be left of it: check(), which may be NULL, finds whether something is.  What
  * stays for the next call, such as slabs, is there before.  Returns how many calls were refused.
  */
