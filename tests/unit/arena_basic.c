@@ -4,6 +4,8 @@
  */
 #include "arena.h"
 #include "arenas.h"
+#include "errors.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
 
@@ -179,6 +181,17 @@ TEST("arena: what cannot be added is refused with a reason and changes nothing")
 	arenas_end(a);
 }
 
+TEST("arena: what arena_add() returns has words of its own")
+{
+	static const int errors[] = {0, -ENOMEM, -EINVAL, -ERANGE, -EDOM, -EEXIST, -EBUSY, 1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
+		for (size_t j = 0; j < i; j++)
+			CHECK(strcmp(arena_add_strerror(errors[i]), arena_add_strerror(errors[j])) != 0);
+	CHECK_STR(arena_add_strerror(-EBUSY), "the arena imports its spans");
+	CHECK_STR(arena_add_strerror(1), "unknown error");
+}
+
 TEST("arena: added ranges are rounded inward to the quantum, odd ones included")
 {
 	struct arena *a = arena_create("odd", (void *)1, 20, 7, NULL, NULL, NULL, 0, MEM_WAIT);
@@ -241,6 +254,8 @@ TEST("arena: what can't be created panics with what is wrong")
 	CHECK_PANICS(arena_create("q", NULL, 0, 0, NULL, NULL, NULL, 0, MEM_WAIT), "quantum of 0");
 	CHECK_PANICS(arena_create("q", NULL, 0, 16, NULL, NULL, NULL, 24, MEM_WAIT), "qcache_max");
 	CHECK_PANICS(arena_create("q", NULL, 0, 16, arena_alloc, NULL, base_arena, 0, MEM_WAIT),
+		"not all three or none");
+	CHECK_PANICS(arena_create("q", NULL, 0, 16, arena_alloc, arena_free, NULL, 0, MEM_WAIT),
 		"not all three or none");
 	CHECK_PANICS(
 		arena_create("q", (void *)16, 16, 16, arena_alloc, arena_free, base_arena, 0, MEM_WAIT),

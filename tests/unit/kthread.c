@@ -68,6 +68,8 @@ TEST("ktask: joining oneself or a detached one is a caller's bug")
 {
 	CHECK_PANICS(ktask_join(ktask_self()), "joined though it is detached");
 	CHECK_PANICS(ktask_pinned("nowhere", set, NULL, port_core_count()), "pinned to core");
+	CHECK_PANICS(ktask_pinned("anywhere", set, NULL, KTASK_ANY_CORE), "ktask anywhere: pinned to no core");
+	CHECK_PANICS(ktask_pinned(NULL, set, NULL, KTASK_ANY_CORE), "ktask : pinned to no core");
 }
 
 #define TURNERS 12
