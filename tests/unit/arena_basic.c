@@ -2,12 +2,17 @@
 /*
  * What an arena with spans of its own does.
  */
+#include "alarm.h"
 #include "arena.h"
 #include "arenas.h"
 #include "errors.h"
+#include "kmem_fail.h"
 #include "lib/array.h"
+#include "lib/catch.h"
 #include "lib/string.h"
 #include "lib/test.h"
+#include "port.h"
+#include "slab.h"
 
 static uintptr_t take(struct arena *a, size_t size, unsigned fit)
 {
@@ -178,6 +183,85 @@ TEST("arena: what cannot be added is refused with a reason and changes nothing")
 	CHECK_EQ(arena_amt_total(a), 1600);
 	CHECK_EQ(arenas_stats(a).spans, 1);
 	arenas_end(b);
+	arenas_end(a);
+}
+
+TEST("arena: one that a cache draws from, or another imports from, isn't destroyed")
+{
+	struct arena *a = arenas_ids(1, 100), *above = arenas_importer("above", a, 1);
+	struct kmem_cache *c = kmem_cache_create("of-ids", 1, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	arenas_end(above);
+	arenas_end(a);
+}
+
+static struct panic_catch caught;
+static struct arena *rung;
+static bool is_over; /* atomic */
+
+static void ring(struct alarm *alarm)
+{
+	panic_catch_push(&caught);
+	if (machine_setjmp(&caught.jump) == 0)
+		arena_alloc(rung, 1, MEM_WAIT);
+	panic_catch_pop(&caught);
+	__atomic_store_n(&is_over, true, __ATOMIC_RELEASE);
+}
+
+TEST("arena: MEM_WAIT in an interrupt is reported as such")
+{
+	struct alarm alarm = {.handler = NULL};
+
+	rung = arenas_ids(1, 100);
+	is_over = false;
+	caught.message[0] = 0;
+	alarm_init(&alarm, ring);
+	alarm_set(&alarm, 0);
+	while (!__atomic_load_n(&is_over, __ATOMIC_ACQUIRE))
+		port_pause();
+	alarm_cancel(&alarm);
+	CHECK(strstr(caught.message, "MEM_WAIT in an interrupt, which can't sleep"));
+	arenas_end(rung);
+}
+
+static void ring_atomic(struct alarm *alarm)
+{
+	void *got = arena_alloc(rung, 1, MEM_ATOMIC);
+
+	if (got)
+		arena_free(rung, got, 1);
+	str_copy(caught.message, got ? "served" : "failed", sizeof(caught.message));
+	__atomic_store_n(&is_over, true, __ATOMIC_RELEASE);
+}
+
+TEST("arena: failure injection fails what interrupts ask for, too")
+{
+	struct kmem_fail_rule all = {.name = "ids"};
+	struct alarm alarm = {.handler = NULL};
+	int rule;
+
+	rung = arenas_ids(1, 100);
+	is_over = false;
+	rule = kmem_fail_start(&all);
+	alarm_init(&alarm, ring_atomic);
+	alarm_set(&alarm, 0);
+	while (!__atomic_load_n(&is_over, __ATOMIC_ACQUIRE))
+		port_pause();
+	alarm_cancel(&alarm);
+	kmem_fail_stop(rule);
+	CHECK_STR(caught.message, "failed");
+	arenas_end(rung);
+}
+
+TEST("arena: an extent without a whole quantum is refused, the last one too")
+{
+	struct arena *a = arenas_root(10, 100);
+
+	CHECK_EQ(arena_add(a, (void *)-(uintptr_t)4, 3, MEM_WAIT), -EINVAL);
+	CHECK_EQ(arena_add(a, (void *)2001, 9, MEM_WAIT), -EINVAL);
 	arenas_end(a);
 }
 

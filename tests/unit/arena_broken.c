@@ -6,6 +6,7 @@
 #include "arenas.h"
 #include "arena/arena_impl.h"
 #include "broken.h"
+#include "lib/array.h"
 #include "lib/test.h"
 #include "shortage.h"
 #include "sleepers.h"
@@ -21,6 +22,8 @@ static int check_arena(struct sink *sink)
 
 #define QUANTUM 10
 
+static uintptr_t taken[] = {100, 120, 140}; /* in this order */
+
 /* Its segments, named by where they start; those that are allocated are at 100, 120 and 140. */
 static struct btag *at_10, *at_100, *at_110, *at_120, *at_130, *at_150, *at_2000;
 
@@ -29,8 +32,8 @@ static void segments_make(void)
 	struct arena *a = broken = arenas_root(QUANTUM, 100);
 
 	CHECK_EQ(arena_add(a, (void *)2000, 20 * QUANTUM, MEM_WAIT), 0);
-	for (uintptr_t at = 100; at <= 140; at += 20)
-		CHECK_EQ((uintptr_t)arena_xalloc(a, QUANTUM, 0, 0, 0, at, at + QUANTUM, MEM_WAIT), at);
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		CHECK_EQ((uintptr_t)arena_xalloc(a, QUANTUM, 0, 0, 0, taken[i], taken[i] + QUANTUM, MEM_WAIT), taken[i]);
 	at_10 = a->store.anchor.next->next;
 	at_100 = at_10->next;
 	at_110 = at_100->next;
@@ -43,8 +46,8 @@ static void segments_make(void)
 
 static void segments_end(void)
 {
-	for (uintptr_t at = 100; at <= 140; at += 20)
-		arena_xfree(broken, (void *)at, QUANTUM);
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		arena_xfree(broken, (void *)taken[i], QUANTUM);
 	arenas_end(broken);
 }
 
@@ -95,11 +98,29 @@ TEST("check: an arena's bins that don't hold what is free are found")
 	SEES(at_110->bin, BTAG_BINS - 1, 4, NOT_IN_BIN);
 	SEES(tail->bin_prev, 0, 4, NOT_IN_BIN);
 	SEES(head->bin_next, 0, 4, NOT_IN_BIN);
+	CHECK_LT(tail->start, head->start);
+	SEES(head->kind, BTAG_IDLE, 4, NOT_IN_BIN);
 	SEES(s->bins[head->bin], 0, 4, NOT_IN_BIN);
 	SEES(s->bins[BTAG_BINS - 1], at_10, 4, "a bin's bit is wrong");
 	SEES(s->bin_map[1], s->bin_map[1] ^ 2, 4, "a bin's bit is wrong");
 	SEES(s->bin_summary, s->bin_summary ^ 4, 4, "a bit of the bins' summary is wrong");
 	segments_end();
+}
+
+TEST("check: an arena's bin whose first segment has another behind it is found")
+{
+	struct btag *head;
+
+	/* So that it lies below the others of its bin, and is met first. */
+	taken[0] = 140;
+	taken[2] = 100;
+	segments_make();
+	head = broken->store.bins[at_110->bin];
+	CHECK_LT(head->start, head->bin_next->start);
+	SEES(head->bin_next->bin_prev, at_10, 4, NOT_IN_BIN);
+	segments_end();
+	taken[0] = 100;
+	taken[2] = 140;
 }
 
 TEST("check: an arena's hash that doesn't hold what is used is found")
@@ -151,6 +172,7 @@ TEST("check: an arena's index that lacks a free segment is found")
 	CHECK(arena_index(broken));
 	SEES(at_110->node, 0, 10, "a free segment isn't in the index");
 	SEES(at_110->node, at_130->node, 10, "a free segment isn't in the index");
+	SEES(broken->store.index.sized, 115, 10, "a free segment isn't in the tree by size, or shouldn't be");
 	segments_end();
 }
 
@@ -204,6 +226,7 @@ TEST("check: marks and accounts that aren't the sums over waiting requests are f
 	SEES_RECORDS("full", full->mark.count, full->mark.count + 1);
 	SEES_RECORDS("full", full->mark.waiters, full->mark.waiters + 1);
 	SEES_RECORDS("full", full->mark.is_set, !full->mark.is_set);
+	SEES_RECORDS("full", full->is_short, !full->is_short);
 	SEES_RECORDS("ids", source->account.wanted, source->account.wanted + 1);
 	SEES_RECORDS("ids", source->account.short_records, source->account.short_records + 1);
 	SEES_RECORDS("ids", source->account.parked, source->account.parked + 1);

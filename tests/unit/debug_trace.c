@@ -114,6 +114,23 @@ TEST("trace: no more backtraces are printed than asked for, then what isn't know
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
 
+TEST("trace: in mode full, what was freed and isn't handed out again doesn't count")
+{
+	struct kmem_cache *c = create(KMC_FULL);
+	void *live = kmem_cache_alloc(c, MEM_WAIT), *freed = kmem_cache_alloc(c, MEM_WAIT);
+	struct stacks_tally row;
+
+	kmem_cache_free(c, freed);
+	stacks_tally_begin();
+	CHECK_EQ(kmem_trace_tally(c), 0);
+	CHECK(stacks_tally_next(&row));
+	CHECK_EQ(row.count, 1);
+	CHECK(!stacks_tally_next(&row));
+	stacks_tally_end();
+	kmem_cache_free(c, live);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
 TEST("debug: what isn't known of an object is printed as such")
 {
 	struct kmem_history h = {.object = 0x1000, .size = 8, .alloc = {.ns = 1, .core = 3}, .free = {.ns = 1, .ktask = 7}};
@@ -130,6 +147,21 @@ TEST("debug: what isn't known of an object is printed as such")
 	kmem_history_print(&sink.sink, &h);
 	CHECK(strstr(text, "allocated: not known\n"));
 	CHECK(strstr(text, "freed: not known\n"));
+}
+
+TEST("debug: of a backtrace no more is given than there is room for, of none nothing")
+{
+	struct kmem_cache *c = create(KMC_FULL);
+	struct kmem_history h;
+	uintptr_t pc = 0;
+	void *object = alloc_here(c);
+
+	CHECK(kmem_cache_history(c, (uintptr_t)object, &h));
+	CHECK_EQ(stacks_get(h.alloc.stack, NULL, 0), 0);
+	CHECK_EQ(stacks_get(h.alloc.stack, &pc, 1), 1);
+	CHECK_EQ(stacks_get(NULL, &pc, 1), 0);
+	kmem_cache_free(c, object);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
 
 TEST("debug: of an address in no slab of a cache no history is known")

@@ -7,7 +7,9 @@
 #include "fails.h"
 #include "fake_disk.h"
 #include "kmalloc.h"
+#include "kmem_debug.h"
 #include "kthread.h"
+#include "leaks.h"
 #include "slab.h"
 #include "lib/string.h"
 #include "lib/test.h"
@@ -93,6 +95,38 @@ static bool make_full_cache(void)
 static void undo_cache(void)
 {
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
+}
+
+static bool make_trace(void)
+{
+	if (!make_cache())
+		return false;
+	if (kmem_trace_start(cache) == 0)
+		return true;
+	undo_cache();
+	return false;
+}
+
+static void undo_trace(void)
+{
+	kmem_trace_stop(cache);
+	undo_cache();
+}
+
+static bool make_scan(void)
+{
+	return leaks_scan() == 0;
+}
+
+static void undo_scan(void)
+{
+	leaks_clear();
+}
+
+TEST("fail: tracing, and a scan for leaks, fail at any allocation, and nothing is on")
+{
+	CHECK_LT(0, fails_each(make_trace, undo_trace, NULL));
+	CHECK_LT(0, fails_each(make_scan, undo_scan, undo_scan));
 }
 
 static char cache_storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));

@@ -12,6 +12,7 @@
 #include "table.h"
 #include "machine.h"
 #include "port.h"
+#include "sync.h"
 #include "lib/test.h"
 #include "modes.h"
 #include "threads.h"
@@ -64,9 +65,40 @@ TEST("ktask: ktask_exit() ends it where it stands")
 	CHECK(!ran);
 }
 
+static struct semaphore ending;
+static struct panic_catch selfish;
+
+static void await_end(void *arg)
+{
+	sem_down(&ending, 1);
+}
+
+static void join_itself(void *arg)
+{
+	panic_catch_push(&selfish);
+	if (machine_setjmp(&selfish.jump) == 0)
+		ktask_join(ktask_self());
+	panic_catch_pop(&selfish);
+}
+
 TEST("ktask: joining oneself or a detached one is a caller's bug")
 {
 	CHECK_PANICS(ktask_join(ktask_self()), "joined though it is detached");
+	struct ktask_plan plan = {
+		.name = "detached", .fn = await_end, .core = KTASK_ANY_CORE, .detached = true};
+	struct ktask_stats row;
+	struct ktask *t;
+	uint64_t id;
+
+	sem_init(&ending, 0);
+	t = ktask_create(&plan);
+	CHECK_PANICS(ktask_join(t), "ktask detached: joined though it is detached");
+	id = ktask_id(t);
+	sem_up(&ending, 1);
+	while (ktask_stats(id, &row, 1) == 1 && row.id == id)
+		kthread_yield();
+	ktask_join(ktask("selfish", join_itself, NULL));
+	CHECK(strstr(selfish.message, "ktask selfish: joined by itself"));
 	CHECK_PANICS(ktask_pinned("nowhere", set, NULL, port_core_count()), "pinned to core");
 	CHECK_PANICS(ktask_pinned("anywhere", set, NULL, KTASK_ANY_CORE), "ktask anywhere: pinned to no core");
 	CHECK_PANICS(ktask_pinned(NULL, set, NULL, KTASK_ANY_CORE), "ktask : pinned to no core");

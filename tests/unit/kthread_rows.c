@@ -133,6 +133,50 @@ TEST("ktask: one that waits for memory is known by the arena, which has a name")
 	CHECK(!arena_name_at(NULL, name));
 }
 
+#define MANY 150
+
+static struct ktask_stats rows[2 * MANY];
+
+TEST("ktask: rows are of all that there are, or of as many as there is room for")
+{
+	struct ktask *t[MANY];
+	size_t n;
+
+	has_come = false;
+	rendez_init(&rendez);
+	for (size_t i = 0; i < MANY; i++)
+		t[i] = ktask("many", sleep_on_rendez, NULL);
+	n = ktask_stats(0, rows, 2 * MANY);
+	CHECK_LT(MANY, n);
+	for (size_t i = 1; i < n; i++)
+		CHECK_LT(rows[i - 1].id, rows[i].id);
+	for (size_t max = 0; max <= n; max++)
+		CHECK_EQ(ktask_stats(0, rows, max), max);
+	__atomic_store_n(&has_come, true, __ATOMIC_RELEASE);
+	for (size_t i = 0; i < MANY; i++) {
+		rendez_wakeup(&rendez);
+		ktask_join(t[i]);
+	}
+}
+
+TEST("ktask: its backtrace is had while it sleeps, one that has ended has none")
+{
+	uintptr_t pcs[4];
+	struct ktask *t;
+	uint64_t id;
+
+	sem_init(&semaphore, 0);
+	t = ktask("traced", down, NULL);
+	id = ktask_id(t);
+	await_wait(t, "semaphore");
+	CHECK_LT(0, ktask_backtrace(id, pcs, 4));
+	CHECK_LT(0, ktask_backtrace(ktask_id(ktask_self()), pcs, 4));
+	sem_up(&semaphore, 1);
+	ktask_join(t);
+	CHECK_EQ(ktask_backtrace(id, pcs, 4), 0);
+	CHECK_EQ(ktask_backtrace(UINT64_MAX, pcs, 4), 0);
+}
+
 #define PART (MACHINE_STACK_SIZE / 2)
 
 static __attribute__((noinline)) void use(size_t bytes)
@@ -164,5 +208,7 @@ TEST("ktask: the most of its stack that was used is known")
 	ktask_join(t);
 	CHECK_EQ(ktask_stack_peak(id), 0);
 	CHECK_EQ(ktask_stack_peak(0), 0);
+	/* The first core's own, on the stack that it started on. */
+	CHECK_EQ(ktask_stack_peak(1), 0);
 	CHECK_LT(0, ktask_stack_peak(ktask_id(ktask_self())));
 }

@@ -124,6 +124,29 @@ TEST("late RAM: what isn't kmalloc's in it is refused")
 	CHECK_PANICS(ksize((void *)((uintptr_t)late ^ (uintptr_t)1 << 62)), "no memory of kmalloc's");
 }
 
+static size_t table_pages;
+
+static bool look_for_table(const struct arena_segment *s, void *arg)
+{
+	uintptr_t first;
+
+	for (uintptr_t at = s->start; s->kind == ARENA_SEGMENT_USED && at - s->start < s->size; at += PORT_PAGE_SIZE)
+		table_pages += kmem_table_find(at, &first);
+	return true;
+}
+
+TEST("late RAM: the page frame table's pages for it are found")
+{
+	struct held large = {NULL, 0, 0};
+
+	add_late();
+	take_all(&large, BLOCK_SIZE);
+	table_pages = 0;
+	arena_walk(base_arena, look_for_table, NULL);
+	CHECK_EQ(table_pages, kmem_table_pages());
+	give_all(&large);
+}
+
 static void use_stack(void *arg)
 {
 	volatile char room[PORT_PAGE_SIZE];

@@ -2,6 +2,7 @@
 /*
  * Samples: what is said of the addresses between two of them, and of those that are free.
  */
+#include "kmalloc.h"
 #include "kmem_sample.h"
 #include "lib/panic.h"
 #include "lib/test.h"
@@ -73,6 +74,8 @@ static bool is_guard_of(uintptr_t at, uintptr_t object)
 TEST("samples: an address between two is known by the nearest one")
 {
 	uintptr_t first, second, between;
+	struct kmem_cache *other;
+	struct kmem_history h;
 
 	take_all();
 	first = object_in(lowest);
@@ -88,7 +91,23 @@ TEST("samples: an address between two is known by the nearest one")
 	CHECK(!find(lowest - PAGE - 1, &(struct kmem_sample){.is_live = false}));
 	CHECK(!find(highest + 2 * PAGE, &(struct kmem_sample){.is_live = false}));
 	CHECK_EQ((uintptr_t)kmem_sample_direct((void *)between), between);
+	other = kmem_cache_create("other", SIZE, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK(kmem_cache_history(cache, first, &h));
+	CHECK(!kmem_cache_history(other, first, &h));
+	CHECK_EQ(kmem_cache_destroy(other), 0);
 	give_all();
+}
+
+TEST("samples: a kmalloc() of nothing has a byte")
+{
+	char *p;
+
+	CHECK_EQ(kmem_sample_set(1), 0);
+	p = kmalloc(0, MEM_WAIT);
+	CHECK_EQ(kmem_sample_set(0), 0);
+	CHECK_EQ(ksize(p), 1);
+	*p = 1;
+	kfree(p);
 }
 
 static void fault(uintptr_t at)

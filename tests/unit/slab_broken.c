@@ -56,6 +56,9 @@ TEST("check: a slab that isn't as full as its map or its list says is found")
 	slabs_make();
 	SEES(partial->free, partial->free - 1, 1, MAP);
 	SEES(partial->map[0], 0, 1, MAP);
+	/* As many bits as ever, one of them of no object. */
+	CHECK_LT(cache->slab_objects, 64);
+	SEES(partial->map[0], (partial->map[0] & (partial->map[0] - 1)) | 1ull << 63, 1, MAP);
 	SEES(partial->place, SLAB_FULL, 2, OTHER);
 	SEES(partial->place, SLAB_EMPTY, 2, OTHER);
 	SEES(full->place, SLAB_FULL + 1, 2, OTHER);

@@ -6,6 +6,7 @@
 #include "arenas.h"
 #include "kthread.h"
 #include "port.h"
+#include "shortage.h"
 #include "slab.h"
 #include "sleepers.h"
 #include "lib/test.h"
@@ -164,6 +165,51 @@ TEST("wait: what is added serves a request that sleeps")
 	sleeper_end(&s);
 	arena_free(a, (void *)1, 1);
 	arenas_end(a);
+}
+
+static void ask_without_end(struct sleeper *s)
+{
+	s->got = arena_alloc_timeout(s->arena, s->size, MEM_ERROR, PORT_FOREVER);
+}
+
+TEST("wait: a deadline that never comes is none, and the request says so")
+{
+	struct arena *a = arenas_full(2);
+	struct sleeper s = {.arena = a, .size = 1, .ask = ask_without_end};
+	static struct shortage_row rows[16];
+	size_t n;
+
+	/* So that no pass of reclaim ends it. */
+	arena_set_reclaim(a, NULL, NULL);
+	sleeper_begin(&s);
+	n = shortage_rows(rows, 16);
+	for (size_t i = 0; i < n && i < 16; i++)
+		CHECK_EQ(rows[i].deadline, 0);
+	CHECK(sleeper_is_served(&s));
+	CHECK(s.got == NULL);
+	CHECK_EQ(arenas_stats(a).failures, 1);
+	sleeper_end(&s);
+	arena_free(a, (void *)1, 1);
+	arena_free(a, (void *)2, 1);
+	arenas_end(a);
+}
+
+static void *nothing_make(struct arena *self, size_t size, unsigned flags)
+{
+	return NULL;
+}
+
+TEST("wait: no amount is too large for an arena that makes its own spans")
+{
+	struct arena *self = arena_create("self", NULL, 0, 16, nothing_make, span_unmake, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	struct arena *above = arenas_importer("above", self, 16);
+
+	CHECK(!arena_alloc(above, (size_t)1 << 40, MEM_ERROR));
+	CHECK(!arena_xalloc(above, (size_t)1 << 40, 64, 0, 0, 0, 0, MEM_ERROR));
+	CHECK(!arena_alloc_timeout(above, (size_t)1 << 40, MEM_ERROR, port_ns() + MS));
+	CHECK_EQ(arenas_stats(above).failures, 3);
+	arenas_end(above);
+	arenas_end(self);
 }
 
 TEST("wait: at the deadline it is NULL and leaves nothing behind")

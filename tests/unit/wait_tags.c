@@ -5,7 +5,9 @@
 #include "arena.h"
 #include "arenas.h"
 #include "kthread.h"
+#include "lib/string.h"
 #include "port.h"
+#include "reclaim.h"
 #include "shortage.h"
 #include "sleepers.h"
 #include "lib/test.h"
@@ -63,6 +65,20 @@ static void tagless_end(struct tagless *t)
 	arenas_base_end(t->base, PAGES);
 }
 
+#define ROOTS 200
+
+/* How many requests depend on the root of that name. */
+static size_t waiting_for(const char *name)
+{
+	static struct reclaim_root rows[ROOTS];
+	size_t n = reclaim_roots(rows, ROOTS), waiting = 0;
+
+	for (size_t i = 0; i < n && i < ROOTS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			waiting += rows[i].waiting;
+	return waiting;
+}
+
 /* While `others` pieces of arena b are taken, a request lacks nothing but a tag: checks that it is served
  * when so many pages of the base, or of those pieces, are freed. */
 static void check_served(size_t others, size_t pages_freed, size_t others_freed)
@@ -75,6 +91,8 @@ static void check_served(size_t others, size_t pages_freed, size_t others_freed)
 	s.arena = t.a;
 	sleeper_start(&s, 1);
 	CHECK(!sleeper_is_done(&s));
+	CHECK_EQ(shortage_check(&console_sink), 0);
+	CHECK_EQ(waiting_for("little"), 1);
 	t.pages = pieces_give(t.base, t.pages, pages_freed);
 	t.others = pieces_give(t.b, t.others, others_freed);
 	served = sleeper_is_served(&s);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Slab caches: what few caches are like, and calls that few make.
+ */
+#include "arenas.h"
+#include "kmalloc.h"
+#include "kmem_debug.h"
+#include "kmem_fail.h"
+#include "lib/string.h"
+#include "lib/test.h"
+#include "modes.h"
+#include "port.h"
+#include "slab.h"
+
+#define MANY 2000
+
+static void *objects[MANY];
+
+static struct kmem_cache_stats stats_of(struct kmem_cache *c)
+{
+	struct kmem_cache_stats s;
+
+	kmem_cache_get_stats(c, &s);
+	return s;
+}
+
+static size_t idle_of(struct kmem_cache *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < MANY; i++)
+		n += kmem_cache_is_idle(c, (uintptr_t)objects[i]);
+	return n;
+}
+
+TEST("slab: the objects that magazines have are idle, others aren't")
+{
+	struct kmem_cache *c = kmem_cache_create("idle", 64, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache_stats s;
+
+	if (modes_leave_fronts()) {
+		for (size_t i = 0; i < MANY; i++)
+			objects[i] = kmem_cache_alloc(c, MEM_WAIT);
+		CHECK_EQ(idle_of(c), 0);
+		for (size_t i = 0; i < MANY; i++)
+			kmem_cache_free(c, objects[i]);
+		s = stats_of(c);
+		CHECK_LT(0, s.depot_rounds);
+		CHECK_EQ(idle_of(c), s.depot_rounds + s.core_rounds);
+		kmem_cache_reap(c, KMEM_REAP_ALL);
+		CHECK_EQ(idle_of(c), 0);
+	}
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("slab: the module's own caches have no magazines, and aren't traced")
+{
+	size_t n = 0;
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		struct kmem_cache_stats s = stats_of(c);
+
+		if (!s.is_own)
+			continue;
+		n++;
+		CHECK_EQ(s.depot_rounds + s.core_rounds, 0);
+		CHECK(!kmem_cache_is_idle(c, (uintptr_t)c));
+		CHECK_EQ(kmem_trace_start(c), 0);
+		CHECK(!stats_of(c).is_traced);
+		kmem_trace_stop(c);
+		kmem_cache_reap(c, KMEM_REAP_ALL);
+		CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	}
+	CHECK_LT(2, n);
+}
+
+TEST("slab: all slabs of a large cache are counted, by how full they are")
+{
+	struct kmem_cache *c = kmem_cache_create("fullness", 1000, 0, KMC_CHECK, NULL, NULL, NULL, NULL);
+	uint64_t slabs[KMEM_FULLNESS], n = 0;
+
+	for (size_t i = 0; i < MANY; i++)
+		objects[i] = kmem_cache_alloc(c, MEM_WAIT);
+	kmem_cache_get_fullness(c, slabs);
+	for (size_t i = 0; i < KMEM_FULLNESS; i++)
+		n += slabs[i];
+	CHECK_LT(64, n);
+	CHECK_EQ(n, stats_of(c).slabs);
+	CHECK_LE(n - 1, slabs[0]);
+	for (size_t i = 0; i < MANY; i++)
+		kmem_cache_free(c, objects[i]);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static void touch(void *object, void *priv)
+{
+	++*(size_t *)priv;
+}
+
+TEST("slab: a cache that has but a destructor calls it, and says that it has one")
+{
+	size_t calls = 0;
+	struct kmem_cache *c = kmem_cache_create("dtor", 64, 0, 0, NULL, NULL, touch, &calls);
+
+	CHECK(stats_of(c).has_ctor);
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_LT(0, calls);
+}
+
+TEST("slab: a zeroed object that fails is NULL")
+{
+	struct kmem_fail_rule all = {.name = "zeroed"};
+	struct kmem_cache *c = kmem_cache_create("zeroed", 64, 0, 0, NULL, NULL, NULL, NULL);
+	int rule = kmem_fail_start(&all);
+	void *object = kmem_cache_zalloc(c, MEM_ATOMIC);
+
+	kmem_fail_stop(rule);
+	CHECK(object == NULL);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("slab: zeroed objects that aren't memory are refused")
+{
+	struct arena *ids = arenas_ids(1, 100);
+	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+
+	CHECK_PANICS(kmem_cache_zalloc(c, MEM_WAIT), "aren't memory");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
+}
+
+TEST("slab: over memory of a small quantum objects lie at any byte")
+{
+	struct arena *bytes = arenas_importer("bytes", base_arena, 4);
+	struct kmem_cache *c = kmem_cache_create("of-bytes", 12, 0, 0, bytes, NULL, NULL, NULL);
+	void *object = kmem_cache_alloc(c, MEM_WAIT);
+
+	memset(object, 1, 12);
+	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+	kmem_cache_free(c, object);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(bytes);
+}
+
+TEST("slab: what is done once, at boot, is refused later")
+{
+	CHECK_PANICS(kmem_cache_init(), "kmem_cache_init");
+	CHECK_STR(kmem_debug_set("full"), "too late: there are caches");
+}
+
+/* A constructor that allocates nothing and fails. */
+static int refuse(void *object, void *priv, unsigned flags)
+{
+	return *(bool *)priv ? -1 : 0;
+}
+
+TEST("slab: of an object whose constructor fails nothing is known, traced or not")
+{
+	bool fails = false;
+	struct kmem_cache *c;
+	struct kmem_history h;
+	void *object;
+
+	if (!modes_leave_layout())
+		return;
+	c = kmem_cache_create("refused", 64, 0, 0, NULL, refuse, NULL, &fails);
+	object = kmem_cache_alloc(c, MEM_WAIT);
+	CHECK_EQ(kmem_trace_start(c), 0);
+	fails = true;
+	CHECK(kmem_cache_alloc(c, MEM_ATOMIC) == NULL);
+	CHECK_EQ(stats_of(c).tracked, 0);
+	fails = false;
+	CHECK(!kmem_cache_history(c, (uintptr_t)object, &h));
+	kmem_cache_free(c, object);
+	kmem_trace_stop(c);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("debug: what lies between two objects is told by the object before it")
+{
+	struct kmem_cache *c = kmem_cache_create("between", 700, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+	char *object = kmem_cache_alloc(c, MEM_WAIT);
+	uintptr_t page = (uintptr_t)object & -(uintptr_t)PORT_PAGE_SIZE;
+	struct kmem_history h;
+
+	CHECK(kmem_cache_history(c, (uintptr_t)object + 701, &h));
+	CHECK_EQ(h.object, (uintptr_t)object);
+	/* Whatever is known of the first and the last object of the slab. */
+	kmem_cache_history(c, page, &h);
+	kmem_cache_history(c, page + PORT_PAGE_SIZE - 1, &h);
+	kmem_cache_free(c, object);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
