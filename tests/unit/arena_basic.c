@@ -265,6 +265,47 @@ TEST("arena: an extent without a whole quantum is refused, the last one too")
 	arenas_end(a);
 }
 
+static bool stop_at(const struct arena_segment *s, void *arg)
+{
+	return --*(size_t *)arg > 0;
+}
+
+TEST("arena: a walk ends with the segment at which its function says so")
+{
+	struct arena *a = arenas_full(4 * ARENA_WALK_STEP);
+
+	for (size_t n = 1; n < 3 * ARENA_WALK_STEP; n++) {
+		size_t left = n;
+
+		arena_walk(a, stop_at, &left);
+		CHECK_EQ(left, 0);
+	}
+	for (uintptr_t i = 1; i <= 4 * ARENA_WALK_STEP; i++)
+		arena_free(a, (void *)i, 1);
+	arenas_end(a);
+}
+
+static size_t freed; /* units */
+
+static void free_counted(struct arena *source, void *addr, size_t size)
+{
+	freed += size;
+	arena_free(source, addr, size);
+}
+
+TEST("arena: spans go back by the arena's own function, whatever brought them")
+{
+	struct arena *source = arenas_ids(1, 100), *a;
+
+	freed = 0;
+	a = arena_create("counted", NULL, 0, 1, arena_alloc, free_counted, source, 0, MEM_WAIT);
+	arena_free(a, arena_alloc(a, 10, MEM_WAIT), 10);
+	arenas_end(a);
+	CHECK_LE(10, freed);
+	CHECK_EQ(arena_amt_free(source), 100);
+	arenas_end(source);
+}
+
 TEST("arena: what arena_add() returns has words of its own")
 {
 	static const int errors[] = {0, -ENOMEM, -EINVAL, -ERANGE, -EDOM, -EEXIST, -EBUSY, 1};

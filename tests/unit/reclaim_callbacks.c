@@ -6,9 +6,11 @@
 #include "kthread.h"
 #include "port.h"
 #include "reclaim.h"
+#include "shortage.h"
 #include "slab.h"
 #include "sleepers.h"
 #include "sync.h"
+#include "lib/catch.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "threads.h"
@@ -96,6 +98,87 @@ static void reap_badly(size_t (*fn)(void *priv, size_t units), const char *repor
 	kmem_cache_set_reclaim(own, fn, NULL);
 	CHECK_PANICS(kmem_cache_reap(own, KMEM_REAP_IDLE), report);
 	port_thread_words()[PORT_THREAD_CALLBACK] = 0;
+}
+
+static struct panic_catch caught;
+
+/* In a pass, a callback runs in the ktask of reclaim. */
+static size_t waits_in_pass(void *priv, size_t units)
+{
+	panic_catch_push(&caught);
+	if (machine_setjmp(&caught.jump) == 0)
+		arena_alloc(priv, 1, MEM_WAIT);
+	panic_catch_pop(&caught);
+	return 0;
+}
+
+TEST("reclaim: MEM_WAIT in its own ktask is reported")
+{
+	struct arena *other = arenas_full(1);
+	struct kmem_cache *c;
+
+	ids = arenas_full(4);
+	c = cache_over(ids);
+	caught.message[0] = 0;
+	kmem_cache_set_reclaim(c, waits_in_pass, other);
+	CHECK(!arena_alloc(ids, 1, MEM_ERROR));
+	CHECK(strstr(caught.message, "MEM_WAIT in a ktask of reclaim"));
+	for (uintptr_t i = 1; i <= 4; i++)
+		arena_free(ids, (void *)i, 1);
+	arena_free(other, (void *)1, 1);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
+	arenas_end(other);
+}
+
+static bool has_looked, has_begun; /* atomic */
+
+static size_t waits_for_look(void *priv, size_t units)
+{
+	uint64_t begun = port_ns();
+
+	__atomic_store_n(&has_begun, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&has_looked, __ATOMIC_ACQUIRE) && port_ns() - begun < THREADS_PATIENCE)
+		port_pause();
+	return 0;
+}
+
+static void ask_without_end(struct sleeper *s)
+{
+	s->got = arena_alloc_timeout(s->arena, s->size, MEM_ERROR, PORT_FOREVER);
+}
+
+/* While a pass is held up. */
+static void look_at_endless(void)
+{
+	static struct shortage_row rows[16];
+	struct arena *a = arenas_full(4);
+	struct kmem_cache *c = cache_over(a);
+	struct sleeper s = {.arena = a, .size = 1, .ask = ask_without_end};
+	size_t n, seen = 0;
+
+	has_looked = has_begun = false;
+	kmem_cache_set_reclaim(c, waits_for_look, NULL);
+	sleeper_begin(&s);
+	CHECK(threads_sleep_for(&has_begun));
+	n = shortage_rows(rows, 16);
+	for (size_t i = 0; i < n && i < 16; i++)
+		seen += strcmp(rows[i].arena, "ids") == 0 && rows[i].deadline == 0;
+	__atomic_store_n(&has_looked, true, __ATOMIC_RELEASE);
+	CHECK_EQ(seen, 1);
+	CHECK(sleeper_is_served(&s));
+	CHECK(!s.got);
+	sleeper_end(&s);
+	for (uintptr_t i = 1; i <= 4; i++)
+		arena_free(a, (void *)i, 1);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(a);
+}
+
+TEST("reclaim: a request until PORT_FOREVER sleeps without a deadline, for a pass")
+{
+	if (port_core_count() > 1)
+		look_at_endless();
 }
 
 TEST("reclaim: a callback that sleeps, waits for memory, reaps or runs reclaim panics")

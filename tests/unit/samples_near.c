@@ -110,6 +110,18 @@ TEST("samples: a kmalloc() of nothing has a byte")
 	kfree(p);
 }
 
+TEST("samples: an address above them all is none, and its free is reported")
+{
+	struct kmem_cache *c = kmem_cache_create("above", SIZE, 0, KMC_CHECK, NULL, NULL, NULL, NULL);
+	void *above[] = {(void *)-(uintptr_t)512, (void *)-(uintptr_t)1024};
+
+	CHECK_PANICS(kmem_cache_free(c, above[0]), "cache above: free of 0xfffffffffffffe00, which ");
+	CHECK_PANICS(kmem_cache_free_bulk(c, above, 2), "cache above: free of 0xfffffffffffffe00, which ");
+	CHECK_PANICS(kfree(above[0]), "no memory of kmalloc's");
+	CHECK_PANICS(krealloc(above[0], 10, MEM_WAIT), "no memory of kmalloc's");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
 static void fault(uintptr_t at)
 {
 	kmem_sample_fault(at, "read", &(struct panic_site){.pc = (uintptr_t)fault});

@@ -3,6 +3,7 @@
  * Slab caches: what few caches are like, and calls that few make.
  */
 #include "arenas.h"
+#include "errors.h"
 #include "kmalloc.h"
 #include "kmem_debug.h"
 #include "kmem_fail.h"
@@ -140,7 +141,32 @@ TEST("slab: over memory of a small quantum objects lie at any byte")
 	CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
 	kmem_cache_free(c, object);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
+	/* One that is larger than a first guess at its slab. */
+	c = kmem_cache_create("of-bytes", 500, 0, 0, bytes, NULL, NULL, NULL);
+	kmem_cache_free(c, kmem_cache_alloc(c, MEM_WAIT));
+	CHECK_EQ(kmem_cache_destroy(c), 0);
 	arenas_end(bytes);
+}
+
+static void *nothing_make(struct arena *self, size_t size, unsigned flags)
+{
+	return NULL;
+}
+
+static void nothing_unmake(struct arena *self, void *addr, size_t size)
+{
+}
+
+TEST("slab: a reserve of what an arena fails to make is refused")
+{
+	struct arena *self = arena_create(
+		"self", NULL, 0, 1, nothing_make, nothing_unmake, ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("of-self", 1, 0, KMC_NOTOUCH, self, NULL, NULL, NULL);
+
+	CHECK_EQ(kmem_cache_reserve(c, 10, MEM_ATOMIC), -ENOMEM);
+	CHECK_EQ(stats_of(c).reserve, 0);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(self);
 }
 
 TEST("slab: what is done once, at boot, is refused later")
