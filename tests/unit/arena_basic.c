@@ -306,6 +306,33 @@ TEST("arena: spans go back by the arena's own function, whatever brought them")
 	arenas_end(source);
 }
 
+TEST("arena: a window that is empty serves nothing")
+{
+	struct arena *a = arenas_ids(1, 100);
+
+	CHECK_PANICS(arena_xalloc(a, 1, 0, 0, 0, 50, 40, MEM_ATOMIC), "ends before it begins");
+	CHECK(!arena_xalloc(a, 1, 0, 0, 0, 50, 50, MEM_ATOMIC));
+	arenas_end(a);
+}
+
+TEST("arena: what its front can't align, or has no size for, is aligned all the same")
+{
+	struct arena *a = arena_create("fronted", (void *)1, 1000, 1, NULL, NULL, NULL, 4, MEM_WAIT);
+	static const size_t sizes[][2] = {{3, 2}, {2, 4}, {4, 4}, {1, 8}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		void *at[5];
+
+		for (size_t n = 0; n < ARRAY_SIZE(at); n++) {
+			at[n] = arena_xalloc(a, sizes[i][0], sizes[i][1], 0, 0, 0, 0, MEM_ATOMIC);
+			CHECK(at[n] && (uintptr_t)at[n] % sizes[i][1] == 0);
+		}
+		for (size_t n = 0; n < ARRAY_SIZE(at); n++)
+			arena_xfree(a, at[n], sizes[i][0]);
+	}
+	arenas_end(a);
+}
+
 TEST("arena: what arena_add() returns has words of its own")
 {
 	static const int errors[] = {0, -ENOMEM, -EINVAL, -ERANGE, -EDOM, -EEXIST, -EBUSY, 1};

@@ -409,3 +409,31 @@ TEST("arena: a high fit through a larger quantum fits in what that one imports")
 	arenas_end(b);
 	arenas_end(a);
 }
+
+#define SMALLER 200 /* segments, more than one look passes */
+
+/* One bin has sizes from 1,024 to 1,151. */
+TEST("import: where the source has no more, what lies deep in a bin is found")
+{
+	size_t total = 1140 + 1 + SMALLER * (1030 + 1);
+	struct arena *source = arenas_ids(1, total), *a = arenas_importer("deep", source, 1);
+	void *all = arena_alloc(a, total, MEM_WAIT), *large, *between[SMALLER + 1], *smaller[SMALLER];
+
+	arena_free(a, all, total);
+	large = arena_alloc(a, 1140, MEM_WAIT);
+	between[SMALLER] = arena_alloc(a, 1, MEM_WAIT);
+	for (size_t i = 0; i < SMALLER; i++) {
+		smaller[i] = arena_alloc(a, 1030, MEM_WAIT);
+		between[i] = arena_alloc(a, 1, MEM_WAIT);
+	}
+	arena_free(a, large, 1140);
+	for (size_t i = 0; i < SMALLER; i++)
+		arena_free(a, smaller[i], 1030);
+	CHECK(!arena_alloc(a, 1141, MEM_ERROR));
+	CHECK_EQ((uintptr_t)arena_alloc(a, 1100, MEM_ERROR), (uintptr_t)large);
+	arena_free(a, large, 1100);
+	for (size_t i = 0; i <= SMALLER; i++)
+		arena_free(a, between[i], 1);
+	arenas_end(a);
+	arenas_end(source);
+}

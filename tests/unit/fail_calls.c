@@ -129,6 +129,54 @@ TEST("fail: tracing, and a scan for leaks, fail at any allocation, and nothing i
 	CHECK_LT(0, fails_each(make_scan, undo_scan, undo_scan));
 }
 
+/* The second scan of two finds what the first suspected. */
+static bool make_second_scan(void)
+{
+	return leaks_scan() == 0 && leaks_scan() == 0;
+}
+
+static bool count_leak(const struct leak *leak, void *arg)
+{
+	++*(size_t *)arg;
+	return true;
+}
+
+static bool count_first(const struct leak *leak, void *arg)
+{
+	++*(size_t *)arg;
+	return false;
+}
+
+#define LOST 1000 /* most of which no other test's old addresses lead to */
+
+/* Turned over, so that no scan sees them. */
+static uintptr_t hidden[LOST];
+
+static __attribute__((noinline)) void lose(void)
+{
+	for (size_t i = 0; i < LOST; i++)
+		hidden[i] = ~(uintptr_t)kmem_cache_alloc(cache, MEM_WAIT);
+}
+
+TEST("fail: scans for leaks that fail at any allocation hide none from the next")
+{
+	size_t leaks = 0, first = 0;
+
+	CHECK(make_cache());
+	lose();
+	CHECK_LT(0, fails_each(make_second_scan, undo_scan, undo_scan));
+	CHECK(make_second_scan());
+	CHECK(make_second_scan());
+	leaks_report(count_leak, &leaks);
+	CHECK_LE(2, leaks);
+	leaks_report(count_first, &first);
+	CHECK_EQ(first, 1);
+	leaks_clear();
+	for (size_t i = 0; i < LOST; i++)
+		kmem_cache_free(cache, (void *)~hidden[i]);
+	undo_cache();
+}
+
 static char cache_storage[KMEM_CACHE_STORAGE] __attribute__((aligned(PORT_LINE_SIZE)));
 
 static bool make_placed_cache(void)

@@ -80,6 +80,31 @@ static size_t count_leaks(void)
 	return n;
 }
 
+static __attribute__((noinline)) void *take_and_turn(struct kmem_cache *c)
+{
+	return (void *)~(uintptr_t)kmem_cache_alloc(c, MEM_WAIT);
+}
+
+TEST("leaks: what lies over another base isn't looked for")
+{
+	struct arena *base, *pages;
+	struct kmem_cache *c;
+	volatile uintptr_t turned;
+
+	note_what_others_left();
+	base = arenas_base(64);
+	pages = arenas_importer("apart", base, PORT_PAGE_SIZE);
+	c = kmem_cache_create("apart", 64, 0, 0, pages, NULL, NULL, NULL);
+	turned = (uintptr_t)take_and_turn(c);
+	scan_twice();
+	CHECK_EQ(count_leaks(), 0);
+	leaks_clear();
+	kmem_cache_free(c, (void *)~turned);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(pages);
+	arenas_base_end(base, 64);
+}
+
 /* 1,000 lost among 100,000: lists, trees, arrays of pointers, pointers into the middle */
 
 #define KEPT 100000

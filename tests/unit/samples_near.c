@@ -98,13 +98,17 @@ TEST("samples: an address between two is known by the nearest one")
 	give_all();
 }
 
-TEST("samples: a kmalloc() of nothing has a byte")
+TEST("samples: a kmalloc() of nothing has a byte, no objects are none")
 {
+	struct kmem_cache *none;
 	char *p;
 
 	CHECK_EQ(kmem_sample_set(1), 0);
 	p = kmalloc(0, MEM_WAIT);
+	none = kmem_cache_create("none", SIZE, 0, 0, NULL, NULL, NULL, NULL);
+	CHECK_EQ(kmem_cache_alloc_bulk(none, NULL, 0, MEM_ATOMIC), 0);
 	CHECK_EQ(kmem_sample_set(0), 0);
+	CHECK_EQ(kmem_cache_destroy(none), 0);
 	CHECK_EQ(ksize(p), 1);
 	*p = 1;
 	kfree(p);

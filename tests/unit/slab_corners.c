@@ -127,6 +127,7 @@ TEST("slab: zeroed objects that aren't memory are refused")
 	struct kmem_cache *c = kmem_cache_create("ids", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
 
 	CHECK_PANICS(kmem_cache_zalloc(c, MEM_WAIT), "aren't memory");
+	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, 0, MEM_ATOMIC), 0);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 	arenas_end(ids);
 }
@@ -203,15 +204,38 @@ TEST("slab: of an object whose constructor fails nothing is known, traced or not
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
 
+TEST("slab: of several objects that are another cache's the first is reported")
+{
+	struct kmem_cache *c = kmem_cache_create("right", 64, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache *other = kmem_cache_create("other", 64, 0, 0, NULL, NULL, NULL, NULL);
+	struct kmem_cache *full = kmem_cache_create("full", 64, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+
+	for (size_t i = 0; i < 3; i++)
+		objects[i] = kmem_cache_alloc(other, MEM_WAIT);
+	CHECK_PANICS(kmem_cache_free_bulk(full, objects, 3), "cache full: free of ");
+	if (modes_leave_fronts()) {
+		for (size_t i = 0; i < 3; i++)
+			kmem_cache_free(c, objects[i]);
+		CHECK_PANICS(kmem_cache_reap(c, KMEM_REAP_ALL), "which belongs to cache other");
+	}
+	kmem_cache_free_bulk(other, objects, 3);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(kmem_cache_destroy(other), 0);
+	CHECK_EQ(kmem_cache_destroy(full), 0);
+}
+
 TEST("debug: what lies between two objects is told by the object before it")
 {
 	struct kmem_cache *c = kmem_cache_create("between", 700, 0, KMC_FULL, NULL, NULL, NULL, NULL);
 	char *object = kmem_cache_alloc(c, MEM_WAIT);
 	uintptr_t page = (uintptr_t)object & -(uintptr_t)PORT_PAGE_SIZE;
 	struct kmem_history h;
+	struct kmem_object where;
 
 	CHECK(kmem_cache_history(c, (uintptr_t)object + 701, &h));
 	CHECK_EQ(h.object, (uintptr_t)object);
+	CHECK(kmem_cache_find(c, page, &where));
+	CHECK_EQ(where.object, 0);
 	/* Whatever is known of the first and the last object of the slab. */
 	kmem_cache_history(c, page, &h);
 	kmem_cache_history(c, page + PORT_PAGE_SIZE - 1, &h);
