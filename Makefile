@@ -61,6 +61,9 @@ HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
 ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -Wno-frame-larger-than
 TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
+# Branches are those of the source, not those that an optimizer makes; cores count at once.
+COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
+	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)
 
 # Flavours -----------------------------------------------------------------------------------------
 # $(call flavour,name,sources,flags,compiler): the objects of a flavour, in build/name; they are built again
@@ -93,6 +96,7 @@ $(eval $(call flavour,riscv64,$(RISCV64_C) $(RISCV64_S),$(RISCV64_CFLAGS),$(RISC
 $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS),$(CC)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS),$(CC)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS),$(CC)))
+$(eval $(call flavour,cov,$(HOST_C),$(COV_CFLAGS),gcc))
 
 # The kernel that measures how long interrupts are off, with stubs in front of public functions and of spin_wait().
 IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
@@ -179,6 +183,7 @@ RISCV64_LD := $(riscv64_AS) -nostdlib -static -Wl,--build-id=none,-z,max-page-si
 HOST_LD := $(CC) -no-pie -pthread
 ASAN_LD := $(HOST_LD) -fsanitize=address,undefined
 TSAN_LD := $(HOST_LD) -fsanitize=thread
+COV_LD := gcc -no-pie -pthread --coverage
 
 $(B)/x86/spandrel.elf: $(x86_OBJ) arch/x86/kernel.lds scripts/symbols
 	$(call link,x86,$(X86_LD))
@@ -193,6 +198,8 @@ $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
 	$(call link,asan,$(ASAN_LD))
 $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 	$(call link,tsan,$(TSAN_LD))
+$(B)/cov/spandrel-host: $(cov_OBJ) scripts/symbols
+	$(call link,cov,$(COV_LD))
 
 # Other allocators, by LD_PRELOAD, do what benchmarks do with this one.
 $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/stream.o
@@ -202,7 +209,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long cov soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
@@ -252,6 +259,11 @@ test: ## install what is missing and run all tests
 test-long: ## run all tests with all operations on any number of cores, some hours
 	$(Q)scripts/deps long
 	$(Q)tests/run.py --long
+
+cov: ## count the branches of kern/src that tests take, build/cov/html; installs what is missing
+	$(Q)scripts/deps cov
+	$(Q)$(MAKE) --no-print-directory $(B)/cov/spandrel-host
+	$(Q)scripts/cov
 
 soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk
 	$(Q)scripts/deps test
