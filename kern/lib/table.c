@@ -72,8 +72,8 @@ void table_format(char cell[TABLE_CELL_MAX], enum table_kind kind, uint64_t valu
 		ksnprintf(cell, TABLE_CELL_MAX, "%llu", (unsigned long long)value);
 }
 
-/* For counts that are wider than their column. */
-static void format_thousands(char *cell, uint64_t count)
+/* For counts that are wider than their column: with a tenth, if it has room for that. */
+static void format_thousands(char *cell, uint64_t count, size_t width)
 {
 	static const char letters[] = " KMGTPE";
 	uint64_t tenths = 0;
@@ -84,6 +84,8 @@ static void format_thousands(char *cell, uint64_t count)
 		count /= 1000;
 	}
 	ksnprintf(cell, TABLE_CELL_MAX, "%u.%u%c", (unsigned)count, (unsigned)tenths, letters[i]);
+	if (strlen(cell) > width)
+		ksnprintf(cell, TABLE_CELL_MAX, "%u%c", (unsigned)count, letters[i]);
 }
 
 static size_t field_of(const struct table_column *column)
@@ -96,7 +98,7 @@ static void format_cell(char *cell, const struct table_column *column, uint64_t 
 {
 	table_format(cell, column->kind, number);
 	if (column->kind == TABLE_COUNT && strlen(cell) > field_of(column))
-		format_thousands(cell, number);
+		format_thousands(cell, number, field_of(column));
 }
 
 /* A line for people.  Each cell has its field; a text that is wider takes room from the gaps to its

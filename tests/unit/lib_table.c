@@ -149,6 +149,25 @@ TEST("table: a column without a total leaves its place free in the last line")
 			"total      24          8.0 KiB\n");
 }
 
+TEST("table: in a narrow column a wide count has no tenths")
+{
+	static const struct table_column narrow[] = {
+		TABLE_COLUMN(struct row, count, "n", "n", 5, TABLE_COUNT, 0),
+	};
+	static const struct table narrow_table = {"x", narrow, 1};
+	static const uint64_t counts[] = {99999, 100000, 154567, 1545678, 154567890};
+	struct table_printer t;
+
+	begin(&t, &narrow_table, false);
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		struct row row = {.count = counts[i]};
+
+		table_row(&t, &row);
+	}
+	table_end(&t);
+	CHECK_STR(text, "    n\n99999\n 100K\n 154K\n 1.5M\n 154M\n");
+}
+
 TEST("table: one with too many columns is refused")
 {
 	static const struct table huge = {"x", columns, TABLE_COLUMNS_MAX + 1};
