@@ -458,7 +458,7 @@ static size_t take_word(uint64_t *map, uintptr_t first, size_t stride, void **ob
 		left -= run;
 		objects += run;
 		/* Up to 0, which saves a comparison for each object (kmem_batch_4096). */
-		for (size_t i = -run; i != 0; i++, object += stride)
+		for (ptrdiff_t i = -(ptrdiff_t)run; i != 0; i++, object += stride)
 			objects[i] = (void *)object;
 	}
 	*map = word;
