@@ -216,7 +216,9 @@ static inline size_t port_stack_pop_many(
 	size_t there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
 	size_t moved = there < n ? there : n;
 
-	s->top -= moved;
+	/* A stack that was never set has no place to subtract from. */
+	if (moved > 0)
+		s->top -= moved;
 	for (size_t i = 0; i < moved; i++)
 		to[i] = s->top[i];
 	host_poll();
