@@ -199,7 +199,10 @@ static void clear_screen(struct editor *e)
 
 static void drop_line(struct editor *e)
 {
-	sink_puts(e->sink, "^C\n");
+	/* Where the row is full there is no room for it. */
+	bool fits = e->cursor - e->left + strlen("^C") <= shown_max(e);
+
+	sink_puts(e->sink, fits ? "^C\n" : "\n");
 	editor_begin(e);
 }
 
@@ -317,14 +320,17 @@ struct matches {
 
 static void list_word(struct matches *m, const char *word)
 {
-	size_t width = 2 + strlen(word);
+	size_t length = strlen(word), most = m->columns - 1 - 2;
+	bool is_cut = length > most;
 
-	if (m->column > 0 && m->column + width >= m->columns) {
+	if (is_cut)
+		length = most - 1;
+	if (m->column > 0 && m->column + 2 + length >= m->columns) {
 		sink_puts(m->list, "\n");
 		m->column = 0;
 	}
-	sink_printf(m->list, "  %s", word);
-	m->column += width;
+	sink_printf(m->list, "  %.*s%s", (int)length, word, is_cut ? "~" : "");
+	m->column += 2 + length + is_cut;
 }
 
 static void match(void *arg, const char *word)

@@ -193,6 +193,19 @@ TEST("editor: on a terminal of any width nothing passes its last column")
 	}
 }
 
+TEST("editor: ^C is shown where there is room for it, and never passes the last column")
+{
+	for (size_t typed = 0; typed < 40; typed++) {
+		begin_narrow(40);
+		for (size_t i = 0; i < typed; i++)
+			type("x");
+		type("\x03y");
+		check_screen(40);
+		CHECK_EQ(strstr(screen_text, "^C\n") != NULL, typed <= 27);
+		CHECK_STR(editor.line, "y");
+	}
+}
+
 TEST("editor: a prompt that would leave no room is shortened")
 {
 	begin_narrow(12);
@@ -215,6 +228,23 @@ TEST("editor: words that Tab lists are broken into lines")
 	type("a\t\t");
 	CHECK(strstr(screen_text, "\n  a-word-a  a-word-b  a-word-c\n  a-word-d  ") != NULL);
 	check_screen(40);
+}
+
+static void offer_long(
+	const char *text, size_t length, void (*offer)(void *arg, const char *word), void *arg)
+{
+	offer(arg, "seven-1");
+	offer(arg, "seven-78");
+	offer(arg, "seven-seven");
+}
+
+TEST("editor: a word that Tab lists and that is wider than the terminal is cut")
+{
+	begin_narrow(10);
+	editor.complete = offer_long;
+	type("seven-\t");
+	CHECK(strstr(screen_text, "\n  seven-1\n  seven-~\n  seven-~\n") != NULL);
+	check_screen(10);
 }
 
 static void offer_hundreds(
