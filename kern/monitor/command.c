@@ -313,15 +313,16 @@ static const char *call(
 static bool run_words(const struct command_words *words, struct sink *sink)
 {
 	const struct command *command = command_find(words->argc, words->argv);
-	char line[2 * ERROR_MAX];
+	char line[MONITOR_LINE_MAX + ERROR_MAX];
 	const char *wrong;
 
 	if (words->argc == 0 && !words->keys)
 		return true;
 	if (!command) {
-		sink_printf(sink, "%s%s%s: no such command, `help` lists them\n",
+		ksnprintf(line, sizeof(line), "%s%s%s: no such command, `help` lists them",
 			words->argc > 0 ? words->argv[0] : "-k", words->argc > 1 ? " " : "",
 			words->argc > 1 ? words->argv[1] : "");
+		sink_put_line(sink, line);
 		return false;
 	}
 	wrong = call(command, words, sink);

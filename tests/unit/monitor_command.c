@@ -65,6 +65,17 @@ TEST("command: nothing to run is no error")
 	CHECK_STR(said, "");
 }
 
+TEST("command: a command that isn't there is named whole, in rows that fit")
+{
+	char line[MONITOR_LINE_MAX];
+
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	CHECK(!run(line));
+	CHECK(fits_in(SINK_COLUMNS));
+	CHECK(strstr(said, "lists them\n") != NULL);
+}
+
 TEST("command: what can't be run gets one plain line that names the problem")
 {
 	check_refused("bogus", "bogus: no such command, `help` lists them\n");
