@@ -139,7 +139,8 @@ struct arena *arena_create_base(const char *name, void *start, size_t size);
  * Returns 0, or one of these, nothing having changed; arena_add_strerror() gives the reason:
  *   -ENOMEM  no tags, by flag           -EINVAL  empty, once rounded
  *   -ERANGE  wraps around               -EDOM    contains 0
- *   -EEXIST  overlaps what is there     -EBUSY   the arena imports its spans
+ *   -EEXIST  overlaps, as given, what is there
+ *   -EBUSY   the arena imports its spans
  */
 int arena_add(struct arena *arena, void *base, size_t size, unsigned flags);
 const char *arena_add_strerror(int error);

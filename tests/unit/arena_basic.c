@@ -177,6 +177,8 @@ TEST("arena: what cannot be added is refused with a reason and changes nothing")
 	CHECK_EQ(arena_add(a, (void *)4784, 32, MEM_WAIT), -EEXIST);
 	CHECK_EQ(arena_add(a, (void *)16, 1000000, MEM_WAIT), -EEXIST);
 	CHECK_EQ(arena_add(a, (void *)3216, 16, MEM_WAIT), -EEXIST);
+	/* [4790, 4816) holds a whole quantum that is free, but begins in the span. */
+	CHECK_EQ(arena_add(a, (void *)4790, 26, MEM_WAIT), -EEXIST);
 	CHECK_EQ(arena_add(b, (void *)16, 16, MEM_WAIT), -EBUSY);
 	CHECK_STR(arena_add_strerror(-EEXIST), "the range overlaps a span");
 	CHECK_STR(arena_add_strerror(-EDOM), "the range contains 0");
