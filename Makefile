@@ -106,6 +106,17 @@ $(eval $(call flavour,irqoff,$(IRQOFF_C) $(X86_S) $(IRQOFF_STUBS),$(IRQOFF_CFLAG
 $(IRQOFF_STUBS): scripts/publics $(wildcard kern/include/*.h)
 	$(Q)mkdir -p $(@D); scripts/publics --stubs > $@
 
+# Fuzzers: the host's kernel without its tests, under the main() of tests/fuzz/kernel.c.  With libFuzzer, which
+# takes clang; and, of the objects for ASan, with a driver that replays files, which takes any compiler.
+FUZZ_CC ?= clang
+FUZZ_DRIVER = $(shell $(FUZZ_CC) -print-file-name=libclang_rt.fuzzer_no_main-$(shell uname -m).a)
+FUZZERS := $(filter-out kernel replay,$(basename $(notdir $(wildcard tests/fuzz/*.c))))
+FUZZ_KERNEL_C := $(filter-out kern/lib/string.c arch/host/main.c,$(KERN_C) $(wildcard arch/host/*.c)) \
+	$(wildcard tests/fence/*.c) tests/fuzz/kernel.c
+FUZZ_CFLAGS := $(ASAN_CFLAGS) -fsanitize=fuzzer-no-link
+$(eval $(call flavour,fuzz,$(FUZZ_KERNEL_C) $(FUZZERS:%=tests/fuzz/%.c),$(FUZZ_CFLAGS),$(FUZZ_CC)))
+-include $(patsubst %,$(B)/asan/obj/tests/fuzz/%.d,$(FUZZERS) kernel replay)
+
 # A recorded stream, as C.
 $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 	$(Q)mkdir -p $(@D); scripts/ranges $< gcc_ranges > $@
@@ -201,6 +212,18 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 $(B)/cov/spandrel-host: $(cov_OBJ) scripts/symbols
 	$(call link,cov,$(COV_LD))
 
+# $(call link_fuzzer,flavour,compiler,driver): without the kernel's symbol table, which no fuzzer asks for.
+define link_fuzzer
+	@$(if $(V),,echo '  LINK $@')
+	$(Q)mkdir -p $(@D); scripts/symbols --empty > $@.S
+	$(Q)$(2) -no-pie -pthread -fsanitize=address,undefined -o $@ $(call objects,$(1),$(FUZZ_KERNEL_C)) \
+		$(B)/$(1)/obj/tests/fuzz/$(notdir $@).o $@.S $(3)
+endef
+$(FUZZERS:%=$(B)/fuzz/%): $(B)/fuzz/%: $(B)/fuzz/obj/tests/fuzz/%.o $(call objects,fuzz,$(FUZZ_KERNEL_C))
+	$(call link_fuzzer,fuzz,$(FUZZ_CC),$(FUZZ_DRIVER) -lstdc++ -lm)
+$(FUZZERS:%=$(B)/asan/fuzz/%): $(B)/asan/fuzz/%: $(B)/asan/obj/tests/fuzz/%.o $(call objects,asan,$(FUZZ_KERNEL_C) tests/fuzz/replay.c)
+	$(call link_fuzzer,asan,$(CC),$(B)/asan/obj/tests/fuzz/replay.o)
+
 # Other allocators, by LD_PRELOAD, do what benchmarks do with this one.
 $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/stream.o
 	@$(if $(V),,echo '  LINK $@')
@@ -209,7 +232,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long cov soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long cov fuzz soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
@@ -264,6 +287,16 @@ cov: ## count the branches of kern/src that tests take, build/cov/html; installs
 	$(Q)scripts/deps cov
 	$(Q)$(MAKE) --no-print-directory $(B)/cov/spandrel-host
 	$(Q)scripts/cov
+
+# What replays the corpora in `make test`.
+.PHONY: fuzzers
+fuzzers: $(FUZZERS:%=$(B)/asan/fuzz/%)
+
+fuzz: ## look for inputs that fail, T=60 seconds with each fuzzer of tests/fuzz, or with F=NAME
+	$(Q)scripts/deps fuzz
+	$(Q)[ -e "$(FUZZ_DRIVER)" ] || { echo "fuzz: $(FUZZ_CC) lacks libFuzzer (Debian's name: libclang-rt-dev)" >&2; exit 1; }
+	$(Q)$(MAKE) --no-print-directory $(patsubst %,$(B)/fuzz/%,$(or $(F),$(FUZZERS)))
+	$(Q)scripts/fuzz $(or $(T),60) $(F)
 
 soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk
 	$(Q)scripts/deps test

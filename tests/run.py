@@ -28,6 +28,7 @@ TSAN = ["env", "TSAN_OPTIONS=memory_limit_mb=6000"]
 BUILDS = [
     ("build with gcc", [*MAKE, "CC=gcc", "kernel", "host"], True),
     ("build for ASan", [*MAKE, "CC=gcc", "build/asan/spandrel-host"], True),
+    ("build fuzzers for ASan", [*MAKE, "CC=gcc", "fuzzers"], False),
     ("build for TSan", [*MAKE, "CC=gcc", "build/tsan/spandrel-host"], False),
     ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel", "host"], False),
     ("build for riscv64", [*MAKE, "CC=gcc", "ARCH=riscv64", "kernel"], False),
@@ -61,6 +62,7 @@ STAGES = [
     ("counted benchmarks against their baseline", ["scripts/bench-baseline"], False),
     ("costs in headers", ["scripts/costs"], False),
     ("outputs in the monitor's page", ["scripts/monitor-doc", "--check"], False),
+    ("fuzzers, their corpora", ["scripts/fuzz", "--replay"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
