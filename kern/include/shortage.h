@@ -84,7 +84,7 @@ struct shortage {
 	bool has_tag_part; /* tag_part is one of its parts */
 	struct shortage_part tag_part;
 	uint64_t since;	     /* port_ns() when it entered */
-	uint64_t hard_begun; /* hardest passes, over any root, that had begun then */
+	uint64_t hard_begun; /* the last cycle of reclaim that had begun then */
 	uint64_t retry;	     /* parked: when it is taken for short again */
 	size_t passes_seen;  /* serves of its root, at its last try */
 	size_t passed;

@@ -171,10 +171,8 @@ static struct want want_of(struct arena *root)
 	qlock_lock(&shortage_marks_lock);
 	wants = shortage_wants_of(root);
 	/* A record that waits for a pass to be refused has its first one at once. */
-	if (a->next_pass <= port_ns() || wants.errors != a->errors_seen)
+	if (a->next_pass <= port_ns() || wants.error_came >= a->hard_done)
 		w = (struct want){wants.amount, wants.records > 0};
-	if (w.has_records)
-		a->errors_seen = wants.errors;
 	qlock_unlock(&shortage_marks_lock);
 	if (free < low && a->next_pass <= port_ns() && high - free > w.target)
 		w.target = high - free;
@@ -196,12 +194,12 @@ static void run_pass(struct pass *p, unsigned level)
 	__atomic_fetch_add(&r.stats.given[level], after > before ? after - before : 0, __ATOMIC_RELAXED);
 }
 
-/* A hardest pass begins, or ends, over all roots that want something. */
-static void count_hard(uint64_t *count)
+/* A cycle begins, or ends with a hardest pass over all roots that want something: it has the number `cycle`. */
+static void set_cycle(uint64_t *count, uint64_t cycle)
 {
 	qlock_lock(&shortage_marks_lock);
 	/* Release: pairs with the acquire of serve_round(). */
-	__atomic_store_n(count, shortage_hard_done + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(count, cycle, __ATOMIC_RELEASE);
 	qlock_unlock(&shortage_marks_lock);
 }
 
@@ -324,7 +322,7 @@ static uint64_t run_cycle(void)
 	uint64_t next = PORT_FOREVER;
 	bool hard = false;
 
-	count_hard(&shortage_hard_begun);
+	set_cycle(&shortage_hard_begun, shortage_hard_begun + 1);
 	for (struct arena *root = pass_next_root(NULL); root; root = pass_next_root(root)) {
 		struct want w = want_of(root);
 
@@ -334,7 +332,7 @@ static uint64_t run_cycle(void)
 			next = earlier(next, arena_account(root)->next_pass);
 	}
 	if (hard) {
-		count_hard(&shortage_hard_done);
+		set_cycle(&shortage_hard_done, shortage_hard_begun);
 		serve_flush();
 	}
 	return earlier(next, sort_records());

@@ -34,7 +34,7 @@ struct shortage_wants shortage_wants_of(struct arena *root)
 {
 	port_irq_t irq = spin_lock(&shortage_queue.lock);
 	struct arena_account *a = &root->account;
-	struct shortage_wants w = {a->wanted, a->short_records, a->errors, shortage_queue.changes};
+	struct shortage_wants w = {a->wanted, a->short_records, a->error_came, shortage_queue.changes};
 
 	spin_unlock(&shortage_queue.lock, irq);
 	return w;

@@ -27,7 +27,7 @@ struct arena_account {
 	/* Guarded by the queue's lock: of records that are neither parked nor answered. */
 	size_t wanted; /* units */
 	unsigned short_records; /* parts; also read without it */
-	uint64_t errors; /* parts that ever came, of records by MEM_ERROR without a deadline */
+	uint64_t error_came; /* the cycle in which the last record came that waits for a pass to be refused */
 	uint64_t serves;   /* of its records by the server, and of requests that passed them; atomic */
 	/* Guarded by the queue's lock. */
 	struct shortage *holder;     /* the record that holds up later ones, or NULL */
@@ -35,7 +35,7 @@ struct arena_account {
 	bool is_held;	   /* a holder holds up; atomic */
 	uint64_t next_pass; /* port_ns() */
 	/* The reclaim ktask's. */
-	uint64_t pause_ns, frees_seen, errors_seen;
+	uint64_t pause_ns, frees_seen;
 	uint64_t hard_done; /* the number of the last cycle that came to level 3 here */
 	struct { uint64_t at, serves, progress; size_t free; bool is_reported; } out;
 };
@@ -47,7 +47,7 @@ size_t shortage_counted(const struct shortage_part *p);
 struct shortage_wants {
 	size_t amount;
 	unsigned records;
-	uint64_t errors, changes;
+	uint64_t error_came, changes;
 };
 struct shortage_wants shortage_wants_of(struct arena *root);
 
@@ -68,7 +68,8 @@ uint64_t shortage_expire(void);
 
 #define SHORTAGE_HOLD_NS 30000000ull
 
-/* Hardest passes that have begun and ended: the reclaim ktask counts, the server compares. */
+/* The last cycle of the reclaim ktask that has begun, and the last that has ended with a hardest pass: the
+ * ktask counts, the server compares. */
 extern uint64_t shortage_hard_begun, shortage_hard_done;
 
 /* The server's side */
@@ -78,7 +79,7 @@ void shortage_poke_always(void);
 /* Sleeps until shortage_poke() or the deadline; clears the poke. */
 void shortage_await_poke(uint64_t deadline);
 /* A round over all records, the oldest first.  Next says which record is to be tried, NULL at the end; it
- * is in state TRYING until it is settled.  `hard_done`: the hardest passes that had ended before the
+ * is in state TRYING until it is settled.  `hard_done`: the last hardest pass that had ended before the
  * try. */
 void shortage_round_begin(void);
 struct shortage *shortage_round_next(void);

@@ -124,7 +124,8 @@ static void account_add(struct shortage *s, int sign)
 
 		account->wanted += (size_t)sign * shortage_counted(p);
 		__atomic_fetch_add(&account->short_records, (unsigned)sign, __ATOMIC_RELAXED);
-		account->errors += sign > 0 && shortage_waits_for_pass(s);
+		if (sign > 0 && shortage_waits_for_pass(s))
+			account->error_came = shortage_hard_begun;
 	}
 }
 
