@@ -164,8 +164,10 @@ port_thread_t *port_thread_self(void);
 
 /* Sleeps until another core, thread or interrupt has called port_thread_unblock() on this thread
  * since its last port_thread_block() returned, or until port_ns() reaches `deadline` (PORT_FOREVER:
- * never).  It may return early, so it stands in a loop that looks at what it waits for.  Context: a
- * thread, interrupts on, no spinlock held.  Cost: a switch to another thread and back, and the
+ * never).  It may return early, so it stands in a loop that looks at what it waits for.  Without
+ * PORT_HAS_CLOCK a deadline other than PORT_FOREVER is a pause: it must return by itself, when all other
+ * threads that are ready have had a turn, or at a later timer tick; reclaim's threads look again then.
+ * Context: a thread, interrupts on, no spinlock held.  Cost: a switch to another thread and back, and the
  * sleep. */
 void port_thread_block(uint64_t deadline);
 
@@ -251,8 +253,9 @@ static inline void port_core_poke(unsigned core)
 
 /* PORT_HAS_CLOCK: nanoseconds since some moment before the first call, which never run backward on a core;
  * the finest counter the machine has, unit unspecified, as time-stamp ticks on x86; and how many nanoseconds
- * ticks of it take.  Without it time stands: magazines grow at each chance, reclaim doesn't pause, and a
- * deadline other than PORT_FOREVER has passed if it is 0. */
+ * ticks of it take.  Without it time stands: magazines grow at each chance; reclaim's pauses last until
+ * port_thread_block() returns; no request holds up others, and memory isn't reported to be out.
+ * arena_alloc_timeout() with a deadline that is to come is arena_alloc() by MEM_ERROR. */
 #if PORT_HAS_CLOCK
 uint64_t port_ns(void);
 uint64_t port_ticks(void);

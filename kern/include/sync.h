@@ -24,7 +24,8 @@
  * interrupts, callbacks, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
  *
  * Deadlines are moments of port_ns(), in nanoseconds.  PORT_FOREVER is none; with one that has
- * passed the call takes what it can have at once.  Cost, where nothing else is said: constant, and
+ * passed the call takes what it can have at once.  In a port without a clock one that is to come passes with
+ * the first port_thread_block() that returns.  Cost, where nothing else is said: constant, and
  * the sleep.
  */
 #ifndef SPANDREL_SYNC_H
@@ -45,6 +46,13 @@ struct sync_queue {
 	uint64_t tickets; /* sleepers that ever entered */
 };
 #define SYNC_QUEUE_INIT {SPINLOCK_INIT(SPIN_SYNC), NULL, NULL, 0}
+
+/* Whether a deadline has passed for a caller that has let other threads run.  Where time stands every one but
+ * PORT_FOREVER has: else what is to come once it has passed would never come.  Context: any. */
+static inline bool deadline_has_passed(uint64_t deadline)
+{
+	return deadline <= port_ns() || (!PORT_HAS_CLOCK && deadline != PORT_FOREVER);
+}
 
 /* Notes for people what the running thread is about to sleep for, a static string, and its address; NULL,
  * NULL: it goes on.  What is made of sync.h's own sleeps notes it by itself.  Context: any but an NMI. */

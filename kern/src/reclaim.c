@@ -171,10 +171,10 @@ static struct want want_of(struct arena *root)
 	qlock_lock(&shortage_marks_lock);
 	wants = shortage_wants_of(root);
 	/* A record that waits for a pass to be refused has its first one at once. */
-	if (a->next_pass <= port_ns() || wants.error_came >= a->hard_done)
+	if (deadline_has_passed(a->next_pass) || wants.error_came >= a->hard_done)
 		w = (struct want){wants.amount, wants.records > 0};
 	qlock_unlock(&shortage_marks_lock);
-	if (free < low && a->next_pass <= port_ns() && high - free > w.target)
+	if (free < low && deadline_has_passed(a->next_pass) && high - free > w.target)
 		w.target = high - free;
 	return w;
 }
@@ -288,7 +288,7 @@ static uint64_t sort_records(void)
 	qlock_lock(&shortage_marks_lock);
 	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s)) {
 		shortage_adopt_tags(s);
-		if (s->is_parked && now >= s->retry) {
+		if (s->is_parked && deadline_has_passed(s->retry)) {
 			shortage_unpark(s);
 			s->hard_begun = shortage_hard_begun;
 			next = now;
@@ -353,7 +353,7 @@ void reclaim_main(void *arg)
 		next = run_cycle();
 		qlock_unlock(&r.pass_lock);
 		next = earlier(next, shortage_expire());
-		if (kmem_debug_walk())
+		if (kmem_debug_walk() && PORT_HAS_CLOCK)
 			next = earlier(next, port_ns() + WALK_PAUSE);
 	}
 }

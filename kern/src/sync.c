@@ -143,13 +143,14 @@ static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
 static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq,
 	const char *what, const void *of)
 {
-	bool can_sleep = s->thread != NULL;
+	bool can_sleep = s->thread != NULL, has_passed = port_ns() >= deadline;
 
 	sync_note_wait(what, of);
-	while (!s->woken && can_sleep && port_ns() < deadline) {
+	while (!s->woken && can_sleep && !has_passed) {
 		spin_unlock(&q->lock, irq);
 		port_thread_block(deadline);
 		irq = spin_lock(&q->lock);
+		has_passed = deadline_has_passed(deadline);
 	}
 	sync_note_wait(NULL, NULL);
 	if (!s->woken)

@@ -98,6 +98,9 @@ told "what threads need" only_needs "$out/threads/lib/libspandrel.a" port_bug po
 program threads threads threads libspandrel.a tests/embed/threads/main.c tests/embed/check.c
 program "255 cores" threads threads libspandrel.a -DCORES=255 -DPAGES=8192 tests/embed/threads/main.c \
 	tests/embed/check.c
+lib still threads LIB_CFLAGS="-O2 -g -fPIE -DEMBED_NO_CLOCK"
+program "threads without a clock" still threads libspandrel.a -DEMBED_NO_CLOCK -DPAGES=512 -DROUNDS=10000 -DCHECKS=30 \
+	tests/embed/threads/main.c tests/embed/check.c
 
 case $host in
 x86_64*)

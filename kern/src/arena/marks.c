@@ -170,7 +170,7 @@ uint64_t shortage_expire(void)
 	while (!list_empty(&lingering)) {
 		struct shortage_mark *m = list_first_entry(&lingering, struct shortage_mark, lingers);
 
-		if (m->until > port_ns()) {
+		if (!deadline_has_passed(m->until)) {
 			next = m->until;
 			break;
 		}

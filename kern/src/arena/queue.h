@@ -31,7 +31,7 @@ struct arena_account {
 	uint64_t serves;   /* of its records by the server, and of requests that passed them; atomic */
 	/* Guarded by the queue's lock. */
 	struct shortage *holder;     /* the record that holds up later ones, or NULL */
-	uint64_t held_since, hold_after; /* port_ns() */
+	uint64_t hold_until, hold_after; /* port_ns() */
 	bool is_held;	   /* a holder holds up; atomic */
 	uint64_t next_pass; /* port_ns() */
 	/* The reclaim ktask's. */

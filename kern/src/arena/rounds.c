@@ -49,10 +49,11 @@ static void count_passes(struct shortage *s, struct arena_account *account)
 
 	__atomic_store_n(&s->passed, s->passed + (serves - s->passes_seen), __ATOMIC_RELAXED);
 	s->passes_seen = serves;
-	if (account->holder || s->is_parked || s->passed < PASSED_MAX || port_ns() < account->hold_after)
+	if (account->holder || s->is_parked || s->passed < PASSED_MAX ||
+		!deadline_has_passed(account->hold_after))
 		return;
 	account->holder = s;
-	account->held_since = port_ns();
+	account->hold_until = port_ns() + SHORTAGE_HOLD_NS;
 	__atomic_store_n(&account->is_held, true, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&shortage_queue.holders, 1, __ATOMIC_RELAXED);
 }
@@ -65,7 +66,7 @@ static bool is_held_up(struct shortage *s)
 	for (unsigned i = 0; (p = shortage_part_of(s, i)); i++) {
 		struct arena_account *account = &arena_root(p->arena)->account;
 
-		if (account->holder && port_ns() - account->held_since >= SHORTAGE_HOLD_NS)
+		if (account->holder && deadline_has_passed(account->hold_until))
 			shortage_hold_end(account);
 		if (account->holder && account->holder != s && account->holder->since <= s->since)
 			return true;

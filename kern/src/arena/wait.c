@@ -414,6 +414,9 @@ bool shortage_wait(struct shortage *s)
 	/* One that stood back for others hasn't tried yet. */
 	if (shortage_waits_for_pass(s) && is_hopeless(s))
 		return s->try(s);
+	/* Where time stands, one that is to come never does. */
+	if (!PORT_HAS_CLOCK && s->deadline > port_ns())
+		s->deadline = PORT_FOREVER;
 	enter(s);
 	shortage_poke();
 	arena_poke(shortage_arena(s));

@@ -51,7 +51,7 @@ static void fill_root(struct arena *root, struct reclaim_root *row)
 	row->low = low;
 	row->high = high;
 	qlock_lock(&shortage_marks_lock);
-	row->pause_ns = a->next_pass > port_ns() ? a->next_pass - port_ns() : 0;
+	row->pause_ns = deadline_has_passed(a->next_pass) ? 0 : a->next_pass - port_ns();
 	row->wanted = shortage_wants_of(root).amount;
 	count_records(root, row);
 	qlock_unlock(&shortage_marks_lock);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "spandrel/arena.h"
@@ -26,7 +27,12 @@
 #define PAGES 1024
 #endif
 #define HELD 200 /* blocks of each thread at most, of two pages on average: together more than there is */
+#ifndef ROUNDS
 #define ROUNDS 100000
+#endif
+#ifndef CHECKS
+#define CHECKS 1
+#endif
 
 /* The port */
 
@@ -109,6 +115,7 @@ void port_pause(void)
 	sched_yield();
 }
 
+#if PORT_HAS_CLOCK
 uint64_t port_ns(void)
 {
 	struct timespec now;
@@ -126,6 +133,7 @@ uint64_t port_ticks_ns(uint64_t ticks)
 {
 	return ticks;
 }
+#endif
 
 port_thread_t *port_thread_self(void)
 {
@@ -142,16 +150,26 @@ bool port_may_sleep(void)
 	return self()->depth == 0;
 }
 
+/* The lock is held. */
+static void await_unblock(struct port_thread *t, uint64_t deadline)
+{
+	struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
+
+	if (deadline == PORT_FOREVER)
+		pthread_cond_wait(&t->unblocked, &t->lock);
+	else if (PORT_HAS_CLOCK)
+		pthread_cond_clockwait(&t->unblocked, &t->lock, CLOCK_MONOTONIC, &until);
+}
+
 void port_thread_block(uint64_t deadline)
 {
 	struct port_thread *t = self();
-	struct timespec until = {(time_t)(deadline / 1000000000u), (long)(deadline % 1000000000u)};
 
+	if (!PORT_HAS_CLOCK && deadline != PORT_FOREVER)
+		sched_yield();
 	pthread_mutex_lock(&t->lock);
-	if (!t->is_unblocked && deadline == PORT_FOREVER)
-		pthread_cond_wait(&t->unblocked, &t->lock);
-	else if (!t->is_unblocked)
-		pthread_cond_clockwait(&t->unblocked, &t->lock, CLOCK_MONOTONIC, &until);
+	if (!t->is_unblocked)
+		await_unblock(t, deadline);
 	t->is_unblocked = false;
 	pthread_mutex_unlock(&t->lock);
 }
@@ -276,6 +294,58 @@ static void run_workers(void)
 		pthread_join(threads[i], NULL);
 }
 
+#define LARGE (PAGES / 4 * PORT_PAGE_SIZE) /* enough that a pass that can't serve it parks it */
+#define HALF (PORT_PAGE_SIZE / 2)
+#define FEW 15 /* in a row: a whole slab of up to eight */
+
+static void *run_waiter(void *size)
+{
+	arena_free(kpages_arena, arena_alloc(kpages_arena, (size_t)size, MEM_WAIT), (size_t)size);
+	return NULL;
+}
+
+/* Begins to wait for `size` bytes; returns when reclaim has tried what it can. */
+static void start_waiter(pthread_t *waiter, size_t size)
+{
+	struct reclaim_stats stats;
+
+	start(waiter, run_waiter, (void *)size);
+	do {
+		sched_yield();
+		reclaim_get_stats(&stats);
+	} while (stats.waiting == 0);
+	usleep(30000);
+}
+
+/* What no free shows, and is found by looking again: memory for a request that is parked, and what is freed into
+ * a magazine.  And a deadline. */
+static const char *check_time(void)
+{
+	struct kmem_cache *halves = kmem_cache_create("halves", HALF, 0, 0, NULL, NULL, NULL, NULL);
+	void **all = NULL, *pages, *next;
+	pthread_t waiter;
+
+	for (void **p; (p = kmem_cache_alloc(halves, MEM_ATOMIC)); all = p)
+		*p = all;
+	pages = take_all();
+	if (arena_alloc_timeout(kpages_arena, PORT_PAGE_SIZE, MEM_ERROR, port_ns() + 1000000))
+		return "a request was served where nothing is free";
+	start_waiter(&waiter, PORT_PAGE_SIZE);
+	for (unsigned i = 0; i < FEW; i++, all = next) {
+		next = *all;
+		kmem_cache_free(halves, all);
+	}
+	pthread_join(waiter, NULL);
+	start_waiter(&waiter, LARGE);
+	for (; all; all = next) {
+		next = *all;
+		kmem_cache_free(halves, all);
+	}
+	give_all(pages);
+	pthread_join(waiter, NULL);
+	return kmem_cache_destroy(halves) == 0 ? NULL : "objects are left";
+}
+
 int main(void)
 {
 	pthread_t reclaim, serve;
@@ -292,7 +362,10 @@ int main(void)
 		sched_yield();
 	if (!wrong) {
 		run_workers();
-		wrong = embed_check();
+		for (unsigned i = 0; i < CHECKS && !wrong; i++)
+			wrong = embed_check();
+		if (!wrong)
+			wrong = check_time();
 	}
 	printf("%s\n", wrong ? wrong : "ok");
 	fflush(stdout);

@@ -17,7 +17,9 @@
 
 #define PORT_HAS_CORES 1
 #define PORT_HAS_THREADS 1
+#ifndef EMBED_NO_CLOCK
 #define PORT_HAS_CLOCK 1
+#endif
 #define PORT_HAS_WORDS 1
 
 typedef unsigned port_irq_t; /* how many port_irq_save() are open */
