@@ -7,7 +7,8 @@
 
 /* Uses arenas, caches and kmalloc of a kernel that has made base_arena and kpages_arena and called
  * kmem_cache_init(); leaves nothing behind.  Returns NULL, or what was wrong: a line without an end.  Context:
- * a thread or boot, no other caller uses the arenas meanwhile. */
+ * a thread or boot.  Nothing else allocates or frees meanwhile: no other thread or core, and no interrupt
+ * handler. */
 const char *embed_check(void);
 
 #endif
