@@ -342,6 +342,8 @@ void reclaim_main(void *arg)
 {
 	uint64_t next = PORT_FOREVER;
 
+	if (!PORT_HAS_THREADS)
+		panic("reclaim_main in a port without PORT_HAS_THREADS (called from %pS)", __builtin_return_address(0));
 	port_set_word(PORT_THREAD_RECLAIM, 1);
 	arena_poke = poke_for;
 	__atomic_fetch_add(&shortage_ktasks, 1, __ATOMIC_RELEASE);

@@ -28,7 +28,7 @@ TEST("base: refuses memory too small for itself, and what isn't whole pages")
 		0);
 	CHECK_PANICS(arena_create_base("ragged", memory + 1, 8 * PORT_PAGE_SIZE), "not whole pages");
 	CHECK_PANICS(arena_create_base("ragged", memory, 8 * PORT_PAGE_SIZE + 1), "not whole pages");
-	CHECK_PANICS(arena_create_base("ragged", NULL, 8 * PORT_PAGE_SIZE), "not whole pages");
+	CHECK_PANICS(arena_create_base("zero", NULL, 8 * PORT_PAGE_SIZE), "at address 0");
 	CHECK_PANICS(arena_create_base("ragged", memory, -(size_t)PORT_PAGE_SIZE), "not whole pages");
 	base_free(NULL, memory, 16 * PORT_PAGE_SIZE);
 }

@@ -194,7 +194,8 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 	else if (qcache_max % quantum != 0)
 		wrong = "a qcache_max that is no multiple of the quantum";
 	else if (!afunc != !ffunc || !afunc != !source)
-		wrong = "afunc, ffunc and source are not all three or none";
+		wrong = afunc && ffunc ? "a source that is NULL: has it been made?"
+				       : "not all three or none of afunc, ffunc and source";
 	else if (size && source)
 		wrong = "both a first span and a source";
 	else if ((!source || source == ARENA_SELF_SOURCE) && !base_arena)
@@ -334,7 +335,10 @@ struct arena *arena_create_base(const char *name, void *memory, size_t size)
 
 	check_given("arena_create_base", "name", name, __builtin_return_address(0));
 	sync_check_may_sleep("arena_create_base", __builtin_return_address(0));
-	if (start == 0 || start % PORT_PAGE_SIZE || size % PORT_PAGE_SIZE || start + (size - 1) < start)
+	if (start == 0)
+		panic("arena %s: a base arena at address 0, which stands for failure (called from %pS)", name,
+			__builtin_return_address(0));
+	if (start % PORT_PAGE_SIZE || size % PORT_PAGE_SIZE || start + (size - 1) < start)
 		panic("arena %s: a base arena over [%p, +%#zx), which is not whole pages (called from %pS)",
 			name, memory, size, __builtin_return_address(0));
 	if (size < ARENA_BASE_PAGES_MIN * PORT_PAGE_SIZE)

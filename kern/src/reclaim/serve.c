@@ -12,6 +12,7 @@
 #include "reclaim_impl.h"
 
 #include "lib/callback.h"
+#include "lib/panic.h"
 #include "port.h"
 #include "sync.h"
 
@@ -80,6 +81,8 @@ void serve_main(void *arg)
 {
 	uint64_t pause = SERVE_PAUSE_MIN;
 
+	if (!PORT_HAS_THREADS)
+		panic("serve_main in a port without PORT_HAS_THREADS (called from %pS)", __builtin_return_address(0));
 	port_set_word(PORT_THREAD_RECLAIM, 1);
 	__atomic_fetch_add(&shortage_ktasks, 1, __ATOMIC_RELEASE);
 	for (;;) {

@@ -51,6 +51,11 @@ static void importer_too_early(void)
 	kpages_arena = arena_create("kpages", NULL, 0, PAGE, arena_alloc, arena_free, base_arena, 0, MEM_ATOMIC);
 }
 
+static void base_at_zero(void)
+{
+	base_arena = arena_create_base("base", NULL, sizeof(ram));
+}
+
 static void base_alloc_too_early(void)
 {
 	base_alloc(NULL, PAGE, MEM_ATOMIC);
@@ -121,12 +126,23 @@ static void reap_too_early(void)
 	kmem_reap_all(KMEM_REAP_ALL);
 }
 
+static void reclaim_without_threads(void)
+{
+	reclaim_main(NULL);
+}
+
+static void serve_without_threads(void)
+{
+	serve_main(NULL);
+}
+
 static const struct {
 	void (*make)(void);
 	const char *told; /* NULL: it is none, and ends well */
 } mistakes[] = {
 	{arena_too_early, "arena ids: can't be created with no source before there is a base_arena"},
-	{importer_too_early, "arena kpages: can't be created with"},
+	{importer_too_early, "arena kpages: can't be created with a source that is NULL: has it been made?"},
+	{base_at_zero, "arena base: a base arena at address 0"},
 	{base_alloc_too_early, "base_alloc before base_arena"},
 	{cache_too_early, "kmem_cache_create of things before kmem_cache_init"},
 	{kmalloc_too_early, "kmalloc before kmem_cache_init"},
@@ -138,6 +154,8 @@ static const struct {
 	{mode_too_late, "too late: there are caches"},
 	{reclaim_too_early, NULL},
 	{reap_too_early, NULL},
+	{reclaim_without_threads, "reclaim_main in a port without PORT_HAS_THREADS"},
+	{serve_without_threads, "serve_main in a port without PORT_HAS_THREADS"},
 };
 
 /* Whether the process ended as it should; prints it if not. */
