@@ -123,15 +123,19 @@ $(RANGES_C): tests/data/gcc.va.sptr.xz scripts/ranges
 
 # The library --------------------------------------------------------------------------------------
 # Three archives of one relocatable object each, whose global names are the public ones; against the
-# port_arch.h in ARCH_INC, with PREFIX before each public name.  LIB_CFLAGS are the kernel's that it is for.
+# port_arch.h in ARCH_INC, with PREFIX before each public name.  LIB_CFLAGS are the kernel's that it is for; on
+# x86 a library that interrupt handlers call needs those of LIB_X86, which come first.  Other compilers and
+# optimisers warn of other things, so a warning is an error for LIB_WERROR=-Werror alone.
 
 ARCH_INC ?= tests/embed/memory
 PREFIX ?=
 OBJCOPY ?= objcopy
 LIB ?= $(B)/lib
-LIB_CFLAGS ?= -O2 -g -fPIE $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mno-red-zone -mgeneral-regs-only)
+LIB_CFLAGS ?= -O2 -g -fPIE
+LIB_WERROR ?=
+LIB_X86 := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mno-red-zone -mgeneral-regs-only)
 lib_CFLAGS := -std=gnu11 -ffreestanding -fno-common -fno-strict-aliasing -fno-stack-protector \
-	-fno-asynchronous-unwind-tables -include kern/lib/hidden.h $(LIB_CFLAGS) $(WARN) -Ikern/include -Ikern -Ikern/src -I$(ARCH_INC)
+	-fno-asynchronous-unwind-tables -include kern/lib/hidden.h $(LIB_X86) $(LIB_CFLAGS) $(filter-out -Werror,$(WARN)) $(LIB_WERROR) -Ikern/include -Ikern -Ikern/src -I$(ARCH_INC)
 LIB_BTAG_C := $(addprefix kern/lib/,bitmap.c bug.c frames.c hash.c linear_hash.c printf.c sink.c str.c string.c \
 	symbol.c tree.c) $(wildcard kern/src/btag/*.c)
 LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
@@ -157,6 +161,18 @@ endef
 $(B)/lib/prefix: FORCE
 	$(Q)mkdir -p $(@D); echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' > $@
 $(LIB_ARCHIVES): $(B)/lib/prefix scripts/lib-headers
+
+# What was built with other flags doesn't outlast them, if the build fails.
+.PHONY: lib-port
+lib-port: $(B)/lib/flags $(B)/lib/prefix
+	$(Q)test -f '$(ARCH_INC)/port_arch.h' || \
+		{ echo 'lib: no port_arch.h in ARCH_INC=$(ARCH_INC), which is taken from $(CURDIR) unless absolute' >&2; exit 1; }
+	$(Q)for archive in $(LIB_ARCHIVES); do \
+		for change in $^; do \
+			! [ $$change -nt $$archive ] || rm -rf $$archive $(LIB)/include/spandrel; \
+		done; \
+	done
+$(lib_OBJ): | lib-port
 $(LIB)/libspandrel-btag.a: $(call objects,lib,$(LIB_BTAG_C) $(LIB_SYMBOLS))
 	$(call archive,$(LIB_BTAG_C),btag)
 $(LIB)/libspandrel-arena.a: $(call objects,lib,$(LIB_ARENA_C) $(LIB_SYMBOLS))
@@ -251,6 +267,8 @@ kernel: $(B)/$(ARCH)/spandrel.elf ## build the kernel, build/x86/spandrel.elf; A
 lib: $(LIB_ARCHIVES) ## build the library: ARCH_INC=DIR has port_arch.h, PREFIX=, LIB=DIR, LIB_CFLAGS=
 	$(Q)scripts/lib-headers $(LIB)/include/spandrel $(PREFIX)
 	$(Q)cp $(ARCH_INC)/port_arch.h $(LIB)/include/spandrel
+	@echo '  PORT $(ARCH_INC)/port_arch.h:' $$(echo '#include "port.h"' | $(CC) $(lib_CFLAGS) -E -dM -x c - | \
+		sed -n 's/^#define \(PORT_HAS_[A-Z_]*\) 1$$/\1/p' | sort | grep . || echo memory alone)
 
 # For hosted use: a port's objects are the program's.
 prefix ?= /usr/local

@@ -933,7 +933,7 @@ static __attribute__((noinline, cold)) bool give_late(
 static bool put_raw(struct kmem_cache *c, void *const *objects, size_t n, void *caller)
 {
 	void *foreign[SLAB_STEP]; /* objects of a quantum cache that the arena handed out itself; or late ones */
-	size_t foreigners = 0, bad = 0, index;
+	size_t foreigners = 0, bad = 0, index = 0;
 	enum mistake m, mistake = NO_MISTAKE; /* the first one */
 	struct slab *s, *bad_slab = NULL;
 	uintptr_t bad_addr = 0;

@@ -24,7 +24,8 @@ told() {
 lib() {
 	name=$1 port=$2
 	shift 2
-	told "library, $name" make --no-print-directory -s "-j$(nproc)" lib B="$out/$name" ARCH_INC="tests/embed/$port" "$@"
+	told "library, $name" make --no-print-directory -s "-j$(nproc)" lib B="$out/$name" ARCH_INC="tests/embed/$port" \
+		LIB_WERROR=-Werror "$@"
 }
 
 # program NAME LIBRARY PORT ARCHIVE SOURCES AND FLAGS...: builds and runs it.

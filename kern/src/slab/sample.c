@@ -385,7 +385,7 @@ void *sample_take(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	struct kmem_event now;
 	struct sample *s;
-	bool is_left;
+	bool is_left = false;
 	void *object;
 
 	/* Mapping may wait for other cores. */
