@@ -18,9 +18,9 @@
  *
  * Contexts, here and in the other headers.  "May sleep": a thread or boot, interrupts on, no spinlock
  * held, in no callback of an arena's or a cache's owner.  It is checked at entry, whether or not the
- * call comes to sleep, and the panic names the function and its caller (sync.h).  "Any": everywhere,
- * in NMIs too.  "Any but an NMI": interrupts, callbacks, and under a spinlock of SPIN_CALLER
- * (spinlock.h).
+ * call comes to sleep, and the panic names the function and its caller.  "Any": everywhere, in NMIs too.
+ * "Any but an NMI": interrupts, callbacks, and under a caller's spinlock (in the kernel that comes with this,
+ * one of class SPIN_CALLER).  A ktask is a thread of the kernel's.
  *
  * NULL, in this header and the others, where a call needs a pointer, is a panic that names the call, what
  * the pointer is, and the caller.  What is hot looks for it in debug builds alone: for the arena of
@@ -357,7 +357,7 @@ void arena_get_stats(struct arena *arena, struct arena_stats *stats);
 size_t arena_tree_stats(struct arena_stats *rows, size_t max);
 
 /* The same without memory for rows: fn sees every arena, each after its source.  Context:
- * arenas_and_slabs_lock is held (sync.h), so none comes or goes meanwhile, and fn may not sleep.  Or after a
+ * arenas_and_slabs_lock is held, so none comes or goes meanwhile, and fn may not sleep.  Or after a
  * panic, when no other core runs and a lock may be held for good: then no lock is taken, and what fn sees may
  * be halfway through a change. */
 void arena_tree_peek(void (*fn)(const struct arena_stats *row, void *arg), void *arg);
@@ -457,7 +457,7 @@ extern struct arena *kpages_arena; /* pages for everyone, imported from base_are
 /* The first of all arenas in the order of their creation, NULL while there is none. */
 extern struct arena *all_arenas;
 
-/* Guards the import tree and the lists of all arenas and caches.  It sleeps (sync.h), so it comes
+/* Guards the import tree and the lists of all arenas and caches.  It is a lock that sleeps, so it comes
  * before every spinlock.  Under it MEM_WAIT is illegal, which debug builds check. */
 extern struct qlock arenas_and_slabs_lock;
 

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "port.h"
 
 #define KMALLOC_CACHED_MAX (16 * PORT_PAGE_SIZE) /* bytes */
 

@@ -172,8 +172,8 @@ port_thread_t *port_thread_self(void);
 void port_thread_block(uint64_t deadline);
 
 /* Ends the port_thread_block() that `thread`, which must still exist, is in, or else its next one;
- * several calls end one.  Context: any but an NMI; spinlocks of a class before SPIN_KTASK may be
- * held. */
+ * several calls end one.  Context: any but an NMI; the subsystem holds spinlocks of its own, interrupts off, so
+ * it must not call the subsystem. */
 void port_thread_unblock(port_thread_t *thread);
 
 /* Whether the caller may sleep, and wait for other cores: not in an interrupt, nor under a spinlock, nor
@@ -199,6 +199,9 @@ static inline void port_thread_unblock(port_thread_t *thread)
 	(void)thread;
 }
 
+/* port_arch.h may define a macro of this name, as
+ *	#define port_may_sleep() (!my_kernel_is_in_a_handler())
+ * so that MEM_WAIT in an interrupt handler is a panic. */
 #ifndef port_may_sleep
 static inline bool port_may_sleep(void)
 {
@@ -288,7 +291,7 @@ enum {
 	PORT_THREAD_CONSTRUCT, /* the cache whose constructor it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */
 	PORT_THREAD_FAILED,   /* its last allocation was made to fail (kmem_fail.h) */
-	PORT_THREAD_LOCKS,    /* how many qlocks it holds, and rwlocks for writing */
+	PORT_THREAD_LOCKS,    /* how many sleeping locks (qlocks) it holds, and rwlocks for writing */
 	PORT_THREAD_LOCKED,   /* the sum of their addresses */
 	PORT_THREAD_READS,    /* how many rwlocks it holds for reading */
 	PORT_THREAD_READING,  /* the sum of their addresses */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reclaim: two ktasks.  One walks the import tree and has arenas and caches give back what they don't
- * need; the other, the server, tries for the requests that sleep.
+ * Reclaim: two ktasks, which are threads of the kernel's.  One walks the import tree and has arenas and
+ * caches give back what they don't need; the other, the server, tries for the requests that sleep.
  *
  *	reclaim_poke();         from anywhere: look whether something is short
  *	reclaim_run(3);         give back everything idle, now
@@ -32,7 +32,8 @@
 
 /* The two ktasks, to be started once each; neither returns, and `arg` is of no use.  The server should
  * run before ordinary threads.  Until both run, the kernel counts as one without threads: shortage
- * under MEM_WAIT is a panic. */
+ * under MEM_WAIT is a panic.  8 KiB of stack are enough for each, beside what interrupts take on it.  Both panic
+ * in a port without threads. */
 void reclaim_main(void *arg);
 void serve_main(void *arg);
 
@@ -107,7 +108,7 @@ struct reclaim_node {
 size_t reclaim_nodes(struct reclaim_node *rows, size_t max);
 
 /* The same without memory for rows: fn sees every node, each after its source.  Context:
- * arenas_and_slabs_lock is held (sync.h), so none comes or goes meanwhile, and fn may not sleep. */
+ * arenas_and_slabs_lock is held, so none comes or goes meanwhile, and fn may not sleep. */
 void reclaim_peek_nodes(void (*fn)(const struct reclaim_node *row, void *arg), void *arg);
 
 #endif

@@ -5,9 +5,10 @@
  * Each function that shows something takes a sink, so the serial console, a panic, a host terminal
  * and a test share one code path.
  *
- *	kprintf("%zu pages free\n", n);                  to the console
- *	sink_printf(sink, "%-16s %5u\n", name, n);       to a sink
- *	ksnprintf(buf, sizeof(buf), "core %u", id);      to a buffer
+ *	sink_printf(&console_sink, "%zu pages free\n", n);     to the console
+ *	sink_printf(sink, "%-16s %5u\n", name, n);             to a sink
+ *	buffer_sink_init(&b, buf, sizeof(buf));                 to a buffer
+ *	sink_printf(&b.sink, "core %u", id);
  *
  * Conversions: %d %i %u %x %X %o %c %s %p %% with flags - + space 0 #, width and precision (also
  * *), and lengths hh h l ll z t j.  No floating point.  There are two more.  They begin with %p, so
