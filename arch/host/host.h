@@ -16,15 +16,27 @@ void host_refuse(const char *word, const char *why) __attribute__((noreturn));
 /* Starts the clock, and keeps argv for a reboot.  Called first, by main(). */
 void host_port_init(char **argv);
 
-/* Allocates `count` cores; the calling thread becomes core 0. */
+/* Makes `count` cores; what calls becomes core 0. */
 void host_cores_init(unsigned count);
+
+/* For what cores are made of: allocates them; core `id`; has what calls be it; counts it as one that runs. */
+struct host_core;
+void host_cores_make(unsigned count);
+struct host_core *host_core(unsigned id);
+void host_core_enter(struct host_core *c);
+void host_core_started(unsigned id);
 
 /* Interrupts that can be raised on a core. */
 #define HOST_POKE (1u << 0)  /* ends a wait; kernel_poked() */
 #define HOST_CALL (1u << 1)  /* port_core_run() */
 #define HOST_TIMER (1u << 2) /* kernel_timer() */
 #define HOST_INPUT (1u << 3) /* kernel_input() */
+#define HOST_SLEEPING (1u << 31) /* none: the core waits in host_sleep() */
 void host_raise(unsigned core, uint32_t interrupt);
+
+/* The running core waits until an interrupt is raised on it; ends that wait of a core. */
+void host_sleep(struct host_core *c);
+void host_wake(struct host_core *c);
 
 /* Starts the thread that raises timers and input. */
 void host_keeper_start(unsigned cores);
@@ -57,7 +69,6 @@ void host_interrupted_at(const void *context, uintptr_t *pc, uintptr_t *frame);
 size_t host_walk(uintptr_t low, uintptr_t high, uintptr_t frame, uintptr_t *pcs, size_t max);
 
 /* Where a freeze stopped the core: the instruction's address, or 0, and the frame pointer. */
-struct host_core;
 const struct host_core *host_frozen_at(unsigned core, uintptr_t *pc, uintptr_t *frame);
 
 /* Gives the calling thread a second stack for signals: an overflow of its first is reported. */
