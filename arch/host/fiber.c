@@ -91,10 +91,6 @@ static void tsan_destroy(struct machine_fiber *f)
 }
 #endif
 
-/* Pushes the registers that a call preserves, stores the stack pointer in *save, and goes on with
- * the stack at `sp`. */
-void host_switch(void **save, void *sp);
-
 /* On a stack that has never run, host_switch() returns here; calls fiber_main(fn, arg). */
 void host_fiber_entry(void);
 
@@ -254,4 +250,13 @@ size_t machine_fiber_backtrace(const struct machine_fiber *f, uintptr_t *pcs, si
 	return f->sp ? host_walk(low, low + f->size, (uintptr_t)((uintptr_t *)f->sp + FRAME_WORDS - 2), pcs,
 			       max) :
 		       0;
+}
+
+/* The frame pointer lies below the return address. */
+void host_switched_at(const void *sp, uintptr_t *pc, uintptr_t *frame)
+{
+	const uintptr_t *words = sp;
+
+	*pc = words[FRAME_PC];
+	*frame = words[FRAME_PC - 1];
 }

@@ -16,6 +16,15 @@ void host_refuse(const char *word, const char *why) __attribute__((noreturn));
 /* Starts the clock, and keeps argv for a reboot.  Called first, by main(). */
 void host_port_init(char **argv);
 
+/* Starts the clock. */
+void host_clock_init(void);
+
+/* Calls fn(arg) on core 0's stack; it doesn't return. */
+void host_run(void (*fn)(void *arg), void *arg) __attribute__((noreturn));
+
+/* What is told last, before the process ends with `code`. */
+void host_ending(int code);
+
 /* Makes `count` cores; what calls becomes core 0. */
 void host_cores_init(unsigned count);
 
@@ -63,6 +72,13 @@ void host_raise_late(void);
 
 /* Where a signal's context was interrupted: instruction and frame pointer; 0: unknown. */
 void host_interrupted_at(const void *context, uintptr_t *pc, uintptr_t *frame);
+
+/* Where what was switched away from with host_switch() goes on, by the stack pointer that was saved. */
+void host_switched_at(const void *sp, uintptr_t *pc, uintptr_t *frame);
+
+/* Pushes the registers that a call preserves, stores the stack pointer in *save, and goes on with
+ * the stack at `sp`. */
+void host_switch(void **save, void *sp);
 
 /* Fills pcs[0 .. max) with the return addresses of the frames from `frame` on that lie in the stack
  * [low, high); returns how many. */

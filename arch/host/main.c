@@ -235,6 +235,11 @@ static void open_standard_files(void)
 
 _Static_assert(MACHINE_MEMORY_MIN == 2 << 20, "option_mem() says so");
 
+static void run(void *arg)
+{
+	kernel_main(&info);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned enough;
@@ -254,5 +259,5 @@ int main(int argc, char **argv)
 	if (enough < cores)
 		kprintf("cores: memory is enough for %u of %u: the others are left out\n", enough,
 			(unsigned)cores);
-	kernel_main(&info);
+	host_run(run, NULL);
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The port on a Linux process, functions out of line: time, backtrace, stop and reboot.
+ * The port on a Linux process, functions out of line: backtrace, stop and reboot.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -12,34 +11,11 @@
 #include "port.h"
 
 static char **arguments;
-static uint64_t start_ns, start_ticks;
-
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 void host_port_init(char **argv)
 {
 	arguments = argv;
-	start_ns = clock_ns();
-	start_ticks = port_ticks();
-}
-
-uint64_t port_ns(void)
-{
-	return clock_ns() - start_ns;
-}
-
-/* By the mean rate of ticks since the process began. */
-uint64_t port_ticks_ns(uint64_t ticks)
-{
-	uint64_t passed = port_ticks() - start_ticks;
-
-	return passed ? (uint64_t)((unsigned __int128)ticks * port_ns() / passed) : 0;
+	host_clock_init();
 }
 
 static bool is_frame(uintptr_t low, uintptr_t high, uintptr_t frame, uintptr_t above)
@@ -105,6 +81,7 @@ void machine_stop(int code)
 
 	while (__atomic_exchange_n(&stopping, true, __ATOMIC_RELAXED))
 		pause();
+	host_ending(code);
 	host_console_flush();
 	host_console_restore();
 	exit(code);

@@ -132,6 +132,12 @@ unsigned machine_cores_start(void *(*stack_alloc)(void))
 	return port_core_count();
 }
 
+void host_run(void (*fn)(void *arg), void *arg)
+{
+	fn(arg);
+	abort();
+}
+
 /* Wait */
 
 static long futex(uint32_t *word, int operation, uint32_t value)
@@ -168,6 +174,10 @@ void host_pause(void)
 }
 
 /* The end */
+
+void host_ending(int code)
+{
+}
 
 /* A signal stops a thread wherever it is.  ThreadSanitizer may delay it, so the wait is bounded. */
 void machine_freeze(void)
