@@ -40,6 +40,10 @@ RISCV64_S := $(wildcard arch/riscv64/*.S)
 # On a host the string functions come from the C library, whose calls the sanitizers check.
 HOST_C := $(filter-out kern/lib/string.c,$(KERN_C)) $(UNIT_C) $(wildcard arch/host/*.c arch/host/tests/*.c)
 
+# Simulated cores: the sources as a process has them, with tests of their own.
+SIM_C := $(filter-out arch/host/clock.c arch/host/keeper.c arch/host/thread.c,$(HOST_C)) \
+	$(wildcard arch/host/sim/*.c tests/sim/*.c)
+
 WARN := -Wall -Wextra -Werror -Wshadow -Wvla -Walloca -Wundef -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wno-unused-parameter
@@ -64,6 +68,9 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-la
 # Branches are those of the source, not those that an optimizer makes; cores count at once.
 COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
 	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)
+# What isn't of the host port is instrumented; the simulation has its own library for that.
+SIM_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -DHOST_SIM=1 -Wno-frame-larger-than -Iarch/host \
+	$$(if $$(filter-out arch/%,$$<),-fsanitize=thread)
 
 # Flavours -----------------------------------------------------------------------------------------
 # $(call flavour,name,sources,flags,compiler): the objects of a flavour, in build/name; they are built again
@@ -95,6 +102,7 @@ $(eval $(call flavour,x86,$(X86_C) $(X86_S),$(X86_CFLAGS),$(CC)))
 $(eval $(call flavour,riscv64,$(RISCV64_C) $(RISCV64_S),$(RISCV64_CFLAGS),$(RISCV64_CC)))
 $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS),$(CC)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS),$(CC)))
+$(eval $(call flavour,sim,$(SIM_C),$(SIM_CFLAGS),$(CC)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS),$(CC)))
 $(eval $(call flavour,cov,$(HOST_C),$(COV_CFLAGS),gcc))
 
@@ -227,6 +235,8 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 	$(call link,tsan,$(TSAN_LD))
 $(B)/cov/spandrel-host: $(cov_OBJ) scripts/symbols
 	$(call link,cov,$(COV_LD))
+$(B)/sim/spandrel-sim: $(sim_OBJ) scripts/symbols
+	$(call link,sim,$(HOST_LD))
 
 # $(call link_fuzzer,flavour,compiler,driver): without the kernel's symbol table, which no fuzzer asks for.
 define link_fuzzer
@@ -248,7 +258,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots quick test test-long cov fuzz soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots sim quick test test-long cov fuzz soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
@@ -342,8 +352,11 @@ plots: ## draw docs/plots from build/bench, or from docs/data, and docs/pictures
 	$(Q)scripts/plots
 	$(Q)scripts/pictures
 
-replay: host ## run one test again: TEST="name" SEED=0x...
-	$(Q)$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)"
+sim: $(B)/sim/spandrel-sim ## run concurrent tests on simulated cores: SEED=first, N=seeds
+	$(Q)scripts/sim --seed $(or $(SEED),1) --runs $(or $(N),500)
+
+replay: $(if $(SIM),$(B)/sim/spandrel-sim,host) ## run one test again: TEST="name" SEED=0x..., or SIM= of a simulation
+	$(Q)$(if $(SIM),scripts/sim -v --seed $(SIM) --runs 1 --filter "$(TEST)",$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)")
 
 lint: ## check the sources with cppcheck
 	$(Q)command -v cppcheck >/dev/null || \

@@ -150,6 +150,7 @@ void machine_idle(const bool *idle)
 {
 	struct host_core *c = host_self();
 
+	host_step();
 	if (__atomic_load_n(idle, __ATOMIC_RELAXED))
 		host_sleep(c);
 	c->irq_off = 0;

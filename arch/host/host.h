@@ -22,6 +22,9 @@ void host_clock_init(void);
 /* Calls fn(arg) on core 0's stack; it doesn't return. */
 void host_run(void (*fn)(void *arg), void *arg) __attribute__((noreturn));
 
+/* The seed of the tests' random numbers, if it isn't 1. */
+void host_seed(uint64_t seed);
+
 /* What is told last, before the process ends with `code`. */
 void host_ending(int code);
 

@@ -138,7 +138,10 @@ static const char *option_seed(const char *value)
 {
 	uint64_t seed;
 
-	return str_to_u64(value, &seed) ? cmdline_add("test_seed=", value) : "not a number";
+	if (!str_to_u64(value, &seed))
+		return "not a number";
+	host_seed(seed);
+	return cmdline_add("test_seed=", value);
 }
 
 static const char *option_help(const char *value);

@@ -175,6 +175,10 @@ void host_pause(void)
 
 /* The end */
 
+void host_seed(uint64_t seed)
+{
+}
+
 void host_ending(int code)
 {
 }

@@ -48,6 +48,8 @@ struct host_core {
 	unsigned irq_depth;    /* interrupts being handled */
 	uint32_t pending;      /* interrupts raised (core.c); atomic */
 	unsigned pauses;       /* calls of port_pause() */
+	unsigned whole;	       /* simulated: it is in what is one step to all else that runs on it */
+	unsigned nmi_depth;    /* simulated: NMIs being handled */
 	struct ktask *current; /* machine_current() */
 	uintptr_t stack_low, stack_high; /* the stack it runs on: [low, high) */
 };
@@ -66,6 +68,38 @@ static inline struct host_core *host_self(void)
 }
 #else
 struct host_core *host_self(void);
+#endif
+
+/*
+ * A simulated core (sim/sim.h) may be interrupted, and others go on, at each step of the port and at each access
+ * to memory.  host_step() is such a place; between the other two there is none.
+ */
+#ifdef HOST_SIM
+void host_step(void);
+
+static inline void host_whole_begin(void)
+{
+	host_self()->whole++;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void host_whole_end(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	host_self()->whole--;
+}
+#else
+static inline void host_step(void)
+{
+}
+
+static inline void host_whole_begin(void)
+{
+}
+
+static inline void host_whole_end(void)
+{
+}
 #endif
 
 /* Handles what is pending; interrupts are on. */
@@ -101,6 +135,7 @@ static inline port_irq_t port_irq_save(void)
 	struct host_core *c = host_self();
 	port_irq_t was = c->irq_off;
 
+	host_step();
 	c->irq_off = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return was;
@@ -115,6 +150,7 @@ static inline void port_irq_restore(port_irq_t saved)
 	c->irq_off = saved;
 	if (__builtin_expect(!saved && __atomic_load_n(&c->pending, __ATOMIC_RELAXED), 0))
 		host_interrupts();
+	host_step();
 }
 
 static inline bool machine_irq_enabled(void)
@@ -140,7 +176,7 @@ static inline bool port_in_irq(void)
 
 static inline bool port_in_nmi(void)
 {
-	return false;
+	return host_self()->nmi_depth > 0;
 }
 
 static inline void port_pause(void)
@@ -148,7 +184,9 @@ static inline void port_pause(void)
 	host_pause();
 }
 
-#if defined(__x86_64__)
+#if defined(HOST_SIM)
+uint64_t port_ticks(void);
+#elif defined(__x86_64__)
 static inline uint64_t port_ticks(void)
 {
 	return __builtin_ia32_rdtsc();
@@ -167,7 +205,9 @@ typedef struct ktask port_thread_t;
 /* Nothing else runs on a core in the middle of it. */
 static inline void port_count(uint64_t *counter, uint64_t n)
 {
+	host_whole_begin();
 	*counter += n;
+	host_whole_end();
 }
 
 /* Stacks of pointers, one for each core (port.h).  Nothing else runs on a core in the middle of a
@@ -190,9 +230,14 @@ static inline void host_poll(void)
 
 static inline void *port_stack_pop(struct port_stack *first, size_t stride, struct port_stack **used)
 {
-	struct port_stack *s = *used = host_stack(first, stride);
-	void *p = s->top <= s->bottom ? (void *)0 : *--s->top;
+	struct port_stack *s;
+	void *p;
 
+	host_step();
+	host_whole_begin();
+	s = *used = host_stack(first, stride);
+	p = s->top <= s->bottom ? (void *)0 : *--s->top;
+	host_whole_end();
 	host_poll();
 	return p;
 }
@@ -200,11 +245,16 @@ static inline void *port_stack_pop(struct port_stack *first, size_t stride, stru
 static inline bool port_stack_push(
 	struct port_stack *first, size_t stride, void *p, struct port_stack **used)
 {
-	struct port_stack *s = *used = host_stack(first, stride);
-	bool goes = s->top < s->limit && s->top[-1] != p;
+	struct port_stack *s;
+	bool goes;
 
+	host_step();
+	host_whole_begin();
+	s = *used = host_stack(first, stride);
+	goes = s->top < s->limit && s->top[-1] != p;
 	if (goes)
 		*s->top++ = p;
+	host_whole_end();
 	host_poll();
 	return goes;
 }
@@ -212,15 +262,20 @@ static inline bool port_stack_push(
 static inline size_t port_stack_pop_many(
 	struct port_stack *first, size_t stride, void **to, size_t n)
 {
-	struct port_stack *s = host_stack(first, stride);
-	size_t there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
-	size_t moved = there < n ? there : n;
+	struct port_stack *s;
+	size_t there, moved;
 
+	host_step();
+	host_whole_begin();
+	s = host_stack(first, stride);
+	there = s->top > s->bottom ? (size_t)(s->top - s->bottom) : 0;
+	moved = there < n ? there : n;
 	/* A stack that was never set has no place to subtract from. */
 	if (moved > 0)
 		s->top -= moved;
 	for (size_t i = 0; i < moved; i++)
 		to[i] = s->top[i];
+	host_whole_end();
 	host_poll();
 	return moved;
 }
@@ -228,12 +283,17 @@ static inline size_t port_stack_pop_many(
 static inline size_t port_stack_push_many(
 	struct port_stack *first, size_t stride, void *const *from, size_t n)
 {
-	struct port_stack *s = host_stack(first, stride);
-	size_t room = s->limit > s->top ? (size_t)(s->limit - s->top) : 0;
-	size_t most = room < n ? room : n, moved = 0;
+	struct port_stack *s;
+	size_t room, most, moved = 0;
 
+	host_step();
+	host_whole_begin();
+	s = host_stack(first, stride);
+	room = s->limit > s->top ? (size_t)(s->limit - s->top) : 0;
+	most = room < n ? room : n;
 	for (; moved < most && s->top[-1] != from[moved]; moved++)
 		*s->top++ = from[moved];
+	host_whole_end();
 	host_poll();
 	return moved;
 }
