@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Arenas under simulated schedules.
+ */
+#include "arena.h"
+#include "port.h"
+#include "sim/sim.h"
+#include "unit/arenas.h"
+#include "unit/threads.h"
+#include "lib/test.h"
+
+#define NUMBERS 64
+#define ROUNDS 12
+
+static struct arena *ids, *importer;
+static bool taken[NUMBERS + 1]; /* by number; atomic */
+
+/* No other caller may have any of them. */
+static void mark(uintptr_t first, size_t size)
+{
+	CHECK(first >= 1 && first + size <= NUMBERS + 1);
+	for (uintptr_t i = first; i < first + size; i++)
+		CHECK(!__atomic_exchange_n(&taken[i], true, __ATOMIC_RELAXED));
+}
+
+static void unmark(uintptr_t first, size_t size)
+{
+	for (uintptr_t i = first; i < first + size; i++)
+		CHECK(__atomic_exchange_n(&taken[i], false, __ATOMIC_RELAXED));
+}
+
+static void pairs(unsigned i, void *arg)
+{
+	static const unsigned fits[] = {ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT, ARENA_HIGHFIT};
+	struct arena *a = arg;
+
+	for (int n = 0; n < ROUNDS; n++) {
+		size_t size = 1 + test_random_below(4);
+		void *p = arena_alloc(a, size, MEM_ATOMIC | fits[test_random_below(4)]);
+
+		if (!p)
+			continue;
+		mark((uintptr_t)p, size);
+		unmark((uintptr_t)p, size);
+		arena_free(a, p, size);
+	}
+}
+
+static void constrained(unsigned i, void *arg)
+{
+	struct arena *a = arg;
+
+	for (int n = 0; n < ROUNDS; n++) {
+		size_t size = 1 + test_random_below(4);
+		void *p = arena_xalloc(a, size, 4, 1, 8, 0, 0, MEM_ATOMIC);
+
+		if (!p)
+			continue;
+		CHECK_EQ((uintptr_t)p % 4, 1);
+		mark((uintptr_t)p, size);
+		unmark((uintptr_t)p, size);
+		arena_xfree(a, p, size);
+	}
+}
+
+TEST("sim: arena: pairs on several cores leave one free segment")
+{
+	ids = arenas_ids(1, NUMBERS);
+	sim_begin();
+	threads_run(THREADS_FREE, 3, pairs, ids);
+	sim_end();
+	CHECK_EQ(arenas_stats(ids).segments_free, 1);
+	arenas_end(ids);
+}
+
+static void mixed(unsigned i, void *arg)
+{
+	static void (*const all[])(unsigned i, void *arg) = {pairs, constrained};
+
+	all[i % 2](i, i < 2 ? ids : importer);
+}
+
+/* Checks and reaps, beside the others. */
+static void look(unsigned i, void *arg)
+{
+	if (i > 0) {
+		mixed(i - 1, arg);
+		return;
+	}
+	for (int n = 0; n < 4; n++) {
+		CHECK_EQ(arena_check(ids, NULL), 0);
+		CHECK_EQ(arena_check(importer, NULL), 0);
+		arena_reap(importer, SIZE_MAX);
+	}
+}
+
+TEST("sim: arena: an importer and its source hand each number out once")
+{
+	ids = arenas_ids(1, NUMBERS);
+	importer = arenas_importer("importer", ids, 1);
+	sim_begin();
+	threads_run(THREADS_FREE, 5, look, NULL);
+	sim_end();
+	arenas_end(importer);
+	CHECK_EQ(arena_amt_free(ids), NUMBERS);
+	arenas_end(ids);
+}
+
+static void indexed(unsigned i, void *arg)
+{
+	if (i == 0)
+		arena_index(ids);
+	else if (i == 1)
+		arena_reap(ids, SIZE_MAX);
+	else
+		pairs(i, ids);
+}
+
+TEST("sim: arena: an index comes while others allocate and free")
+{
+	ids = arenas_ids(1, NUMBERS);
+	sim_begin();
+	threads_run(THREADS_FREE, 5, indexed, NULL);
+	sim_end();
+	arenas_end(ids);
+}
