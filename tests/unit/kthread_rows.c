@@ -159,24 +159,6 @@ TEST("ktask: rows are of all that there are, or of as many as there is room for"
 	}
 }
 
-TEST("ktask: its backtrace is had while it sleeps, one that has ended has none")
-{
-	uintptr_t pcs[4];
-	struct ktask *t;
-	uint64_t id;
-
-	sem_init(&semaphore, 0);
-	t = ktask("traced", down, NULL);
-	id = ktask_id(t);
-	await_wait(t, "semaphore");
-	CHECK_LT(0, ktask_backtrace(id, pcs, 4));
-	CHECK_LT(0, ktask_backtrace(ktask_id(ktask_self()), pcs, 4));
-	sem_up(&semaphore, 1);
-	ktask_join(t);
-	CHECK_EQ(ktask_backtrace(id, pcs, 4), 0);
-	CHECK_EQ(ktask_backtrace(UINT64_MAX, pcs, 4), 0);
-}
-
 #define PART (MACHINE_STACK_SIZE / 2)
 
 static __attribute__((noinline)) void use(size_t bytes)
