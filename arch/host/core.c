@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores and their interrupts, whatever a core is made of (thread.c: a thread).  Interrupts are
+ * Cores and their interrupts, whatever a core is made of: a thread (thread.c), or a coroutine (sim/cores.c).  Interrupts are
  * cooperative: others set bits in a core's `pending`, and the core handles them where it turns interrupts
  * on, pauses or steps a stack with them on, halts or idles.
  */

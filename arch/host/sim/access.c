@@ -157,6 +157,18 @@ static void step_change(void *pc)
 		return __atomic_##operation(at, value, __ATOMIC_SEQ_CST);                          \
 	}
 
+/* Neither fails without a reason. */
+#define ATOMIC_COMPARE(bits, type, operation)                                                      \
+	int __tsan_atomic##bits##_##operation(                                                     \
+		volatile type *at, type *expected, type value, int order, int fail_order);         \
+	int __tsan_atomic##bits##_##operation(                                                     \
+		volatile type *at, type *expected, type value, int order, int fail_order)          \
+	{                                                                                          \
+		step_change(__builtin_return_address(0));                                          \
+		return __atomic_compare_exchange_n(                                                \
+			at, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
+	}
+
 #define ATOMIC(bits, type)                                                                         \
 	type __tsan_atomic##bits##_load(const volatile type *at, int order);                       \
 	type __tsan_atomic##bits##_load(const volatile type *at, int order)                        \
@@ -181,24 +193,8 @@ static void step_change(void *pc)
 		step_change(__builtin_return_address(0));                                          \
 		return __atomic_exchange_n(at, value, __ATOMIC_SEQ_CST);                           \
 	}                                                                                          \
-	int __tsan_atomic##bits##_compare_exchange_strong(                                         \
-		volatile type *at, type *expected, type value, int order, int fail_order);         \
-	int __tsan_atomic##bits##_compare_exchange_strong(                                         \
-		volatile type *at, type *expected, type value, int order, int fail_order)          \
-	{                                                                                          \
-		step_change(__builtin_return_address(0));                                          \
-		return __atomic_compare_exchange_n(                                                \
-			at, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
-	}                                                                                          \
-	int __tsan_atomic##bits##_compare_exchange_weak(                                           \
-		volatile type *at, type *expected, type value, int order, int fail_order);         \
-	int __tsan_atomic##bits##_compare_exchange_weak(                                           \
-		volatile type *at, type *expected, type value, int order, int fail_order)          \
-	{                                                                                          \
-		step_change(__builtin_return_address(0));                                          \
-		return __atomic_compare_exchange_n(                                                \
-			at, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
-	}                                                                                          \
+	ATOMIC_COMPARE(bits, type, compare_exchange_strong)                                        \
+	ATOMIC_COMPARE(bits, type, compare_exchange_weak)                                          \
 	ATOMIC_CHANGE(bits, type, fetch_add)                                                       \
 	ATOMIC_CHANGE(bits, type, fetch_sub)                                                       \
 	ATOMIC_CHANGE(bits, type, fetch_and)                                                       \

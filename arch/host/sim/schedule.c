@@ -13,7 +13,8 @@
  * that runs becomes the lowest.  A mistake that shows if `depth` steps come in a certain order, in a run of n cores
  * and at most `length` steps, is found by such a run with a chance of at least 1 / (n * length^(depth - 1)).
  * Differences from the paper: a core that waits for another becomes the lowest, too, else it would wait for ever,
- * and so does one that was alone for ALONE_MAX steps, since a loop may wait without telling the port; what has a priority is a core, not a thread; and steps at which one of them alone can go on count.
+ * and so does one that was alone for ALONE_MAX steps, since a loop may wait without telling the port; what has a
+ * priority is a core, not a thread; and steps at which one of them alone can go on count.
  */
 #include "host.h"
 #include "sim.h"
@@ -55,7 +56,7 @@ static uint64_t draw(void)
 	return z ^ z >> 31;
 }
 
-uint64_t sim_random_below(uint64_t n)
+static uint64_t random_below(uint64_t n)
 {
 	return (uint64_t)((unsigned __int128)draw() * n >> 64);
 }
@@ -68,14 +69,14 @@ void host_seed(uint64_t s)
 static void draw_priorities(void)
 {
 	for (unsigned i = 0; i < plan.cores; i++) {
-		unsigned j = (unsigned)sim_random_below(i + 1);
+		unsigned j = (unsigned)random_below(i + 1);
 
 		plan.priority[i] = plan.priority[j];
 		plan.priority[j] = (int64_t)i;
 	}
 	plan.lowest = 0;
 	for (unsigned i = 0; i + 1 < plan.depth; i++)
-		plan.change[i] = 1 + sim_random_below(plan.length);
+		plan.change[i] = 1 + random_below(plan.length);
 }
 
 void sim_schedule_begin(unsigned cores)
@@ -87,15 +88,15 @@ void sim_schedule_begin(unsigned cores)
 	state = seed;
 	plan.begun = true;
 	plan.cores = cores < SIM_CORES_MAX ? cores : SIM_CORES_MAX;
-	plan.finest = (enum sim_kind)sim_random_below(SIM_PLAIN + 1);
-	plan.by_priority = sim_random_below(2);
-	plan.period = periods[sim_random_below(sizeof(periods) / sizeof(periods[0]))];
-	plan.interrupts = rates[sim_random_below(sizeof(rates) / sizeof(rates[0]))];
-	plan.nmis = rates[sim_random_below(sizeof(rates) / sizeof(rates[0]))];
-	plan.keeps_stores = sim_random_below(2);
-	plan.step_ns = steps_ns[sim_random_below(sizeof(steps_ns) / sizeof(steps_ns[0]))];
-	plan.depth = 1 + (unsigned)sim_random_below(DEPTH_MAX);
-	plan.length = (uint64_t)1 << (LENGTH_SHIFT_MIN + sim_random_below(LENGTH_SHIFTS));
+	plan.finest = (enum sim_kind)random_below(SIM_PLAIN + 1);
+	plan.by_priority = random_below(2);
+	plan.period = periods[random_below(sizeof(periods) / sizeof(periods[0]))];
+	plan.interrupts = rates[random_below(sizeof(rates) / sizeof(rates[0]))];
+	plan.nmis = rates[random_below(sizeof(rates) / sizeof(rates[0]))];
+	plan.keeps_stores = random_below(2);
+	plan.step_ns = steps_ns[random_below(sizeof(steps_ns) / sizeof(steps_ns[0]))];
+	plan.depth = 1 + (unsigned)random_below(DEPTH_MAX);
+	plan.length = (uint64_t)1 << (LENGTH_SHIFT_MIN + random_below(LENGTH_SHIFTS));
 	plan.steps = plan.alone = 0;
 	draw_priorities();
 }
@@ -122,9 +123,9 @@ static unsigned next_uniform(unsigned self, uint64_t runnable, bool waits)
 {
 	uint64_t others = runnable & ~((uint64_t)1 << self);
 
-	if (!others || (!waits && sim_random_below(plan.begun ? plan.period : PERIOD) != 0))
+	if (!others || (!waits && random_below(plan.begun ? plan.period : PERIOD) != 0))
 		return self;
-	return nth(others, (unsigned)sim_random_below((unsigned)__builtin_popcountll(others)));
+	return nth(others, (unsigned)random_below((unsigned)__builtin_popcountll(others)));
 }
 
 static unsigned highest(uint64_t runnable)
@@ -164,12 +165,12 @@ unsigned sim_schedule_next(unsigned self, uint64_t runnable, bool waits)
 
 bool sim_schedule_interrupts(void)
 {
-	return plan.interrupts && sim_random_below(plan.interrupts) == 0;
+	return plan.interrupts && random_below(plan.interrupts) == 0;
 }
 
 bool sim_schedule_nmi(void)
 {
-	return plan.nmis && sim_random_below(plan.nmis) == 0;
+	return plan.nmis && random_below(plan.nmis) == 0;
 }
 
 bool sim_schedule_keeps_stores(void)
@@ -179,7 +180,7 @@ bool sim_schedule_keeps_stores(void)
 
 bool sim_schedule_drains(void)
 {
-	return sim_random_below(DRAIN_PERIOD) == 0;
+	return random_below(DRAIN_PERIOD) == 0;
 }
 
 uint64_t sim_schedule_step_ns(void)

@@ -64,6 +64,5 @@ bool sim_schedule_interrupts(void);
 bool sim_schedule_nmi(void);
 uint64_t sim_schedule_step_ns(void);
 void sim_schedule_describe(char *text, size_t size);
-uint64_t sim_random_below(uint64_t n);
 
 #endif
