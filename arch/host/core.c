@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Cores and their interrupts, whatever a core is made of: a thread (thread.c), or a coroutine (sim/cores.c).  Interrupts are
- * cooperative: others set bits in a core's `pending`, and the core handles them where it turns interrupts
- * on, pauses or steps a stack with them on, halts or idles.
+ * Cores and their interrupts, whatever a core is made of: a thread (thread.c), or a coroutine (sim/cores.c).
+ * Interrupts are cooperative: others set bits in a core's `pending`, and the core handles them where it turns
+ * interrupts on, pauses or steps a stack with them on, halts or idles.
  */
 #include <errno.h>
 #include <stdlib.h>

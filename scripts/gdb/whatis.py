@@ -112,7 +112,7 @@ def handed_out(found):
 
 
 def show(given, flags):
-    """What lies at an address: symbol, stack, segments, object, who allocated it."""
+    """What lies at an address: symbol, stack, segments, object, where it was allocated."""
     if not given:
         raise Trouble("it takes an address or a symbol")
     address, keys = address_of(" ".join(given)), "k" in flags

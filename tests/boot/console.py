@@ -5,7 +5,9 @@ import os
 import re
 import select
 import subprocess
+import sys
 import time
+import traceback
 
 
 class Console:
@@ -71,3 +73,14 @@ def keys(text):
         if pairs and all("=" in pair for pair in pairs):
             rows.append((word, dict(pair.split("=", 1) for pair in pairs)))
     return rows
+
+
+def run_one(name, function):
+    """Runs a test; returns whether it passed, and prints how it failed."""
+    try:
+        function()
+        return True
+    except Exception:  # a test may fail in any way
+        print(f"FAIL {name}")
+        traceback.print_exc(file=sys.stdout)
+        return False

@@ -15,10 +15,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from contextlib import contextmanager
 
-from console import Console, keys
+from console import Console, keys, run_one
 
 LIMIT = 120  # seconds that a run may take; only one that hangs does
 MARK = "=-=-="
@@ -189,16 +188,6 @@ def _():
         equal(rows_of(read), rows_of(typed, "free"))
         assert rows_of(read), typed
     sees_sleeper(*said[-4:])
-
-
-def run_one(name, function):
-    try:
-        function()
-        return True
-    except Exception:  # a test may fail in any way
-        print(f"FAIL {name}")
-        traceback.print_exc(file=sys.stdout)
-        return False
 
 
 def main():

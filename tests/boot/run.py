@@ -18,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from contextlib import contextmanager
 
-from console import Console, keys
+from console import Console, keys, run_one
 
 PAGE = 4096
 MIB = 1 << 20
@@ -2209,16 +2208,6 @@ def is_x86():
     """Whether the kernel is for x86, by its file."""
     with open(options.kernel, "rb") as f:
         return f.read(20)[18:] == b"\x3e\0"
-
-
-def run_one(name, function):
-    try:
-        function()
-        return True
-    except Exception:  # a test may fail in any way
-        print(f"FAIL {name}")
-        traceback.print_exc(file=sys.stdout)
-        return False
 
 
 def main():
