@@ -15,7 +15,6 @@
 #define CELLS_MAX 120
 #define PIECES_MAX 128
 #define LOOKS 64 /* free segments that a request without an index looks at */
-#define CHECK_PERIOD 16
 
 typedef unsigned __int128 wide;
 
@@ -463,16 +462,7 @@ static void end(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, size};
+	static const struct fuzz_operations operations = {begin, operate, check_all, end};
 
-	fuzz_begin();
-	begin(&in);
-	for (size_t n = 1; in.left > 0; n++) {
-		operate(&in);
-		if (n % CHECK_PERIOD == 0)
-			check_all();
-	}
-	end();
-	fuzz_end();
-	return 0;
+	return fuzz_run(&operations, data, size);
 }

@@ -70,6 +70,18 @@ void fuzz_begin(void);
 void fuzz_end(void);
 extern unsigned fuzz_period;
 
+/* One input of a fuzzer whose operations change objects that it makes: begin() makes them of its first bytes, then
+ * operate() is called until no byte is left, check() after each FUZZ_CHECK_PERIOD of these, and end().  All of that
+ * stands between fuzz_begin() and fuzz_end().  Returns 0. */
+#define FUZZ_CHECK_PERIOD 16
+struct fuzz_operations {
+	void (*begin)(struct fuzz_input *in);
+	void (*operate)(struct fuzz_input *in);
+	void (*check)(void);
+	void (*end)(void);
+};
+int fuzz_run(const struct fuzz_operations *o, const uint8_t *data, size_t size);
+
 /* Whether `line` is a reason as functions return it: not empty, one line, printable. */
 bool fuzz_is_plain(const char *line);
 

@@ -70,6 +70,22 @@ void fuzz_end(void)
 		panic("after the input: %s", wrong);
 }
 
+int fuzz_run(const struct fuzz_operations *o, const uint8_t *data, size_t size)
+{
+	struct fuzz_input in = {data, size};
+
+	fuzz_begin();
+	o->begin(&in);
+	for (size_t n = 1; in.left > 0; n++) {
+		o->operate(&in);
+		if (n % FUZZ_CHECK_PERIOD == 0)
+			o->check();
+	}
+	o->end();
+	fuzz_end();
+	return 0;
+}
+
 bool fuzz_is_plain(const char *line)
 {
 	if (!*line)

@@ -12,7 +12,6 @@
 #define LIVE_MAX 200
 #define BULK_MAX 24
 #define CONSTRUCTED 0xc5 /* every byte of an object as its constructor leaves it */
-#define CHECK_PERIOD 16
 
 static struct kmem_cache *cache;
 static struct arena *ids; /* the source of objects that aren't memory */
@@ -255,16 +254,7 @@ static void end(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz_input in = {data, size};
+	static const struct fuzz_operations operations = {begin, operate, check_all, end};
 
-	fuzz_begin();
-	begin(&in);
-	for (size_t n = 1; in.left > 0; n++) {
-		operate(&in);
-		if (n % CHECK_PERIOD == 0)
-			check_all();
-	}
-	end();
-	fuzz_end();
-	return 0;
+	return fuzz_run(&operations, data, size);
 }
