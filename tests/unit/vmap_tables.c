@@ -287,8 +287,8 @@ TEST("tables: an address whose table goes is mapped once all cores forgot the ta
 /* Little memory */
 
 #define LARGEST ((size_t)1 << 40)
-#define LITTLE ((size_t)2 << 20)
-#define TURNS 1500	/* a table each: three times LITTLE */
+#define LITTLE ((size_t)512 << 10)
+#define TURNS 400	/* a table each: three times LITTLE */
 #define TURN_PAGES 512	/* the addresses of a table */
 #define MEMORY_PAGES 64
 #define MANY_PAGES 1500 /* through four tables */

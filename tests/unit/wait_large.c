@@ -126,7 +126,7 @@ TEST("wait: a large request that a pass couldn't serve is parked, and served by 
 
 /* Two that want more than half */
 
-#define ROUNDS 3
+#define ROUNDS 2
 
 static void map_much(unsigned i, void *arg)
 {
