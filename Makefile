@@ -62,9 +62,9 @@ RISCV64_CFLAGS := $(filter-out -fstack-clash-protection,$(COMMON)) -Iarch/riscv6
 	-fno-stack-protector -fno-asynchronous-unwind-tables -march=$(RISCV64_MARCH) -mabi=lp64 -mcmodel=medany \
 	-mno-relax -msmall-data-limit=0
 HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
-ASAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
+ASAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -Wno-frame-larger-than
-TSAN_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
+TSAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
 # Branches are those of the source, not those that an optimizer makes; cores count at once.
 COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
 	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)

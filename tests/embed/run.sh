@@ -76,13 +76,13 @@ program "memory alone" memory memory libspandrel.a tests/embed/memory/main.c tes
 program "memory alone, 24 pages" memory memory libspandrel.a -DPAGES=24 tests/embed/memory/main.c \
 	tests/embed/check.c
 program "mistakes in the order of boot" memory memory libspandrel.a tests/embed/memory/order.c
-told install make --no-print-directory -s install B="$out/memory" ARCH_INC=tests/embed/memory DESTDIR="$PWD/$out/root" \
-	prefix=/usr
+told install make --no-print-directory -s install B="$out/memory" ARCH_INC=tests/embed/memory \
+	LIB_WERROR=-Werror DESTDIR="$PWD/$out/root" prefix=/usr
 told "a program of what is installed" gcc tests/embed/memory/ids.c "-I$out/root/usr/include" \
 	"-I$out/root/usr/include/spandrel" "-L$out/root/usr/lib" -lspandrel -o "$out/program"
 program "arenas alone" memory memory libspandrel-arena.a tests/embed/memory/ids.c
 program "segments alone" memory memory libspandrel-btag.a tests/embed/memory/store.c
-lib memory memory PREFIX=sp_
+lib memory memory PREFIX=sp_ LIB_CFLAGS="-O1 -g -fPIE"
 told "names with a prefix" has_names "$out/memory/lib/libspandrel.a" all sp_
 CXX_FOR=g++ program "names with a prefix, in C++" memory memory libspandrel.a tests/embed/memory/prefix.cc
 
@@ -92,20 +92,20 @@ lib large memory LIB_CFLAGS="-O0 -g -fPIE $large"
 program "pages of 16 KiB, lines of 128, at -O0" large memory libspandrel.a $large tests/embed/memory/main.c \
 	tests/embed/check.c
 
-lib threads threads
+lib threads threads LIB_CFLAGS="-O1 -g -fPIE"
 told "what threads need" only_needs "$out/threads/lib/libspandrel.a" port_bug port_core_count port_core_id \
 	port_core_max port_core_run port_irq_restore port_irq_save port_may_sleep port_ns port_pause \
 	port_thread_block port_thread_self port_thread_unblock port_thread_words port_ticks
 program threads threads threads libspandrel.a tests/embed/threads/main.c tests/embed/check.c
 program "255 cores" threads threads libspandrel.a -DCORES=255 -DPAGES=8192 tests/embed/threads/main.c \
 	tests/embed/check.c
-lib still threads LIB_CFLAGS="-O2 -g -fPIE -DEMBED_NO_CLOCK"
+lib still threads LIB_CFLAGS="-O1 -g -fPIE -DEMBED_NO_CLOCK"
 program "threads without a clock" still threads libspandrel.a -DEMBED_NO_CLOCK -DPAGES=512 -DROUNDS=10000 -DCHECKS=30 \
 	tests/embed/threads/main.c tests/embed/check.c
 
 case $host in
 x86_64*)
-	lib preempt preempt
+	lib preempt preempt LIB_CFLAGS="-O1 -g -fPIE"
 	program preemption preempt preempt libspandrel.a -mgeneral-regs-only tests/embed/preempt/main.c
 	lib kernel kernel
 	told "a kernel of its own" kernel
@@ -115,7 +115,7 @@ esac
 # Compiled, not linked; at the other sizes of pages and lines.
 for machine in aarch64 riscv64; do
 	told "objects for $machine" make --no-print-directory -s "-j$(nproc)" lib-objects B="$out/$machine" \
-		CC="clang --target=$machine-linux-gnu" LIB_CFLAGS="-O1 -DEMBED_PAGE_SHIFT=16 -DEMBED_LINE_SIZE=32" \
+		CC="clang --target=$machine-linux-gnu" LIB_CFLAGS="-O0 -DEMBED_PAGE_SHIFT=16 -DEMBED_LINE_SIZE=32" \
 		ARCH_INC=tests/embed/memory
 done
 

@@ -336,7 +336,8 @@ TEST("leaks: two scans find 990 of 1,000 lost among 100,000, and nothing else")
 	note_what_others_left();
 	nodes = kmem_cache_create("nodes", sizeof(struct node), 0, 0, NULL, NULL, NULL, NULL);
 	lost = vmalloc(LOST_MAX * sizeof(*lost), MEM_WAIT);
-	kept_count = test_ops(KEPT);
+	/* Not fewer by test_divisor=: words that are left over would keep too large a share. */
+	kept_count = KEPT;
 	elsewhere(plant, NULL);
 	CHECK_LE(LOST, lost_count);
 	CHECK_EQ(leaks_scan(), 0);
@@ -585,15 +586,23 @@ static void replace_few(unsigned i, void *size)
 	}
 }
 
+#define REPLACE_TURNS 20
+
 static void check_replaced(size_t size)
 {
+	/* Whether what is freed is the next that is allocated: not in mode full, which has it in quarantine first,
+	 * nor for a while when memory was short. */
+	bool is_last_first = size != LARGE && !kmem_debug_checks();
+	int turn = 0;
+
 	note_what_others_left();
 	few_replaced = 0;
 	elsewhere(lose_few, (void *)size);
 	CHECK_EQ(leaks_scan(), 0);
-	elsewhere(replace_few, (void *)size);
-	/* In mode full what is freed is in quarantine first. */
-	CHECK(kmem_debug_checks() || size == LARGE || few_replaced > FEW / 2);
+	do
+		elsewhere(replace_few, (void *)size);
+	while (is_last_first && few_replaced < FEW / 2 && turn++ < REPLACE_TURNS);
+	CHECK(!is_last_first || few_replaced >= FEW / 2);
 	CHECK_EQ(leaks_scan(), 0);
 	CHECK_EQ(count_leaks(), 0);
 	CHECK_EQ(leaks_scan(), 0);
