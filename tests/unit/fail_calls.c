@@ -6,11 +6,13 @@
 #include "block_cache.h"
 #include "fails.h"
 #include "fake_disk.h"
+#include "irq.h"
 #include "kmalloc.h"
 #include "kmem_debug.h"
 #include "kthread.h"
 #include "leaks.h"
 #include "slab.h"
+#include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "vmap.h"
@@ -366,6 +368,66 @@ TEST("fail: kmalloc and krealloc fail at any allocation, and keep no page")
 	each(make_grown_bytes, undo_bytes);
 }
 
+/* What is zeroed, arrays, and what is resized from nothing */
+
+static bool make_zeroed_bytes(void)
+{
+	objects[0] = kzalloc(size, flags);
+	return objects[0];
+}
+
+static bool make_array(void)
+{
+	objects[0] = kmalloc_array(3, size, flags);
+	return objects[0];
+}
+
+static bool make_resized(void)
+{
+	objects[0] = krealloc(NULL, size, flags);
+	return objects[0];
+}
+
+static bool make_zeroed_object(void)
+{
+	objects[0] = kmem_cache_zalloc(cache, flags);
+	kmem_cache_reap(cache, KMEM_REAP_ALL);
+	return objects[0];
+}
+
+static void undo_zeroed_object(void)
+{
+	kmem_cache_free(cache, objects[0]);
+	kmem_cache_reap(cache, KMEM_REAP_ALL);
+}
+
+static bool make_zeroed_pages(void)
+{
+	objects[0] = base_zalloc(NULL, 3 * PAGE, flags);
+	return objects[0];
+}
+
+static void undo_zeroed_pages(void)
+{
+	base_free(NULL, objects[0], 3 * PAGE);
+}
+
+TEST("fail: what is zeroed, an array, and what is resized from nothing fail likewise")
+{
+	for (size = 100; size <= 2 * KMALLOC_CACHED_MAX; size *= 18) {
+		each(make_zeroed_bytes, undo_bytes);
+		each(make_array, undo_bytes);
+		each(make_resized, undo_bytes);
+	}
+	cache = kmem_cache_create("failing", 100, 0, 0, NULL, NULL, NULL, NULL);
+	for (int i = 0; i < 2; i++) {
+		flags = i ? MEM_ERROR : MEM_ATOMIC;
+		CHECK_LT(0, fails_each(make_zeroed_object, undo_zeroed_object, check_objects));
+	}
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+	each(make_zeroed_pages, undo_zeroed_pages);
+}
+
 #define FAR ((size_t)8 << 20) /* bytes, and its alignment: a page of the frame table is for no more */
 
 /* The page of the frame table goes with what it is for. */
@@ -465,6 +527,41 @@ static bool make_task(void)
 static void undo_task(void)
 {
 	ktask_join(task);
+}
+
+/* Interrupt vectors */
+
+static unsigned vector;
+
+static bool make_vector(void)
+{
+	vector = irq_alloc("failing", nothing, NULL);
+	return vector;
+}
+
+static void undo_vector(void)
+{
+	irq_free(vector);
+}
+
+static const struct irq_request requests[] = {
+	{"failing", nothing, NULL}, {"failing", nothing, NULL}, {"failing", nothing, NULL}};
+
+static bool make_vectors(void)
+{
+	vector = irq_alloc_block(requests, ARRAY_SIZE(requests));
+	return vector;
+}
+
+static void undo_vectors(void)
+{
+	irq_free_block(vector, ARRAY_SIZE(requests));
+}
+
+TEST("fail: interrupt vectors fail at any allocation, and none is kept")
+{
+	CHECK_LT(0, fails_each(make_vector, undo_vector, NULL));
+	CHECK_LT(0, fails_each(make_vectors, undo_vectors, NULL));
 }
 
 /* One stack is that of a cache, the other is too large for it. */
