@@ -69,8 +69,8 @@ TSAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-fram
 COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
 	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)
 # What isn't of the host port is instrumented; the simulation has its own library for that.
-SIM_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -DHOST_SIM=1 -Wno-frame-larger-than -Iarch/host \
-	$$(if $$(filter-out arch/%,$$<),-fsanitize=thread)
+SIM_STEPS := -DHOST_SIM=1 -Iarch/host $$(if $$(filter-out arch/%,$$<),-fsanitize=thread)
+SIM_CFLAGS := $(HOST_CFLAGS) -DSPANDREL_DEBUG=1 -Wno-frame-larger-than $(SIM_STEPS)
 
 # Flavours -----------------------------------------------------------------------------------------
 # $(call flavour,name,sources,flags,compiler): the objects of a flavour, in build/name; they are built again
@@ -105,6 +105,7 @@ $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS),$(CC)))
 $(eval $(call flavour,sim,$(SIM_C),$(SIM_CFLAGS),$(CC)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS),$(CC)))
 $(eval $(call flavour,cov,$(HOST_C),$(COV_CFLAGS),gcc))
+$(eval $(call flavour,covsim,$(SIM_C),$(COV_CFLAGS) $(SIM_STEPS),gcc))
 
 # The kernel that measures how long interrupts are off, with stubs in front of public functions and of spin_wait().
 IRQOFF_C := $(X86_C) $(wildcard arch/x86/irqoff/*.c tests/irqoff/*.c)
@@ -235,6 +236,8 @@ $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 	$(call link,tsan,$(TSAN_LD))
 $(B)/cov/spandrel-host: $(cov_OBJ) scripts/symbols
 	$(call link,cov,$(COV_LD))
+$(B)/covsim/spandrel-sim: $(covsim_OBJ) scripts/symbols
+	$(call link,covsim,$(COV_LD))
 $(B)/sim/spandrel-sim: $(sim_OBJ) scripts/symbols
 	$(call link,sim,$(HOST_LD))
 
@@ -313,7 +316,7 @@ test-long: ## run all tests with all operations on any number of cores, some hou
 
 cov: ## count the branches of kern/src that tests take, build/cov/html; installs what is missing
 	$(Q)scripts/deps cov
-	$(Q)$(MAKE) --no-print-directory $(B)/cov/spandrel-host
+	$(Q)$(MAKE) --no-print-directory $(B)/cov/spandrel-host $(B)/covsim/spandrel-sim
 	$(Q)scripts/cov
 
 # What replays the corpora in `make test`.

@@ -51,7 +51,7 @@ STAGES = [
      ["scripts/qemu", "--arch", "riscv64", "--cores", "1", "--timeout", "780", "--append", "test_divisor=10",
       "--autorun", "test; poweroff"], False),
     ("panics, clang", ["python3", "tests/boot/run.py", "--kernel",
-                     "build/clang/x86/spandrel.elf", "--quick", "--only", "console", "panic:"], False),
+                     "build/clang/x86/spandrel.elf", "--only", "console", "panic:"], False),
     ("gdb", ["python3", "tests/boot/gdb.py"], False),
     ("soak, 20 s", ["python3", "tests/boot/soak.py", "--seconds", "20"], False),
     ("soak by instructions, 10 s", ["python3", "tests/boot/soak.py", "--seconds", "10", "--icount"],
@@ -126,7 +126,8 @@ def run_command(command, limit):
     lines = text.strip().splitlines()
     count = COUNT.match(lines[-1]) if lines else None
     if not count:
-        return (1, 0, text) if code == 0 else (0, 1, text)
+        # Unit tests that end without a count haven't all run.
+        return (1, 0, text) if code == 0 and "--test" not in command else (0, 1, text)
     passed, failed = int(count[1]), int(count[2])
     # A bad exit status or a count of 0 is a failure too.
     if (code != 0 and failed == 0) or passed + failed == 0:

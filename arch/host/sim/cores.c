@@ -19,6 +19,7 @@
 
 #include "lib/panic.h"
 #include "lib/symbol.h"
+#include "lib/test.h"
 #include "machine.h"
 #include "port.h"
 
@@ -335,7 +336,7 @@ void sim_begin(void)
 	on_interrupt = on_nmi = NULL;
 	begun_at = now_steps;
 	longest_idle = 0;
-	sim_schedule_begin(started);
+	sim_schedule_begin(started, test_random());
 }
 
 void sim_end(void)

@@ -2,8 +2,8 @@
 /*
  * What the simulation leaves to chance.
  *
- * A seed first chooses how a run is made: which places count as steps, how time passes, how often interrupts
- * come, whether stores are delayed (access.c), and one of two ways to choose the core that goes on.
+ * A seed and the test's name first choose how a test is run: which places count as steps, how time passes, how often
+ * interrupts come, whether stores are delayed (access.c), and one of three ways to choose the core that goes on.
  *
  * UNIFORM: at one step in `period` another core goes on, each with the same chance.
  *
@@ -15,6 +15,10 @@
  * Differences from the paper: a core that waits for another becomes the lowest, too, else it would wait for ever,
  * and so does one that was alone for ALONE_MAX steps, since a loop may wait without telling the port; what has a
  * priority is a core, not a thread; and steps at which one of them alone can go on count.
+ *
+ * DELAYS: priorities whose changes don't end: at one step in `delays` the core that runs becomes the lowest, and so is
+ * held up there until the others wait.  That has no such bound, but a test with many places where a delay shows the
+ * mistake meets one of them sooner.
  */
 #include "host.h"
 #include "sim.h"
@@ -40,6 +44,7 @@ static struct {
 	uint64_t step_ns;
 	unsigned cores;
 	unsigned depth;
+	unsigned delays; /* one step in so many; 0: none */
 	uint64_t length, steps;
 	uint64_t alone; /* steps since another core ran */
 	uint64_t change[DEPTH_MAX];	/* steps */
@@ -79,23 +84,25 @@ static void draw_priorities(void)
 		plan.change[i] = 1 + random_below(plan.length);
 }
 
-void sim_schedule_begin(unsigned cores)
+void sim_schedule_begin(unsigned cores, uint64_t more)
 {
 	static const unsigned periods[] = {2, 4, 8, 16, 64, 256};
 	static const unsigned rates[] = {0, 0, 8, 64, 512};
+	static const unsigned delays[] = {0, 0, 0, 0, 16, 64, 256, 1024};
 	static const uint64_t steps_ns[] = {5, 50, 500, 5000};
 
-	state = seed;
+	state = seed ^ more;
 	plan.begun = true;
 	plan.cores = cores < SIM_CORES_MAX ? cores : SIM_CORES_MAX;
 	plan.finest = (enum sim_kind)random_below(SIM_PLAIN + 1);
-	plan.by_priority = random_below(2);
+	plan.by_priority = random_below(3) != 0;
 	plan.period = periods[random_below(sizeof(periods) / sizeof(periods[0]))];
 	plan.interrupts = rates[random_below(sizeof(rates) / sizeof(rates[0]))];
 	plan.nmis = rates[random_below(sizeof(rates) / sizeof(rates[0]))];
 	plan.keeps_stores = random_below(2);
 	plan.step_ns = steps_ns[random_below(sizeof(steps_ns) / sizeof(steps_ns[0]))];
 	plan.depth = 1 + (unsigned)random_below(DEPTH_MAX);
+	plan.delays = delays[random_below(sizeof(delays) / sizeof(delays[0]))];
 	plan.length = (uint64_t)1 << (LENGTH_SHIFT_MIN + random_below(LENGTH_SHIFTS));
 	plan.steps = plan.alone = 0;
 	draw_priorities();
@@ -146,7 +153,7 @@ static unsigned next_by_priority(unsigned self, uint64_t runnable, bool waits)
 	unsigned next;
 
 	plan.steps++;
-	waits = waits || ++plan.alone > ALONE_MAX;
+	waits = waits || ++plan.alone > ALONE_MAX || (plan.delays && random_below(plan.delays) == 0);
 	for (unsigned i = 0; i + 1 < plan.depth; i++)
 		waits = waits || plan.change[i] == plan.steps;
 	if (waits)
@@ -192,7 +199,9 @@ void sim_schedule_describe(char *text, size_t size)
 {
 	static const char *const kinds[] = {"port and locks", "atomic accesses, too", "all accesses"};
 
-	if (plan.by_priority)
+	if (plan.by_priority && plan.delays)
+		snprintf(text, size, "priorities, a delay in %u steps; steps: %s", plan.delays, kinds[plan.finest]);
+	else if (plan.by_priority)
 		snprintf(text, size, "priorities, depth %u in %llu steps; steps: %s", plan.depth,
 			(unsigned long long)plan.length, kinds[plan.finest]);
 	else

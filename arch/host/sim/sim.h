@@ -53,8 +53,8 @@ bool sim_schedule_keeps_stores(void);
 bool sim_schedule_drains(void);
 void sim_stores_drain(unsigned core);
 
-/* What comes of chance. */
-void sim_schedule_begin(unsigned cores);
+/* What comes of chance; `more` goes into the seed. */
+void sim_schedule_begin(unsigned cores, uint64_t more);
 void sim_schedule_end(void);
 /* Whether there is a choice at all. */
 bool sim_schedule_looks(enum sim_kind kind);
