@@ -106,6 +106,39 @@ TEST("sim: arena: an importer and its source hand each number out once")
 	arenas_end(ids);
 }
 
+#define MANY 600 /* segments, for which a hash takes pages */
+
+/* Takes all of an arena of its own, and gives it back: tags and pages of its hash come and go. */
+static void all_of_one(unsigned i, void *arg)
+{
+	struct arena *a = ((struct arena **)arg)[i];
+	void *p;
+
+	for (int round = 0; round < 2; round++) {
+		size_t n = 0;
+
+		while ((p = arena_alloc(a, 1, MEM_ATOMIC)))
+			n++;
+		CHECK_EQ(n, MANY);
+		for (uintptr_t id = 1; id <= MANY; id++)
+			arena_free(a, (void *)id, 1);
+		arena_reap(a, SIZE_MAX);
+	}
+}
+
+TEST("sim: arena: tags and pages of hashes of one base are as many as it counts")
+{
+	struct arena *both[] = {arenas_ids(1, MANY), arenas_ids(1, MANY)};
+
+	sim_begin();
+	threads_run(THREADS_FREE, 2, all_of_one, both);
+	sim_end();
+	CHECK(arena_base_balances(base_arena));
+	arenas_end(both[1]);
+	arenas_end(both[0]);
+	CHECK(arena_base_balances(base_arena));
+}
+
 static void indexed(unsigned i, void *arg)
 {
 	if (i == 0)

@@ -5,6 +5,7 @@
 #include "kthread.h"
 #include "port.h"
 #include "sim/sim.h"
+#include "spinlock.h"
 #include "sync.h"
 #include "unit/threads.h"
 #include "lib/test.h"
@@ -112,6 +113,81 @@ TEST("sim: sync: what is signalled is taken")
 	CHECK_EQ(items, 0);
 }
 
+#define HANDS 40
+
+/* Each waits for the other's signal, and each signal is the only one of its kind. */
+static void in_turn(unsigned i, void *arg)
+{
+	for (int n = 0; n < HANDS; n++) {
+		qlock_lock(&lock);
+		while (turns % 2 != i)
+			cv_wait(&changed, &lock);
+		turns++;
+		cv_signal(&changed);
+		qlock_unlock(&lock);
+	}
+}
+
+TEST("sim: sync: two that wait for each other's signal go on")
+{
+	qlock_init(&lock);
+	cv_init(&changed);
+	turns = 0;
+	sim_begin();
+	threads_run(THREADS_FREE, 2, in_turn, NULL);
+	sim_end();
+	CHECK_EQ(turns, 2 * HANDS);
+}
+
+/* Half of them give up at about the time at which they are served; the others can't. */
+static void few_units(unsigned i, void *arg)
+{
+	for (int n = 0; n < 3 * ROUNDS; n++) {
+		if (i % 2)
+			sem_down(&sem, 1);
+		else if (!sem_down_timeout(&sem, 1, port_ns() + test_random_below(4) * US))
+			continue;
+		if (test_random_below(4) == 0)
+			kthread_yield();
+		sem_up(&sem, 1);
+	}
+}
+
+TEST("sim: sync: those that give up cut no other sleeper off")
+{
+	sem_init(&sem, 1);
+	sim_begin();
+	threads_run(THREADS_FREE, 2 * THREADS, few_units, NULL);
+	sim_end();
+	CHECK_EQ(sem_count(&sem), 1);
+}
+
+static struct spinlock spin;
+
+static void with_spinlock(unsigned i, void *arg)
+{
+	for (int n = 0; n < 3 * ROUNDS; n++) {
+		port_irq_t irq = spin_lock(&spin);
+
+		CHECK_EQ(inside, 0);
+		inside = i + 1;
+		turns++;
+		CHECK_EQ(inside, i + 1);
+		inside = 0;
+		spin_unlock(&spin, irq);
+	}
+}
+
+TEST("sim: sync: a spinlock has one holder, also when a turn passes to another")
+{
+	spin_init(&spin, SPIN_LEAF);
+	inside = turns = 0;
+	sim_begin();
+	threads_run(THREADS_FREE, THREADS, with_spinlock, NULL);
+	sim_end();
+	CHECK_EQ(turns, THREADS * 3 * ROUNDS);
+}
+
 static bool has_item(void *arg)
 {
 	return __atomic_load_n(&items, __ATOMIC_ACQUIRE) > *(unsigned *)arg;
@@ -160,6 +236,7 @@ static void woken_by_interrupts(unsigned i, void *arg)
 			kthread_yield();
 		} else if (i == 1) {
 			sem_down_timeout(&sem, 1, soon());
+			(void)sem_count(&sem);
 		} else {
 			rendez_sleep_timeout(&door, has_item, &n, soon());
 			n = __atomic_load_n(&items, __ATOMIC_ACQUIRE);
