@@ -144,3 +144,45 @@ TEST("operations: a sequence in the machine's initrd agrees with the models")
 		operations_run((const struct operation *)&words[1],
 			(boot_info->initrd_size - sizeof(*words)) / sizeof(struct operation));
 }
+
+TEST("operations: a sequence of all kinds agrees with the models")
+{
+	static const struct operation operations[] = {
+		{OP_ARENA_CREATE, .on = 0, .quantum = 16, .flags = MEM_WAIT},
+		{OP_ARENA_ADD, .on = 0, .min = 1000, .size = 5000},
+		{OP_ARENA_CREATE, .on = 1, .source = OPERATION_FROM + 0, .quantum = 7, .flags = MEM_ERROR},
+		{OP_ARENA_CREATE, .on = 2, .source = OPERATION_SELF, .quantum = 64, .size = 4},
+		{OP_ARENA_CREATE, .on = 3, .source = OPERATION_PAGES, .quantum = PORT_PAGE_SIZE, .fail = 1},
+		{OP_ARENA_CREATE, .on = 3, .source = OPERATION_PAGES, .quantum = PORT_PAGE_SIZE},
+		{OP_ARENA_ALLOC, .on = 0, .size = 100, .flags = MEM_WAIT | ARENA_BESTFIT},
+		{OP_ARENA_XALLOC, .on = 0, .size = 40, .align = 256, .phase = 64, .nocross = 128, .fail = 1},
+		{OP_ARENA_XALLOC, .on = 0, .size = 40, .align = 256, .phase = 64, .nocross = 128, .min = 2000},
+		{OP_ARENA_ALLOC, .on = 1, .size = 30, .flags = MEM_ERROR, .fail = 2},
+		{OP_ARENA_ALLOC, .on = 1, .size = 30, .flags = ARENA_NEXTFIT},
+		{OP_ARENA_ALLOC, .on = 2, .size = 100},
+		{OP_ARENA_ALLOC, .on = 3, .size = 5 * PORT_PAGE_SIZE, .flags = ARENA_HIGHFIT},
+		{OP_ARENA_INDEX, .on = 0},
+		{OP_ARENA_DESTROY, .on = 0},
+		{OP_CACHE_CREATE, .on = 0, .size = 100, .align = 32, .flags = OPERATION_CTOR},
+		{OP_CACHE_CREATE, .on = 1, .source = OPERATION_FROM + 0, .size = 3},
+		{OP_CACHE_ALLOC, .on = 0, .size = 20, .fail = 1},
+		{OP_CACHE_ALLOC, .on = 0, .size = 20, .flags = MEM_WAIT},
+		{OP_CACHE_ALLOC, .on = 1, .size = 1},
+		{OP_CACHE_RESERVE, .on = 0, .size = 50, .flags = MEM_ERROR},
+		{OP_CACHE_FREE, .on = 0, .nth = 3, .size = 10},
+		{OP_CACHE_REAP, .on = 0, .nth = KMEM_REAP_ALL},
+		{OP_CACHE_DESTROY, .on = 1},
+		{OP_KMALLOC, .size = 100, .flags = MEM_WAIT},
+		{OP_KMALLOC, .size = 3 * PORT_PAGE_SIZE, .align = PORT_PAGE_SIZE},
+		{OP_KREALLOC, .nth = 0, .size = 40 * PORT_PAGE_SIZE, .fail = 1},
+		{OP_KREALLOC, .nth = 0, .size = 40 * PORT_PAGE_SIZE},
+		{OP_KREALLOC, .nth = 0, .size = 10},
+		{OP_KFREE, .nth = 1},
+		{OP_RECLAIM, .nth = 2},
+		{OP_ARENA_FREE, .on = 0, .nth = 1},
+		{OP_ARENA_FREE, .on = 1},
+		{OP_ARENA_REAP, .on = 1, .size = SIZE_MAX},
+	};
+
+	operations_run(operations, ARRAY_SIZE(operations));
+}

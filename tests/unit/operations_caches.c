@@ -5,7 +5,6 @@
  */
 #include "operations.h"
 
-#include "lib/array.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "slab.h"
