@@ -337,6 +337,30 @@ static uintptr_t oracle(const struct model *m, const struct model_request *rq, u
 	return is_constrained(rq) ? model_lowest(m, rq, 0) : model_best(m, rq->size);
 }
 
+static size_t gcd(size_t a, size_t b)
+{
+	return b ? gcd(b, a % b) : a;
+}
+
+/* Whether the arena can surely import what `size` units take; where constraints go down, or a source has too much
+ * that is free to be looked at, it isn't known. */
+static bool can_import(const struct slot *s, size_t size)
+{
+	const struct slot *from = &slots[(s->source - OPERATION_FROM) % OPERATION_ARENAS];
+	size_t want = s->model->quantum, have, needed;
+	bool has_room = false;
+
+	for (size_t i = 0; i < SELF_MAX; i++)
+		has_room |= !self_spans[i].arena;
+	if (s->source < OPERATION_FROM)
+		return s->source == OPERATION_SELF && has_room;
+	have = from->model->quantum;
+	needed = rounded(size + want - gcd(have, want), have);
+	if (is_loose(from) || model_gaps(from->model) > LOOKS || (is_power(want) && is_power(have) && want > have))
+		return false;
+	return model_can_serve(from->model, needed) || can_import(from, needed);
+}
+
 /* Whether the constraints are no caller's bug. */
 static bool is_sound(const struct operation *op, size_t quantum)
 {
@@ -377,13 +401,13 @@ static struct model_request request(const struct operation *op, size_t quantum)
 
 /* Holds an answer against what the model says; `expected`: what serves of what the arena holds, 0: nothing, or not
  * known.  A failure that was injected leaves open whether it is served, and where. */
-static void judge(
-	const struct slot *s, const struct model_request *rq, unsigned flags, uintptr_t expected, uintptr_t got)
+static void judge(const struct slot *s, const struct model_request *rq, unsigned flags, uintptr_t expected,
+	bool imported, uintptr_t got)
 {
 	bool misses = (flags & MEM_ATOMIC) && model_gaps(s->model) > LOOKS;
 	bool is_sure = expected && !misses && !operations_injected();
 
-	if (is_sure || (flags & MEM_WAIT))
+	if (is_sure || (imported && !operations_injected()) || (flags & MEM_WAIT))
 		CHECK_NE(got, 0);
 	/* What importers retain comes back for a request that sleeps. */
 	if (!expected && !imports(s) && !is_loose(s) && !((flags & MEM_ERROR) && has_child(s)))
@@ -399,14 +423,16 @@ static void alloc(const struct operation *op, struct slot *s)
 	struct model_request rq = request(op, s->model->quantum);
 	unsigned fit = operations_flags(op, true) & ARENA_FITS, flags;
 	uintptr_t expected, got;
+	bool imported;
 
 	if (s->held_count == HELD_MAX || op->size == 0 || op->size > SIZE_LIMIT ||
 		(op->kind == OP_ARENA_XALLOC && !is_sound(op, rq.quantum)))
 		return;
 	expected = is_loose(s) ? 0 : oracle(s->model, &rq, fit);
-	flags = operations_flags(op, expected != 0);
+	imported = op->kind == OP_ARENA_ALLOC && can_import(s, rq.size);
+	flags = operations_flags(op, expected || imported);
 	got = ask(op, s->arena, flags);
-	judge(s, &rq, flags, expected, got);
+	judge(s, &rq, flags, expected, imported, got);
 	refused = got == 0;
 	if (got)
 		hold(s, got, op, fit);
