@@ -26,7 +26,7 @@ static int rule; /* 0: none */
 
 static void begin_failing(const struct operation *op)
 {
-	struct kmem_fail_rule nth = {.after = op->fail - 1, .times = 1};
+	struct kmem_fail_rule nth = {.after = op->fail - 1, .times = op->fails ? op->fails : 1};
 
 	if (op->fail > 0)
 		rule = kmem_fail_start(&nth);
@@ -157,7 +157,7 @@ TEST("operations: a sequence of all kinds agrees with the models")
 		{OP_ARENA_ALLOC, .on = 0, .size = 100, .flags = MEM_WAIT | ARENA_BESTFIT},
 		{OP_ARENA_XALLOC, .on = 0, .size = 40, .align = 256, .phase = 64, .nocross = 128, .fail = 1},
 		{OP_ARENA_XALLOC, .on = 0, .size = 40, .align = 256, .phase = 64, .nocross = 128, .min = 2000},
-		{OP_ARENA_ALLOC, .on = 1, .size = 30, .flags = MEM_ERROR, .fail = 2},
+		{OP_ARENA_ALLOC, .on = 1, .size = 30, .flags = MEM_ERROR, .fail = 2, .fails = 9},
 		{OP_ARENA_ALLOC, .on = 1, .size = 30, .flags = ARENA_NEXTFIT},
 		{OP_ARENA_ALLOC, .on = 2, .size = 100},
 		{OP_ARENA_ALLOC, .on = 3, .size = 5 * PORT_PAGE_SIZE, .flags = ARENA_HIGHFIT},

@@ -50,7 +50,7 @@ struct operation {
 	uint64_t kind, on, nth, source;
 	uint64_t size, quantum, align, phase, nocross, min, max;
 	uint64_t flags;
-	uint64_t fail; /* which allocation from here on fails; 0: none */
+	uint64_t fail, fails; /* which allocation from here on fails, 0: none; and how many in a row, 0: one */
 };
 
 /* Where arenas and caches take from.  OPERATION_FROM + i: arena i. */
