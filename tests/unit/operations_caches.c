@@ -24,7 +24,7 @@ static struct slot {
 		uintptr_t at;
 		uint64_t stamp;
 	} live[LIVE_MAX];
-	size_t count;
+	size_t count, reserve;
 } slots[OPERATION_CACHES];
 static uint64_t next_stamp;
 
@@ -127,6 +127,8 @@ static void reserve(const struct operation *op, struct slot *s)
 	int error = kmem_cache_reserve(s->cache, op->size % LIVE_MAX, flags);
 
 	CHECK(error == 0 || (error == -ENOMEM && may_refuse(s, flags)));
+	if (error == 0)
+		s->reserve = op->size % LIVE_MAX;
 }
 
 /* Create and destroy */
@@ -195,6 +197,7 @@ static void settle(void)
 			continue;
 		kmem_cache_get_stats(s->cache, &stats);
 		CHECK_EQ(stats.live, s->count);
+		CHECK_EQ(stats.reserve, s->reserve);
 		if (s->has_ctor)
 			CHECK_EQ(s->constructed, stats.out);
 	}
