@@ -261,7 +261,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots sim quick test test-long cov fuzz soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots sim model quick test test-long cov fuzz soak replay lint compdb clean
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
@@ -357,6 +357,9 @@ plots: ## draw docs/plots from build/bench, or from docs/data, and docs/pictures
 
 sim: $(B)/sim/spandrel-sim ## run concurrent tests on simulated cores: SEED=first, N=seeds
 	$(Q)scripts/sim --seed $(or $(SEED),1) --runs $(or $(N),500)
+
+model: host $(B)/asan/spandrel-host ## run random operations against models: N=100000, SEED=first of the sequences
+	$(Q)scripts/model --seed $(or $(SEED),1) --operations $(or $(N),100000)
 
 replay: $(if $(SIM),$(B)/sim/spandrel-sim,host) ## run one test again: TEST="name" SEED=0x..., or SIM= of a simulation
 	$(Q)$(if $(SIM),scripts/sim -v --seed $(SIM) --runs 1 --filter "$(TEST)",$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)")

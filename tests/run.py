@@ -63,6 +63,7 @@ STAGES = [
     ("costs in headers", ["scripts/costs"], False),
     ("outputs in the monitor's page", ["scripts/monitor-doc", "--check"], False),
     ("fuzzers, their corpora", ["scripts/fuzz", "--replay"], False),
+    ("models, 20,000 operations", ["scripts/model", "--operations", "20000"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
     ("frames", ["tests/frames.sh"], True),
@@ -105,6 +106,7 @@ LONG = {
                                          "test_limit=3000", "--test"],
     "host tests, ASan and UBSan, 4 cores": ["build/asan/spandrel-host", "--cores", "4", "--append",
                                             "test_limit=3000", "--test"],
+    "models, 20,000 operations": ["scripts/model", "--operations", "1000000"],
     "soak, 20 s": ["python3", "tests/boot/soak.py"],
 }
 

@@ -428,6 +428,22 @@ TEST("fail: what is zeroed, an array, and what is resized from nothing fail like
 	each(make_zeroed_pages, undo_zeroed_pages);
 }
 
+static bool make_used_bytes(void)
+{
+	if (!make_bytes())
+		return false;
+	memset(objects[0], 1, ksize(objects[0]));
+	return true;
+}
+
+/* Debug mode full notes how many bytes were asked for, if there is memory for the note. */
+TEST("fail: of what kmalloc hands out as many bytes are the caller's as ksize says")
+{
+	size = 2;
+	flags = MEM_ATOMIC;
+	fails_each(make_used_bytes, undo_bytes, NULL);
+}
+
 #define FAR ((size_t)8 << 20) /* bytes, and its alignment: a page of the frame table is for no more */
 
 /* The page of the frame table goes with what it is for. */

@@ -488,11 +488,23 @@ bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object)
 	return is;
 }
 
-/* A zone is there before the track says so, since whoever verifies reads both. */
+/* The size that an object's track has; 0: it has none. */
+static size_t tracked_size(struct kmem_debug *d, const void *object)
+{
+	port_irq_t irq = spin_lock(&d->lock);
+	struct track *t = track_find(d, (uintptr_t)object);
+	size_t size = t && !t->is_free ? t->size : 0;
+
+	spin_unlock(&d->lock, irq);
+	return size;
+}
+
+/* A zone is there before the track says so, since whoever verifies reads both.  Without a track nothing would say
+ * where it begins: the object stays as large as it is. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 {
-	size_t before = slab_debug_size(c, object);
 	struct kmem_debug *d = c->debug;
+	size_t before = tracked_size(d, object);
 	struct track *t;
 	port_irq_t irq;
 
@@ -503,19 +515,15 @@ void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 	if (t)
 		t->size = size;
 	spin_unlock(&d->lock, irq);
-	if ((c->flags & KMC_ZONES) && size > before)
+	if ((c->flags & KMC_ZONES) && before > 0 && size > before)
 		port_memory_show((char *)object + before, size - before);
 }
 
 size_t slab_debug_size(struct kmem_cache *c, const void *object)
 {
-	struct kmem_debug *d = c->debug;
-	port_irq_t irq = spin_lock(&d->lock);
-	struct track *t = track_find(d, (uintptr_t)object);
-	size_t size = t && !t->is_free ? t->size : c->obj_size;
+	size_t size = tracked_size(c->debug, object);
 
-	spin_unlock(&d->lock, irq);
-	return size;
+	return size ? size : c->obj_size;
 }
 
 /* Begin and end */
