@@ -703,6 +703,23 @@ TEST("leaks: without memory a scan is refused, and what is known stays")
 	leaks_clear();
 }
 
+#define IDS 64 /* segments, of which an arena's hash has more than it holds without a page */
+
+TEST("leaks: a scan ends at any size of an arena's hash")
+{
+	struct arena *a = arenas_ids(1, IDS);
+
+	for (size_t i = 0; i < IDS; i++) {
+		CHECK(arena_alloc(a, 1, MEM_WAIT) != NULL);
+		CHECK_EQ(leaks_scan(), 0);
+	}
+	CHECK_LT(0, arenas_stats(a).hash_pages);
+	for (uintptr_t id = 1; id <= IDS; id++)
+		arena_free(a, (void *)id, 1);
+	leaks_clear();
+	arenas_end(a);
+}
+
 /* While others run */
 
 #define MOVERS 3
