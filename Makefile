@@ -66,7 +66,7 @@ ASAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=address,undefine
 	-fno-sanitize-recover=all -Wno-frame-larger-than
 TSAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
 # Mistakes that scripts/mutants makes: objects without debug information are the same if the code is.
-MUTANTS_CFLAGS := $(HOST_CFLAGS) -g0 -w -DSPANDREL_DEBUG=1
+MUTANTS_CFLAGS := $(HOST_CFLAGS) -g0 -DSPANDREL_DEBUG=1
 # Branches are those of the source, not those that an optimizer makes; cores count at once.
 COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
 	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)
