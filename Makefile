@@ -65,6 +65,8 @@ HOST_CFLAGS := $(COMMON) -Iarch/host/include -fno-pie -fno-builtin-printf
 ASAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=address,undefined \
 	-fno-sanitize-recover=all -Wno-frame-larger-than
 TSAN_CFLAGS := $(HOST_CFLAGS) -O1 -DSPANDREL_DEBUG=1 -fsanitize=thread -Wno-frame-larger-than
+# Mistakes that scripts/mutants makes: objects without debug information are the same if the code is.
+MUTANTS_CFLAGS := $(HOST_CFLAGS) -g0 -DSPANDREL_DEBUG=1
 # Branches are those of the source, not those that an optimizer makes; cores count at once.
 COV_CFLAGS := $(HOST_CFLAGS) -O0 -Wno-frame-larger-than \
 	$$(if $$(filter kern/src/%,$$<),--coverage -fprofile-update=atomic)
@@ -104,6 +106,7 @@ $(eval $(call flavour,host,$(HOST_C),$(HOST_CFLAGS),$(CC)))
 $(eval $(call flavour,asan,$(HOST_C),$(ASAN_CFLAGS),$(CC)))
 $(eval $(call flavour,sim,$(SIM_C),$(SIM_CFLAGS),$(CC)))
 $(eval $(call flavour,tsan,$(HOST_C),$(TSAN_CFLAGS),$(CC)))
+$(eval $(call flavour,mutants,$(HOST_C),$(MUTANTS_CFLAGS),$(CC)))
 $(eval $(call flavour,cov,$(HOST_C),$(COV_CFLAGS),gcc))
 $(eval $(call flavour,covsim,$(SIM_C),$(COV_CFLAGS) $(SIM_STEPS),gcc))
 
@@ -234,6 +237,8 @@ $(B)/asan/spandrel-host: $(asan_OBJ) scripts/symbols
 	$(call link,asan,$(ASAN_LD))
 $(B)/tsan/spandrel-host: $(tsan_OBJ) scripts/symbols
 	$(call link,tsan,$(TSAN_LD))
+$(B)/mutants/spandrel-host: $(mutants_OBJ) scripts/symbols
+	$(call link,mutants,$(HOST_LD))
 $(B)/cov/spandrel-host: $(cov_OBJ) scripts/symbols
 	$(call link,cov,$(COV_LD))
 $(B)/covsim/spandrel-sim: $(covsim_OBJ) scripts/symbols
@@ -261,7 +266,7 @@ $(B)/host/peers: $(B)/host/obj/tests/peers/peers.o $(B)/host/obj/kern/work/strea
 
 # Targets ------------------------------------------------------------------------------------------
 
-.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots sim model quick test test-long cov fuzz soak replay lint compdb clean
+.PHONY: FORCE help run gdb kernel iso host lib install bench bench-irqoff bench-baseline bench-compare bench-linux plots sim model quick test test-long cov fuzz soak replay lint compdb clean mutants
 
 run: ## install what is missing, build the kernel, boot it to its monitor in QEMU
 	$(Q)scripts/deps $(if $(filter riscv64,$(ARCH)),riscv,run)
@@ -328,6 +333,10 @@ fuzz: ## look for inputs that fail, T=60 seconds with each fuzzer of tests/fuzz,
 	$(Q)[ -e "$(FUZZ_DRIVER)" ] || { echo "fuzz: $(FUZZ_CC) lacks libFuzzer (Debian's name: libclang-rt-dev)" >&2; exit 1; }
 	$(Q)$(MAKE) --no-print-directory $(patsubst %,$(B)/fuzz/%,$(or $(F),$(FUZZERS)))
 	$(Q)scripts/fuzz $(or $(T),60) $(F)
+
+mutants: ## make N=200 single mistakes in kern/src, in the order of SEED=1, and print those that no test notices
+	$(Q)scripts/deps mutants
+	$(Q)scripts/mutants --runs $(or $(N),200) --seed $(or $(SEED),1)
 
 soak: kernel ## run all workloads for 5 minutes, in a machine with little memory and a large disk
 	$(Q)scripts/deps test

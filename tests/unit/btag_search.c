@@ -1152,6 +1152,38 @@ TEST("btag: a search in the index goes on rightly after a walk in its midst")
 	comb_end();
 }
 
+/* Searches the comb to the end; returns how many segments were looked at. */
+static size_t comb_looks(const struct btag_request *rq)
+{
+	struct btag_place place;
+	struct btag_search c;
+	enum btag_verdict v;
+
+	btag_search_begin(&c, rq);
+	while ((v = btag_search_step(&rig.store, &c, &place)) == BTAG_MORE)
+		CHECK_LT(c.steps, STEPS_MAX);
+	btag_search_end(&rig.store, &c);
+	CHECK_EQ(v, BTAG_FOUND);
+	return c.looks;
+}
+
+TEST("btag: a search under a triple that isn't kept looks at no segment twice")
+{
+	struct btag_request rq = comb_high;
+
+	comb_make();
+	index_turn();
+	for (size_t turn = 0; turn < 100 * BTAG_TRIPLES; turn++) {
+		rq.triple.phase = comb_high.triple.phase + 2 * (1 + turn % BTAG_TRIPLES);
+		comb_looks(&rq);
+	}
+	CHECK(is_kept(&rq));
+	CHECK_LE(comb_looks(&comb_high), COMB_END / 2);
+	CHECK(!is_kept(&comb_high));
+	index_turn();
+	comb_end();
+}
+
 /* Holes of three units, one after each used unit */
 #define HOLES 12
 

@@ -361,6 +361,36 @@ TEST("leaks: two scans find 990 of 1,000 lost among 100,000, and nothing else")
 
 #define SIZE 200 /* bytes of an object */
 
+/* Whether a word of static data would keep it. */
+static __attribute__((no_sanitize("address", "thread"))) bool is_kept_by_data(const void *p, size_t size)
+{
+	uintptr_t start;
+	size_t bytes;
+
+	for (size_t i = 0; machine_data(i, &start, &bytes); i++)
+		for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t))
+			if (*(const volatile uintptr_t *)(start + at) - (uintptr_t)p < size)
+				return true;
+	return false;
+}
+
+#define TRIES 50
+#define ZONE_MAX 64 /* bytes that mode full has behind an object, and the finder takes for a part of it */
+
+static void *take_clean(size_t size)
+{
+	void *tried[TRIES], *p = kzalloc(size, MEM_WAIT);
+	size_t n = 0;
+
+	while (is_kept_by_data(p, size + ZONE_MAX) && n < TRIES) {
+		tried[n++] = p;
+		p = kzalloc(size, MEM_WAIT);
+	}
+	while (n > 0)
+		kfree(tried[--n]);
+	return p;
+}
+
 /* A ktask that has an object, and how it has it. */
 struct holder {
 	void (*hold)(struct holder *h);
@@ -383,12 +413,17 @@ static void *take(struct holder *h)
 	return p;
 }
 
+/* Several, of which other words may keep some. */
 static void on_stack(struct holder *h)
 {
-	void *volatile kept_there[2] = {NULL, take(h)};
+	void *volatile kept_there[32];
 
+	for (size_t i = 1; i < ARRAY_SIZE(kept_there); i++)
+		kept_there[i] = take_clean(SIZE);
+	kept_there[0] = take(h);
 	sem_down(&h->done, 1);
-	kfree(kept_there[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(kept_there); i++)
+		kfree(kept_there[i]);
 }
 
 /* The compiler can't tell where it comes from, and has it in a register that calls preserve, or spills it. */
@@ -509,36 +544,6 @@ TEST("leaks: stacks, registers, pages, caches and large kmallocs keep objects")
 
 static uintptr_t few[FEW];
 static size_t few_replaced;
-
-/* Whether a word of static data would keep it. */
-static __attribute__((no_sanitize("address", "thread"))) bool is_kept_by_data(const void *p, size_t size)
-{
-	uintptr_t start;
-	size_t bytes;
-
-	for (size_t i = 0; machine_data(i, &start, &bytes); i++)
-		for (size_t at = 0; at + sizeof(uintptr_t) <= bytes; at += sizeof(uintptr_t))
-			if (*(const volatile uintptr_t *)(start + at) - (uintptr_t)p < size)
-				return true;
-	return false;
-}
-
-#define TRIES 50
-#define ZONE_MAX 64 /* bytes that mode full has behind an object, and the finder takes for a part of it */
-
-static void *take_clean(size_t size)
-{
-	void *tried[TRIES], *p = kzalloc(size, MEM_WAIT);
-	size_t n = 0;
-
-	while (is_kept_by_data(p, size + ZONE_MAX) && n < TRIES) {
-		tried[n++] = p;
-		p = kzalloc(size, MEM_WAIT);
-	}
-	while (n > 0)
-		kfree(tried[--n]);
-	return p;
-}
 
 static void lose_few(unsigned i, void *size)
 {
@@ -696,6 +701,23 @@ TEST("leaks: without memory a scan is refused, and what is known stays")
 	CHECK(are_few_leaks());
 	elsewhere(free_few, NULL);
 	leaks_clear();
+}
+
+#define IDS 64 /* segments, of which an arena's hash has more than it holds without a page */
+
+TEST("leaks: a scan ends at any size of an arena's hash")
+{
+	struct arena *a = arenas_ids(1, IDS);
+
+	for (size_t i = 0; i < IDS; i++) {
+		CHECK(arena_alloc(a, 1, MEM_WAIT) != NULL);
+		CHECK_EQ(leaks_scan(), 0);
+	}
+	CHECK_LT(0, arenas_stats(a).hash_pages);
+	for (uintptr_t id = 1; id <= IDS; id++)
+		arena_free(a, (void *)id, 1);
+	leaks_clear();
+	arenas_end(a);
 }
 
 /* While others run */
