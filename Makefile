@@ -146,7 +146,7 @@ lib_CFLAGS := -std=gnu11 -ffreestanding -fno-common -fno-strict-aliasing -fno-st
 	-fno-asynchronous-unwind-tables -include kern/lib/hidden.h $(LIB_X86) $(LIB_CFLAGS) $(filter-out -Werror,$(WARN)) $(LIB_WERROR) -Ikern/include -Ikern -Ikern/src -I$(ARCH_INC)
 LIB_BTAG_C := $(addprefix kern/lib/,bitmap.c bug.c frames.c hash.c linear_hash.c printf.c sink.c str.c string.c \
 	symbol.c tree.c) $(wildcard kern/src/btag/*.c)
-LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
+LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/held.c kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
 	$(wildcard kern/src/arena/*.c)
 LIB_ALL_C := $(LIB_ARENA_C) kern/src/slab.c kern/src/reclaim.c $(wildcard kern/src/slab/*.c kern/src/reclaim/*.c)
 LIB_ARCHIVES := $(addprefix $(LIB)/,libspandrel-btag.a libspandrel-arena.a libspandrel.a)

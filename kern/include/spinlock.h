@@ -99,6 +99,8 @@ void spin_debug_released(struct spinlock *l);
 /* Panics if this core holds a spinlock, those of SPIN_CALLER left out: stands before a call into code
  * of others (afunc, ffunc, ctor, dtor, a front, a callback). */
 void spin_assert_none_held(void);
+/* For reports. */
+const char *spin_class_name(enum spin_class class);
 #else
 static inline void spin_debug_check(struct spinlock *l)
 {

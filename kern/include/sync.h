@@ -23,6 +23,9 @@
  * there are threads, may make such a call if it doesn't come to sleep; else it panics.  "Any": also
  * interrupts, callbacks, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
  *
+ * In a build with SPANDREL_DEBUG a qlock knows where it was taken.  A request by MEM_WAIT while one is held that
+ * a callback of reclaim takes, and a callback that returns with one held, are panics that name both places.
+ *
  * Deadlines are moments of port_ns(), in nanoseconds.  PORT_FOREVER is none; with one that has
  * passed the call takes what it can have at once.  In a port without a clock one that is to come passes with
  * the first port_thread_block() that returns.  Cost, where nothing else is said: constant, and
@@ -68,8 +71,20 @@ struct qlock {
 	struct sync_queue queue;
 	bool held;
 	port_thread_t *holder; /* NULL: boot, or no thread */
+#if SPIN_CHECKS
+	struct qlock_note {
+		struct qlock *below; /* what the holder took before it */
+		void *site;	     /* where the holder took it */
+		void *tried_at;	     /* where a callback of reclaim tried to take it last; NULL: nowhere */
+		void *slept_at;	     /* where the holder began to sleep for memory; NULL: it doesn't */
+	} note;
+#endif
 };
+#if SPIN_CHECKS
+#define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL, {NULL, NULL, NULL, NULL}}
+#else
 #define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL}
+#endif
 
 /* Does at run time what QLOCK_INIT() does.  Context: any; no other caller uses the lock yet. */
 void qlock_init(struct qlock *q);

@@ -182,12 +182,13 @@ void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
 	const char *wrong;
+	char where[ARENA_WHERE_MAX];
 
 	if (kmem_flags_sound(flags) && !(flags == MEM_WAIT && port_word(PORT_THREAD_CALLBACK)))
 		return;
 	wrong = arena_flags_wrong(flags);
 	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
-		arena_flags_where(wrong));
+		arena_flags_where(wrong, where));
 }
 
 /* A constructor that allocates from its own cache would be called for that object, too, and so on.  In
@@ -251,14 +252,18 @@ static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 /* A constructor may sleep if its caller may. */
 static bool construct(struct kmem_cache *c, void *object, unsigned flags)
 {
-	uintptr_t outer;
+	struct callback call;
 	bool done;
 
-	if (!(flags & MEM_ATOMIC))
-		return c->ctor(object, c->priv, flags) == 0;
-	outer = callback_enter(c->name);
+	if (!(flags & MEM_ATOMIC)) {
+		callback_note(&call, c->name);
+		done = c->ctor(object, c->priv, flags) == 0;
+		callback_check(&call);
+		return done;
+	}
+	call = callback_enter(c->name);
 	done = c->ctor(object, c->priv, flags) == 0;
-	callback_leave(outer);
+	callback_leave(call);
 	return done;
 }
 
@@ -868,11 +873,11 @@ static void check_used(struct kmem_cache *c, void *const *objects, size_t n, voi
 
 void slab_destruct(struct kmem_cache *c, void *const *objects, size_t n)
 {
-	uintptr_t outer = callback_enter(c->name);
+	struct callback call = callback_enter(c->name);
 
 	for (size_t i = 0; i < n; i++)
 		c->dtor(objects[i], c->priv);
-	callback_leave(outer);
+	callback_leave(call);
 }
 
 /* Marks a used object free.  Lock held. */

@@ -54,6 +54,7 @@
 
 #include "lib/callback.h"
 #include "lib/check.h"
+#include "lib/held.h"
 #include "lib/panic.h"
 
 struct sync_sleeper {
@@ -76,14 +77,16 @@ static void queue_init(struct sync_queue *q)
 /* `cant`: what is illegal in an interrupt. */
 static void check_irq_on(const char *what, const char *cant, void *caller)
 {
+	char held[HELD_TEXT_MAX];
+
 	if (panic_is_mine())
 		return;
 	if (port_in_irq())
 		panic("%s in an interrupt, which can't %s (called from %pS)", what, cant, caller);
-	if (!port_may_sleep()) {
-		spin_assert_none_held();
+	if (held_describe_spinlock(held, sizeof(held)))
+		panic("%s with interrupts off by %s (called from %pS)", what, held, caller);
+	if (!port_may_sleep())
 		panic("%s with interrupts off or a spinlock held (called from %pS)", what, caller);
-	}
 }
 
 void sync_check_irq_on(const char *what, void *caller)
@@ -91,10 +94,11 @@ void sync_check_irq_on(const char *what, void *caller)
 	check_irq_on(what, "wait for other cores", caller);
 }
 
-/* Interrupts are off in every interrupt, so one look at them tells most (vmap_pair). */
+/* Interrupts are off in every interrupt, so one look at them tells most (vmap_pair); debug builds look for a spinlock,
+ * too, which boot may hold with leave to sleep. */
 void sync_check_may_sleep(const char *what, void *caller)
 {
-	if (__builtin_expect(port_may_sleep() && !port_word(PORT_THREAD_CALLBACK), 1))
+	if (__builtin_expect(!SPIN_CHECKS && port_may_sleep() && !port_word(PORT_THREAD_CALLBACK), 1))
 		return;
 	check_irq_on(what, "sleep", caller);
 	if (port_word(PORT_THREAD_CALLBACK))
@@ -244,6 +248,7 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 		queue_enter(&q->queue, &self, 0);
 		queue_sleep(&q->queue, &self, PORT_FOREVER, irq, "qlock", q);
 		note_lock(q, true);
+		held_taken(q, caller);
 		return;
 	}
 	spin_unlock(&q->queue.lock, irq);
@@ -251,6 +256,7 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 		panic("qlock %p is locked again by its holder (called from %pS)", (void *)q,
 			caller);
 	note_lock(q, true);
+	held_taken(q, caller);
 }
 
 void qlock_lock(struct qlock *q)
@@ -264,18 +270,26 @@ void qlock_lock(struct qlock *q)
 
 bool qlock_trylock(struct qlock *q)
 {
+	void *caller = __builtin_return_address(0), *slept_at;
 	port_irq_t irq;
 	bool taken;
 
-	check_given("qlock_trylock", "qlock", q, __builtin_return_address(0));
-	check_thread("qlock_trylock", __builtin_return_address(0));
+	check_given("qlock_trylock", "qlock", q, caller);
+	check_thread("qlock_trylock", caller);
 	irq = spin_lock(&q->queue.lock);
+	slept_at = held_try(q, caller);
 	taken = !q->held;
 	if (taken)
 		qlock_take(q, port_thread_self());
 	spin_unlock(&q->queue.lock, irq);
-	if (taken)
+	if (slept_at)
+		panic("qlock_trylock of qlock %p in a callback of reclaim, for which its holder sleeps by MEM_WAIT at "
+		      "%pS (called from %pS)",
+			(void *)q, slept_at, caller);
+	if (taken) {
 		note_lock(q, true);
+		held_taken(q, caller);
+	}
 	return taken;
 }
 
@@ -285,6 +299,8 @@ static bool qlock_unlock_if_held(struct qlock *q)
 	struct sync_sleeper *next = q->queue.first;
 	bool was_held = is_held_by_caller(q);
 
+	if (was_held)
+		held_released(q);
 	if (was_held && next) {
 		qlock_take(q, next->thread);
 		queue_wake(&q->queue, next);
@@ -505,10 +521,10 @@ void rendez_init(struct rendez *r)
 
 static bool call_condition(bool (*condition)(void *arg), void *arg)
 {
-	uintptr_t outer = callback_enter("a rendez's condition");
+	struct callback call = callback_enter("a rendez's condition");
 	bool holds = condition(arg);
 
-	callback_leave(outer);
+	callback_leave(call);
 	return holds;
 }
 

@@ -187,6 +187,7 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 	arena_free_fn ffunc, struct arena *source, size_t qcache_max, unsigned flags, void *caller)
 {
 	const char *wrong = NULL;
+	char where[ARENA_WHERE_MAX];
 	int error;
 
 	if (quantum == 0)
@@ -209,7 +210,7 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 	wrong = arena_flags_wrong(flags);
 	if (wrong)
 		panic("arena %s: can't be created with flags %#x: %s%s (called from %pS)", name, flags, wrong,
-			arena_flags_where(wrong), caller);
+			arena_flags_where(wrong, where), caller);
 }
 
 static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,

@@ -134,10 +134,11 @@ void arena_walk_own_pages(struct arena *a, void (*fn)(uintptr_t page, void *arg)
 
 /* Requests */
 
-/* Why the flags aren't sound in this context, or NULL; whose callback it is that is at the end of that,
- * else "".  And panics if they aren't. */
+/* Why the flags aren't sound in this context, or NULL; and the end of that: whose callback it is, or which lock is
+ * held, written to `text`.  And panics if they aren't. */
+#define ARENA_WHERE_MAX 256
 const char *arena_flags_wrong(unsigned flags);
-const char *arena_flags_where(const char *wrong);
+const char *arena_flags_where(const char *wrong, char text[ARENA_WHERE_MAX]);
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Builds the indexes that atomic requests missed in a and its sources; returns whether there was

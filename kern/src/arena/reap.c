@@ -323,13 +323,15 @@ struct reclaim_account *arena_reclaim_account(struct arena *a)
 size_t arena_call_owner(
 	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units)
 {
-	uintptr_t outer;
+	struct callback call;
 	size_t answer;
 
 	spin_assert_none_held();
-	outer = callback_enter(name);
+	call = callback_enter(name);
+	callback_is_reclaim(true);
 	answer = fn(priv, units);
-	callback_leave(outer);
+	callback_is_reclaim(false);
+	callback_leave(call);
 	return answer;
 }
 

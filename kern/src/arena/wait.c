@@ -63,6 +63,7 @@
 #include "wait_impl.h"
 
 #include "lib/check.h"
+#include "lib/held.h"
 #include "lib/string.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -417,12 +418,15 @@ bool shortage_wait(struct shortage *s)
 	/* Where time stands, one that is to come never does. */
 	if (!PORT_HAS_CLOCK && s->deadline > port_ns())
 		s->deadline = PORT_FOREVER;
+	/* Before a pass can come that is for it. */
+	held_sleeps(s->flags & MEM_WAIT ? s->caller : NULL);
 	enter(s);
 	shortage_poke();
 	arena_poke(shortage_arena(s));
 	sync_note_wait("memory", shortage_arena(s));
 	while (!is_answered(s))
 		port_thread_block(wake_time(s));
+	held_sleeps(NULL);
 	sync_note_wait(NULL, NULL);
 	leave(s);
 	return s->served;
