@@ -38,6 +38,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "annotate.h"
 #include "port.h"
 
 #ifndef SPANDREL_DEBUG
@@ -75,7 +76,7 @@ union spin_word {
 	};
 };
 
-struct spinlock {
+struct SPANDREL_CAPABILITY("spinlock") spinlock {
 	union spin_word word;
 #if SPIN_CHECKS
 	enum spin_class class;
@@ -129,6 +130,7 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 void spin_wait(struct spinlock *l, port_irq_t irq) __attribute__((cold));
 
 static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l, port_irq_t irq)
+	SPANDREL_ACQUIRES(l) SPANDREL_UNANALYSED
 {
 	uint32_t entry = 0;
 
@@ -140,7 +142,7 @@ static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l,
 }
 
 /* Inlined, so that debug builds name who takes it. */
-static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l)
+static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l) SPANDREL_ACQUIRES(l)
 {
 	port_irq_t irq = port_irq_save();
 
@@ -150,6 +152,7 @@ static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinloc
 }
 
 static inline __attribute__((always_inline)) void spin_unlock(struct spinlock *l, port_irq_t irq)
+	SPANDREL_RELEASES(l) SPANDREL_UNANALYSED
 {
 	spin_debug_released(l);
 	/* Release: pairs with the acquire in spin_enter() or spin_poll() of the next holder.  It leaves

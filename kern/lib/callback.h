@@ -7,7 +7,8 @@
  *	callback_leave(call);
  *
  * What may sleep panics in between, and names the owner and its own caller.  In debug builds a function that
- * returns with a spinlock or qlock held that it took is a panic, which names where that was taken and where it returned.
+ * returns with a spinlock or qlock held that it took is a panic, which names where that was taken and where it
+ * returned to.
  */
 #ifndef SPANDREL_LIB_CALLBACK_H
 #define SPANDREL_LIB_CALLBACK_H

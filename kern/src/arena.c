@@ -792,13 +792,21 @@ const char *arena_flags_where(const char *wrong, char text[ARENA_WHERE_MAX])
 	return text;
 }
 
+/* Apart, so that the others' frames stay small. */
+static __attribute__((noreturn, noinline, cold)) void bad_flags(
+	const struct arena *a, unsigned flags, const char *wrong, void *caller)
+{
+	char where[ARENA_WHERE_MAX];
+
+	arena_bug(a, caller, "flags %#x: %s%s", flags, wrong, arena_flags_where(wrong, where));
+}
+
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
 {
 	const char *wrong = arena_flags_wrong(flags);
-	char where[ARENA_WHERE_MAX];
 
 	if (unlikely(wrong != NULL))
-		arena_bug(a, caller, "flags %#x: %s%s", flags, wrong, arena_flags_where(wrong, where));
+		bad_flags(a, flags, wrong, caller);
 }
 
 void arena_count_failure(struct arena *a, enum arena_failure why)

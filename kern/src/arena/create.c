@@ -302,7 +302,7 @@ _Static_assert(ARENA_BASE_PAGES_MIN >= BASE_HEAD_PAGES + 1 + 1, "head, first tag
 #define BASE_FIRST_TAGS 8
 
 static struct arena *base_bootstrap(
-	struct base_head *head, const char *name, uintptr_t start, size_t size)
+	struct base_head *head, const char *name, uintptr_t start, size_t size) SPANDREL_UNANALYSED
 {
 	struct arena *a = &head->arena;
 	uintptr_t tags = start + BASE_HEAD_PAGES * PORT_PAGE_SIZE;
@@ -382,7 +382,7 @@ static void count_live(struct arena *a, struct in_use *u)
 }
 
 /* arenas_and_slabs_lock is held. */
-static void count_importers(struct arena *a, struct in_use *u)
+static void count_importers(struct arena *a, struct in_use *u) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	struct list *l;
 

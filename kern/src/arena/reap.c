@@ -162,6 +162,7 @@ static size_t tag_pages_reap(struct arena *a)
 
 /* A page's own tag stays: it keeps no other page.  Lock held. */
 static void tag_replace(struct arena *a, struct btag *t, struct btag_chain *replaced)
+	SPANDREL_REQUIRES(&a->lock)
 {
 	if (arena_tags(a) == 0 || tag_page_of(t) == t->start ||
 		tag_page_idle(a->store.spare.head) >= tag_page_idle(t))

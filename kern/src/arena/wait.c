@@ -113,7 +113,7 @@ size_t shortage_counted(const struct shortage_part *p)
 }
 
 /* What each part adds to its root's account, `sign` times.  Queue's lock held. */
-static void account_add(struct shortage *s, int sign)
+static void account_add(struct shortage *s, int sign) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	struct shortage_part *p;
 
@@ -130,7 +130,7 @@ static void account_add(struct shortage *s, int sign)
 	}
 }
 
-static void account_end(struct shortage *s)
+static void account_end(struct shortage *s) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	if (s->is_counted)
 		account_add(s, -1);
@@ -321,7 +321,7 @@ static bool may_sleep(unsigned flags)
 
 /* Whether something hangs on the arena, beside the importer `but`, that may give back.
  * arenas_and_slabs_lock is held. */
-static bool may_gain(struct arena *a, const struct arena *but)
+static bool may_gain(struct arena *a, const struct arena *but) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct list *l;
