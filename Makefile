@@ -150,7 +150,7 @@ lib_CFLAGS := -std=gnu11 -ffreestanding -fno-common -fno-strict-aliasing -fno-st
 	-fno-asynchronous-unwind-tables -include kern/lib/hidden.h $(LIB_X86) $(LIB_CFLAGS) $(filter-out -Werror,$(WARN)) $(LIB_WERROR) -Ikern/include -Ikern -Ikern/src -I$(ARCH_INC)
 LIB_BTAG_C := $(addprefix kern/lib/,bitmap.c bug.c frames.c hash.c linear_hash.c printf.c sink.c str.c string.c \
 	symbol.c tree.c) $(wildcard kern/src/btag/*.c)
-LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
+LIB_ARENA_C := $(LIB_BTAG_C) kern/lib/held.c kern/lib/spinlock.c kern/lib/table.c kern/src/sync.c kern/src/arena.c \
 	$(wildcard kern/src/arena/*.c)
 LIB_ALL_C := $(LIB_ARENA_C) kern/src/slab.c kern/src/reclaim.c $(wildcard kern/src/slab/*.c kern/src/reclaim/*.c)
 LIB_ARCHIVES := $(addprefix $(LIB)/,libspandrel-btag.a libspandrel-arena.a libspandrel.a)
@@ -373,9 +373,16 @@ model: host $(B)/asan/spandrel-host ## run random operations against models: N=1
 replay: $(if $(SIM),$(B)/sim/spandrel-sim,host) ## run one test again: TEST="name" SEED=0x..., or SIM= of a simulation
 	$(Q)$(if $(SIM),scripts/sim -v --seed $(SIM) --runs 1 --filter "$(TEST)",$(B)/host/spandrel-host --seed $(or $(SEED),1) --test "$(TEST)")
 
-lint: ## check the sources with cppcheck
-	$(Q)command -v cppcheck >/dev/null || \
-		{ echo "lint: please install cppcheck (Debian's name: apt-get install cppcheck)" >&2; exit 1; }
+# The process' port stands for all.  clang-tidy takes its checks from .clang-tidy.
+LINT_C := $(filter-out arch/% tests/% $(B)/%,$(HOST_C)) kern/lib/string.c
+LINT_CFLAGS := -std=gnu11 -DSPANDREL_DEBUG=1 -Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include
+lint: ## check locks by clang's analysis, and the sources with clang-tidy and cppcheck; installs what is missing
+	$(Q)scripts/deps lint
+	@echo '  LINT locks'
+	$(Q)clang $(LINT_CFLAGS) -DSPANDREL_LINT -fsyntax-only -Wthread-safety -Werror -Wno-gcc-compat $(LINT_C)
+	@echo '  LINT clang-tidy'
+	$(Q)clang-tidy --quiet $(LINT_C) -- $(LINT_CFLAGS)
+	@echo '  LINT cppcheck'
 	$(Q)cppcheck --quiet --std=c11 --error-exitcode=1 --suppressions-list=scripts/lint.txt \
 		--enable=warning,performance,portability \
 		-Ikern/include -Ikern -Ikern/src -Itests -Iarch/host/include \

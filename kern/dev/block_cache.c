@@ -185,7 +185,7 @@ static void hash_care(struct block_cache *c)
 /* Get and put */
 
 /* Finds a block and has the caller use it.  Lock held. */
-static struct cached *find(struct block_cache *c, uint64_t number)
+static struct cached *find(struct block_cache *c, uint64_t number) SPANDREL_REQUIRES(&c->lock)
 {
 	struct hash_link *link = *linear_hash_seek(&c->hash, number);
 	struct cached *b = link ? container_of(link, struct cached, link) : NULL;

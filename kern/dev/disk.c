@@ -38,7 +38,7 @@ static bool is_taken(const char *name)
 }
 
 /* Where the pointer to d stands; *result NULL: d isn't there.  Lock held. */
-static struct disk **place_of(const struct disk *d)
+static struct disk **place_of(const struct disk *d) SPANDREL_REQUIRES(&lock)
 {
 	struct disk **at = &first_disk;
 

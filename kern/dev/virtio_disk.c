@@ -70,7 +70,7 @@ static void take_offline(struct virtio_disk *v, const char *why)
 
 /* Gives waiting requests to the device while there are slots; returns whether it must be told.
  * Lock held. */
-static bool queue_fill(struct queue *q)
+static bool queue_fill(struct queue *q) SPANDREL_REQUIRES(&q->lock)
 {
 	bool added = false;
 
@@ -111,7 +111,7 @@ void virtio_disk_submit(struct disk *disk, struct disk_request *r)
 }
 
 /* The next request of a queue that is offline, which has failed, or NULL.  Lock held. */
-static struct disk_request *queue_take_failed(struct queue *q)
+static struct disk_request *queue_take_failed(struct queue *q) SPANDREL_REQUIRES(&q->lock)
 {
 	struct disk_request *r = q->is_cut_off ? virtqueue_cancel(&q->ring) : NULL;
 

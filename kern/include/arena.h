@@ -458,7 +458,7 @@ extern struct arena *kpages_arena; /* pages for everyone, imported from base_are
 extern struct arena *all_arenas;
 
 /* Guards the import tree and the lists of all arenas and caches.  It is a lock that sleeps, so it comes
- * before every spinlock.  Under it MEM_WAIT is illegal, which debug builds check. */
+ * before every spinlock.  Under it MEM_WAIT and MEM_ERROR are illegal, which debug builds check. */
 extern struct qlock arenas_and_slabs_lock;
 
 #endif

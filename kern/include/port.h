@@ -287,6 +287,8 @@ enum {
 	PORT_THREAD_CATCH, /* the innermost panic_catch */
 	PORT_THREAD_TEST,  /* the part of a test it runs */
 	PORT_THREAD_SPIN,  /* debug builds: the spinlock it took last */
+	PORT_THREAD_QLOCK, /* debug builds: the qlock it took last */
+	PORT_THREAD_IN_RECLAIM, /* debug builds: it is in a callback of reclaim */
 	PORT_THREAD_CALLBACK, /* the name of the arena or cache whose callback it is in, or 0 */
 	PORT_THREAD_CONSTRUCT, /* the cache whose constructor it is in, or 0 */
 	PORT_THREAD_RECLAIM,  /* it is one of reclaim's own */

@@ -38,6 +38,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "annotate.h"
 #include "port.h"
 
 #ifndef SPANDREL_DEBUG
@@ -75,7 +76,7 @@ union spin_word {
 	};
 };
 
-struct spinlock {
+struct SPANDREL_CAPABILITY("spinlock") spinlock {
 	union spin_word word;
 #if SPIN_CHECKS
 	enum spin_class class;
@@ -99,6 +100,8 @@ void spin_debug_released(struct spinlock *l);
 /* Panics if this core holds a spinlock, those of SPIN_CALLER left out: stands before a call into code
  * of others (afunc, ffunc, ctor, dtor, a front, a callback). */
 void spin_assert_none_held(void);
+/* For reports. */
+const char *spin_class_name(enum spin_class class);
 #else
 static inline void spin_debug_check(struct spinlock *l)
 {
@@ -127,6 +130,7 @@ static inline void spin_init(struct spinlock *l, enum spin_class class)
 void spin_wait(struct spinlock *l, port_irq_t irq) __attribute__((cold));
 
 static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l, port_irq_t irq)
+	SPANDREL_ACQUIRES(l) SPANDREL_UNANALYSED
 {
 	uint32_t entry = 0;
 
@@ -138,7 +142,7 @@ static inline __attribute__((always_inline)) void spin_enter(struct spinlock *l,
 }
 
 /* Inlined, so that debug builds name who takes it. */
-static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l)
+static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinlock *l) SPANDREL_ACQUIRES(l)
 {
 	port_irq_t irq = port_irq_save();
 
@@ -148,6 +152,7 @@ static inline __attribute__((always_inline)) port_irq_t spin_lock(struct spinloc
 }
 
 static inline __attribute__((always_inline)) void spin_unlock(struct spinlock *l, port_irq_t irq)
+	SPANDREL_RELEASES(l) SPANDREL_UNANALYSED
 {
 	spin_debug_released(l);
 	/* Release: pairs with the acquire in spin_enter() or spin_poll() of the next holder.  It leaves

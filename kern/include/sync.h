@@ -23,6 +23,9 @@
  * there are threads, may make such a call if it doesn't come to sleep; else it panics.  "Any": also
  * interrupts, callbacks, and under spinlocks of a class before SPIN_SYNC, but no NMIs.
  *
+ * In a build with SPANDREL_DEBUG a qlock knows where it was taken.  A request by MEM_WAIT while one is held that
+ * a callback of reclaim takes, and a callback that returns with one held, are panics that name both places.
+ *
  * Deadlines are moments of port_ns(), in nanoseconds.  PORT_FOREVER is none; with one that has
  * passed the call takes what it can have at once.  In a port without a clock one that is to come passes with
  * the first port_thread_block() that returns.  Cost, where nothing else is said: constant, and
@@ -35,6 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "annotate.h"
 #include "port.h"
 #include "spinlock.h"
 
@@ -64,12 +68,24 @@ static inline void sync_note_wait(const char *what, const void *of)
 
 /* qlock: one holder at a time */
 
-struct qlock {
+struct SPANDREL_CAPABILITY("qlock") qlock {
 	struct sync_queue queue;
 	bool held;
 	port_thread_t *holder; /* NULL: boot, or no thread */
+#if SPIN_CHECKS
+	struct qlock_note {
+		struct qlock *below; /* what the holder took before it */
+		void *site;	     /* where the holder took it */
+		void *tried_at;	     /* where a callback of reclaim tried to take it last; NULL: nowhere */
+		void *slept_at;	     /* where the holder began to sleep for memory; NULL: it doesn't */
+	} note;
+#endif
 };
+#if SPIN_CHECKS
+#define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL, {NULL, NULL, NULL, NULL}}
+#else
 #define QLOCK_INIT(name) {SYNC_QUEUE_INIT, false, NULL}
+#endif
 
 /* Does at run time what QLOCK_INIT() does.  Context: any; no other caller uses the lock yet. */
 void qlock_init(struct qlock *q);
@@ -77,16 +93,16 @@ void qlock_init(struct qlock *q);
 /* Takes the lock, sleeping until it is free; on the core that reports a panic, for which nothing is locked
  * any more, does nothing.  Context: may sleep.  Panics if the caller holds
  * it. */
-void qlock_lock(struct qlock *q);
+void qlock_lock(struct qlock *q) SPANDREL_ACQUIRES(q);
 
 /* Takes the lock if it is free; never sleeps.  Context: a thread or boot, checked: no interrupt;
  * interrupts may be off, spinlocks held, and in callbacks.  Returns whether it was taken. */
-bool qlock_trylock(struct qlock *q);
+bool qlock_trylock(struct qlock *q) SPANDREL_TRIES(q);
 
 /* Releases the lock, to the first sleeper if there is one: it holds the lock from then on.
  * Context: the thread that holds it; interrupts may be off.  Panics if the caller doesn't hold
  * it, and in an interrupt. */
-void qlock_unlock(struct qlock *q);
+void qlock_unlock(struct qlock *q) SPANDREL_RELEASES(q);
 
 /* Whether the caller holds the lock: for assertions.  Context: a thread or boot. */
 bool qlock_is_held_by_me(struct qlock *q);
@@ -135,11 +151,11 @@ void cv_init(struct condvar *cv);
 
 /* Releases the qlock, sleeps until woken, and takes the qlock again.  A wake-up that comes after
  * the release isn't missed.  Context: may sleep, the qlock held.  Panics if it isn't. */
-void cv_wait(struct condvar *cv, struct qlock *q);
+void cv_wait(struct condvar *cv, struct qlock *q) SPANDREL_REQUIRES(q);
 
 /* The same until `deadline`; the qlock is held on return in any case.  Returns whether it was
  * woken. */
-bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline);
+bool cv_wait_timeout(struct condvar *cv, struct qlock *q, uint64_t deadline) SPANDREL_REQUIRES(q);
 
 /* Wakes the first sleeper.  The qlock need not be held, but what the sleepers wait for must have
  * been changed under it before: else a thread that has looked and doesn't sleep yet misses both.
@@ -177,7 +193,7 @@ bool rendez_wakeup(struct rendez *r);
 
 /* rwlock: many readers or one writer, in the order they came, so neither starves */
 
-struct rwlock {
+struct SPANDREL_CAPABILITY("rwlock") rwlock {
 	struct sync_queue queue;
 	size_t readers;	       /* that hold it */
 	bool written;	       /* a writer holds it */
@@ -192,22 +208,22 @@ void rwlock_init(struct rwlock *l);
  * holds it may not take it again, not even for reading: a writer may have come in between, and both
  * would sleep for ever.  Context: may sleep.  Panics if the caller holds it, for writing or as the one
  * rwlock that it holds for reading: which they are isn't known of a thread that reads several. */
-void rwlock_read(struct rwlock *l);
-void rwlock_write(struct rwlock *l);
+void rwlock_read(struct rwlock *l) SPANDREL_ACQUIRES_SHARED(l);
+void rwlock_write(struct rwlock *l) SPANDREL_ACQUIRES(l);
 
 /* Takes the lock if no thread sleeps on it and it is free for that; never sleeps.  Context: as
  * qlock_trylock().  Returns whether it was taken.  It isn't from a caller that holds it, for
  * reading as far as that is known. */
-bool rwlock_tryread(struct rwlock *l);
-bool rwlock_trywrite(struct rwlock *l);
+bool rwlock_tryread(struct rwlock *l) SPANDREL_TRIES_SHARED(l);
+bool rwlock_trywrite(struct rwlock *l) SPANDREL_TRIES(l);
 
 /* Releases the lock that was taken for reading, or for writing, and lets in what comes next: a
  * writer, or the readers before the next writer.  Context: the thread that took it; interrupts may
  * be off.  Cost: linear in readers that are let in, at most SYNC_STEP of them under one hold of the
  * spinlock.  Panics, with nothing changed, if no thread holds it so, and if the caller isn't one that
  * does; of callers that hold several rwlocks for reading that isn't known; and in an interrupt. */
-void rwlock_read_done(struct rwlock *l);
-void rwlock_write_done(struct rwlock *l);
+void rwlock_read_done(struct rwlock *l) SPANDREL_RELEASES_SHARED(l);
+void rwlock_write_done(struct rwlock *l) SPANDREL_RELEASES(l);
 
 /* For other calls that may sleep, or wait for cores */
 

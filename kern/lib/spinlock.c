@@ -100,7 +100,7 @@ void spin_wait(struct spinlock *l, port_irq_t irq)
 
 #if SPIN_CHECKS
 
-static const char *class_name(enum spin_class class)
+const char *spin_class_name(enum spin_class class)
 {
 	static const char *const names[] = {
 		[SPIN_CALLER] = "caller",
@@ -146,12 +146,12 @@ __attribute__((noinline)) void spin_debug_check(struct spinlock *l)
 		return;
 	check_given("spin_lock", "spinlock", l, site);
 	if (is_mine(l))
-		panic("spinlock of class %s, taken at %pS, is taken again at %pS", class_name(l->class),
+		panic("spinlock of class %s, taken at %pS, is taken again at %pS", spin_class_name(l->class),
 			l->site, site);
 	if (last && last->class >= l->class)
 		panic("spinlock of class %s taken at %pS while one of class %s, taken at %pS, is held: "
 		      "wrong order",
-			class_name(l->class), site, class_name(last->class), last->site);
+			spin_class_name(l->class), site, spin_class_name(last->class), last->site);
 }
 
 __attribute__((noinline)) void spin_debug_taken(struct spinlock *l)
@@ -170,12 +170,12 @@ __attribute__((noinline)) void spin_debug_released(struct spinlock *l)
 		return;
 	if (!is_mine(l))
 		panic("spinlock of class %s released at %pS by one who doesn't hold it",
-			class_name(l->class), __builtin_return_address(0));
+			spin_class_name(l->class), __builtin_return_address(0));
 	if (last_taken() != l)
 		panic("spinlock of class %s, taken at %pS, released at %pS before one of class %s, taken at "
 		      "%pS",
-			class_name(l->class), l->site, __builtin_return_address(0),
-			class_name(last_taken()->class), last_taken()->site);
+			spin_class_name(l->class), l->site, __builtin_return_address(0),
+			spin_class_name(last_taken()->class), last_taken()->site);
 	*my_word() = (uintptr_t)l->below;
 	__atomic_store_n(&l->holder, NULL, __ATOMIC_RELAXED);
 }
@@ -187,7 +187,7 @@ __attribute__((noinline)) void spin_assert_none_held(void)
 	/* A chain descends: below one of SPIN_CALLER there is none. */
 	if (last && last->class > SPIN_CALLER)
 		panic("code of others is called at %pS while a spinlock of class %s, taken at %pS, is held",
-			__builtin_return_address(0), class_name(last->class), last->site);
+			__builtin_return_address(0), spin_class_name(last->class), last->site);
 }
 
 #endif

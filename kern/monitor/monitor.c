@@ -32,13 +32,13 @@ static void print_tree(struct sink *sink)
 	arena_tree_print(sink, false);
 }
 
-void monitor_lock_tree(void)
+void monitor_lock_tree(void) SPANDREL_UNANALYSED
 {
 	if (!panic_happened())
 		qlock_lock(&arenas_and_slabs_lock);
 }
 
-void monitor_unlock_tree(void)
+void monitor_unlock_tree(void) SPANDREL_UNANALYSED
 {
 	if (!panic_happened())
 		qlock_unlock(&arenas_and_slabs_lock);

@@ -9,13 +9,6 @@
 #include "monitor.h"
 #include "slab.h"
 
-/* Sets up the monitor's own commands, its history (in an arena "monitor" over kpages_arena) and the
- * arena tree in panic reports.  To be called once, when kpages_arena exists. */
-void monitor_init(void);
-
-/* From now on a panic, after its report, runs the monitor with the commands that are safe then. */
-void monitor_stay_after_panic(void);
-
 /* The terminal (terminal.c) */
 
 struct terminal {

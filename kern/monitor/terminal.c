@@ -46,7 +46,7 @@ bool monitor_is_interrupted(void)
 }
 
 /* Lock held. */
-static void read_ahead(void)
+static void read_ahead(void) SPANDREL_REQUIRES(&ahead.lock)
 {
 	int byte;
 

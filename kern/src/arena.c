@@ -179,6 +179,7 @@
 
 #include "lib/callback.h"
 #include "lib/check.h"
+#include "lib/held.h"
 #include "lib/string.h"
 #include "stacks.h"
 
@@ -489,14 +490,14 @@ static size_t covering_size(const struct arena *a, const struct btag_request *rq
 /* A function of the owner's runs as a callback does: nothing may sleep in it. */
 static void *call_afunc(struct arena *a, size_t size)
 {
-	uintptr_t outer;
+	struct callback call;
 	void *span;
 
 	if (a->afunc == arena_alloc)
 		return arena_alloc(a->source, size, MEM_ATOMIC);
-	outer = callback_enter(a->name);
+	call = callback_enter(a->name);
 	span = a->afunc(a->source, size, MEM_ATOMIC);
-	callback_leave(outer);
+	callback_leave(call);
 	return span;
 }
 
@@ -634,7 +635,7 @@ static inline bool span_stays(const struct arena *a, const struct btag *span)
 
 void arena_span_return(struct arena *a, const struct arena_span *span)
 {
-	uintptr_t outer;
+	struct callback call;
 
 	spin_assert_none_held();
 	if (span->by_xalloc) {
@@ -643,9 +644,9 @@ void arena_span_return(struct arena *a, const struct arena_span *span)
 	} else if (a->ffunc == arena_free) {
 		arena_free(a->source, (void *)span->start, span->size);
 	} else {
-		outer = callback_enter(a->name);
+		call = callback_enter(a->name);
 		a->ffunc(a->source, (void *)span->start, span->size);
-		callback_leave(outer);
+		callback_leave(call);
 	}
 }
 
@@ -750,6 +751,10 @@ static inline bool is_one_at_most(unsigned flags)
 }
 
 static const char in_callback[] = "MEM_WAIT in a callback of ";
+static const char under_spinlock[] = "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
+static const char wait_under_lists[] = "MEM_WAIT under arenas_and_slabs_lock";
+static const char error_under_lists[] = "MEM_ERROR under arenas_and_slabs_lock";
+static const char under_tried[] = "MEM_WAIT under ";
 
 const char *arena_flags_wrong(unsigned flags)
 {
@@ -758,21 +763,42 @@ const char *arena_flags_wrong(unsigned flags)
 	if (!mem || !is_one_at_most(mem) || !is_one_at_most(flags & ARENA_FITS) ||
 		(flags & ~(MEM_FLAGS | ARENA_FITS)))
 		return "not exactly one memory flag and at most one fit";
-	if ((flags & MEM_WAIT) && !port_may_sleep())
-		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" :
-				       "MEM_WAIT with interrupts off or under a spinlock, which can't sleep";
-	if (SPANDREL_DEBUG && (flags & MEM_WAIT) && qlock_is_held_by_me(&arenas_and_slabs_lock))
-		return "MEM_WAIT under arenas_and_slabs_lock";
+	if ((flags & MEM_WAIT) && (!port_may_sleep() || held_describe_spinlock(NULL, 0)))
+		return port_in_irq() ? "MEM_WAIT in an interrupt, which can't sleep" : under_spinlock;
+	if (SPANDREL_DEBUG && !(flags & MEM_ATOMIC) && !port_in_irq() && qlock_is_held_by_me(&arenas_and_slabs_lock))
+		return flags & MEM_WAIT ? wait_under_lists : error_under_lists;
 	if ((flags & MEM_WAIT) && port_word(PORT_THREAD_RECLAIM))
 		return "MEM_WAIT in a ktask of reclaim";
 	if ((flags & MEM_WAIT) && port_word(PORT_THREAD_CALLBACK))
 		return in_callback;
+	if ((flags & MEM_WAIT) && held_describe_tried(NULL, 0))
+		return under_tried;
 	return NULL;
 }
 
-const char *arena_flags_where(const char *wrong)
+const char *arena_flags_where(const char *wrong, char text[ARENA_WHERE_MAX])
 {
-	return wrong == in_callback ? (const char *)port_word(PORT_THREAD_CALLBACK) : "";
+	char held[HELD_TEXT_MAX];
+
+	text[0] = '\0';
+	if (wrong == in_callback)
+		ksnprintf(text, ARENA_WHERE_MAX, "%s", (const char *)port_word(PORT_THREAD_CALLBACK));
+	else if (wrong == under_spinlock && held_describe_spinlock(held, sizeof(held)))
+		ksnprintf(text, ARENA_WHERE_MAX, ": %s", held);
+	else if ((wrong == wait_under_lists || wrong == error_under_lists) && held_site(&arenas_and_slabs_lock))
+		ksnprintf(text, ARENA_WHERE_MAX, ", taken at %pS", held_site(&arenas_and_slabs_lock));
+	else if (wrong == under_tried)
+		held_describe_tried(text, ARENA_WHERE_MAX);
+	return text;
+}
+
+/* Apart, so that the others' frames stay small. */
+static __attribute__((noreturn, noinline, cold)) void bad_flags(
+	const struct arena *a, unsigned flags, const char *wrong, void *caller)
+{
+	char where[ARENA_WHERE_MAX];
+
+	arena_bug(a, caller, "flags %#x: %s%s", flags, wrong, arena_flags_where(wrong, where));
 }
 
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
@@ -780,7 +806,7 @@ void arena_check_flags(const struct arena *a, unsigned flags, void *caller)
 	const char *wrong = arena_flags_wrong(flags);
 
 	if (unlikely(wrong != NULL))
-		arena_bug(a, caller, "flags %#x: %s%s", flags, wrong, arena_flags_where(wrong));
+		bad_flags(a, flags, wrong, caller);
 }
 
 void arena_count_failure(struct arena *a, enum arena_failure why)

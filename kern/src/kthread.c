@@ -389,7 +389,7 @@ static const char *state_name(enum ktask_state state)
 }
 
 /* all.lock is held, so t exists. */
-static void fill_row(struct ktask *t, struct ktask_stats *row)
+static void fill_row(struct ktask *t, struct ktask_stats *row) SPANDREL_REQUIRES(&all.lock)
 {
 	*row = (struct ktask_stats){.wait = NULL};
 	str_copy(row->name, t->name, sizeof(row->name));
@@ -408,7 +408,7 @@ static void fill_row(struct ktask *t, struct ktask_stats *row)
 }
 
 /* The first ktask with an id of at least `from`.  all.lock is held. */
-static struct ktask *find_from(uint64_t from)
+static struct ktask *find_from(uint64_t from) SPANDREL_REQUIRES(&all.lock)
 {
 	struct tree_node *n = all.by_id.root;
 	struct ktask *found = NULL;
@@ -505,7 +505,7 @@ __attribute__((no_sanitize("address", "thread"))) size_t ktask_stack_copy(
 }
 
 /* Whether the ktask was running when the machine stopped: its core's idle ktask was if no other was. */
-static bool was_running(const struct ktask *t)
+static bool was_running(const struct ktask *t) SPANDREL_UNANALYSED
 {
 	struct ktask *other = NULL;
 
@@ -517,7 +517,7 @@ static bool was_running(const struct ktask *t)
 	return true;
 }
 
-size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max)
+size_t ktask_backtrace(uint64_t id, uintptr_t *pcs, size_t max) SPANDREL_UNANALYSED
 {
 	const struct ktask *t = find_from(id);
 
@@ -561,7 +561,7 @@ static void print_running(struct sink *sink)
 }
 
 /* The machine has stopped, so the tree is read without its lock. */
-static void print_threads(struct sink *sink)
+static void print_threads(struct sink *sink) SPANDREL_UNANALYSED
 {
 	uintptr_t pcs[BACKTRACE_MAX];
 	const struct ktask *t;

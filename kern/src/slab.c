@@ -122,7 +122,7 @@ static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned 
 static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
 static void slab_put(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
 static bool put_raw(struct kmem_cache *c, void *const *objects, size_t n, void *caller);
-static void slab_move(struct kmem_cache *c, struct slab *s);
+static void slab_move(struct kmem_cache *c, struct slab *s) SPANDREL_REQUIRES(&c->lock);
 static void hash_care(struct kmem_cache *c, size_t keep);
 
 /* Allocation */
@@ -179,15 +179,21 @@ void *kmem_alloc_slow(struct kmem_cache *c, unsigned flags, void *caller)
 	return alloc_slow(c, &object, 0, 1, flags, caller) ? object : NULL;
 }
 
+/* Apart, so that the callers' frames stay small. */
+static __attribute__((noreturn, noinline, cold)) void bad_flags(
+	const struct kmem_cache *c, unsigned flags, void *caller)
+{
+	const char *wrong = arena_flags_wrong(flags);
+	char where[ARENA_WHERE_MAX];
+
+	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
+		arena_flags_where(wrong, where));
+}
+
 void kmem_check_flags(struct kmem_cache *c, unsigned flags, void *caller)
 {
-	const char *wrong;
-
-	if (kmem_flags_sound(flags) && !(flags == MEM_WAIT && port_word(PORT_THREAD_CALLBACK)))
-		return;
-	wrong = arena_flags_wrong(flags);
-	kmem_bug(c, caller, "flags %#x: %s%s", flags, wrong ? wrong : "not exactly one memory flag, and no fit",
-		arena_flags_where(wrong));
+	if (!kmem_flags_sound(flags) || (flags == MEM_WAIT && port_word(PORT_THREAD_CALLBACK)))
+		bad_flags(c, flags, caller);
 }
 
 /* A constructor that allocates from its own cache would be called for that object, too, and so on.  In
@@ -251,14 +257,18 @@ static size_t take(struct kmem_cache *c, void **objects, size_t n, unsigned flag
 /* A constructor may sleep if its caller may. */
 static bool construct(struct kmem_cache *c, void *object, unsigned flags)
 {
-	uintptr_t outer;
+	struct callback call;
 	bool done;
 
-	if (!(flags & MEM_ATOMIC))
-		return c->ctor(object, c->priv, flags) == 0;
-	outer = callback_enter(c->name);
+	if (!(flags & MEM_ATOMIC)) {
+		callback_note(&call, c->name);
+		done = c->ctor(object, c->priv, flags) == 0;
+		callback_check(&call);
+		return done;
+	}
+	call = callback_enter(c->name);
 	done = c->ctor(object, c->priv, flags) == 0;
-	callback_leave(outer);
+	callback_leave(call);
 	return done;
 }
 
@@ -434,7 +444,7 @@ size_t slab_take(struct kmem_cache *c, void **objects, size_t n, unsigned flags)
 }
 
 /* n objects more are free.  Lock held. */
-static void free_add(struct kmem_cache *c, size_t n)
+static void free_add(struct kmem_cache *c, size_t n) SPANDREL_REQUIRES(&c->lock)
 {
 	__atomic_store_n(&c->objects_free, c->objects_free + n, __ATOMIC_RELAXED);
 	c->changes++;
@@ -467,6 +477,7 @@ static size_t take_word(uint64_t *map, uintptr_t first, size_t stride, void **ob
 
 /* Takes up to n objects off a slab that has some.  Lock held. */
 static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, size_t n)
+	SPANDREL_REQUIRES(&c->lock)
 {
 	size_t stride = c->stride, taken = 0;
 
@@ -483,7 +494,7 @@ static size_t take_from(struct kmem_cache *c, struct slab *s, void **objects, si
 }
 
 /* The fullest slab that has a free object, or NULL.  Lock held. */
-static struct slab *slab_pick(struct kmem_cache *c)
+static struct slab *slab_pick(struct kmem_cache *c) SPANDREL_REQUIRES(&c->lock)
 {
 	for (unsigned place = SLAB_FULL + 1; place <= SLAB_EMPTY; place++)
 		if (!list_empty(&c->partial[place]))
@@ -617,7 +628,7 @@ static struct slab *slab_make(struct kmem_cache *c, unsigned flags)
 
 /* The slab's entries in the hash: for its first block and, if it ends in the next one, for that.
  * Lock held. */
-static void hash_enter(struct kmem_cache *c, struct slab *s)
+static void hash_enter(struct kmem_cache *c, struct slab *s) SPANDREL_REQUIRES(&c->lock)
 {
 	struct slab_outside *o = container_of(s, struct slab_outside, slab);
 	uintptr_t last = (s->base + (c->slab_size - 1)) >> c->block_shift;
@@ -629,7 +640,7 @@ static void hash_enter(struct kmem_cache *c, struct slab *s)
 }
 
 /* Makes a new slab one of the cache's.  Lock held. */
-static void slab_enter(struct kmem_cache *c, struct slab *s)
+static void slab_enter(struct kmem_cache *c, struct slab *s) SPANDREL_REQUIRES(&c->lock)
 {
 	if (!c->is_frames)
 		hash_enter(c, s);
@@ -661,7 +672,7 @@ static bool slab_grow(struct kmem_cache *c, void **objects, size_t *n, unsigned 
 }
 
 /* Moves a slab to the list of its fullness.  Lock held. */
-static void slab_move(struct kmem_cache *c, struct slab *s)
+static void slab_move(struct kmem_cache *c, struct slab *s) SPANDREL_REQUIRES(&c->lock)
 {
 	unsigned place = s->place;
 
@@ -828,7 +839,7 @@ static inline size_t index_of(const struct kmem_cache *c, size_t offset)
 /* Finds the slab and the number of a used object, or why that isn't one; unless late_too, not in RAM
  * that came after boot.  Inlined for kmem_batch_4096.  Lock held. */
 static inline __attribute__((always_inline)) enum mistake locate(const struct kmem_cache *c,
-	uintptr_t addr, bool late_too, struct slab **s, size_t *index)
+	uintptr_t addr, bool late_too, struct slab **s, size_t *index) SPANDREL_REQUIRES(&c->lock)
 {
 	*s = late_too ? slab_find(c, addr) : slab_find_early(c, addr);
 	if (!*s)
@@ -868,15 +879,15 @@ static void check_used(struct kmem_cache *c, void *const *objects, size_t n, voi
 
 void slab_destruct(struct kmem_cache *c, void *const *objects, size_t n)
 {
-	uintptr_t outer = callback_enter(c->name);
+	struct callback call = callback_enter(c->name);
 
 	for (size_t i = 0; i < n; i++)
 		c->dtor(objects[i], c->priv);
-	callback_leave(outer);
+	callback_leave(call);
 }
 
 /* Marks a used object free.  Lock held. */
-static inline void put_back(struct kmem_cache *c, struct slab *s, size_t index)
+static inline void put_back(struct kmem_cache *c, struct slab *s, size_t index) SPANDREL_REQUIRES(&c->lock)
 {
 	bitmap_set(s->map, index);
 	if (unlikely(++s->free > c->place_last[s->place]))
@@ -1041,13 +1052,13 @@ static void hash_leave(struct kmem_cache *c, struct slab *s)
 }
 
 /* The cache keeps enough without this slab.  Lock held. */
-static bool may_leave(const struct kmem_cache *c)
+static bool may_leave(const struct kmem_cache *c) SPANDREL_REQUIRES(&c->lock)
 {
 	return (c->slabs - 1) * c->slab_objects >= c->reserve;
 }
 
 /* A slab is the cache's no more; the units of it that aren't used go back to the source.  Lock held. */
-static void slab_leave(struct kmem_cache *c, struct slab *s)
+static void slab_leave(struct kmem_cache *c, struct slab *s) SPANDREL_REQUIRES(&c->lock)
 {
 	list_del(&s->link);
 	list_del(&s->all_link);
@@ -1109,7 +1120,7 @@ size_t slab_shed_some(struct kmem_cache *c, size_t amount)
 
 /* Has the source know each used object of a slab, and each run of free ones, as a segment of its own; false
  * if it can't.  Lock held. */
-static bool slab_cut(struct kmem_cache *c, const struct slab *s)
+static bool slab_cut(struct kmem_cache *c, const struct slab *s) SPANDREL_REQUIRES(&c->lock)
 {
 	uintptr_t at[QCACHE_QUANTA];
 	size_t count = 0;

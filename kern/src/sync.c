@@ -54,6 +54,7 @@
 
 #include "lib/callback.h"
 #include "lib/check.h"
+#include "lib/held.h"
 #include "lib/panic.h"
 
 struct sync_sleeper {
@@ -76,14 +77,16 @@ static void queue_init(struct sync_queue *q)
 /* `cant`: what is illegal in an interrupt. */
 static void check_irq_on(const char *what, const char *cant, void *caller)
 {
+	char held[HELD_TEXT_MAX];
+
 	if (panic_is_mine())
 		return;
 	if (port_in_irq())
 		panic("%s in an interrupt, which can't %s (called from %pS)", what, cant, caller);
-	if (!port_may_sleep()) {
-		spin_assert_none_held();
+	if (held_describe_spinlock(held, sizeof(held)))
+		panic("%s with interrupts off by %s (called from %pS)", what, held, caller);
+	if (!port_may_sleep())
 		panic("%s with interrupts off or a spinlock held (called from %pS)", what, caller);
-	}
 }
 
 void sync_check_irq_on(const char *what, void *caller)
@@ -91,10 +94,11 @@ void sync_check_irq_on(const char *what, void *caller)
 	check_irq_on(what, "wait for other cores", caller);
 }
 
-/* Interrupts are off in every interrupt, so one look at them tells most (vmap_pair). */
+/* Interrupts are off in every interrupt, so one look at them tells most (vmap_pair); debug builds look for a spinlock,
+ * too, which boot may hold with leave to sleep. */
 void sync_check_may_sleep(const char *what, void *caller)
 {
-	if (__builtin_expect(port_may_sleep() && !port_word(PORT_THREAD_CALLBACK), 1))
+	if (__builtin_expect(!SPIN_CHECKS && port_may_sleep() && !port_word(PORT_THREAD_CALLBACK), 1))
 		return;
 	check_irq_on(what, "sleep", caller);
 	if (port_word(PORT_THREAD_CALLBACK))
@@ -103,7 +107,7 @@ void sync_check_may_sleep(const char *what, void *caller)
 }
 
 /* Puts a record of the caller at the end of the queue.  Lock held. */
-static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wants)
+static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wants) SPANDREL_REQUIRES(&q->lock)
 {
 	struct sync_sleeper **end = q->last ? &q->last->next : &q->first;
 
@@ -118,7 +122,7 @@ static void queue_enter(struct sync_queue *q, struct sync_sleeper *s, size_t wan
 }
 
 /* Takes the record, which is in the queue, out of it.  Lock held. */
-static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
+static void queue_leave(struct sync_queue *q, struct sync_sleeper *s) SPANDREL_REQUIRES(&q->lock)
 {
 	struct sync_sleeper **to = s->prev ? &s->prev->next : &q->first;
 	struct sync_sleeper **back = s->next ? &s->next->prev : &q->last;
@@ -129,7 +133,7 @@ static void queue_leave(struct sync_queue *q, struct sync_sleeper *s)
 
 /* Takes the record out of the queue and wakes its thread.  Boot has no thread to unblock.  Lock
  * held; once it is released, the record may be gone. */
-static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
+static void queue_wake(struct sync_queue *q, struct sync_sleeper *s) SPANDREL_REQUIRES(&q->lock)
 {
 	queue_leave(q, s);
 	s->woken = true;
@@ -141,7 +145,7 @@ static void queue_wake(struct sync_queue *q, struct sync_sleeper *s)
  * returns whether it was woken.  The lock is held on entry and released; `irq` is what taking it
  * returned. */
 static bool queue_sleep(struct sync_queue *q, struct sync_sleeper *s, uint64_t deadline, port_irq_t irq,
-	const char *what, const void *of)
+	const char *what, const void *of) SPANDREL_RELEASES(&q->lock)
 {
 	bool can_sleep = s->thread != NULL, has_passed = port_ns() >= deadline;
 
@@ -232,7 +236,7 @@ static bool is_held_by_caller(const struct qlock *q)
 	return q->held && q->holder == port_thread_self();
 }
 
-static void qlock_lock_from(struct qlock *q, void *caller)
+static void qlock_lock_from(struct qlock *q, void *caller) SPANDREL_ACQUIRES(q) SPANDREL_UNANALYSED
 {
 	port_irq_t irq = spin_lock(&q->queue.lock);
 	bool again = is_held_by_caller(q);
@@ -244,6 +248,7 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 		queue_enter(&q->queue, &self, 0);
 		queue_sleep(&q->queue, &self, PORT_FOREVER, irq, "qlock", q);
 		note_lock(q, true);
+		held_taken(q, caller);
 		return;
 	}
 	spin_unlock(&q->queue.lock, irq);
@@ -251,9 +256,10 @@ static void qlock_lock_from(struct qlock *q, void *caller)
 		panic("qlock %p is locked again by its holder (called from %pS)", (void *)q,
 			caller);
 	note_lock(q, true);
+	held_taken(q, caller);
 }
 
-void qlock_lock(struct qlock *q)
+void qlock_lock(struct qlock *q) SPANDREL_UNANALYSED
 {
 	check_given("qlock_lock", "qlock", q, __builtin_return_address(0));
 	if (panic_is_mine())
@@ -262,20 +268,28 @@ void qlock_lock(struct qlock *q)
 	qlock_lock_from(q, __builtin_return_address(0));
 }
 
-bool qlock_trylock(struct qlock *q)
+bool qlock_trylock(struct qlock *q) SPANDREL_UNANALYSED
 {
+	void *caller = __builtin_return_address(0), *slept_at;
 	port_irq_t irq;
 	bool taken;
 
-	check_given("qlock_trylock", "qlock", q, __builtin_return_address(0));
-	check_thread("qlock_trylock", __builtin_return_address(0));
+	check_given("qlock_trylock", "qlock", q, caller);
+	check_thread("qlock_trylock", caller);
 	irq = spin_lock(&q->queue.lock);
+	slept_at = held_try(q, caller);
 	taken = !q->held;
 	if (taken)
 		qlock_take(q, port_thread_self());
 	spin_unlock(&q->queue.lock, irq);
-	if (taken)
+	if (slept_at)
+		panic("qlock_trylock of qlock %p in a callback of reclaim, for which its holder sleeps by MEM_WAIT at "
+		      "%pS (called from %pS)",
+			(void *)q, slept_at, caller);
+	if (taken) {
 		note_lock(q, true);
+		held_taken(q, caller);
+	}
 	return taken;
 }
 
@@ -285,6 +299,8 @@ static bool qlock_unlock_if_held(struct qlock *q)
 	struct sync_sleeper *next = q->queue.first;
 	bool was_held = is_held_by_caller(q);
 
+	if (was_held)
+		held_released(q);
 	if (was_held && next) {
 		qlock_take(q, next->thread);
 		queue_wake(&q->queue, next);
@@ -296,7 +312,7 @@ static bool qlock_unlock_if_held(struct qlock *q)
 	return was_held;
 }
 
-void qlock_unlock(struct qlock *q)
+void qlock_unlock(struct qlock *q) SPANDREL_UNANALYSED
 {
 	check_given("qlock_unlock", "qlock", q, __builtin_return_address(0));
 	if (panic_is_mine())
@@ -330,7 +346,7 @@ void sem_init(struct semaphore *s, size_t count)
 
 /* Serves sleepers in order while the count is enough for the first, at most SYNC_STEP of them;
  * returns whether it is enough for another.  Lock held. */
-static bool sem_serve(struct semaphore *s)
+static bool sem_serve(struct semaphore *s) SPANDREL_REQUIRES(&s->queue.lock)
 {
 	struct sync_sleeper *first = s->queue.first;
 
@@ -360,7 +376,7 @@ static bool sem_add(struct semaphore *s, size_t n)
 }
 
 /* Takes n if no sleeper is in the queue and the count has n; returns whether it did.  Lock held. */
-static bool sem_take_now(struct semaphore *s, size_t n)
+static bool sem_take_now(struct semaphore *s, size_t n) SPANDREL_REQUIRES(&s->queue.lock)
 {
 	bool taken = !s->queue.first && s->count >= n;
 
@@ -443,6 +459,7 @@ void cv_init(struct condvar *cv)
 /* The caller enters the queue first and releases the qlock then: no signal is missed between. */
 static bool cv_wait_from(
 	const char *what, struct condvar *cv, struct qlock *q, uint64_t deadline, void *caller)
+	SPANDREL_REQUIRES(q)
 {
 	port_irq_t irq;
 	struct sync_sleeper self;
@@ -505,10 +522,10 @@ void rendez_init(struct rendez *r)
 
 static bool call_condition(bool (*condition)(void *arg), void *arg)
 {
-	uintptr_t outer = callback_enter("a rendez's condition");
+	struct callback call = callback_enter("a rendez's condition");
 	bool holds = condition(arg);
 
-	callback_leave(outer);
+	callback_leave(call);
 	return holds;
 }
 
@@ -581,7 +598,7 @@ static void rwlock_take(struct rwlock *l, size_t wants, port_thread_t *thread)
 
 /* Hands the lock to the first sleepers, a writer or the readers before the next writer, at most
  * SYNC_STEP of them; returns whether it can be handed to another.  Lock held. */
-static bool rwlock_serve(struct rwlock *l)
+static bool rwlock_serve(struct rwlock *l) SPANDREL_REQUIRES(&l->queue.lock)
 {
 	struct sync_sleeper *first = l->queue.first;
 
@@ -595,7 +612,7 @@ static bool rwlock_serve(struct rwlock *l)
 
 /* Takes the lock if no sleeper is in the queue and it can be had; returns whether it did.  Lock
  * held. */
-static bool rwlock_take_now(struct rwlock *l, size_t wants)
+static bool rwlock_take_now(struct rwlock *l, size_t wants) SPANDREL_REQUIRES(&l->queue.lock)
 {
 	bool taken = !l->queue.first && rwlock_admits(l, wants);
 
@@ -658,7 +675,7 @@ static bool rwlock_try(const char *what, struct rwlock *l, size_t wants, void *c
 }
 
 /* Ends the caller's hold; returns false if it has none. */
-static bool rwlock_end_hold(struct rwlock *l, size_t held)
+static bool rwlock_end_hold(struct rwlock *l, size_t held) SPANDREL_REQUIRES(&l->queue.lock)
 {
 	bool is_held = held == READ ? l->readers > 0 && may_read(l)
 				    : l->written && l->writer == port_thread_self();
@@ -694,39 +711,39 @@ static void rwlock_release(const char *what, struct rwlock *l, size_t held, void
 	}
 }
 
-void rwlock_read(struct rwlock *l)
+void rwlock_read(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_read", "rwlock", l, __builtin_return_address(0));
 	sync_check_may_sleep("rwlock_read", __builtin_return_address(0));
 	rwlock_take_or_sleep(l, READ, __builtin_return_address(0));
 }
 
-void rwlock_write(struct rwlock *l)
+void rwlock_write(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_write", "rwlock", l, __builtin_return_address(0));
 	sync_check_may_sleep("rwlock_write", __builtin_return_address(0));
 	rwlock_take_or_sleep(l, WRITE, __builtin_return_address(0));
 }
 
-bool rwlock_tryread(struct rwlock *l)
+bool rwlock_tryread(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_tryread", "rwlock", l, __builtin_return_address(0));
 	return rwlock_try("rwlock_tryread", l, READ, __builtin_return_address(0));
 }
 
-bool rwlock_trywrite(struct rwlock *l)
+bool rwlock_trywrite(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_trywrite", "rwlock", l, __builtin_return_address(0));
 	return rwlock_try("rwlock_trywrite", l, WRITE, __builtin_return_address(0));
 }
 
-void rwlock_read_done(struct rwlock *l)
+void rwlock_read_done(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_read_done", "rwlock", l, __builtin_return_address(0));
 	rwlock_release("rwlock_read_done", l, READ, __builtin_return_address(0));
 }
 
-void rwlock_write_done(struct rwlock *l)
+void rwlock_write_done(struct rwlock *l) SPANDREL_UNANALYSED
 {
 	check_given("rwlock_write_done", "rwlock", l, __builtin_return_address(0));
 	rwlock_release("rwlock_write_done", l, WRITE, __builtin_return_address(0));

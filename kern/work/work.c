@@ -133,7 +133,7 @@ static struct work *make(const struct work_kind *kind, const struct work_args *a
 }
 
 /* Whether no other workload has what w claims.  Lock held. */
-static bool may_claim(const struct work *w, struct sink *why)
+static bool may_claim(const struct work *w, struct sink *why) SPANDREL_REQUIRES(&works_lock)
 {
 	struct work *other;
 
@@ -226,7 +226,7 @@ uint64_t work_start(const char *name, size_t n, const char *const *words, struct
 /* Stop */
 
 /* The first workload that runs or stops with an id of at least `from`, or NULL.  Lock held. */
-static struct work *find_started(uint64_t from)
+static struct work *find_started(uint64_t from) SPANDREL_REQUIRES(&works_lock)
 {
 	struct work *w;
 
@@ -237,7 +237,7 @@ static struct work *find_started(uint64_t from)
 }
 
 /* The same of exactly that id. */
-static struct work *find(uint64_t id)
+static struct work *find(uint64_t id) SPANDREL_REQUIRES(&works_lock)
 {
 	struct work *w = find_started(id);
 

@@ -98,6 +98,7 @@ static void reap_badly(size_t (*fn)(void *priv, size_t units), const char *repor
 	kmem_cache_set_reclaim(own, fn, NULL);
 	CHECK_PANICS(kmem_cache_reap(own, KMEM_REAP_IDLE), report);
 	port_thread_words()[PORT_THREAD_CALLBACK] = 0;
+	port_thread_words()[PORT_THREAD_IN_RECLAIM] = 0;
 }
 
 static struct panic_catch caught;

@@ -153,7 +153,7 @@ void arena_take(struct arena *a, struct btag *f, uintptr_t start, size_t size, e
 	enum btag_kind kind);
 /* Makes used segment t end at `at`, and what is behind one of its own: as that is freed by itself, it
  * counts as handed out.  Takes a tag.  Lock held. */
-static inline void arena_split(struct arena *a, struct btag *t, uintptr_t at)
+static inline void arena_split(struct arena *a, struct btag *t, uintptr_t at) SPANDREL_REQUIRES(&a->lock)
 {
 	btag_split(&a->store, t, at);
 	a->allocs++;
@@ -237,13 +237,13 @@ bool arena_sources_build(struct arena *a);
 #define ARENA_IMPORT_TAGS 4
 
 /* Tags in hand that aren't set aside.  Lock held. */
-static inline size_t arena_tags(const struct arena *a)
+static inline size_t arena_tags(const struct arena *a) SPANDREL_REQUIRES(&a->lock)
 {
 	return a->store.spare.count - a->tag_reserve;
 }
 
 /* Sets tags aside for an import; false if too few are in hand.  Lock held. */
-static inline bool arena_tags_hold(struct arena *a)
+static inline bool arena_tags_hold(struct arena *a) SPANDREL_REQUIRES(&a->lock)
 {
 	bool holds = arena_tags(a) >= ARENA_IMPORT_TAGS;
 
@@ -291,10 +291,10 @@ size_t arena_base_own_pages(struct arena *base);
 /* The tree (tree.c) */
 
 /* Links `a` at the end of all_arenas, and unlinks it.  Lock held. */
-void arena_list_add(struct arena *a);
-void arena_list_del(struct arena *a);
+void arena_list_add(struct arena *a) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
+void arena_list_del(struct arena *a) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 /* Fills in depth and importers.  Lock held. */
-void arena_tree_place(const struct arena *a, struct arena_stats *row);
+void arena_tree_place(const struct arena *a, struct arena_stats *row) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 /* Fills all of *stats but depth and importers.  Lock held, or nothing else runs. */
 void arena_read_stats(struct arena *a, struct arena_stats *stats);
 

@@ -187,6 +187,7 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 	arena_free_fn ffunc, struct arena *source, size_t qcache_max, unsigned flags, void *caller)
 {
 	const char *wrong = NULL;
+	char where[ARENA_WHERE_MAX];
 	int error;
 
 	if (quantum == 0)
@@ -209,7 +210,7 @@ static void check_create(const char *name, void *base, size_t size, size_t quant
 	wrong = arena_flags_wrong(flags);
 	if (wrong)
 		panic("arena %s: can't be created with flags %#x: %s%s (called from %pS)", name, flags, wrong,
-			arena_flags_where(wrong), caller);
+			arena_flags_where(wrong, where), caller);
 }
 
 static struct arena *create_in(struct arena *a, const char *name, void *base, size_t size,
@@ -301,7 +302,7 @@ _Static_assert(ARENA_BASE_PAGES_MIN >= BASE_HEAD_PAGES + 1 + 1, "head, first tag
 #define BASE_FIRST_TAGS 8
 
 static struct arena *base_bootstrap(
-	struct base_head *head, const char *name, uintptr_t start, size_t size)
+	struct base_head *head, const char *name, uintptr_t start, size_t size) SPANDREL_UNANALYSED
 {
 	struct arena *a = &head->arena;
 	uintptr_t tags = start + BASE_HEAD_PAGES * PORT_PAGE_SIZE;
@@ -381,7 +382,7 @@ static void count_live(struct arena *a, struct in_use *u)
 }
 
 /* arenas_and_slabs_lock is held. */
-static void count_importers(struct arena *a, struct in_use *u)
+static void count_importers(struct arena *a, struct in_use *u) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	struct list *l;
 

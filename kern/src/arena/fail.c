@@ -217,7 +217,7 @@ int kmem_fail_start(const struct kmem_fail_rule *rule)
 }
 
 /* Where the rule of that number hangs, or the list's end.  Lock held. */
-static struct rule **seek(int number)
+static struct rule **seek(int number) SPANDREL_REQUIRES(&lock)
 {
 	struct rule **at = &rules;
 

@@ -117,16 +117,13 @@ struct arena *arena_base(const struct arena *a);
 /* The same, if what the arena hands out are direct-map addresses in whole pages of their own: it is
  * a base arena, or nothing lies between it and one but arena_alloc(); else NULL. */
 struct arena *arena_direct_base(const struct arena *a);
-/* The caches that draw slabs from it; what links them is their layer's.  Under the lock below. */
+/* The caches that draw slabs from it; what links them is their layer's.  Under
+ * arenas_and_slabs_lock. */
 struct list *arena_slabs(const struct arena *a);
-
-/* The import tree and the list of all arenas, and everything in them that links them.  It sleeps,
- * so it comes before every spinlock; MEM_WAIT is illegal under it. */
-extern struct qlock arenas_and_slabs_lock;
 
 /* The arena behind `a` in the order that shows each behind its source, NULL at the end; the first
  * one for NULL.  Lock held. */
-struct arena *arena_tree_next(const struct arena *a);
+struct arena *arena_tree_next(const struct arena *a) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 
 /* Calls fn for each page of the arena's hash and, of a base arena, each page of tags and nodes, with no lock held.
  * Context: as fn.  Cost: linear in pages, a lock is held for 16 of them at a time. */
@@ -134,10 +131,11 @@ void arena_walk_own_pages(struct arena *a, void (*fn)(uintptr_t page, void *arg)
 
 /* Requests */
 
-/* Why the flags aren't sound in this context, or NULL; whose callback it is that is at the end of that,
- * else "".  And panics if they aren't. */
+/* Why the flags aren't sound in this context, or NULL; and the end of that: whose callback it is, or which lock is
+ * held, written to `text`.  And panics if they aren't. */
+#define ARENA_WHERE_MAX 256
 const char *arena_flags_wrong(unsigned flags);
-const char *arena_flags_where(const char *wrong);
+const char *arena_flags_where(const char *wrong, char text[ARENA_WHERE_MAX]);
 void arena_check_flags(const struct arena *a, unsigned flags, void *caller);
 
 /* Builds the indexes that atomic requests missed in a and its sources; returns whether there was

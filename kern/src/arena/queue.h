@@ -54,13 +54,13 @@ struct shortage_wants shortage_wants_of(struct arena *root);
 /* Records.  None comes or leaves, is parked or ceases to be, while this lock is held; it sleeps. */
 extern struct qlock shortage_marks_lock;
 /* The record behind s, the first for NULL; NULL at the end.  The lock above is held. */
-struct shortage *shortage_after(struct shortage *s);
+struct shortage *shortage_after(struct shortage *s) SPANDREL_REQUIRES(&shortage_marks_lock);
 /* Counts a record as waiting no longer for what is freed, until s->retry; and again as one that is.
  * The lock is held. */
-void shortage_park(struct shortage *s);
-void shortage_unpark(struct shortage *s);
+void shortage_park(struct shortage *s) SPANDREL_REQUIRES(&shortage_marks_lock);
+void shortage_unpark(struct shortage *s) SPANDREL_REQUIRES(&shortage_marks_lock);
 /* Has the record depend on its lacks_tags, if the server found that.  The lock is held. */
-void shortage_adopt_tags(struct shortage *s);
+void shortage_adopt_tags(struct shortage *s) SPANDREL_REQUIRES(&shortage_marks_lock);
 /* Ends the shortness of arenas and caches that no record has needed for SHORTAGE_LINGER_NS; returns
  * when to call it again, PORT_FOREVER: when a record has left.  Takes the lock. */
 #define SHORTAGE_LINGER_NS 10000000
@@ -119,13 +119,14 @@ struct reclaim_account {
 };
 struct reclaim_account *arena_reclaim_account(struct arena *a);
 
-/* How many sources lie below it in the tree.  arenas_and_slabs_lock is held. */
+/* How many sources lie below it in the tree.  arenas_and_slabs_lock is held, or no source of it is destroyed
+ * meanwhile. */
 unsigned arena_tree_depth(const struct arena *a);
 /* The next arena of a walk over the tree of `root`, importers before their source, the root last; the
  * first for NULL, NULL behind the root.  arenas_and_slabs_lock is held. */
-struct arena *arena_walk_next(struct arena *root, struct arena *a);
+struct arena *arena_walk_next(struct arena *root, struct arena *a) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 /* The next root behind `a`, the first for NULL.  Lock held. */
-struct arena *arena_root_next(struct arena *a);
+struct arena *arena_root_next(struct arena *a) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 
 /* Gives back what the arena itself holds idle, by level (reclaim.h), up to about `amount` units; its
  * owner first.  Returns the units that left it; *pages is how many pages of its base came free, of tags,
@@ -142,6 +143,6 @@ size_t arena_call_owner(
 	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units);
 
 /* Waits, with the lock dropped in between, until no pass stands on the node.  The lock is held. */
-void reclaim_await_refs(const struct reclaim_account *r);
+void reclaim_await_refs(const struct reclaim_account *r) SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 
 #endif

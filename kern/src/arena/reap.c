@@ -162,6 +162,7 @@ static size_t tag_pages_reap(struct arena *a)
 
 /* A page's own tag stays: it keeps no other page.  Lock held. */
 static void tag_replace(struct arena *a, struct btag *t, struct btag_chain *replaced)
+	SPANDREL_REQUIRES(&a->lock)
 {
 	if (arena_tags(a) == 0 || tag_page_of(t) == t->start ||
 		tag_page_idle(a->store.spare.head) >= tag_page_idle(t))
@@ -323,13 +324,15 @@ struct reclaim_account *arena_reclaim_account(struct arena *a)
 size_t arena_call_owner(
 	const char *name, size_t (*fn)(void *priv, size_t units), void *priv, size_t units)
 {
-	uintptr_t outer;
+	struct callback call;
 	size_t answer;
 
 	spin_assert_none_held();
-	outer = callback_enter(name);
+	call = callback_enter(name);
+	callback_is_reclaim(true);
 	answer = fn(priv, units);
-	callback_leave(outer);
+	callback_is_reclaim(false);
+	callback_leave(call);
 	return answer;
 }
 

@@ -44,6 +44,7 @@ void shortage_await_poke(uint64_t deadline)
 
 /* What was served since its last try has passed it.  Queue's lock held. */
 static void count_passes(struct shortage *s, struct arena_account *account)
+	SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	size_t serves = __atomic_load_n(&account->serves, __ATOMIC_RELAXED);
 
@@ -59,7 +60,7 @@ static void count_passes(struct shortage *s, struct arena_account *account)
 }
 
 /* Whether another record holds this one up, any part of it.  Queue's lock held. */
-static bool is_held_up(struct shortage *s)
+static bool is_held_up(struct shortage *s) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	struct shortage_part *p;
 
@@ -87,7 +88,7 @@ void shortage_round_begin(void)
 
 /* Moves the cursor behind the next record; NULL at the end, or if none is to be tried yet.  Queue's
  * lock held. */
-static struct shortage *cursor_move(void)
+static struct shortage *cursor_move(void) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	struct shortage *s = shortage_queue.cursor.next;
 

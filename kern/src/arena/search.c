@@ -142,10 +142,10 @@ bool arena_sources_build(struct arena *a)
 	return has_source(a) && arena_indexes_build(a->source);
 }
 
-/* Searches */
+/* Searches.  The arena's lock is held, by another name than the request's. */
 
 /* What a step found is taken, if the tags for it are in hand. */
-static inline enum btag_verdict take_found(struct arena_request *r)
+static inline enum btag_verdict take_found(struct arena_request *r) SPANDREL_UNANALYSED
 {
 	struct btag_place *p = &r->place;
 
@@ -157,7 +157,7 @@ static inline enum btag_verdict take_found(struct arena_request *r)
 
 /* What takes constant time.  Nothing held is large enough; or a segment is so large that it surely
  * serves; or, while tags are short, one segment is just the place. */
-static enum btag_verdict look_once(struct arena_request *r)
+static enum btag_verdict look_once(struct arena_request *r) SPANDREL_UNANALYSED
 {
 	struct btag_store *s = &r->arena->store;
 	bool any = !btag_has_window(&r->rq) && r->rq.fit == BTAG_FIT_ANY;
@@ -178,6 +178,7 @@ static inline bool may_go_on(const struct btag_search *c, bool far)
 
 /* A step of the search, with the tags in hand. */
 static enum btag_verdict search_step(struct arena_request *r, struct btag_search *c)
+	SPANDREL_UNANALYSED
 {
 	struct arena *a = r->arena;
 	struct btag_store *s = &a->store;
@@ -196,7 +197,7 @@ static enum btag_verdict search_step(struct arena_request *r, struct btag_search
 }
 
 /* Whether it is time to build the index.  Lock held. */
-static bool wants_index(const struct arena *a, const struct btag_search *c)
+static bool wants_index(const struct arena *a, const struct btag_search *c) SPANDREL_REQUIRES(&a->lock)
 {
 	return !a->store.index.stands && btag_index_is_earned(&a->store) &&
 	       c->tags_max == BTAG_CARVE_TAGS;

@@ -58,7 +58,7 @@ static size_t capture(void *caller, uintptr_t pcs[STACKS_DEPTH])
 }
 
 /* Lock held. */
-static struct stack *find(uint64_t hash, const uintptr_t *pcs, size_t n)
+static struct stack *find(uint64_t hash, const uintptr_t *pcs, size_t n) SPANDREL_REQUIRES(&lock)
 {
 	struct hash_link *l = *linear_hash_seek(&stacks, hash);
 
@@ -72,7 +72,7 @@ static struct stack *find(uint64_t hash, const uintptr_t *pcs, size_t n)
 }
 
 /* Cuts a record for n addresses off the page; NULL: it has too little left.  Lock held. */
-static struct stack *cut(uint64_t hash, const uintptr_t *pcs, size_t n)
+static struct stack *cut(uint64_t hash, const uintptr_t *pcs, size_t n) SPANDREL_REQUIRES(&lock)
 {
 	size_t size = sizeof(struct stack) + n * sizeof(*pcs);
 	struct stack *s = (struct stack *)page;
@@ -184,7 +184,7 @@ static struct stack *first(void)
 	return s;
 }
 
-void stacks_tally_begin(void)
+void stacks_tally_begin(void) SPANDREL_UNANALYSED
 {
 	sync_check_may_sleep("stacks_tally_begin", __builtin_return_address(0));
 	qlock_lock(&tally_lock);
@@ -245,7 +245,7 @@ bool stacks_tally_oldest(struct stacks_tally *row)
 	return tally_take(row, is_older);
 }
 
-void stacks_tally_end(void)
+void stacks_tally_end(void) SPANDREL_UNANALYSED
 {
 	qlock_unlock(&tally_lock);
 }

@@ -76,22 +76,22 @@ static inline size_t tag_supply_pages(const struct tag_supply *s)
 
 /* Puts in a page: PORT_PAGE_SIZE bytes, aligned.  `own`: NULL, or set to its first tag, which is the
  * caller's, for the segment that the page is.  Touches its first two lines.  Lock held. */
-void tag_supply_add_page(struct tag_supply *s, void *page, struct btag **own);
+void tag_supply_add_page(struct tag_supply *s, void *page, struct btag **own) SPANDREL_REQUIRES(&s->lock);
 
 /* Moves up to `count` tags to the chain, as many as there are.  Lock held. */
-void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count);
+void tag_supply_take(struct tag_supply *s, struct btag_chain *chain, size_t count) SPANDREL_REQUIRES(&s->lock);
 
 /* Takes every tag of the chain back.  Lock held. */
-void tag_supply_give(struct tag_supply *s, struct btag_chain *chain);
+void tag_supply_give(struct tag_supply *s, struct btag_chain *chain) SPANDREL_REQUIRES(&s->lock);
 
 /* Takes out a page of which every tag but its own is idle, or NULL.  Lock held. */
-struct tag_page *tag_supply_take_page(struct tag_supply *s);
+struct tag_page *tag_supply_take_page(struct tag_supply *s) SPANDREL_REQUIRES(&s->lock);
 /* Calls fn for every page, with no lock held: a page may go meanwhile.  Cost: linear, TAG_SUPPLY_STEP pages for each
  * lock hold. */
 #define TAG_SUPPLY_STEP 16
 void tag_supply_walk(struct tag_supply *s, void (*fn)(uintptr_t page, void *arg), void *arg);
 
 /* Whether pages and counts agree; looks at no more than `most` pages.  Lock held. */
-bool tag_supply_sound(const struct tag_supply *s, size_t most);
+bool tag_supply_sound(const struct tag_supply *s, size_t most) SPANDREL_REQUIRES(&s->lock);
 
 #endif

@@ -37,7 +37,7 @@ uintptr_t arena_page_take(struct arena *base)
 /* Cuts a page of tags out of the base.  The tag which that takes is the first in the page itself: so
  * the base needs none in hand for it, and a page of tags keeps no other page.  The supply's lock is
  * held. */
-static bool tag_page_fetch(struct arena *base)
+static bool tag_page_fetch(struct arena *base) SPANDREL_UNANALYSED
 {
 	port_irq_t irq = spin_lock(&base->lock);
 	struct btag *f = btag_fit_instant(&base->store, 1), *own = NULL;
@@ -56,7 +56,7 @@ static bool tag_page_fetch(struct arena *base)
 
 /* A page whose tags are idle, taken out of the supply, or NULL: its own tag, if it has that,
  * hands over to one in the base's hand, of which there has to be one.  Lock of the supply held. */
-static struct tag_page *idle_page_take(struct arena *base)
+static struct tag_page *idle_page_take(struct arena *base) SPANDREL_REQUIRES(&base->supply->lock)
 {
 	port_irq_t irq = spin_lock(&base->lock);
 	struct tag_page *page = arena_tags(base) > 0 ? tag_supply_take_page(base->supply) : NULL;

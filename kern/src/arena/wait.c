@@ -63,6 +63,7 @@
 #include "wait_impl.h"
 
 #include "lib/check.h"
+#include "lib/held.h"
 #include "lib/string.h"
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -112,7 +113,7 @@ size_t shortage_counted(const struct shortage_part *p)
 }
 
 /* What each part adds to its root's account, `sign` times.  Queue's lock held. */
-static void account_add(struct shortage *s, int sign)
+static void account_add(struct shortage *s, int sign) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	struct shortage_part *p;
 
@@ -129,7 +130,7 @@ static void account_add(struct shortage *s, int sign)
 	}
 }
 
-static void account_end(struct shortage *s)
+static void account_end(struct shortage *s) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	if (s->is_counted)
 		account_add(s, -1);
@@ -320,7 +321,7 @@ static bool may_sleep(unsigned flags)
 
 /* Whether something hangs on the arena, beside the importer `but`, that may give back.
  * arenas_and_slabs_lock is held. */
-static bool may_gain(struct arena *a, const struct arena *but)
+static bool may_gain(struct arena *a, const struct arena *but) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct list *l;
@@ -417,12 +418,15 @@ bool shortage_wait(struct shortage *s)
 	/* Where time stands, one that is to come never does. */
 	if (!PORT_HAS_CLOCK && s->deadline > port_ns())
 		s->deadline = PORT_FOREVER;
+	/* Before a pass can come that is for it. */
+	held_sleeps(s->flags & MEM_WAIT ? s->caller : NULL);
 	enter(s);
 	shortage_poke();
 	arena_poke(shortage_arena(s));
 	sync_note_wait("memory", shortage_arena(s));
 	while (!is_answered(s))
 		port_thread_block(wake_time(s));
+	held_sleeps(NULL);
 	sync_note_wait(NULL, NULL);
 	leave(s);
 	return s->served;

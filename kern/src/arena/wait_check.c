@@ -28,7 +28,7 @@ static void add_part(struct sums *sums, const struct shortage *s, const struct s
 	sums->wanted += shortage_counted(p);
 }
 
-static struct sums sums_of(const struct arena *a)
+static struct sums sums_of(const struct arena *a) SPANDREL_REQUIRES(&shortage_marks_lock)
 {
 	struct sums sums = {.arena = a};
 
@@ -55,7 +55,7 @@ static bool account_sound(
 }
 
 /* Records are answered meanwhile: sums count if none was. */
-static bool arena_sound(struct arena *a, struct sums *sums)
+static bool arena_sound(struct arena *a, struct sums *sums) SPANDREL_REQUIRES(&shortage_marks_lock)
 {
 	struct shortage_wants before = shortage_wants_of(a), after;
 

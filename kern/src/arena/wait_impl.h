@@ -29,6 +29,7 @@ extern struct shortage_queue shortage_queue;
 /* Links; the queue's lock is held. */
 
 static inline void shortage_link(struct shortage *at, struct shortage *s)
+	SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	s->next = at;
 	s->prev = at->prev;
@@ -36,7 +37,7 @@ static inline void shortage_link(struct shortage *at, struct shortage *s)
 	at->prev = s;
 }
 
-static inline void shortage_unlink(struct shortage *s)
+static inline void shortage_unlink(struct shortage *s) SPANDREL_REQUIRES(&shortage_queue.lock)
 {
 	s->prev->next = s->next;
 	s->next->prev = s->prev;
@@ -66,12 +67,12 @@ static inline bool shortage_waits_for_pass(const struct shortage *s)
 }
 
 /* Its answer is there.  The queue's lock is held. */
-void shortage_set_answered(struct shortage *s);
+void shortage_set_answered(struct shortage *s) SPANDREL_REQUIRES(&shortage_queue.lock);
 /* No record holds up others of the account's root, for a while.  The queue's lock is held. */
-void shortage_hold_end(struct arena_account *account);
+void shortage_hold_end(struct arena_account *account) SPANDREL_REQUIRES(&shortage_queue.lock);
 
 /* A record that depends on what is marked comes, or goes.  shortage_marks_lock is held. */
-void shortage_mark_add(struct shortage_mark *m);
-void shortage_mark_sub(struct shortage_mark *m);
+void shortage_mark_add(struct shortage_mark *m) SPANDREL_REQUIRES(&shortage_marks_lock);
+void shortage_mark_sub(struct shortage_mark *m) SPANDREL_REQUIRES(&shortage_marks_lock);
 
 #endif

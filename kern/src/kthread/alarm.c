@@ -112,14 +112,14 @@ static uint64_t first_deadline(const struct alarm_core *c)
 }
 
 /* Sets the timer of c, which is this core.  Lock held. */
-static void timer_set(struct alarm_core *c, uint64_t deadline)
+static void timer_set(struct alarm_core *c, uint64_t deadline) SPANDREL_REQUIRES(&c->lock)
 {
 	c->timer = deadline;
 	machine_timer_set(deadline);
 }
 
 /* Lock held. */
-static void enter(struct alarm_core *c, struct alarm *a, uint64_t deadline)
+static void enter(struct alarm_core *c, struct alarm *a, uint64_t deadline) SPANDREL_REQUIRES(&c->lock)
 {
 	a->deadline = deadline;
 	/* Relaxed, with the load in alarm_cancel().  The two meet only if a handler sets its alarm

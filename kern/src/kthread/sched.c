@@ -153,7 +153,7 @@ static struct ktask *queue_head(struct queue *q, bool pinned_too)
 
 /* Takes out the ktask that has been ready for longest, an urgent one first unless `fair`; NULL if
  * none is.  Lock held. */
-static struct ktask *queue_take(struct kcore *c, bool pinned_too, bool fair)
+static struct ktask *queue_take(struct kcore *c, bool pinned_too, bool fair) SPANDREL_REQUIRES(&c->lock)
 {
 	struct ktask *urgent = queue_head(&c->urgent, pinned_too);
 	struct ktask *t = queue_head(&c->ordinary, pinned_too);

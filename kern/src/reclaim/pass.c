@@ -111,6 +111,7 @@ static void visit_cache(struct pass *p, struct kmem_cache *c)
 /* Moves the reference of a walk on to the next node; NULL: at the walk's beginning and end.
  * arenas_and_slabs_lock is held. */
 static void move_ref(struct reclaim_account *from, struct reclaim_account *to)
+	SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	if (to)
 		to->refs++;
@@ -118,7 +119,7 @@ static void move_ref(struct reclaim_account *from, struct reclaim_account *to)
 		from->refs--;
 }
 
-static void move_arena_ref(struct arena *from, struct arena *to)
+static void move_arena_ref(struct arena *from, struct arena *to) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	move_ref(from ? arena_reclaim_account(from) : NULL, to ? arena_reclaim_account(to) : NULL);
 }

@@ -30,14 +30,14 @@ static struct {
 static bool try_one(struct shortage *s)
 {
 	bool served;
-	uintptr_t outer;
+	struct callback call;
 
 	if (shortage_failed_before(s))
 		return false;
 	__atomic_store_n(&serve.tries, serve.tries + 1, __ATOMIC_RELAXED);
-	outer = callback_enter(arena_name(s->parts[0].arena));
+	call = callback_enter(arena_name(s->parts[0].arena));
 	served = s->try(s);
-	callback_leave(outer);
+	callback_leave(call);
 	if (!served)
 		shortage_note_failure(s);
 	return served;

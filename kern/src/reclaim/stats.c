@@ -28,6 +28,7 @@ static bool depends_on(const struct shortage *s, const struct arena *root)
 
 /* Each record once, however many of its parts lie below the root.  No record comes or goes. */
 static void count_records(const struct arena *root, struct reclaim_root *row)
+	SPANDREL_REQUIRES(&shortage_marks_lock)
 {
 	for (struct shortage *s = shortage_after(NULL); s; s = shortage_after(s)) {
 		if (!depends_on(s, root))
@@ -115,7 +116,7 @@ static struct reclaim_node cache_node(struct kmem_cache *c, unsigned depth)
 	return n;
 }
 
-void reclaim_peek_nodes(void (*fn)(const struct reclaim_node *row, void *arg), void *arg)
+void reclaim_peek_nodes(void (*fn)(const struct reclaim_node *row, void *arg), void *arg) SPANDREL_UNANALYSED
 {
 	for (struct arena *a = arena_tree_next(NULL); a; a = arena_tree_next(a)) {
 		unsigned depth = arena_tree_depth(a);

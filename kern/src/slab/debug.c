@@ -105,7 +105,7 @@ unsigned slab_debug_flags(const char *name, unsigned flags)
 /* Tracks */
 
 /* Lock held. */
-static struct track *track_find(struct kmem_debug *d, uintptr_t object)
+static struct track *track_find(struct kmem_debug *d, uintptr_t object) SPANDREL_REQUIRES(&d->lock)
 {
 	struct hash_link *l = *linear_hash_seek(&d->tracks, object);
 
@@ -371,7 +371,7 @@ void slab_debug_report(struct kmem_cache *c, void *object, void *caller)
 }
 
 /* Puts t into quarantine; returns the one that leaves it for that, or NULL.  Lock held. */
-static struct track *quarantine_turn(struct kmem_debug *d, struct track *t)
+static struct track *quarantine_turn(struct kmem_debug *d, struct track *t) SPANDREL_REQUIRES(&d->lock)
 {
 	struct track *first = d->oldest;
 

@@ -75,12 +75,12 @@ static uint32_t start_size(const struct kmem_cache *c)
 }
 
 /* Depot's lock held. */
-static void set_size(struct kmem_cache *c, uint32_t size)
+static void set_size(struct kmem_cache *c, uint32_t size) SPANDREL_REQUIRES(&c->depot.lock)
 {
 	__atomic_store_n(&c->magazine_size, size, __ATOMIC_RELAXED);
 }
 
-static void grow(struct kmem_cache *c)
+static void grow(struct kmem_cache *c) SPANDREL_REQUIRES(&c->depot.lock)
 {
 	uint32_t size = (uint32_t)MAGAZINE_ROUNDS(class_of(c->magazine_size + 1));
 
@@ -190,7 +190,7 @@ static void interval_end(struct magazine_list *l)
 }
 
 /* A trip.  Lock held. */
-static void note_trip(struct kmem_cache *c, bool was_locked)
+static void note_trip(struct kmem_cache *c, bool was_locked) SPANDREL_REQUIRES(&c->depot.lock)
 {
 	struct depot *d = &c->depot;
 	uint64_t now;
@@ -212,7 +212,6 @@ static void note_trip(struct kmem_cache *c, bool was_locked)
 
 struct magazine *depot_exchange(struct kmem_cache *c, bool full, struct magazine *back)
 {
-	struct depot *d = &c->depot;
 	bool was_locked;
 	struct magazine *m;
 	port_irq_t irq;
@@ -220,13 +219,13 @@ struct magazine *depot_exchange(struct kmem_cache *c, bool full, struct magazine
 	/* What comes just now counts as coming later. */
 	if (!__atomic_load_n(&list_of(c, full)->head, __ATOMIC_RELAXED))
 		return NULL;
-	was_locked = spin_is_locked(&d->lock);
-	irq = spin_lock(&d->lock);
+	was_locked = spin_is_locked(&c->depot.lock);
+	irq = spin_lock(&c->depot.lock);
 	m = list_get(list_of(c, full));
 	if (m && back)
 		list_put(list_of(c, !full), back);
 	note_trip(c, was_locked);
-	spin_unlock(&d->lock, irq);
+	spin_unlock(&c->depot.lock, irq);
 	return m;
 }
 

@@ -11,7 +11,8 @@
 /* The next cache behind c that draws on `a`, the first for NULL; NULL at the end.  First those of
  * callers, then those that front the arena, which keep what the others give back.
  * arenas_and_slabs_lock is held. */
-struct kmem_cache *slab_walk_next(struct arena *a, struct kmem_cache *c);
+struct kmem_cache *slab_walk_next(struct arena *a, struct kmem_cache *c)
+	SPANDREL_REQUIRES(&arenas_and_slabs_lock);
 struct reclaim_account *slab_reclaim_account(struct kmem_cache *c);
 
 /* Gives back what the cache holds idle, by level (reclaim.h), up to about `amount` units.  Returns the

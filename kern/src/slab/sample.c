@@ -230,7 +230,7 @@ static void rest(struct sample *s)
 }
 
 /* `setting` is held. */
-static int pool_make(void)
+static int pool_make(void) SPANDREL_REQUIRES(&setting)
 {
 	char *memory = pool.slots ? base_zalloc(NULL, pool_bytes(), MEM_ERROR) : NULL;
 

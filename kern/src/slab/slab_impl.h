@@ -391,7 +391,7 @@ static inline bool kmem_flags_sound(unsigned flags)
 {
 	if (__builtin_expect(flags == MEM_WAIT, 1))
 		return port_may_sleep() && !(SPANDREL_DEBUG && arena_flags_wrong(flags));
-	return flags == MEM_ATOMIC || flags == MEM_ERROR;
+	return flags == MEM_ATOMIC || (flags == MEM_ERROR && !(SPANDREL_DEBUG && arena_flags_wrong(flags)));
 }
 
 /* NULL: go the slow way.  The flags are sound. */

@@ -161,7 +161,7 @@ void kmem_debug_get_stats(struct kmem_debug_stats *s)
 /* The walk */
 
 /* The slab at the head of the list of all, where another walk may stand, too.  Lock held. */
-static struct slab *walk_next(struct kmem_cache *c)
+static struct slab *walk_next(struct kmem_cache *c) SPANDREL_REQUIRES(&c->lock)
 {
 	struct slab *s;
 

@@ -69,7 +69,7 @@ bool slab_tree_leave(struct kmem_cache *c)
 /* Walks */
 
 /* The cache behind c in the order of the tree; the first one for NULL.  Lock held. */
-static struct kmem_cache *cache_after(const struct kmem_cache *c)
+static struct kmem_cache *cache_after(const struct kmem_cache *c) SPANDREL_REQUIRES(&arenas_and_slabs_lock)
 {
 	struct arena *a = c ? c->source : arena_tree_next(NULL);
 	struct list *l = c ? c->source_link.next : arena_slabs(a)->next;
