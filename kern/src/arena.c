@@ -778,11 +778,12 @@ const char *arena_flags_wrong(unsigned flags)
 
 const char *arena_flags_where(const char *wrong, char text[ARENA_WHERE_MAX])
 {
+	const char *callback = (const char *)port_word(PORT_THREAD_CALLBACK);
 	char held[HELD_TEXT_MAX];
 
 	text[0] = '\0';
-	if (wrong == in_callback)
-		ksnprintf(text, ARENA_WHERE_MAX, "%s", (const char *)port_word(PORT_THREAD_CALLBACK));
+	if (wrong == in_callback && callback)
+		ksnprintf(text, ARENA_WHERE_MAX, "%s", callback);
 	else if (wrong == under_spinlock && held_describe_spinlock(held, sizeof(held)))
 		ksnprintf(text, ARENA_WHERE_MAX, ": %s", held);
 	else if ((wrong == wait_under_lists || wrong == error_under_lists) && held_site(&arenas_and_slabs_lock))
