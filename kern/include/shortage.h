@@ -135,9 +135,9 @@ struct shortage_row {
  * Context: may sleep.  Cost: linear in records; none comes or leaves meanwhile. */
 size_t shortage_rows(struct shortage_row *rows, size_t max);
 
-/* Checks that what is short, and what roots count as wanted, are the sums over the records.  Returns 0,
- * or 1, the number of the invariant of kern/src/arena/wait.c, having said on `sink` (may be NULL) where.
- * Context: may sleep.  Cost: records times arenas. */
+/* Checks that what is short, and what roots count as wanted, are the sums over the records, and that as many have
+ * no answer as are counted.  Returns 0, or the number of the invariant of kern/src/arena/wait.c, 1 or 2, having
+ * said on `sink` (may be NULL) where.  Context: may sleep.  Cost: records times arenas. */
 int shortage_check(struct sink *sink);
 
 #endif
