@@ -6,12 +6,14 @@
 #include "kthread.h"
 #include "port.h"
 #include "sim/sim.h"
+#include "sync.h"
 #include "unit/threads.h"
 #include "lib/test.h"
 
 #define THREADS 4
 #define ROUNDS 6
 #define US 1000ull /* nanoseconds */
+#define IDLE_MAX (1000 * US) /* that nothing but a wake-up that was lost takes */
 
 static unsigned ran, rang;
 
@@ -91,6 +93,39 @@ TEST("sim: kthread: an unblock is never lost, whenever it comes")
 	CHECK_EQ(woken, THREADS - 1);
 }
 
+#define PINNED 6
+#define TURNS 30
+
+static struct semaphore turn_of[PINNED];
+
+/* Each is pinned to a core, and readies the next, on another: which nothing but that readies. */
+static void pass_on(void *arg)
+{
+	size_t i = (size_t)arg;
+
+	for (int n = 0; n < TURNS; n++) {
+		sem_down(&turn_of[i], 1);
+		sem_up(&turn_of[(i + 1) % PINNED], 1);
+	}
+}
+
+/* Two go round, so that some meet in a queue. */
+TEST("sim: kthread: one that is readied runs, though all cores were idle")
+{
+	struct ktask *all[PINNED];
+
+	for (size_t i = 0; i < PINNED; i++)
+		sem_init(&turn_of[i], i % (PINNED / 2) == 0);
+	sim_begin();
+	for (size_t i = 0; i < PINNED; i++)
+		CHECK((all[i] = ktask_pinned("passer", pass_on, (void *)i, (unsigned)i % port_core_count())));
+	for (size_t i = 0; i < PINNED; i++)
+		ktask_join(all[i]);
+	/* No core slept until something else came. */
+	CHECK_LT(sim_longest_idle(), IDLE_MAX);
+	sim_end();
+}
+
 static void sleeps(unsigned i, void *arg)
 {
 	for (int n = 0; n < ROUNDS; n++) {
@@ -109,9 +144,12 @@ TEST("sim: kthread: sleepers of many cores wake in time")
 }
 
 static struct alarm bells[3];
+static bool is_cancelled[3]; /* atomic */
 
+/* Never once its cancelling has returned. */
 static void ring(struct alarm *a)
 {
+	CHECK(!__atomic_load_n(&is_cancelled[a - bells], __ATOMIC_ACQUIRE));
 	__atomic_fetch_add(&rang, 1, __ATOMIC_RELAXED);
 }
 
@@ -120,7 +158,8 @@ static void alarms(unsigned i, void *arg)
 {
 	unsigned set = 0, cancelled = 0;
 
-	for (int n = 0; n < ROUNDS; n++) {
+	for (int n = 0; n < 4 * ROUNDS; n++) {
+		__atomic_store_n(&is_cancelled[i], false, __ATOMIC_RELEASE);
 		alarm_set(&bells[i], port_ns() + test_random_below(20) * US);
 		set++;
 		if (test_random_below(2))
@@ -128,6 +167,7 @@ static void alarms(unsigned i, void *arg)
 		else
 			kthread_yield();
 		cancelled += alarm_cancel(&bells[i]);
+		__atomic_store_n(&is_cancelled[i], true, __ATOMIC_RELEASE);
 	}
 	__atomic_fetch_add((unsigned *)arg, set - cancelled, __ATOMIC_RELAXED);
 }

@@ -87,9 +87,10 @@ TEST("sim: shortage: requests of a tree are all served")
 	arenas_end(ids);
 }
 
+/* Sums that went wrong once stay so. */
 static void with_deadline(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (int n = 0; n < 4 * ROUNDS; n++) {
 		size_t size = 1 + test_random_below(3);
 		void *p;
 
@@ -97,7 +98,7 @@ static void with_deadline(unsigned i, void *arg)
 			take_and_give(ids, 3, MEM_ERROR);
 			continue;
 		}
-		p = arena_alloc_timeout(ids, size, MEM_ERROR, port_ns() + test_random_below(40) * US);
+		p = arena_alloc_timeout(ids, size, MEM_ERROR, port_ns() + test_random_below(20) * US);
 		linger();
 		if (p)
 			arena_free(ids, p, size);
