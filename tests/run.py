@@ -100,6 +100,7 @@ LONG_STAGES = [
 
 # What --long does instead of the stage of that name.
 LONG = {
+    "panics, clang": ["python3", "tests/boot/run.py", "--kernel", "build/clang/x86/spandrel.elf", "--only", "console"],
     "boot": ["python3", "tests/boot/run.py", "--only", "console", "--long"],
     "unit tests in the kernel": ["python3", "tests/boot/run.py", "--only", "units", "--long"],
     "host tests, clang, TSan, 4 cores": [*TSAN, "build/clang/tsan/spandrel-host", "--cores", "4", "--append",
