@@ -601,13 +601,13 @@ static void check_replaced(size_t size)
 	int turn = 0;
 
 	note_what_others_left();
-	few_replaced = 0;
 	elsewhere(lose_few, (void *)size);
 	CHECK_EQ(leaks_scan(), 0);
-	do
+	do {
+		few_replaced = 0;
 		elsewhere(replace_few, (void *)size);
-	while (is_last_first && few_replaced < FEW / 2 && turn++ < REPLACE_TURNS);
-	CHECK(!is_last_first || few_replaced >= FEW / 2);
+	} while (is_last_first && few_replaced <= FEW / 2 && turn++ < REPLACE_TURNS);
+	CHECK(!is_last_first || few_replaced > FEW / 2);
 	CHECK_EQ(leaks_scan(), 0);
 	CHECK_EQ(count_leaks(), 0);
 	CHECK_EQ(leaks_scan(), 0);

@@ -392,7 +392,7 @@ static struct track *quarantine_turn(struct kmem_debug *d, struct track *t) SPAN
 	return first;
 }
 
-/* Notes that an object is free, before it is filled: whoever verifies reads both.  Returns its track, or NULL. */
+/* Notes that an object is free, before it is filled: a verification reads both.  Returns its track, or NULL. */
 static struct track *note_free(struct kmem_debug *d, uintptr_t object, const struct kmem_event *event)
 {
 	port_irq_t irq = spin_lock(&d->lock);
@@ -499,7 +499,7 @@ static size_t tracked_size(struct kmem_debug *d, const void *object)
 	return size;
 }
 
-/* A zone is there before the track says so, since whoever verifies reads both.  Without a track nothing would say
+/* A zone is there before the track says so, since a verification reads both.  Without a track nothing would say
  * where it begins: the object stays as large as it is. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 {
