@@ -90,6 +90,16 @@ struct piece *pieces_take_all(struct arena *a, size_t largest, size_t smallest, 
 	return pieces;
 }
 
+struct piece *pieces_take_memory(size_t left)
+{
+	void *spare = left ? base_alloc(NULL, left, MEM_WAIT) : NULL;
+	struct piece *taken = pieces_take_all(base_arena, (size_t)1 << 40, PORT_PAGE_SIZE, MEM_ATOMIC);
+
+	if (spare)
+		base_free(NULL, spare, left);
+	return taken;
+}
+
 size_t pieces_count(const struct piece *pieces)
 {
 	size_t n = 0;

@@ -49,6 +49,9 @@ struct piece *pieces_take(struct arena *a, size_t size, size_t most, struct piec
  * halves. */
 struct piece *pieces_take_all(struct arena *a, size_t largest, size_t smallest, unsigned flags);
 
+/* All pages of base_arena but `left` bytes. */
+struct piece *pieces_take_memory(size_t left);
+
 size_t pieces_count(const struct piece *pieces);
 
 /* Gives up to `most` pieces back, the first ones.  Returns the others. */

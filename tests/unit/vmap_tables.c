@@ -286,7 +286,6 @@ TEST("tables: an address whose table goes is mapped once all cores forgot the ta
 
 /* Little memory */
 
-#define LARGEST ((size_t)1 << 40)
 #define LITTLE ((size_t)512 << 10)
 #define TURNS 400	/* a table each: three times LITTLE */
 #define TURN_PAGES 512	/* the addresses of a table */
@@ -294,17 +293,6 @@ TEST("tables: an address whose table goes is mapped once all cores forgot the ta
 #define MANY_PAGES 1500 /* through four tables */
 
 static void *many[MANY_PAGES]; /* the same page each time */
-
-/* All of base but `left` bytes. */
-static struct piece *memory_take(size_t left)
-{
-	void *spare = left ? base_alloc(NULL, left, MEM_WAIT) : NULL;
-	struct piece *taken = pieces_take_all(base_arena, LARGEST, PORT_PAGE_SIZE, MEM_ATOMIC);
-
-	if (spare)
-		base_free(NULL, spare, left);
-	return taken;
-}
 
 /* Base's bytes that are free or hold its own tags and tables, or backtraces, which stay, when nothing idle is
  * kept from it. */
@@ -335,7 +323,7 @@ TEST("tables: mapping and unmapping in turn doesn't use memory up")
 	struct piece *taken;
 
 	many_fill();
-	taken = memory_take(LITTLE);
+	taken = pieces_take_memory(LITTLE);
 	take_turns();
 	pieces_give(base_arena, taken, SIZE_MAX);
 	base_free(NULL, many[0], PORT_PAGE_SIZE);
@@ -345,7 +333,7 @@ TEST("tables: mapping and unmapping in turn doesn't use memory up")
 /* Maps with `left` bytes of memory, and unmaps what was mapped.  Returns the refusals, 2 at most. */
 static size_t refusals(size_t left)
 {
-	struct piece *taken = memory_take(left);
+	struct piece *taken = pieces_take_memory(left);
 	void *at = vmap(many, MANY_PAGES, MEM_ATOMIC);
 	void *memory = vmalloc(MEMORY_PAGES * PORT_PAGE_SIZE, MEM_ATOMIC);
 

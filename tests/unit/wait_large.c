@@ -144,12 +144,8 @@ static void map_much(unsigned i, void *arg)
 
 TEST("wait: two callers of vmalloc() for three fifths of memory each get it in turn")
 {
-	void *left = base_alloc(NULL, LEFT, MEM_WAIT);
-	struct piece *taken = pieces_take_all(base_arena, LEFT, PORT_PAGE_SIZE, MEM_ATOMIC);
-	size_t size;
-
-	base_free(NULL, left, LEFT);
-	size = arena_amt_free(base_arena) / PORT_PAGE_SIZE / 5 * 3 * PORT_PAGE_SIZE;
+	struct piece *taken = pieces_take_memory(LEFT);
+	size_t size = arena_amt_free(base_arena) / PORT_PAGE_SIZE / 5 * 3 * PORT_PAGE_SIZE;
 	threads_run(THREADS_FREE, 2, map_much, &size);
 	pieces_give(base_arena, taken, SIZE_MAX);
 }
