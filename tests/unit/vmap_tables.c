@@ -330,6 +330,20 @@ TEST("tables: mapping and unmapping in turn doesn't use memory up")
 	CHECK_EQ(free_at_rest(), before);
 }
 
+/* The tables that are left when all that stand empty are given back.  A pass of reclaim may be at it, too, and
+ * holds some in hand. */
+static size_t tables_come_down_to(size_t pages)
+{
+	uint64_t end = port_ns() + THREADS_PATIENCE;
+
+	trim_all();
+	while (machine_table_pages() != pages && port_ns() < end) {
+		kthread_usleep(100);
+		trim_all();
+	}
+	return machine_table_pages();
+}
+
 /* Maps with `left` bytes of memory, and unmaps what was mapped.  Returns the refusals, 2 at most. */
 static size_t refusals(size_t left)
 {
@@ -348,17 +362,14 @@ static size_t refusals(size_t left)
 TEST("tables: a mapping refused half done leaves none that can't be given back")
 {
 	static const size_t pages[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 4 * MEMORY_PAGES};
-	size_t refused = 0;
+	size_t refused = 0, before;
 
 	many_fill();
+	reclaim_run(RECLAIM_LEVELS);
+	before = machine_table_pages();
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
-		size_t before;
-
-		trim_all();
-		before = machine_table_pages();
 		refused += refusals(pages[i] * PORT_PAGE_SIZE);
-		trim_all();
-		CHECK_EQ(machine_table_pages(), before);
+		CHECK_EQ(tables_come_down_to(before), before);
 	}
 	base_free(NULL, many[0], PORT_PAGE_SIZE);
 	CHECK_LT(0, refused);

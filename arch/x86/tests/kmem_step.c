@@ -163,8 +163,55 @@ static uint64_t live(void)
 	return s.live;
 }
 
+/* Memory of the image may have become late RAM in another test, and a free of what lies there isn't hot. */
+struct late {
+	struct late *next;
+};
+
+static bool is_late(const void *p)
+{
+	return (uintptr_t)p >= (uintptr_t)image_start;
+}
+
+static void *alloc_one(void)
+{
+	return kmem_cache_alloc(cache, MEM_WAIT);
+}
+
+static void free_one(void *p)
+{
+	kmem_cache_free(cache, p);
+}
+
+static void *kmalloc_one(void)
+{
+	return kmalloc(SIZE, MEM_WAIT);
+}
+
+/* Takes objects that lie there until one doesn't. */
+static struct late *late_take(void *(*alloc)(void), void (*free)(void *p))
+{
+	struct late *first = NULL, *l;
+
+	for (l = alloc(); is_late(l); l = alloc()) {
+		l->next = first;
+		first = l;
+	}
+	free(l);
+	return first;
+}
+
+static void late_give(struct late *l, void (*free)(void *p))
+{
+	for (struct late *next; l; l = next) {
+		next = l->next;
+		free(l);
+	}
+}
+
 static void interfere_everywhere(void (*step)(void), void (*what)(void))
 {
+	uint64_t before = live();
 	bool more = true;
 
 	for (size_t at = 0; more; at++) {
@@ -172,7 +219,7 @@ static void interfere_everywhere(void (*step)(void), void (*what)(void))
 		more = step_interfere(step, at, what);
 		settle();
 		put_all_back();
-		CHECK_EQ(live(), 0);
+		CHECK_EQ(live(), before);
 	}
 }
 
@@ -189,8 +236,10 @@ static void await_open(void)
 static void try_step(void (*step)(void), uintptr_t function)
 {
 	static void (*const interferences[])(void) = {take, give, pairs, many};
+	struct late *late;
 
 	cache = kmem_cache_create("stepped", SIZE, 0, 0, NULL, NULL, NULL, NULL);
+	late = late_take(alloc_one, free_one);
 	step_forget();
 	for (int tries = 0; tries < TRIES && (tries == 0 || step_missed(function) > 0); tries++) {
 		await_open();
@@ -198,6 +247,8 @@ static void try_step(void (*step)(void), uintptr_t function)
 			interfere_everywhere(step, interferences[i]);
 	}
 	CHECK_EQ(step_missed(function), 0);
+	late_give(late, free_one);
+	CHECK_EQ(live(), 0);
 	CHECK_EQ(kmem_cache_check(cache, &console_sink), 0);
 	CHECK_EQ(kmem_cache_destroy(cache), 0);
 }
@@ -225,29 +276,16 @@ TEST("slab: many at a time interrupted at any instruction lose and double nothin
 	try_step(step_free_bulk, (uintptr_t)slab_free_many);
 }
 
-/* Memory of the image may have become late RAM in another test, and a free of what lies there isn't hot. */
-static bool is_late(const void *p)
-{
-	return (uintptr_t)p >= (uintptr_t)image_start;
-}
-
 TEST("kmalloc: interrupted at any instruction it loses and doubles nothing")
 {
+	struct late *late;
+
 	if (!modes_leave_fronts())
 		return;
-	void **late = NULL, **p, **next;
-
-	for (p = kmalloc(SIZE, MEM_WAIT); is_late(p); p = kmalloc(SIZE, MEM_WAIT)) {
-		*p = late;
-		late = p;
-	}
-	kfree(p);
+	late = late_take(kmalloc_one, kfree);
 	try_step(step_kmalloc, (uintptr_t)kmalloc);
 	try_step(step_kmalloc, (uintptr_t)kfree);
-	for (; late; late = next) {
-		next = *late;
-		kfree(late);
-	}
+	late_give(late, kfree);
 }
 
 /* Some are in hand and some laid up, so that what is popped twice shows. */
