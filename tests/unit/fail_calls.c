@@ -580,23 +580,37 @@ TEST("fail: interrupt vectors fail at any allocation, and none is kept")
 	CHECK_LT(0, fails_each(make_vectors, undo_vectors, NULL));
 }
 
+static size_t ktasks;
+
+/* Those that end by themselves. */
+static void await_others_end(void)
+{
+	while (ktask_count() != ktasks)
+		kthread_yield();
+}
+
+static bool make_detached(void)
+{
+	return ktask_detached("failing", nothing, NULL);
+}
+
 /* One stack is that of a cache, the other is too large for it. */
 TEST("fail: a ktask whose creation fails at any allocation isn't there")
 {
-	size_t before = ktask_count();
-
+	ktasks = ktask_count();
 	plan = (struct ktask_plan){"failing", nothing, NULL, KTASK_ANY_CORE, 0, false, false};
 	CHECK_LT(0, fails_each(make_task, undo_task, NULL));
 	plan.stack_size = 20 * PAGE;
 	CHECK_LT(0, fails_each(make_task, undo_task, NULL));
-	CHECK_EQ(ktask_count(), before);
+	CHECK_EQ(ktask_count(), ktasks);
+	CHECK_LT(0, fails_each(make_detached, await_others_end, NULL));
+	CHECK_EQ(ktask_count(), ktasks);
 }
 
 static struct fake_disk *fake;
 static struct block_cache *blocks;
 static struct block *block;
 static uint64_t next_block;
-static size_t ktasks;
 
 static bool make_blocks(void)
 {
@@ -608,8 +622,7 @@ static bool make_blocks(void)
 static void undo_blocks(void)
 {
 	CHECK_EQ(block_cache_destroy(blocks), 0);
-	while (ktask_count() != ktasks)
-		kthread_yield();
+	await_others_end();
 }
 
 /* Another one each time, so that it isn't there. */
