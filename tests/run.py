@@ -36,6 +36,7 @@ BUILDS = [
 LONG_BUILDS = [
     ("build of the simulation", [*MAKE, "CC=gcc", "build/sim/spandrel-sim"], False),
     ("build of the host with clang", [*MAKE, "CC=clang", "B=build/clang", "host"], False),
+    ("build for debugging", [*MAKE, "CC=gcc -DSPANDREL_DEBUG=1", "B=build/debug", "kernel"], False),
     ("build for riscv64 with clang", [*MAKE, "CC=clang", "B=build/clang", "ARCH=riscv64", "kernel"], False),
 ]
 # The longest first, so that none is left over when all others have ended.
@@ -89,6 +90,8 @@ LONG_STAGES = [
     ("riscv64", ["python3", "tests/boot/run.py", "--kernel", "build/riscv64/spandrel.elf", "--long"], False),
     ("unit tests in the kernel, clang",
      ["python3", "tests/boot/run.py", "--kernel", "build/clang/x86/spandrel.elf", "--only", "units"], False),
+    ("unit tests in the kernel, built for debugging",
+     ["python3", "tests/boot/run.py", "--kernel", "build/debug/x86/spandrel.elf", "--only", "units"], False),
     ("boot, debug mode check", ["python3", "tests/boot/run.py", "--only", "console", "--debug", "check"], False),
     ("unit tests in the kernel, debug mode check",
      ["scripts/qemu", "--cores", "4", "--mem", "512M", "--timeout", "3600", "--append",
