@@ -1321,7 +1321,7 @@ def _():
         console.expect(PROMPT)
         ask(console, "work start alloc 90 4")
         # They come to their shares in some 50,000 operations.
-        while operations() < 200_000:
+        while operations() < 100_000:
             time.sleep(0.2)
         assert "stopped count=1" in ask(console, "work stop -k")
         console.type("poweroff\n")
