@@ -8,7 +8,12 @@
 #include <stddef.h>
 
 /* Larger than a kernel's: sanitizers enlarge frames, and Linux's signal frames lie on it too. */
+#ifdef HOST_SIM
+/* As the kernel has: without a sanitizer's frames, and each page of one is mapped and painted in each test. */
+#define MACHINE_STACK_SIZE (32 * 1024)
+#else
 #define MACHINE_STACK_SIZE (256 * 1024)
+#endif
 
 #define MACHINE_MEMORY_MIN (2048 * 1024)
 #define MACHINE_CORE_MEMORY (12 * 1024)

@@ -30,11 +30,13 @@ static struct {
 	struct store stores[STORES_MAX]; /* the oldest first */
 	size_t count;
 } buffers[SIM_CORES_MAX];
+static size_t kept; /* stores in all of them */
 
 static void drain_one(unsigned core)
 {
 	struct store s = buffers[core].stores[0];
 
+	kept--;
 	buffers[core].count--;
 	memmove(buffers[core].stores, buffers[core].stores + 1, buffers[core].count * sizeof(s));
 	memcpy((void *)s.at, &s.value, s.size);
@@ -48,7 +50,7 @@ void sim_stores_drain(unsigned core)
 
 static void drain_mine(void)
 {
-	if (host_self())
+	if (kept > 0 && host_self())
 		sim_stores_drain(port_core_id());
 }
 
@@ -57,7 +59,7 @@ static void drain_for(uintptr_t at, size_t size)
 {
 	unsigned core;
 
-	if (!host_self())
+	if (kept == 0 || !host_self())
 		return;
 	core = port_core_id();
 	if (buffers[core].count > 0 && sim_schedule_drains())
@@ -81,13 +83,15 @@ static bool keep_store(uintptr_t at, size_t size, uint64_t value, int order)
 	core = port_core_id();
 	if (buffers[core].count == STORES_MAX)
 		drain_one(core);
+	kept++;
 	buffers[core].stores[buffers[core].count++] = (struct store){at, size, value};
 	return true;
 }
 
 static void step_plain(const void *at, size_t size, void *pc)
 {
-	sim_step(SIM_PLAIN, pc);
+	if (sim_schedule_looks(SIM_PLAIN))
+		sim_step(SIM_PLAIN, pc);
 	drain_for((uintptr_t)at, size);
 }
 

@@ -27,6 +27,10 @@
 #define STACKS_PLACE ((uintptr_t)0x100000000000) /* the same in each run, as all addresses */
 
 #define STEPS_MAX 30000000 /* of a test; one that takes more hangs, whatever the time */
+#define PERIOD 64 /* steps between changes outside of a schedule */
+#define SOON_SHIFTS 12
+#define SCRIBBLE_SIZE 2048
+#define SCRIBBLE 0xa5 /* as an address it is none */
 #define TRAIL_MAX 48 /* switches that a report shows */
 
 struct coroutine {
@@ -38,8 +42,9 @@ struct coroutine {
 static struct coroutine coroutines[SIM_CORES_MAX];
 static unsigned running, started = 1;
 static uint64_t now_ns, now_steps, begun_at, longest_idle, next_due = PORT_FOREVER, watch = PORT_FOREVER;
-static bool frozen;
+static bool frozen, is_scheduled;
 static void (*on_interrupt)(void), (*on_nmi)(void);
+static unsigned disturbed; /* calls of either that haven't returned, on all cores */
 
 static struct {
 	uint64_t step;
@@ -281,7 +286,9 @@ static void interrupt(struct host_core *c)
 {
 	c->irq_off = 1;
 	c->irq_depth++;
+	disturbed++;
 	on_interrupt();
+	disturbed--;
 	c->irq_depth--;
 	c->irq_off = 0;
 }
@@ -293,7 +300,9 @@ static void nmi(struct host_core *c)
 	c->irq_off = 1;
 	c->irq_depth++;
 	c->nmi_depth++;
+	disturbed++;
 	on_nmi();
+	disturbed--;
 	c->nmi_depth--;
 	c->irq_depth--;
 	c->irq_off = was;
@@ -321,6 +330,11 @@ void sim_step(enum sim_kind kind, void *pc)
 	if (!c || c->whole)
 		return;
 	pass();
+	if (!is_scheduled && now_steps % PERIOD != 0) {
+		if (c->pending && !c->irq_off)
+			host_interrupts();
+		return;
+	}
 	go_on(sim_schedule_next(running, runnable(), false), pc);
 	disturb(c);
 }
@@ -336,13 +350,29 @@ void sim_begin(void)
 	on_interrupt = on_nmi = NULL;
 	begun_at = now_steps;
 	longest_idle = 0;
+	is_scheduled = true;
 	sim_schedule_begin(started, test_random());
 }
 
 void sim_end(void)
 {
 	on_interrupt = on_nmi = NULL;
+	while (disturbed > 0)
+		host_pause();
+	is_scheduled = false;
 	sim_schedule_end();
+}
+
+uint64_t sim_soon(void)
+{
+	return now_ns + sim_schedule_step_ns() * test_random_below((uint64_t)2 << test_random_below(SOON_SHIFTS));
+}
+
+__attribute__((noinline)) void sim_scribble(void)
+{
+	volatile unsigned char below[SCRIBBLE_SIZE];
+
+	memset((void *)below, SCRIBBLE, sizeof(below));
 }
 
 /* The end */

@@ -23,12 +23,18 @@
 /* For tests.  Begins a schedule: from here on to the end of the test cores change and interrupts come by chance. */
 void sim_begin(void);
 
-/* Ends it, before the test takes down what its interrupts use. */
+/* Ends it, once interrupts that have begun are over, before the test takes down what they use. */
 void sim_end(void);
 
 /* The longest time, since sim_begin(), that all cores slept through: no more than what a test's own threads sleep, unless
  * a wake-up was lost and a deadline made up for it.  In nanoseconds. */
 uint64_t sim_longest_idle(void);
+
+/* A moment of port_ns() that comes after a random number of steps, more often soon than late. */
+uint64_t sim_soon(void);
+
+/* Overwrites what calls that have returned left on the caller's stack, so that what still reads it shows. */
+void sim_scribble(void);
 
 /* From now on fn() is called at random places, in an interrupt, and in an NMI; NULL: no longer.  sim_begin() and
  * sim_end() lift both. */
@@ -57,7 +63,11 @@ void sim_stores_drain(unsigned core);
 void sim_schedule_begin(unsigned cores, uint64_t more);
 void sim_schedule_end(void);
 /* Whether there is a choice at all. */
-bool sim_schedule_looks(enum sim_kind kind);
+extern enum sim_kind sim_finest;
+static inline bool sim_schedule_looks(enum sim_kind kind)
+{
+	return kind <= sim_finest;
+}
 /* The core that goes on, among those of the map that can; `waits`: the running one waits for others. */
 unsigned sim_schedule_next(unsigned self, uint64_t runnable, bool waits);
 bool sim_schedule_interrupts(void);
