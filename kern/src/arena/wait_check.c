@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Whether marks and accounts are the sums over the records, and the count of those without an answer is that of the
- * queue (wait.c, invariants 1 and 2).
+ * Whether marks and accounts are the sums over the records, the count of marks that are set is possible, and that of
+ * records without an answer is that of the queue (wait.c, invariants 1 and 2).
  */
 #include "wait_impl.h"
+
+#include <limits.h>
 
 /* What the records make of one arena. */
 struct sums {
@@ -99,6 +101,21 @@ static bool count_sound(struct sink *sink) SPANDREL_REQUIRES(&shortage_marks_loc
 	return sound;
 }
 
+/* Those of caches count, too, and of arenas that are in no list any more. */
+static bool marks_sound(struct sink *sink) SPANDREL_REQUIRES(&shortage_marks_lock)
+{
+	unsigned count = __atomic_load_n(&shortage_marks_set, __ATOMIC_RELAXED), found = 0;
+	bool sound;
+
+	for (struct arena *a = all_arenas; a; a = a->all_next)
+		found += a->mark.is_set;
+	sound = count >= found && count <= INT_MAX;
+	if (!sound && sink)
+		sink_printf(sink, "shortage: invariant 1 is broken: marks of %u arenas are set, and %u are counted\n", found,
+			count);
+	return sound;
+}
+
 int shortage_check(struct sink *sink)
 {
 	int broken;
@@ -106,7 +123,7 @@ int shortage_check(struct sink *sink)
 	sync_check_may_sleep("shortage_check", __builtin_return_address(0));
 	qlock_lock(&arenas_and_slabs_lock);
 	qlock_lock(&shortage_marks_lock);
-	broken = count_sound(sink) ? 0 : 2;
+	broken = !count_sound(sink) ? 2 : !marks_sound(sink) ? 1 : 0;
 	for (struct arena *a = all_arenas; a && !broken; a = a->all_next) {
 		struct sums sums;
 
