@@ -10,7 +10,7 @@
 #include "lib/test.h"
 
 #define NUMBERS 64
-#define ROUNDS 12
+#define ROUNDS ((unsigned)test_ops(12))
 
 static struct arena *ids, *importer;
 static bool taken[NUMBERS + 1]; /* by number; atomic */
@@ -34,7 +34,7 @@ static void pairs(unsigned i, void *arg)
 	static const unsigned fits[] = {ARENA_INSTANTFIT, ARENA_BESTFIT, ARENA_NEXTFIT, ARENA_HIGHFIT};
 	struct arena *a = arg;
 
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		size_t size = 1 + test_random_below(4);
 		void *p = arena_alloc(a, size, MEM_ATOMIC | fits[test_random_below(4)]);
 
@@ -50,7 +50,7 @@ static void constrained(unsigned i, void *arg)
 {
 	struct arena *a = arg;
 
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		size_t size = 1 + test_random_below(4);
 		void *p = arena_xalloc(a, size, 4, 1, 8, 0, 0, MEM_ATOMIC);
 
@@ -106,7 +106,8 @@ TEST("sim: arena: an importer and its source hand each number out once")
 	arenas_end(ids);
 }
 
-#define MANY 600 /* segments, for which a hash takes pages */
+#define MANY 20 /* segments, for which a hash takes a page */
+#define BOTH 2
 
 /* Takes all of an arena of its own, and gives it back: tags and pages of its hash come and go. */
 static void all_of_one(unsigned i, void *arg)
@@ -114,12 +115,12 @@ static void all_of_one(unsigned i, void *arg)
 	struct arena *a = ((struct arena **)arg)[i];
 	void *p;
 
-	for (int round = 0; round < 2; round++) {
-		size_t n = 0;
+	for (unsigned n = 0; n < 3 * ROUNDS; n++) {
+		size_t got = 0;
 
 		while ((p = arena_alloc(a, 1, MEM_ATOMIC)))
-			n++;
-		CHECK_EQ(n, MANY);
+			got++;
+		CHECK_EQ(got, MANY);
 		for (uintptr_t id = 1; id <= MANY; id++)
 			arena_free(a, (void *)id, 1);
 		arena_reap(a, SIZE_MAX);
@@ -128,10 +129,10 @@ static void all_of_one(unsigned i, void *arg)
 
 TEST("sim: arena: tags and pages of hashes of one base are as many as it counts")
 {
-	struct arena *both[] = {arenas_ids(1, MANY), arenas_ids(1, MANY)};
+	struct arena *both[BOTH] = {arenas_ids(1, MANY), arenas_ids(1, MANY)};
 
 	sim_begin();
-	threads_run(THREADS_FREE, 2, all_of_one, both);
+	threads_run(THREADS_FREE, BOTH, all_of_one, both);
 	sim_end();
 	CHECK(arena_base_balances(base_arena));
 	arenas_end(both[1]);

@@ -11,7 +11,7 @@
 #include "lib/test.h"
 
 #define THREADS 4
-#define ROUNDS 6
+#define ROUNDS ((unsigned)test_ops(6))
 #define US 1000ull /* nanoseconds */
 #define IDLE_MAX (1000 * US) /* that nothing but a wake-up that was lost takes */
 
@@ -26,7 +26,7 @@ static void run_once(void *arg)
 
 static void bursts(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		struct ktask *first = ktask("first", run_once, NULL), *second = ktask("second", run_once, &ran);
 
 		CHECK(first && second);
@@ -51,25 +51,52 @@ TEST("sim: kthread: each ktask runs once, and is joined")
 	CHECK_EQ(ran, THREADS * ROUNDS * 3);
 }
 
+/* One that ends, and one that sleeps in the memory of what ended before. */
+static struct semaphore gate;
+
+static void through_gate(void *arg)
+{
+	sem_down(&gate, 1);
+}
+
+static void end_and_sleep(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 3 * ROUNDS; n++) {
+		struct ktask *t = ktask("ends", run_once, NULL);
+
+		ktask_join(t);
+		t = ktask("sleeps", through_gate, NULL);
+		kthread_usleep(1);
+		sem_up(&gate, 1);
+		ktask_join(t);
+	}
+}
+
+TEST("sim: kthread: one that ended touches none that came after it")
+{
+	sem_init(&gate, 0);
+	sim_begin();
+	threads_run(THREADS_FREE, 1, end_and_sleep, NULL);
+	sim_end();
+}
+
 static struct ktask *blocked;
 static bool told;
 static unsigned woken;
 
-static void block(unsigned i, void *arg)
+static void unblock_one(void)
 {
-	for (unsigned n = 0; n < ROUNDS; n++) {
-		if (i > 0) {
-			while (__atomic_load_n(&told, __ATOMIC_ACQUIRE))
-				kthread_yield();
-			__atomic_store_n(&told, true, __ATOMIC_RELEASE);
-			port_thread_unblock(blocked);
-			return;
-		}
+	while (__atomic_exchange_n(&told, true, __ATOMIC_ACQ_REL))
+		kthread_yield();
+	port_thread_unblock(blocked);
+}
+
+static void block(void)
+{
+	for (woken = 0; woken < THREADS - 1; woken++) {
 		while (!__atomic_load_n(&told, __ATOMIC_ACQUIRE))
 			port_thread_block(test_random_below(2) ? PORT_FOREVER : port_ns() + test_random_below(30) * US);
 		__atomic_store_n(&told, false, __ATOMIC_RELEASE);
-		if (++woken == THREADS - 1)
-			return;
 	}
 }
 
@@ -79,14 +106,16 @@ static void block_main(unsigned i, void *arg)
 		__atomic_store_n(&blocked, ktask_self(), __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&blocked, __ATOMIC_ACQUIRE))
 		kthread_yield();
-	block(i, arg);
+	if (i == 0)
+		block();
+	else
+		unblock_one();
 }
 
 TEST("sim: kthread: an unblock is never lost, whenever it comes")
 {
 	blocked = NULL;
 	told = false;
-	woken = 0;
 	sim_begin();
 	threads_run(THREADS_FREE, THREADS, block_main, NULL);
 	sim_end();
@@ -94,7 +123,7 @@ TEST("sim: kthread: an unblock is never lost, whenever it comes")
 }
 
 #define PINNED 6
-#define TURNS 30
+#define TURNS ((unsigned)test_ops(30))
 
 static struct semaphore turn_of[PINNED];
 
@@ -103,7 +132,7 @@ static void pass_on(void *arg)
 {
 	size_t i = (size_t)arg;
 
-	for (int n = 0; n < TURNS; n++) {
+	for (unsigned n = 0; n < TURNS; n++) {
 		sem_down(&turn_of[i], 1);
 		sem_up(&turn_of[(i + 1) % PINNED], 1);
 	}
@@ -126,9 +155,57 @@ TEST("sim: kthread: one that is readied runs, though all cores were idle")
 	sim_end();
 }
 
+/* Half of them share a core, and are readied from others at once: each by its partner, which it readies in turn. */
+#define PAIRS 4
+#define SHARED_CORE 0
+
+static struct semaphore ping[PAIRS], pong[PAIRS];
+
+static void answers(void *arg)
+{
+	size_t i = (size_t)arg;
+
+	for (unsigned n = 0; n < TURNS; n++) {
+		sem_down(&ping[i], 1);
+		sem_up(&pong[i], 1);
+	}
+}
+
+static void asks(void *arg)
+{
+	size_t i = (size_t)arg;
+
+	for (unsigned n = 0; n < TURNS; n++) {
+		sem_up(&ping[i], 1);
+		sem_down(&pong[i], 1);
+	}
+}
+
+TEST("sim: kthread: those that are readied on one core from many all run")
+{
+	struct ktask *all[2 * PAIRS];
+
+	for (size_t i = 0; i < PAIRS; i++) {
+		sem_init(&ping[i], 0);
+		sem_init(&pong[i], 0);
+	}
+	sim_begin();
+	for (size_t i = 0; i < PAIRS; i++) {
+		unsigned core = 1 + (unsigned)i % (port_core_count() - 1);
+
+		all[2 * i] = ktask_pinned("answers", answers, (void *)i, SHARED_CORE);
+		all[2 * i + 1] = ktask_pinned("asks", asks, (void *)i, core);
+		CHECK(all[2 * i] && all[2 * i + 1]);
+	}
+	for (size_t i = 0; i < 2 * PAIRS; i++)
+		ktask_join(all[i]);
+	CHECK_LT(sim_longest_idle(), IDLE_MAX);
+	sim_end();
+}
+
 static void sleeps(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		uint64_t us = test_random_below(30), until = port_ns() + us * US;
 
 		kthread_usleep(us);
@@ -140,6 +217,50 @@ TEST("sim: kthread: sleepers of many cores wake in time")
 {
 	sim_begin();
 	threads_run(THREADS_FREE, THREADS, sleeps, NULL);
+	sim_end();
+}
+
+/* An alarm is set on one core, and cancelled on another when it comes. */
+static struct alarm bell;
+static bool is_set, is_gone; /* atomic */
+
+/* Not once its cancelling has returned. */
+static void toll(struct alarm *a)
+{
+	CHECK(!__atomic_load_n(&is_gone, __ATOMIC_ACQUIRE));
+}
+
+static void await(const bool *flag, bool value)
+{
+	while (__atomic_load_n(flag, __ATOMIC_ACQUIRE) != value)
+		port_pause();
+}
+
+static void set_or_cancel(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 8 * ROUNDS; n++) {
+		if (i == 0) {
+			await(&is_set, false);
+			__atomic_store_n(&is_gone, false, __ATOMIC_RELEASE);
+			alarm_set(&bell, sim_soon());
+			__atomic_store_n(&is_set, true, __ATOMIC_RELEASE);
+		} else {
+			await(&is_set, true);
+			for (size_t pauses = test_random_below(8); pauses > 0; pauses--)
+				port_pause();
+			alarm_cancel(&bell);
+			__atomic_store_n(&is_gone, true, __ATOMIC_RELEASE);
+			__atomic_store_n(&is_set, false, __ATOMIC_RELEASE);
+		}
+	}
+}
+
+TEST("sim: kthread: no alarm rings once it was cancelled on another core")
+{
+	alarm_init(&bell, toll);
+	is_set = false;
+	sim_begin();
+	threads_run(THREADS_PINNED, 2, set_or_cancel, NULL);
 	sim_end();
 }
 
@@ -158,7 +279,7 @@ static void alarms(unsigned i, void *arg)
 {
 	unsigned set = 0, cancelled = 0;
 
-	for (int n = 0; n < 4 * ROUNDS; n++) {
+	for (unsigned n = 0; n < 4 * ROUNDS; n++) {
 		__atomic_store_n(&is_cancelled[i], false, __ATOMIC_RELEASE);
 		alarm_set(&bells[i], port_ns() + test_random_below(20) * US);
 		set++;

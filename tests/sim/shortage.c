@@ -8,16 +8,19 @@
 #include "port.h"
 #include "shortage.h"
 #include "sim/sim.h"
+#include "sink.h"
 #include "slab.h"
+#include "sync.h"
 #include "unit/arenas.h"
 #include "unit/threads.h"
 #include "lib/test.h"
 
 #define THREADS 4
-#define ROUNDS 6
-#define US 1000ull /* nanoseconds */
-#define IDLE_MAX (1000 * US)	       /* a wake-up that was lost is made up for after 100 ms */
-#define IDLE_PASS_MAX (200 * 1000 * US) /* so long may reclaim pause after a pass that gave little */
+#define ROUNDS ((unsigned)test_ops(6))
+#define MS 1000000ull
+#define SLAB 64 /* numbers in a slab of them */
+#define IDLE_MAX MS	       /* a wake-up that was lost is made up for after 100 ms */
+#define IDLE_PASS_MAX (200 * MS) /* so long may reclaim pause after a pass that gave little */
 
 static struct arena *ids, *importer, *above;
 static struct kmem_cache *cache;
@@ -35,6 +38,7 @@ static void take_and_give(struct arena *a, size_t most, unsigned flags)
 	size_t size = 1 + test_random_below(most);
 	void *p = arena_alloc(a, size, flags);
 
+	sim_scribble();
 	CHECK(p || !(flags & MEM_WAIT));
 	linger();
 	if (p)
@@ -46,12 +50,12 @@ static void end(uint64_t idle_max)
 {
 	CHECK_LT(sim_longest_idle(), idle_max);
 	sim_end();
-	CHECK_EQ(shortage_check(NULL), 0);
+	CHECK_EQ(shortage_check(&console_sink), 0);
 }
 
 static void of_one(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++)
+	for (unsigned n = 0; n < 4 * ROUNDS; n++)
 		take_and_give(ids, 3, MEM_WAIT);
 }
 
@@ -59,7 +63,7 @@ TEST("sim: shortage: requests of one arena are all served")
 {
 	ids = arenas_ids(1, 4);
 	sim_begin();
-	threads_run(THREADS_FREE, THREADS, of_one, NULL);
+	threads_run(THREADS_FREE, 2 * THREADS, of_one, NULL);
 	end(IDLE_MAX);
 	CHECK_EQ(arenas_stats(ids).waiting, 0);
 	arenas_end(ids);
@@ -69,7 +73,7 @@ static void of_tree(unsigned i, void *arg)
 {
 	struct arena *const all[] = {ids, importer, above};
 
-	for (int n = 0; n < ROUNDS; n++)
+	for (unsigned n = 0; n < ROUNDS; n++)
 		take_and_give(all[(i + test_random_below(2)) % 3], 3, MEM_WAIT);
 }
 
@@ -87,40 +91,170 @@ TEST("sim: shortage: requests of a tree are all served")
 	arenas_end(ids);
 }
 
-/* Sums that went wrong once stay so. */
-static void with_deadline(unsigned i, void *arg)
+/* Numbers, `left` of them free; of the others an object is in use in a cache, so that a request by MEM_ERROR may hope. */
+static void *hope;
+
+static void hopeful_make(size_t left)
 {
-	for (int n = 0; n < 4 * ROUNDS; n++) {
+	ids = arenas_ids(1, SLAB + left);
+	cache = kmem_cache_create("sim", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+	hope = kmem_cache_alloc(cache, MEM_ATOMIC);
+	CHECK(hope);
+}
+
+static void hopeful_end(size_t left)
+{
+	CHECK_EQ(arena_amt_free(ids), left);
+	kmem_cache_free(cache, hope);
+	CHECK_EQ(kmem_cache_destroy(cache), 0);
+	arenas_end(ids);
+}
+
+/* Wakes the others for no reason, while there is one. */
+static struct ktask *sleepers[THREADS]; /* atomic */
+static unsigned at_work;
+static struct semaphore let_go;
+
+static void rouse(void)
+{
+	while (__atomic_load_n(&at_work, __ATOMIC_ACQUIRE) > 0) {
+		struct ktask *t = __atomic_load_n(&sleepers[test_random_below(THREADS)], __ATOMIC_ACQUIRE);
+
+		if (t)
+			port_thread_unblock(t);
+		kthread_yield();
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		__atomic_store_n(&sleepers[i], NULL, __ATOMIC_RELAXED);
+	sem_up(&let_go, THREADS);
+}
+
+/* Sums that went wrong once stay so. */
+static void with_deadlines(unsigned i)
+{
+	for (unsigned n = 0; n < 6 * ROUNDS; n++) {
 		size_t size = 1 + test_random_below(3);
 		void *p;
 
 		if (i % 2) {
-			take_and_give(ids, 3, MEM_ERROR);
+			take_and_give(ids, 3, n % 2 ? MEM_WAIT : MEM_ERROR);
 			continue;
 		}
-		p = arena_alloc_timeout(ids, size, MEM_ERROR, port_ns() + test_random_below(20) * US);
-		linger();
+		p = arena_alloc_timeout(ids, size, MEM_ERROR, sim_soon());
+		sim_scribble();
+		if (n % 2)
+			linger();
 		if (p)
 			arena_free(ids, p, size);
 	}
 }
 
+static void roused(unsigned i, void *arg)
+{
+	if (i == THREADS) {
+		rouse();
+		return;
+	}
+	__atomic_store_n(&sleepers[i], ktask_self(), __ATOMIC_RELEASE);
+	with_deadlines(i);
+	__atomic_fetch_sub(&at_work, 1, __ATOMIC_RELEASE);
+	/* What rouses it needs it. */
+	sem_down(&let_go, 1);
+}
+
 TEST("sim: shortage: an answer and a deadline that come at once lose nothing")
 {
-	ids = arenas_ids(1, 4);
+	hopeful_make(4);
+	at_work = THREADS;
+	sem_init(&let_go, 0);
 	sim_begin();
-	threads_run(THREADS_FREE, THREADS, with_deadline, NULL);
-	end(IDLE_MAX);
-	CHECK_EQ(arena_amt_free(ids), 4);
-	arenas_end(ids);
+	threads_run(THREADS_FREE, THREADS + 1, roused, NULL);
+	end(IDLE_PASS_MAX);
+	hopeful_end(4);
+}
+
+/* Rounds over records that leave, each at its deadline, and some that are served. */
+static void leave_early(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 3 * ROUNDS; n++) {
+		if (i % 3 == 0)
+			take_and_give(ids, 1, MEM_WAIT);
+		else
+			CHECK(!arena_alloc_timeout(ids, 2, MEM_ERROR, sim_soon()));
+		sim_scribble();
+	}
+}
+
+TEST("sim: shortage: records that leave at their deadlines lose no other")
+{
+	hopeful_make(1);
+	sim_begin();
+	threads_run(THREADS_FREE, 2 * THREADS, leave_early, NULL);
+	end(IDLE_PASS_MAX);
+	hopeful_end(1);
+}
+
+/* An owner that answers only when none sleeps any more: so the pass that asks it lasts. */
+#define PATIENCE 30000 /* pauses */
+static unsigned asleep;
+static unsigned turn;
+static bool was_late;
+
+static size_t answer_late(void *priv, size_t units)
+{
+	unsigned n = 0;
+
+	while (__atomic_load_n(&asleep, __ATOMIC_ACQUIRE) > 0 && n++ < PATIENCE)
+		port_pause();
+	if (n > PATIENCE)
+		__atomic_store_n(&was_late, true, __ATOMIC_RELAXED);
+	return 0;
+}
+
+/* Each free has the server try. */
+static void have_it_try(void)
+{
+	for (size_t n = test_random_below(6); n > 0; n--) {
+		void *p = arena_alloc(ids, 1, MEM_ATOMIC);
+
+		if (p)
+			arena_free(ids, p, 1);
+	}
+}
+
+static void too_much(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 6 * ROUNDS; n++) {
+		if (i == 1) {
+			while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) <= n)
+				kthread_yield();
+			have_it_try();
+			continue;
+		}
+		__atomic_store_n(&asleep, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&turn, n + 1, __ATOMIC_RELEASE);
+		CHECK(!arena_alloc_timeout(ids, 2, MEM_ERROR, sim_soon()));
+		__atomic_store_n(&asleep, 0, __ATOMIC_RELEASE);
+	}
+}
+
+TEST("sim: shortage: a deadline that comes during a try doesn't wait for a pass")
+{
+	hopeful_make(1);
+	was_late = false;
+	turn = 0;
+	kmem_cache_set_reclaim(cache, answer_late, NULL);
+	sim_begin();
+	threads_run(THREADS_FREE, 2, too_much, NULL);
+	end(IDLE_PASS_MAX);
+	CHECK(!was_late);
+	hopeful_end(1);
 }
 
 /* All together want more than there is. */
-#define SLAB 64 /* numbers in a slab of them */
-
 static void objects(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		size_t wanted = 1 + test_random_below(SLAB / 2);
 		void *p[SLAB / 2];
 
@@ -144,7 +278,7 @@ TEST("sim: shortage: requests of a cache are all served")
 
 static void of_fronts(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++)
+	for (unsigned n = 0; n < ROUNDS; n++)
 		take_and_give(i % 2 ? importer : ids, i % 2 ? 2 : 2 * SLAB, MEM_WAIT);
 }
 

@@ -3,6 +3,7 @@
  * Caches, magazines and depots under simulated schedules: an object has one user at a time.
  */
 #include "arena.h"
+#include "kthread.h"
 #include "port.h"
 #include "sim/sim.h"
 #include "slab.h"
@@ -12,7 +13,7 @@
 
 #define NUMBERS 256
 #define HELD 24
-#define ROUNDS 40
+#define ROUNDS ((unsigned)test_ops(40))
 
 static struct kmem_cache *cache;
 static struct arena *ids;
@@ -64,7 +65,7 @@ static void objects(unsigned i, void *arg)
 {
 	void *held[HELD] = {NULL};
 
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		size_t at = test_random_below(HELD);
 
 		if (held[at]) {
@@ -144,10 +145,104 @@ TEST("sim: slab: bulks and single objects have one user at a time")
 	cache_end();
 }
 
-/* Interrupts take and free; an NMI takes one for the core's next interrupt to free.  A check can't fail there: they
- * note. */
+/* Memory: an object's first word says whether it is in use.  Magazines are so small that each few calls go to the depot. */
+#define BIG 8192
+#define BURST 6
+#define IN_USE 0x5a5a1234u
+
+static struct kmem_cache *big[2], *little;
+static struct arena *base;
+
+static bool word_take(uint32_t *p)
+{
+	return __atomic_exchange_n(p, IN_USE, __ATOMIC_RELAXED) != IN_USE;
+}
+
+static bool word_give(uint32_t *p)
+{
+	return __atomic_exchange_n(p, 0, __ATOMIC_RELAXED) == IN_USE;
+}
+
+static void burst(struct kmem_cache *c)
+{
+	uint32_t *p[BURST];
+	size_t wanted = 1 + test_random_below(BURST), got;
+
+	for (got = 0; got < wanted && (p[got] = kmem_cache_alloc(c, MEM_ATOMIC)); got++)
+		CHECK(word_take(p[got]));
+	if (test_random_below(4) == 0)
+		kthread_yield();
+	while (got-- > 0) {
+		CHECK(word_give(p[got]));
+		kmem_cache_free(c, p[got]);
+	}
+}
+
+/* Without magazines: each thread gives its slabs back, and the other gets their pages. */
+static void slabs(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		burst(big[i]);
+		kmem_cache_reap(big[i], KMEM_REAP_ALL);
+	}
+}
+
+TEST("sim: slab: pages that go from cache to cache lead to the slab they are in")
+{
+	for (int i = 0; i < 2; i++)
+		big[i] = kmem_cache_create("big", BIG, 0, KMC_CHECK, base_arena, NULL, NULL, NULL);
+	sim_begin();
+	threads_run(THREADS_FREE, 2, slabs, NULL);
+	sim_end();
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(kmem_cache_check(big[i], NULL), 0);
+		CHECK_EQ(kmem_cache_destroy(big[i]), 0);
+	}
+}
+
+/* Magazines come and go: they are as small as one object, and each reap frees them. */
+static void magazines(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		burst(big[0]);
+		if (test_random_below(4) == 0)
+			kmem_cache_reap(big[0], KMEM_REAP_ALL);
+	}
+}
+
+TEST("sim: slab: magazines that come and go have one user at a time")
+{
+	big[0] = kmem_cache_create("big", BIG, 0, 0, base_arena, NULL, NULL, NULL);
+	sim_begin();
+	threads_run(THREADS_FREE, 4, magazines, NULL);
+	sim_end();
+	CHECK_EQ(kmem_cache_check(big[0], NULL), 0);
+	CHECK_EQ(kmem_cache_destroy(big[0]), 0);
+}
+
+/* On a base of their own, which is short at times. */
+#define LITTLE 64
+#define LITTLE_PAGES 64
+
+static void little_make(void)
+{
+	base = arenas_base(LITTLE_PAGES);
+	little = kmem_cache_create("little", LITTLE, 0, 0, base, NULL, NULL, NULL);
+	CHECK(little);
+}
+
+static void little_end(void)
+{
+	CHECK_EQ(kmem_cache_check(little, NULL), 0);
+	CHECK_EQ(kmem_cache_destroy(little), 0);
+	arenas_base_end(base, LITTLE_PAGES);
+}
+
+/* Interrupts take and free; an NMI takes what threads and interrupts free.  A check can't fail there: they note. */
 #define CORES 64
-static void *from_nmi[CORES]; /* by core */
+#define SLOTS 8
+static void *held_in_irq[CORES]; /* by core */
+static void *from_nmi[CORES * SLOTS]; /* some of each core's; atomic */
 static bool wrong;
 
 static void note(bool right)
@@ -156,47 +251,106 @@ static void note(bool right)
 		__atomic_store_n(&wrong, true, __ATOMIC_RELAXED);
 }
 
-static void free_one(void *p)
+static void *little_take(void)
+{
+	void *p = kmem_cache_alloc(little, MEM_ATOMIC);
+
+	note(!p || word_take(p));
+	return p;
+}
+
+static void little_give(void *p)
 {
 	if (!p)
 		return;
-	note(unmark(p));
-	kmem_cache_free(cache, p);
+	note(word_give(p));
+	kmem_cache_free(little, p);
+}
+
+static void give_one_from_nmi(size_t i)
+{
+	little_give(__atomic_exchange_n(&from_nmi[i], NULL, __ATOMIC_ACQ_REL));
 }
 
 static void in_interrupt(void)
 {
-	void *p = kmem_cache_alloc(cache, MEM_ATOMIC);
+	void **place = &held_in_irq[port_core_id()];
+	void *p = *place;
 
-	note(!p || mark(p));
-	free_one(p);
-	free_one(__atomic_exchange_n(&from_nmi[port_core_id()], NULL, __ATOMIC_RELAXED));
+	*place = p ? NULL : little_take();
+	little_give(p);
 }
 
 static void in_nmi(void)
 {
-	void **place = &from_nmi[port_core_id()];
+	void **place = &from_nmi[port_core_id() * SLOTS + port_ticks() % SLOTS];
 
-	if (__atomic_load_n(place, __ATOMIC_RELAXED))
-		return;
-	*place = kmem_cache_alloc(cache, MEM_ATOMIC);
-	note(!*place || mark(*place));
+	if (!__atomic_load_n(place, __ATOMIC_ACQUIRE))
+		__atomic_store_n(place, little_take(), __ATOMIC_RELEASE);
+}
+
+static void disturbed_begin(void)
+{
+	little_make();
+	wrong = false;
+	sim_begin();
+	sim_set_interrupt(in_interrupt);
+}
+
+static void disturbed_end(void)
+{
+	sim_end();
+	for (unsigned i = 0; i < CORES; i++) {
+		little_give(held_in_irq[i]);
+		held_in_irq[i] = NULL;
+	}
+	for (size_t i = 0; i < CORES * SLOTS; i++)
+		give_one_from_nmi(i);
+	CHECK(!wrong);
+	little_end();
+}
+
+static void little_bursts(unsigned i, void *arg)
+{
+	for (unsigned n = 0; n < 2 * ROUNDS; n++) {
+		burst(little);
+		give_one_from_nmi(test_random_below(port_core_count() * SLOTS));
+	}
 }
 
 TEST("sim: slab: interrupts and NMIs that allocate get objects that none has")
 {
-	cache_make();
-	wrong = false;
-	sim_begin();
-	sim_set_interrupt(in_interrupt);
+	disturbed_begin();
 	sim_set_nmi(in_nmi);
-	threads_run(THREADS_FREE, 3, objects, NULL);
-	sim_end();
-	for (unsigned i = 0; i < CORES; i++) {
-		free_one(from_nmi[i]);
-		from_nmi[i] = NULL;
+	threads_run(THREADS_FREE, 3, little_bursts, NULL);
+	disturbed_end();
+}
+
+/* Its source is short for a while, again and again: then a free empties its core's magazines. */
+#define PRESSES 4
+#define REST_US 11000
+
+static void pressed(unsigned i, void *arg)
+{
+	for (int n = 0; n < PRESSES; n++) {
+		for (int k = 0; k < 8; k++)
+			burst(little);
+		if (i == 0)
+			CHECK(!arena_alloc(base, (LITTLE_PAGES - 8) * PORT_PAGE_SIZE, MEM_ERROR));
+		for (int k = 0; k < 8; k++)
+			burst(little);
+		kthread_usleep(REST_US);
 	}
-	CHECK(!wrong);
-	give_passed();
-	cache_end();
+}
+
+TEST("sim: slab: magazines that a free empties stand still meanwhile")
+{
+	void *p;
+
+	disturbed_begin();
+	p = arena_alloc(base, 16 * PORT_PAGE_SIZE, MEM_ATOMIC);
+	CHECK(p);
+	threads_run(THREADS_FREE, 3, pressed, NULL);
+	arena_free(base, p, 16 * PORT_PAGE_SIZE);
+	disturbed_end();
 }

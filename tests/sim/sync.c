@@ -11,7 +11,7 @@
 #include "lib/test.h"
 
 #define THREADS 4
-#define ROUNDS 8
+#define ROUNDS ((unsigned)test_ops(8))
 #define US 1000ull /* nanoseconds */
 
 static struct qlock lock;
@@ -38,7 +38,7 @@ static void alone(void)
 
 static void with_qlock(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		if (test_random_below(3) == 0 && !qlock_trylock(&lock))
 			continue;
 		else if (!qlock_is_held_by_me(&lock))
@@ -60,7 +60,7 @@ TEST("sim: sync: a qlock has one holder")
 
 static void with_semaphore(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		size_t want = 1 + test_random_below(3);
 
 		if (i % 2)
@@ -84,7 +84,7 @@ TEST("sim: sync: a semaphore's count is whole again after deadlines and answers"
 
 static void with_condvar(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		qlock_lock(&lock);
 		if (i % 2) {
 			items++;
@@ -113,12 +113,12 @@ TEST("sim: sync: what is signalled is taken")
 	CHECK_EQ(items, 0);
 }
 
-#define HANDS 40
+#define HANDS ((unsigned)test_ops(40))
 
 /* Each waits for the other's signal, and each signal is the only one of its kind. */
 static void in_turn(unsigned i, void *arg)
 {
-	for (int n = 0; n < HANDS; n++) {
+	for (unsigned n = 0; n < HANDS; n++) {
 		qlock_lock(&lock);
 		while (turns % 2 != i)
 			cv_wait(&changed, &lock);
@@ -139,13 +139,13 @@ TEST("sim: sync: two that wait for each other's signal go on")
 	CHECK_EQ(turns, 2 * HANDS);
 }
 
-/* Half of them give up at about the time at which they are served; the others can't. */
+/* Half of them give up, at once or at about the time at which they are served; the others can't. */
 static void few_units(unsigned i, void *arg)
 {
-	for (int n = 0; n < 3 * ROUNDS; n++) {
+	for (unsigned n = 0; n < 5 * ROUNDS; n++) {
 		if (i % 2)
 			sem_down(&sem, 1);
-		else if (!sem_down_timeout(&sem, 1, port_ns() + test_random_below(4) * US))
+		else if (!sem_down_timeout(&sem, 1, test_random_below(2) ? 0 : sim_soon()))
 			continue;
 		if (test_random_below(4) == 0)
 			kthread_yield();
@@ -162,11 +162,13 @@ TEST("sim: sync: those that give up cut no other sleeper off")
 	CHECK_EQ(sem_count(&sem), 1);
 }
 
+#define SPINS ((unsigned)test_ops(60))
+
 static struct spinlock spin;
 
 static void with_spinlock(unsigned i, void *arg)
 {
-	for (int n = 0; n < 3 * ROUNDS; n++) {
+	for (unsigned n = 0; n < SPINS; n++) {
 		port_irq_t irq = spin_lock(&spin);
 
 		CHECK_EQ(inside, 0);
@@ -178,14 +180,58 @@ static void with_spinlock(unsigned i, void *arg)
 	}
 }
 
-TEST("sim: sync: a spinlock has one holder, also when a turn passes to another")
+TEST("sim: sync: a spinlock has one holder")
 {
 	spin_init(&spin, SPIN_LEAF);
 	inside = turns = 0;
 	sim_begin();
 	threads_run(THREADS_FREE, THREADS, with_spinlock, NULL);
 	sim_end();
-	CHECK_EQ(turns, THREADS * 3 * ROUNDS);
+	CHECK_EQ(turns, THREADS * SPINS);
+}
+
+/* A holder keeps the lock until the others are in its order. */
+#define WAITERS 3
+#define HOLDS ((unsigned)test_ops(6))
+#define JOINED_AFTER 6000 /* pauses, of which each waiter has some */
+#define DAWDLE 300	 /* pauses */
+
+/* So a waiter misses its turn: between two polls an interrupt comes. */
+static void dawdle(void)
+{
+	if (spin.word.held)
+		return;
+	for (uint64_t n = port_ticks() % DAWDLE; n > 0; n--)
+		port_pause();
+}
+
+static void in_order(unsigned i, void *arg)
+{
+	unsigned others = port_core_count() < WAITERS ? port_core_count() - 1 : WAITERS - 1;
+
+	for (unsigned n = 0; n < HOLDS; n++) {
+		port_irq_t irq = spin_lock(&spin);
+
+		CHECK_EQ(inside, 0);
+		inside = i + 1;
+		for (int pauses = 0; pauses < JOINED_AFTER && spin.word.waiting < others; pauses++)
+			port_pause();
+		CHECK_EQ(inside, i + 1);
+		inside = 0;
+		turns++;
+		spin_unlock(&spin, irq);
+	}
+}
+
+TEST("sim: sync: a spinlock has one holder, also when a turn is ended")
+{
+	spin_init(&spin, SPIN_LEAF);
+	inside = turns = 0;
+	sim_begin();
+	sim_set_interrupt(dawdle);
+	threads_run(THREADS_FREE, WAITERS, in_order, NULL);
+	sim_end();
+	CHECK_EQ(turns, WAITERS * HOLDS);
 }
 
 static bool has_item(void *arg)
@@ -219,6 +265,47 @@ TEST("sim: sync: a rendez misses no wake-up")
 	sim_end();
 }
 
+/* Each waits for the other, now in one queue and now in two; often the condition holds when one enters. */
+static bool is_mine(void *turn)
+{
+	return __atomic_load_n(&turns, __ATOMIC_ACQUIRE) >= *(unsigned *)turn;
+}
+
+static void ping_pong(unsigned i, void *arg)
+{
+	for (unsigned n = i; n < 2 * HANDS; n += 2) {
+		rendez_sleep(&door, is_mine, &n);
+		sim_scribble();
+		__atomic_fetch_add(&turns, 1, __ATOMIC_RELEASE);
+		rendez_wakeup(&door);
+	}
+}
+
+static void look_in(unsigned i, void *arg)
+{
+	unsigned seen = 0;
+
+	if (i < 2) {
+		ping_pong(i, arg);
+		return;
+	}
+	while (seen < 2 * HANDS) {
+		rendez_sleep_timeout(&door, is_mine, &seen, sim_soon());
+		sim_scribble();
+		seen = __atomic_load_n(&turns, __ATOMIC_ACQUIRE);
+	}
+}
+
+TEST("sim: sync: sleepers of a rendez whose condition holds cut no other off")
+{
+	rendez_init(&door);
+	turns = 0;
+	sim_begin();
+	threads_run(THREADS_FREE, 3, look_in, NULL);
+	sim_end();
+	CHECK_EQ(turns, 2 * HANDS);
+}
+
 static void wake_in_interrupt(void)
 {
 	__atomic_fetch_add(&items, 1, __ATOMIC_RELEASE);
@@ -230,7 +317,7 @@ static void woken_by_interrupts(unsigned i, void *arg)
 {
 	unsigned n = __atomic_load_n(&items, __ATOMIC_ACQUIRE);
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS; round++) {
 		if (i == 0) {
 			wake_in_interrupt();
 			kthread_yield();
@@ -257,7 +344,7 @@ TEST("sim: sync: interrupts wake sleepers, and time does")
 
 static void with_rwlock(unsigned i, void *arg)
 {
-	for (int n = 0; n < ROUNDS; n++) {
+	for (unsigned n = 0; n < ROUNDS; n++) {
 		if (test_random_below(3) == 0) {
 			rwlock_write(&rw);
 			CHECK_EQ(__atomic_load_n(&readers, __ATOMIC_RELAXED), 0);
