@@ -32,9 +32,9 @@ BUILDS = [
     ("build with clang", [*MAKE, "CC=clang", "B=build/clang", "kernel"], False),
     ("build with clang for TSan", [*MAKE, "CC=clang", "B=build/clang", "build/clang/tsan/spandrel-host"], False),
     ("build for riscv64", [*MAKE, "CC=gcc", "ARCH=riscv64", "kernel"], False),
+    ("build of the simulation", [*MAKE, "CC=gcc", "build/sim/spandrel-sim"], False),
 ]
 LONG_BUILDS = [
-    ("build of the simulation", [*MAKE, "CC=gcc", "build/sim/spandrel-sim"], False),
     ("build of the host with clang", [*MAKE, "CC=clang", "B=build/clang", "host"], False),
     ("build for debugging", [*MAKE, "CC=gcc -DSPANDREL_DEBUG=1", "B=build/debug", "kernel"], False),
     ("build for riscv64 with clang", [*MAKE, "CC=clang", "B=build/clang", "ARCH=riscv64", "kernel"], False),
@@ -64,6 +64,8 @@ STAGES = [
     ("costs in headers", ["scripts/costs"], False),
     ("outputs in the monitor's page", ["scripts/monitor-doc", "--check"], False),
     ("fuzzers, their corpora", ["scripts/fuzz", "--replay"], False),
+    ("simulation, 500 seeds", ["scripts/sim", "--runs", "500", "--share", "3"], False),
+    ("mutations, five at their seeds", ["scripts/mutations", "--check", "5"], False),
     ("models, 20,000 operations", ["scripts/model", "--operations", "20000"], False),
     ("layers", ["scripts/layers", "build/x86/obj"], True),
     ("headers", ["tests/headers.sh"], True),
@@ -77,6 +79,7 @@ STAGES = [
 
 LONG_STAGES = [
     ("simulation, 5000 seeds", ["scripts/sim", "--runs", "5000"], False),
+    ("mutations, the search", ["scripts/mutations", "--search"], False),
     ("host tests, clang, 2 cores", ["build/clang/host/spandrel-host", "--cores", "2", "--test"], False),
     ("host tests, gcc, 8 cores", ["build/host/spandrel-host", "--cores", "8", "--test"], False),
     ("host tests, gcc", ["build/host/spandrel-host", "--test"], False),
@@ -110,6 +113,7 @@ LONG = {
                                          "test_limit=3000", "--test"],
     "host tests, ASan and UBSan, 4 cores": ["build/asan/spandrel-host", "--cores", "4", "--append",
                                             "test_limit=3000", "--test"],
+    "mutations, five at their seeds": ["scripts/mutations"],
     "models, 20,000 operations": ["scripts/model", "--operations", "1000000"],
     "soak, 20 s": ["python3", "tests/boot/soak.py"],
 }

@@ -140,6 +140,33 @@ TEST("sim: arena: tags and pages of hashes of one base are as many as it counts"
 	CHECK(arena_base_balances(base_arena));
 }
 
+#define LOTS 64 /* segments, whose tags an arena doesn't keep when they are free */
+
+static void lots_of_one(unsigned i, void *arg)
+{
+	struct arena *a = ((struct arena **)arg)[i];
+
+	for (unsigned n = 0; n < ROUNDS; n++) {
+		for (int left = LOTS; left > 0; left--)
+			CHECK(arena_alloc(a, 1, MEM_ATOMIC));
+		for (uintptr_t id = 1; id <= LOTS; id++)
+			arena_free(a, (void *)id, 1);
+		arena_reap(a, SIZE_MAX);
+	}
+}
+
+TEST("sim: arena: idle tags go back to the supply that another arena draws on")
+{
+	struct arena *both[BOTH] = {arenas_ids(1, LOTS), arenas_ids(1, LOTS)};
+
+	sim_begin();
+	threads_run(THREADS_FREE, BOTH, lots_of_one, both);
+	sim_end();
+	arenas_end(both[1]);
+	arenas_end(both[0]);
+	CHECK(arena_base_balances(base_arena));
+}
+
 static void indexed(unsigned i, void *arg)
 {
 	if (i == 0)
