@@ -311,11 +311,11 @@ bool arena_notes_users;
 /* By the hash: the segment may have another tag by now.  An arena with a front has rounds, too, and notes none. */
 void *arena_note_user(struct arena *a, uintptr_t at, void *caller)
 {
-	const struct stack *user = a->front ? NULL : stacks_keep(caller);
+	const struct stack *user = stacks_keep(caller);
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *t = btag_of_link(*btag_seek(&a->store, at));
 
-	if (t && user) {
+	if (user) {
 		t->user = user;
 		t->since = port_ns();
 	}
@@ -332,15 +332,15 @@ static bool retry(struct shortage *s)
 }
 
 /* Whether any round of the front's serves.  Of a power of two they start at multiples of it, so that they
- * cross none of a larger one. */
+ * cross none of a larger one.  A request with a window has another fit. */
 static bool front_serves(const struct arena_request *r)
 {
 	const struct btag_request *rq = &r->rq;
 
 	if (rq->fit != BTAG_FIT_ANY || !arena_is_fronted(r->arena, rq->size))
 		return false;
-	return rq->is_plain || ((rq->size & (rq->size - 1)) == 0 && !btag_has_window(rq) &&
-				rq->triple.phase == 0 && rq->triple.step <= rq->size);
+	return rq->is_plain || ((rq->size & (rq->size - 1)) == 0 && rq->triple.phase == 0 &&
+				rq->triple.step <= rq->size);
 }
 
 /* Takes it from the front; what that got from the arena itself, for want of a slab, may lie elsewhere

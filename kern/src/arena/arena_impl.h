@@ -52,7 +52,7 @@ struct arena {
 	char name[ARENA_NAME_MAX];
 	struct tag_supply *supply;
 	struct tag_supply *node_supply; /* of index nodes */
-	bool passes_down; /* it imports by arena_alloc(), and both quanta are powers of two */
+	bool passes_down; /* it imports by arena_alloc(), gives back by arena_free(), and both quanta are powers of two */
 	bool owns_storage; /* made by arena_create() */
 	bool is_memory;
 	size_t retain_max; /* units in wholly free spans that stay for the next request */
@@ -207,7 +207,7 @@ bool arena_pass_down(struct arena_request *r, struct arena_span *span);
 void arena_set_front(struct arena *a, struct arena_front *front);
 
 /* Notes the caller's backtrace at the used segment that starts at `at`, which has been handed out, and returns
- * that.  No lock held. */
+ * that.  It isn't a front's: where users are noted there are none.  No lock held. */
 void *arena_note_user(struct arena *a, uintptr_t at, void *caller);
 
 /* What each request returns that was served: a segment, noted, or a round of the front's. */

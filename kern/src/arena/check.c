@@ -167,17 +167,15 @@ static bool check_buckets(struct check *c, size_t *bucket, size_t *found)
 {
 	port_irq_t irq = spin_lock(&c->arena->lock);
 	const struct linear_hash *h = &c->arena->store.hash;
-	bool more = true;
+	bool more;
 
-	for (int i = 0; i < CHECK_BUCKETS && more; i++) {
-		more = *bucket < h->buckets;
-		if (!more)
-			break;
+	for (int i = 0; i < CHECK_BUCKETS && *bucket < h->buckets; i++) {
 		for (struct hash_link *l = linear_hash_bucket(h, *bucket); l; l = l->next, ++*found)
 			if (!btag_is_used(btag_of_link(l)) || linear_hash_index(h, l->key) != *bucket)
 				fail(c, 5, "a bucket of the hash holds what it shouldn't", *bucket);
 		++*bucket;
 	}
+	more = *bucket < h->buckets;
 	spin_unlock(&c->arena->lock, irq);
 	return more && !c->failed;
 }

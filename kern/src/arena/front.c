@@ -10,7 +10,7 @@ void arena_front_install(struct arena_front *(*create)(struct arena *a))
 {
 	arena_front_create = create;
 	for (struct arena *a = all_arenas; a; a = a->all_next)
-		if (a->qcache_max > 0 && !a->front)
+		if (a->qcache_max > 0)
 			arena_set_front(a, create(a));
 }
 

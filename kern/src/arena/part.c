@@ -184,7 +184,7 @@ size_t arena_parts_reap(struct arena *a, size_t amount)
 	size_t given = 0;
 	bool more = true;
 
-	if (!a->passes_down || a->ffunc != arena_free || !begin(a, &c))
+	if (!a->passes_down || !begin(a, &c))
 		return 0;
 	while (more && given < amount && tags_ready(a, PART_TAGS))
 		if (part_take(a, &c, &p, &more))
@@ -202,7 +202,7 @@ bool arena_segment_cut(struct arena *a, uintptr_t addr, const uintptr_t *at, siz
 {
 	port_irq_t irq = spin_lock(&a->lock);
 	struct btag *t = btag_of_link(*btag_seek(&a->store, addr));
-	bool cuts = t && arena_tags(a) >= count;
+	bool cuts = arena_tags(a) >= count;
 
 	for (size_t i = count; cuts && i > 0; i--)
 		arena_split(a, t, at[i - 1]);
