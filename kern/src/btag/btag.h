@@ -410,7 +410,7 @@ static inline size_t btag_place_tags(const struct btag_place *p)
 bool btag_fit_surely(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
 /* A segment that the place is the whole of, so that carving takes no tag, among the first
- * BTAG_LOOKS in the bin of the request's size. */
+ * BTAG_LOOKS in the bin of the request's size.  Only where btag_holds_enough(). */
 bool btag_fit_exact(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place);
 /* Whether some segment has `size`; wrongly yes, perhaps, if the bin of that size holds many. */
@@ -535,7 +535,8 @@ static inline struct btag *btag_fit_instant(const struct btag_store *s, size_t q
 	return s->bins[btag_bin_from(s, b)];
 }
 
-/* Whether any free segment is as large, in bins: wrongly yes, perhaps.  Not for size 0.  Constant. */
+/* Whether any free segment is as large, in bins: wrongly yes, perhaps; none is as large as what wraps when it is rounded,
+ * which is 0.  Constant. */
 static inline bool btag_holds_enough(const struct btag_store *s, size_t size)
 {
 	return btag_bin_from(s, btag_bin_of(btag_scaled(s, size))) != BTAG_NO_BIN;

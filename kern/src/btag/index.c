@@ -98,7 +98,7 @@ static inline struct btag_node *addressed(const struct tree_node *n)
 
 static inline struct btag_node *sized(const struct tree_node *n)
 {
-	return n ? container_of(n, struct btag_node, by_size) : NULL;
+	return container_of(n, struct btag_node, by_size);
 }
 
 /* Bounds: slot 0 is the size, slot 1 + i triple i */
@@ -758,7 +758,11 @@ static enum btag_verdict search_by_size(
 		best = serves ? n : best;
 		n = serves ? n->left : n->right;
 	}
-	return best && btag_place_in(s, rq, sized(best)->tag, 0, place) ? BTAG_FOUND : BTAG_NOTHING;
+	if (!best)
+		return BTAG_NOTHING;
+	/* Any place in it serves. */
+	btag_place_in(s, rq, sized(best)->tag, 0, place);
+	return BTAG_FOUND;
 }
 
 enum btag_verdict btag_index_step(

@@ -96,10 +96,10 @@ bool btag_fit_exact(
 	const struct btag_store *s, const struct btag_request *rq, struct btag_place *place)
 {
 	size_t size = btag_round_up(s, rq->size);
-	struct btag *f = size ? s->bins[btag_bin_of(btag_scaled(s, size))] : NULL;
+	struct btag *f = s->bins[btag_bin_of(btag_scaled(s, size))];
 
 	for (int left = BTAG_LOOKS; f && left > 0; f = f->bin_next, left--)
-		if (f->size == size && btag_place_in(s, rq, f, 0, place) && place->size == size)
+		if (f->size == size && btag_place_in(s, rq, f, 0, place))
 			return true;
 	return false;
 }
@@ -197,8 +197,6 @@ static enum btag_verdict look_in_bins(
 	size_t least = btag_round_up(s, rq->size), seen = 0;
 	int left = BTAG_STEP;
 
-	if (least == 0)
-		return BTAG_NOTHING;
 	if (c->changes != s->changes) {
 		c->changes = s->changes;
 		c->passed = 0;
