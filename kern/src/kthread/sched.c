@@ -348,7 +348,7 @@ void sched_finish_switch(void)
 	case SWITCH_SLEEP:
 		finish_sleep(c->outgoing);
 		break;
-	case SWITCH_END:
+	default: /* SWITCH_END */
 		finish_end(c->outgoing);
 		break;
 	}

@@ -33,14 +33,14 @@ static bool stack_map_page(uintptr_t va, unsigned flags)
 {
 	void *page = arena_alloc(kpages_arena, PORT_PAGE_SIZE, flags);
 
-	if (page)
-		paint(page);
-	if (page && machine_map(va, page) == 0) {
+	if (!page)
+		return false;
+	paint(page);
+	if (machine_map(va, page) == 0) {
 		arena_owner_add(&owner, kpages_arena, PORT_PAGE_SIZE);
 		return true;
 	}
-	if (page)
-		arena_free(kpages_arena, page, PORT_PAGE_SIZE);
+	arena_free(kpages_arena, page, PORT_PAGE_SIZE);
 	return false;
 }
 
