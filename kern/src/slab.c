@@ -783,7 +783,7 @@ static void free_slow(struct kmem_cache *c, void *const *objects, size_t n, void
 
 	kmem_check_free(c, objects[0], caller);
 	port_count(&kmem_core_self(c)->free_misses, 1);
-	pressed = shortage_any() && c->cores && arena_is_pressed(c->source);
+	pressed = shortage_any() && arena_is_pressed(c->source);
 	check_not_last(c, objects[0], caller);
 	if (pressed)
 		magazine_drain_self(c);

@@ -44,9 +44,10 @@ static size_t round_up(size_t n, size_t to)
 	return (n + to - 1) / to * to;
 }
 
+/* A stride at least, which is no less than the lead. */
 static struct layout layout_outside(size_t bytes, size_t stride, size_t lead)
 {
-	size_t objects = bytes < lead ? 0 : (bytes - lead) / stride;
+	size_t objects = (bytes - lead) / stride;
 
 	if (objects > SLAB_OUTSIDE_OBJECTS)
 		objects = SLAB_OUTSIDE_OBJECTS;
@@ -167,7 +168,7 @@ static void lay_out(struct kmem_cache *c)
 	c->place_last[SLAB_EMPTY] = (uint32_t)l.objects;
 	c->stride_shift = (unsigned)__builtin_ctzll(c->stride);
 	c->stride_inverse = inverse_of(c->stride >> c->stride_shift);
-	c->block_shift = l.slab_size > 1 ? 64 - (unsigned)__builtin_clzll(l.slab_size - 1) : 0;
+	c->block_shift = 64 - (unsigned)__builtin_clzll(l.slab_size - 1);
 	linear_hash_init(&c->hash);
 }
 
@@ -205,7 +206,7 @@ static void cache_init(struct kmem_cache *c, const char *name, size_t obj_size, 
 	c->is_frames = c->is_memory && !(flags & KMC_QCACHE) && arena_direct_base(source);
 	if ((c->flags & KMC_FULL) && c->is_frames && !(flags & KMC_NOTOUCH))
 		c->flags |= KMC_ZONES;
-	c->is_sampled = c->is_frames && source == kpages_arena && obj_size <= PORT_PAGE_SIZE && align <= PORT_PAGE_SIZE &&
+	c->is_sampled = c->is_frames && source == kpages_arena && obj_size <= PORT_PAGE_SIZE &&
 			!(flags & (KMC_NOTOUCH | KMC_META));
 	c->slow = c->slow_modes = (c->flags & (KMC_CHECK | KMC_FULL)) != 0;
 	if (align == 0)

@@ -157,7 +157,7 @@ static void note_alloc(struct kmem_cache *c, uintptr_t object, void *caller)
 		irq = spin_lock(&d->lock);
 		t = track_find(d, object);
 		if (!t && fresh) {
-			fresh->link.key = object;
+			*fresh = (struct track){.link = {.key = object}};
 			linear_hash_insert(&d->tracks, &fresh->link);
 			t = fresh;
 		}
@@ -167,7 +167,7 @@ static void note_alloc(struct kmem_cache *c, uintptr_t object, void *caller)
 			t->is_free = false;
 		}
 		spin_unlock(&d->lock, irq);
-	} while (!t && (fresh = slab_meta_alloc(&tracks)) && memset(fresh, 0, sizeof(*fresh)));
+	} while (!t && (fresh = slab_meta_alloc(&tracks)));
 	if (!t)
 		__atomic_fetch_add(&d->untracked, 1, __ATOMIC_RELAXED);
 	hash_care(d);
@@ -515,8 +515,6 @@ void slab_debug_resize(struct kmem_cache *c, void *object, size_t size)
 	if (t)
 		t->size = size;
 	spin_unlock(&d->lock, irq);
-	if ((c->flags & KMC_ZONES) && before > 0 && size > before)
-		port_memory_show((char *)object + before, size - before);
 }
 
 size_t slab_debug_size(struct kmem_cache *c, const void *object)
@@ -548,7 +546,7 @@ bool slab_debug_begin(struct kmem_cache *c)
 static uintptr_t known_in(struct kmem_debug *d, size_t bucket, bool *more)
 {
 	port_irq_t irq = spin_lock(&d->lock);
-	struct hash_link *l = bucket < d->tracks.buckets ? linear_hash_bucket(&d->tracks, bucket) : NULL;
+	struct hash_link *l = linear_hash_bucket(&d->tracks, bucket);
 
 	*more = bucket + 1 < d->tracks.buckets;
 	spin_unlock(&d->lock, irq);
@@ -590,8 +588,6 @@ size_t slab_debug_tracked(struct kmem_cache *c)
 	port_irq_t irq;
 	size_t n;
 
-	if (!d)
-		return 0;
 	irq = spin_lock(&d->lock);
 	n = d->tracks.entries;
 	spin_unlock(&d->lock, irq);

@@ -67,7 +67,7 @@ bool slab_debug_any(void);
 
 /* Forgets every object.  Of any cache that has a struct kmem_debug. */
 void slab_debug_forget(struct kmem_cache *c);
-/* Of how many objects something is known.  Of any cache. */
+/* Of how many objects something is known.  Of any cache that has a struct kmem_debug. */
 size_t slab_debug_tracked(struct kmem_cache *c);
 /* Its own caches, and the pages of hashes: bytes of base_arena. */
 size_t slab_debug_bytes(void);
@@ -91,7 +91,7 @@ void *slab_debug_release(struct kmem_cache *c);
 /* How many are in quarantine; whether one is.  Of any cache. */
 size_t slab_debug_quarantined(const struct kmem_cache *c);
 bool slab_debug_is_quarantined(struct kmem_cache *c, uintptr_t object);
-/* Only `size` bytes of a used object were asked for: its zone begins there. */
+/* Only `size` bytes of a used object were asked for, no more than before: its zone begins there. */
 void slab_debug_resize(struct kmem_cache *c, void *object, size_t size);
 /* That; the object's size if it isn't known. */
 size_t slab_debug_size(struct kmem_cache *c, const void *object);

@@ -662,7 +662,7 @@ size_t sample_slots(void)
 static bool read_slot(size_t i, const struct kmem_cache *c, struct sample *copy)
 {
 	port_irq_t irq = spin_lock(&pool.lock);
-	bool is = pool.slot[i].is_live && (!c || pool.slot[i].cache == c);
+	bool is = pool.slot[i].is_live && pool.slot[i].cache == c;
 
 	if (is)
 		*copy = pool.slot[i];

@@ -58,7 +58,7 @@ size_t sample_tally(const struct kmem_cache *c);
 bool sample_range(uintptr_t *start, size_t *size);
 bool sample_memory(uintptr_t *start, size_t *size);
 size_t sample_slots(void);
-/* Whether slot i < sample_slots() has a live sample of the cache (NULL: of any), and then which. */
+/* Whether slot i < sample_slots() has a live sample of the cache, and then which. */
 bool sample_in_slot(size_t i, const struct kmem_cache *c, uintptr_t *object, size_t *size);
 /* Whether a live one begins at the address. */
 bool sample_is_live(uintptr_t object);
