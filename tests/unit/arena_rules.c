@@ -539,6 +539,33 @@ TEST("rules: an index that arena_index() built stays, however idle it is")
 	units_apart_end(a, SEGMENTS);
 }
 
+#define ONES 300 /* spans of one unit each, free segments side by side */
+#define HARD_TURNS 100
+#define EVERY 64 /* of these numbers one serves */
+
+TEST("rules: an index made exact again leaves out none of segments side by side")
+{
+	struct arena *a = arenas_ids(1, 1);
+	size_t n = 0;
+
+	for (uintptr_t at = 2; at <= ONES; at++)
+		CHECK_EQ(arena_add(a, (void *)at, 1, MEM_WAIT), 0);
+	CHECK(arena_index(a));
+	/* So that the index comes to know which of them serve. */
+	for (size_t turn = 0; turn < HARD_TURNS; turn++) {
+		CHECK_EQ((uintptr_t)arena_xalloc(a, 1, EVERY, 5, 0, EVERY, 0, MEM_WAIT), EVERY + 5);
+		arena_xfree(a, (void *)(EVERY + 5), 1);
+	}
+	CHECK(arena_index(a));
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	while (arena_xalloc(a, 1, EVERY, 5, 0, 0, 0, MEM_ATOMIC))
+		n++;
+	CHECK_EQ(n, (ONES - 5) / EVERY + 1);
+	for (uintptr_t at = 5; at <= ONES; at += EVERY)
+		arena_xfree(a, (void *)at, 1);
+	arenas_end(a);
+}
+
 #define ODD 500 /* free units that no aligned request can use */
 #define ALIGNED 300
 

@@ -1184,6 +1184,132 @@ TEST("btag: a search under a triple that isn't kept looks at no segment twice")
 	comb_end();
 }
 
+static void comb_take(uintptr_t at, size_t size)
+{
+	tags_fill();
+	btag_carve(&rig.store, btag_of_link(*btag_seek(&rig.store, at - 1))->next, at, size, BTAG_USED);
+}
+
+static void comb_give(uintptr_t at)
+{
+	tags_fill();
+	btag_release(&rig.store, btag_unuse(&rig.store, btag_seek(&rig.store, at)));
+}
+
+/* Searches on while what its first walk has learned goes whenever that is known, [at, at + size) behind a used unit, and
+ * comes back for the next walk to learn: at last it takes what serves. */
+static enum btag_verdict search_teased(
+	const struct btag_request *rq, uintptr_t at, size_t size, struct btag_place *place)
+{
+	bool is_gone = false;
+	struct btag_search c;
+	enum btag_verdict v;
+
+	btag_search_begin(&c, rq);
+	while ((v = btag_search_step(&rig.store, &c, place)) == BTAG_MORE) {
+		CHECK_LT(c.steps, STEPS_MAX);
+		if (c.learned && !is_gone)
+			comb_take(at, size);
+		else if (!c.learned && is_gone)
+			comb_give(at);
+		is_gone = c.learned;
+	}
+	btag_search_end(&rig.store, &c);
+	CHECK(is_gone);
+	comb_give(at);
+	return v;
+}
+
+TEST("btag: a walk for the highest place ends, though what it learned goes each time")
+{
+	struct btag_place place;
+
+	comb_make();
+	CHECK_EQ(search_teased(&comb_high, 517, 1, &place), BTAG_FOUND);
+	CHECK(place.at == 5 || place.at == 261);
+	comb_take(5, 1);
+	comb_take(261, 1);
+	CHECK_EQ(search_teased(&comb_high, 517, 1, &place), BTAG_NOTHING);
+	comb_give(261);
+	comb_give(5);
+	comb_end();
+}
+
+TEST("btag: a triple takes a kept one's place when it costs twice as much")
+{
+	struct btag_request rq = comb_high;
+	size_t n = 0;
+
+	comb_make();
+	index_turn();
+	for (size_t turn = 0; turn < 8 * BTAG_TRIPLES; turn++) {
+		rq.triple.phase = comb_high.triple.phase + 2 * (1 + turn % BTAG_TRIPLES);
+		comb_looks(&rq);
+	}
+	for (; n < 1000 && !is_kept(&comb_high); n++)
+		comb_looks(&comb_high);
+	CHECK_LT(1, n);
+	CHECK_LT(n, 1000);
+	index_turn();
+	comb_end();
+}
+
+TEST("btag: an index for which there are no nodes goes while it is being built")
+{
+	comb_make();
+	index_gathers(true);
+	CHECK(!btag_index_build(&rig.store));
+	CHECK(!rig.store.index.live && !rig.store.index.stands);
+	CHECK(rig.store.cursors == NULL);
+	comb_end();
+}
+
+/* Segments of 34 units, a used one between two, but the highest: more than a step looks at, in one bin. */
+#define TEETH 100
+#define TOOTH 34
+
+TEST("btag: a walk for the best fit ends, though what it learned goes each time")
+{
+	static const struct btag_request best = {
+		.size = TOOTH - 1,
+		.fit = BTAG_FIT_BEST,
+		.triple = {.step = 1, .grain = 1},
+		.hi = UINTPTR_MAX,
+		.is_plain = true,
+	};
+	static const struct btag_request more = {
+		.size = TOOTH + 1,
+		.triple = {.step = 1, .grain = 1},
+		.hi = UINTPTR_MAX,
+		.is_plain = true,
+	};
+	const uintptr_t end = COMB_FIRST + TEETH * (TOOTH + 1);
+	struct btag_place place;
+	struct btag_extent e;
+	struct btag *f;
+
+	memset(&rig, 0, sizeof(rig));
+	rig.quantum = 1;
+	rig_memory();
+	btag_store_init(&rig.store, 1);
+	tags_fill();
+	CHECK(btag_extent_find(&rig.store, COMB_FIRST, end - 1 - COMB_FIRST, &e));
+	f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
+	for (size_t n = TEETH; n-- > 0;) {
+		tags_fill();
+		btag_carve(&rig.store, f, COMB_FIRST + n * (TOOTH + 1), 1, BTAG_USED);
+	}
+	CHECK_EQ(search_teased(&best, end - TOOTH, TOOTH - 1, &place), BTAG_FOUND);
+	CHECK_EQ(place.f->size, TOOTH);
+	/* More of the bin than what is looked at in constant time: none of them serves, one may. */
+	CHECK(!btag_fit_exact(&rig.store, &more, &place));
+	CHECK(btag_may_serve(&rig.store, more.size));
+	for (uintptr_t at = COMB_FIRST; at < end - 1; at += TOOTH + 1)
+		btag_release(&rig.store, btag_unuse(&rig.store, btag_seek(&rig.store, at)));
+	btag_span_out(&rig.store, rig.store.anchor.next);
+	rig_memory_end();
+}
+
 /* Holes of three units, one after each used unit */
 #define HOLES 12
 
