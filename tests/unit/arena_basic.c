@@ -409,6 +409,8 @@ TEST("arena: what can't be created panics with what is wrong")
 	CHECK_PANICS(arena_create("q", NULL, 0, 16, NULL, NULL, NULL, 24, MEM_WAIT), "qcache_max");
 	CHECK_PANICS(arena_create("q", NULL, 0, 16, arena_alloc, NULL, base_arena, 0, MEM_WAIT),
 		"not all three or none");
+	CHECK_PANICS(arena_create("q", NULL, 0, 16, NULL, arena_free, base_arena, 0, MEM_WAIT),
+		"not all three or none");
 	CHECK_PANICS(arena_create("q", NULL, 0, 16, arena_alloc, arena_free, NULL, 0, MEM_WAIT), "source that is NULL");
 	CHECK_PANICS(
 		arena_create("q", (void *)16, 16, 16, arena_alloc, arena_free, base_arena, 0, MEM_WAIT),

@@ -6,6 +6,7 @@
 #include "arenas.h"
 #include "lib/string.h"
 #include "port.h"
+#include "slab.h"
 #include "lib/test.h"
 #include "threads.h"
 
@@ -173,6 +174,43 @@ TEST("import: an arena with importers is not destroyed")
 	CHECK_EQ(arena_destroy(a), 0);
 }
 
+TEST("import: an arena with a cache that has no slab yet is not destroyed")
+{
+	struct arena *a = arenas_root(16, 4);
+	struct kmem_cache *c = kmem_cache_create("on it", 16, 0, KMC_NOTOUCH, a, NULL, NULL, NULL);
+
+	CHECK_EQ(arena_destroy(a), -EBUSY);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(arena_destroy(a), 0);
+}
+
+/* A span from 5 on, of which the first quantum of 16 begins at 16. */
+static void *from_five(struct arena *source, size_t size, unsigned flags)
+{
+	return arena_alloc(source, size, flags);
+}
+
+static void to_five(struct arena *source, void *at, size_t size)
+{
+	arena_free(source, at, size);
+}
+
+TEST("import: what of a span is before its first quantum is in no segment")
+{
+	struct arena *ids = arenas_ids(5, 100), *a;
+	struct arena_segment s;
+	void *p;
+
+	a = arena_create("ragged", NULL, 0, 16, from_five, to_five, ids, 0, MEM_WAIT);
+	p = arena_alloc(a, 16, MEM_ATOMIC);
+	CHECK_EQ((uintptr_t)p, 16);
+	CHECK(!arena_find_segment(a, 5, &s) && !arena_find_segment(a, 15, &s));
+	CHECK(arena_find_segment(a, 16, &s) && s.start == 16 && s.size == 16);
+	arena_free(a, p, 16);
+	arenas_end(a);
+	arenas_end(ids);
+}
+
 /* Self-sourced: spans out of thin air. */
 
 static uintptr_t conjured;
@@ -249,6 +287,7 @@ TEST("import: the same of a span for a request with constraints, and no tag is l
 	CHECK_PANICS(arena_xalloc(a, 64, 128, 0, 0, 0, 0, MEM_ATOMIC), "wraps around");
 	lie = 6400 + 32;
 	CHECK_PANICS(arena_xalloc(a, 64, 64, 0, 0, 0, 0, MEM_ATOMIC), "misaligned");
+	CHECK_PANICS(arena_xalloc(a, 64, 128, 0, 0, 0, 0, MEM_ATOMIC), "misaligned: what was asked for doesn't fit");
 	lie = 6400;
 	p = arena_alloc(a, 64, MEM_ATOMIC);
 	CHECK_PANICS(arena_xalloc(a, 64, 64, 0, 0, 0, 0, MEM_ATOMIC), "overlaps what was imported before");
@@ -339,6 +378,20 @@ TEST("tree: an arena may be linked in by hand, once")
 }
 
 #define STORAGE (2 * PORT_PAGE_SIZE) /* what arena_create() takes for one */
+
+TEST("tree: a base arena whose tags another arena has is not destroyed, linked or not")
+{
+	struct arena *storage = base_alloc(NULL, STORAGE, MEM_WAIT), *base = arenas_base(64), *a;
+
+	a = __arena_create(storage, "unlinked", NULL, 0, PORT_PAGE_SIZE, arena_alloc, arena_free, base, 0, MEM_WAIT);
+	CHECK_EQ(arena_destroy(base), -EBUSY);
+	del_importing_arena(base, a);
+	CHECK_EQ(arena_destroy(base), -EBUSY);
+	add_importing_arena(base, a);
+	CHECK_EQ(__arena_destroy(a), 0);
+	base_free(NULL, storage, STORAGE);
+	arenas_base_end(base, 64);
+}
 
 TEST("arena: lives in the caller's storage")
 {

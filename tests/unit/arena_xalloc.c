@@ -266,3 +266,47 @@ TEST("xalloc: more triples than are kept are all served, again and again")
 	}
 	holes_end(a);
 }
+
+TEST("xalloc: what an arena's front has in no such place, or size, the arena finds")
+{
+	struct arena *ids = arenas_ids(1, 256), *a;
+	void *three, *best, *wide, *two[8];
+
+	a = arena_create("fronted", NULL, 0, 1, arena_alloc, arena_free, ids, 4, MEM_WAIT);
+	/* So that it has some, those that aren't so aligned to be taken first. */
+	for (size_t i = 0; i < 8; i++)
+		two[i] = arena_alloc(a, 2, MEM_ATOMIC);
+	for (size_t i = 0; i < 8; i++)
+		if ((uintptr_t)two[i] % 32 == 0)
+			arena_free(a, two[i], 2);
+	for (size_t i = 0; i < 8; i++)
+		if ((uintptr_t)two[i] % 32 != 0)
+			arena_free(a, two[i], 2);
+	three = arena_xalloc(a, 3, 1, 0, 0, 0, 0, MEM_ATOMIC);
+	best = arena_xalloc(a, 4, 4, 0, 0, 0, 0, MEM_ATOMIC | ARENA_BESTFIT);
+	wide = arena_xalloc(a, 2, 32, 0, 0, 0, 0, MEM_ATOMIC);
+	CHECK(three && best && wide);
+	CHECK_EQ((uintptr_t)best % 4, 0);
+	CHECK_EQ((uintptr_t)wide % 32, 0);
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	arena_xfree(a, wide, 2);
+	arena_xfree(a, best, 4);
+	arena_xfree(a, three, 3);
+	arenas_end(a);
+	CHECK_EQ(arena_amt_free(ids), 256);
+	arenas_end(ids);
+}
+
+TEST("xalloc: a phase within the source's quantum is kept")
+{
+	struct arena *source = arenas_root(16, 64), *a = arenas_importer("fine", source, 1);
+
+	for (uintptr_t phase = 1; phase < 8; phase++) {
+		void *p = arena_xalloc(a, 3, 8, phase, 0, 0, 0, MEM_ATOMIC);
+
+		CHECK_EQ((uintptr_t)p % 8, phase);
+		arena_xfree(a, p, 3);
+	}
+	arenas_end(a);
+	arenas_end(source);
+}

@@ -3,6 +3,7 @@
  * Failure injection: the allocations that a rule says fail, and no others.
  */
 #include "arenas.h"
+#include "errors.h"
 #include "fails.h"
 #include "kmalloc.h"
 #include "kthread.h"
@@ -592,6 +593,58 @@ TEST("fail: boundary tags fail by the name of the base that they are of")
 		arena_free(a, at[--n], 64);
 	arenas_end(a);
 	arenas_base_end(base, 40);
+}
+
+TEST("fail: while there are rules, a request that none is about sleeps as ever")
+{
+	struct arena *a = arenas_ids(1, 16), *keeps = arenas_importer("keeps", a, 1);
+	int rule = start("nothing of that name", 0, 0);
+	void *p;
+
+	arena_free(keeps, arena_alloc(keeps, 16, MEM_ATOMIC), 16);
+	CHECK_EQ(arenas_stats(keeps).retained, 16);
+	p = arena_alloc(a, 16, MEM_ERROR);
+	kmem_fail_stop(rule);
+	CHECK(p);
+	CHECK_EQ(arenas_stats(a).sleeps, 1);
+	arena_free(a, p, 16);
+	arenas_end(keeps);
+	arenas_end(a);
+}
+
+#define MANY 2000 /* more segments than nodes for an index are idle */
+
+TEST("fail: an index for which there is no memory isn't there, and can be had later")
+{
+	struct arena *a = arenas_full(2 * MANY);
+	bool stands;
+	int rule;
+
+	for (uintptr_t id = 1; id <= 2 * MANY; id += 2)
+		arena_free(a, (void *)id, 1);
+	rule = start("base", 0, 0);
+	stands = arena_index(a);
+	kmem_fail_stop(rule);
+	CHECK(!stands);
+	CHECK_EQ(arenas_stats(a).index_bytes, 0);
+	CHECK(arena_index(a));
+	CHECK_LT(0, arenas_stats(a).index_bytes);
+	for (uintptr_t id = 2; id <= 2 * MANY; id += 2)
+		arena_free(a, (void *)id, 1);
+	arenas_end(a);
+}
+
+TEST("fail: a rule that another one denies its page is none, and that one stands")
+{
+	struct kmem_fail_rule second = {.name = "nothing of that name"};
+	int first = start("base", 0, 0), refused = kmem_fail_start(&second), next = kmem_fail_next(first);
+	struct kmem_fail_stats stats = {.failed = 0};
+
+	kmem_fail_get_stats(first, &stats);
+	kmem_fail_stop(first);
+	CHECK_EQ(refused, -ENOMEM);
+	CHECK_EQ(next, 0);
+	CHECK_LE(1, stats.failed);
 }
 
 /* What is closed */

@@ -186,6 +186,33 @@ static uint64_t run_out(uint64_t until)
 	return outs;
 }
 
+/* A cache that holds a share of memory which a report names. */
+#define HELD 4096 /* bytes of an object */
+static struct kmem_cache *holder;
+static struct held {
+	struct held *next;
+} *held;
+
+static void holder_fill(void)
+{
+	holder = kmem_cache_create("holder", HELD, 0, 0, NULL, NULL, NULL, NULL);
+	for (size_t n = arena_amt_total(base_arena) / 48 / HELD; n > 0; n--) {
+		struct held *h = kmem_cache_alloc(holder, MEM_WAIT);
+
+		h->next = held;
+		held = h;
+	}
+}
+
+static void holder_end(void)
+{
+	for (struct held *h; (h = held);) {
+		held = h->next;
+		kmem_cache_free(holder, h);
+	}
+	CHECK_EQ(kmem_cache_destroy(holder), 0);
+}
+
 TEST("reclaim: memory that is out is reported once, again after a request was served")
 {
 	if (!modes_leave_fronts())
@@ -193,21 +220,29 @@ TEST("reclaim: memory that is out is reported once, again after a request was se
 	/* A report of an earlier test's stands until a request is served. */
 	run_out(0);
 	CHECK_EQ(run_out(1), 1);
+	holder_fill();
 	CHECK_EQ(run_out(1), 1);
+	holder_end();
 }
 
 /* Parked */
+
+static void await_parked(void)
+{
+	uint64_t end = port_ns() + THREADS_PATIENCE;
+
+	while (stats().parked == 0 && port_ns() < end)
+		kthread_usleep(100);
+}
 
 TEST("reclaim: a large request that no pass serves is parked until enough is free")
 {
 	struct arena *a = arenas_full(1000);
 	struct sleeper s = {.arena = a, .size = 500};
-	uint64_t end = port_ns() + THREADS_PATIENCE;
 	struct shortage_row row;
 
 	sleeper_start(&s, 1);
-	while (stats().parked == 0 && port_ns() < end)
-		kthread_usleep(100);
+	await_parked();
 	CHECK_EQ(stats().parked, 1);
 	CHECK_EQ(shortage_rows(&row, 1), 1);
 	CHECK_EQ(row.amount, 500);
@@ -216,6 +251,28 @@ TEST("reclaim: a large request that no pass serves is parked until enough is fre
 	CHECK(sleeper_is_served(&s));
 	sleeper_end(&s);
 	CHECK_EQ(stats().parked, 0);
+	arenas_end(a);
+}
+
+/* After a second. */
+TEST("reclaim: a parked request has a pass again, and is parked again")
+{
+	struct arena *a = arenas_full(1000);
+	struct sleeper s = {.arena = a, .size = 500};
+	uint64_t passes;
+
+	sleeper_start(&s, 1);
+	await_parked();
+	CHECK_EQ(stats().parked, 1);
+	passes = stats().passes[3];
+	await_hardest(1);
+	CHECK_LT(passes, stats().passes[3]);
+	await_parked();
+	CHECK_EQ(stats().parked, 1);
+	for (uintptr_t i = 1; i <= 1000; i++)
+		arena_free(a, (void *)i, 1);
+	CHECK(sleeper_is_served(&s));
+	sleeper_end(&s);
 	arenas_end(a);
 }
 

@@ -9,6 +9,7 @@
 #include "reclaim.h"
 #include "shortage.h"
 #include "slab.h"
+#include "spinlock.h"
 #include "lib/test.h"
 #include "modes.h"
 #include "threads.h"
@@ -235,4 +236,24 @@ TEST("wait: a hardest pass over one tree refuses no request in another")
 	arenas_end(passes.holder);
 	arenas_end(passes.source);
 	arenas_end(passes.short_one);
+}
+
+TEST("wait: MEM_ERROR under a spinlock is NULL, though a sleep would be served")
+{
+	struct arena *a = arenas_ids(1, 16), *keeps = arenas_importer("keeps", a, 1);
+	struct spinlock spin = SPINLOCK_INIT(SPIN_CALLER);
+	port_irq_t irq;
+	void *p;
+
+	arena_free(keeps, arena_alloc(keeps, 16, MEM_ATOMIC), 16);
+	CHECK_EQ(arenas_stats(keeps).retained, 16);
+	irq = spin_lock(&spin);
+	p = arena_alloc(a, 16, MEM_ERROR);
+	spin_unlock(&spin, irq);
+	CHECK_EQ((uintptr_t)p, 0);
+	p = arena_alloc(a, 16, MEM_ERROR);
+	CHECK(p);
+	arena_free(a, p, 16);
+	arenas_end(keeps);
+	arenas_end(a);
 }
