@@ -197,6 +197,27 @@ TEST("blocks: where no slab can be had, more than a page is served by whole page
 	CHECK_EQ((uintptr_t)q, 0);
 }
 
+TEST("blocks: one that came past its class's slabs keeps what it holds as it grows")
+{
+	if (!modes_leave_layout())
+		return;
+	const size_t size = KMALLOC_CACHED_MAX + 4 * PORT_PAGE_SIZE;
+	struct holes h;
+	char *p, *q;
+
+	holes_make(&h, 3, 16);
+	p = kmalloc(9 * KIB, MEM_ATOMIC);
+	holes_end(&h);
+	CHECK(p);
+	memset(p, 'x', 9 * KIB);
+	q = krealloc(p, size, MEM_WAIT);
+	CHECK_LE(size, ksize(q));
+	for (size_t i = 0; i < 9 * KIB; i++)
+		CHECK_EQ(q[i], 'x');
+	memset(q, 'y', size);
+	kfree(q);
+}
+
 TEST("blocks: with only single pages left 64 KiB are NULL by flag, and a page isn't")
 {
 	if (!modes_leave_layout())

@@ -162,6 +162,31 @@ TEST("kmalloc: made smaller it is there in any case, and doesn't sleep")
 	}
 }
 
+TEST("kmalloc: what lies behind a large one is no part of it")
+{
+	const size_t size = SIZE_MIN + 100;
+	char *p = kmalloc(size, MEM_WAIT);
+	uintptr_t at = (uintptr_t)p, start = 0;
+	size_t has = 0;
+
+	CHECK(kmalloc_find_large(at, at + size - 1, &start, &has));
+	CHECK_EQ(start, at);
+	CHECK_LE(size, has);
+	/* There may be another one. */
+	CHECK(!kmalloc_find_large(at, at + has, &start, &has) || start > at);
+	kfree(p);
+}
+
+TEST("kmalloc: nothing, aligned to much, is a byte of the caller's own")
+{
+	char *p = kmalloc_align(0, SIZE_MIN, MEM_WAIT);
+
+	CHECK(p && (uintptr_t)p % SIZE_MIN == 0);
+	CHECK_LE(1, ksize(p));
+	*p = 1;
+	kfree(p);
+}
+
 /* Addresses that one leaf of the frame table stands for. */
 #define LEAF_BYTES (PORT_PAGE_SIZE / sizeof(uintptr_t) * PORT_PAGE_SIZE)
 

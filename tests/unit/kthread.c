@@ -250,6 +250,30 @@ TEST("kthread: ids are not used again soon")
 	ktask_join(t);
 }
 
+static void sleep_for(void *flag)
+{
+	threads_sleep_for(flag);
+}
+
+TEST("kthread: the backtrace of the running ktask is its own, one that went has none")
+{
+	bool ran = false, ends = false;
+	struct ktask *t = ktask("gone", set, &ran), *later = ktask("later", sleep_for, &ends);
+	uint64_t gone = ktask_id(t), self = ktask_id(ktask_self());
+	uintptr_t pcs[4] = {0}, here[4] = {0};
+
+	ktask_join(t);
+	CHECK_LT(gone, ktask_id(later));
+	CHECK_EQ(ktask_backtrace(gone, pcs, 4), 0);
+	__atomic_store_n(&ends, true, __ATOMIC_RELEASE);
+	ktask_join(later);
+	CHECK_EQ(ktask_backtrace(UINT64_MAX, pcs, 4), 0);
+	CHECK_LT(0, ktask_backtrace(self, pcs, 4));
+	CHECK_LT(0, port_backtrace(0, here, 4));
+	/* What called this function. */
+	CHECK(pcs[1] == here[1] || pcs[2] == here[1]);
+}
+
 TEST("kthread: the table of ktasks has every ktask, in order, from any id on")
 {
 	struct ktask_stats rows[3];

@@ -793,3 +793,119 @@ TEST("leaks: none while threads move objects about, allocate and free")
 	threads_join(t);
 	leaks_clear();
 }
+
+/* Caches, slabs and large blocks that come while a scan counts them, and go while it looks: all are kept here. */
+#define CROWD_CACHES 40
+#define CROWD_OBJECTS 400
+#define CROWD_LARGE 24
+
+struct crowd {
+	struct kmem_cache *caches[CROWD_CACHES];
+	void *first[CROWD_CACHES]; /* an object of each */
+	void *objects[CROWD_OBJECTS];
+	void *large[CROWD_LARGE];
+};
+
+static struct crowd crowd;
+static bool crowd_ends; /* atomic */
+
+static void crowd_caches(void)
+{
+	for (size_t i = 0; i < CROWD_CACHES; i++) {
+		crowd.caches[i] = kmem_cache_create("crowd", 64 + 8 * i, 0, 0, NULL, NULL, NULL, NULL);
+		crowd.first[i] = kmem_cache_alloc(crowd.caches[i], MEM_WAIT);
+	}
+	kthread_yield();
+	for (size_t i = 0; i < CROWD_CACHES; i++) {
+		kmem_cache_free(crowd.caches[i], crowd.first[i]);
+		/* A scan may stand on it. */
+		while (kmem_cache_destroy(crowd.caches[i]) != 0)
+			kthread_yield();
+	}
+}
+
+static void crowd_slabs(void)
+{
+	struct kmem_cache *c = kmem_cache_create("crowd", 2048, 0, 0, NULL, NULL, NULL, NULL);
+
+	for (size_t i = 0; i < CROWD_OBJECTS; i++)
+		crowd.objects[i] = kmem_cache_alloc(c, MEM_WAIT);
+	kthread_yield();
+	for (size_t i = 0; i < CROWD_OBJECTS; i++)
+		kmem_cache_free(c, crowd.objects[i]);
+	while (kmem_cache_destroy(c) != 0)
+		kthread_yield();
+}
+
+static void crowd_large(void)
+{
+	for (size_t i = 0; i < CROWD_LARGE; i++)
+		crowd.large[i] = kmalloc(KMALLOC_CACHED_MAX + PORT_PAGE_SIZE * (1 + test_random_below(8)), MEM_WAIT);
+	kthread_yield();
+	for (size_t i = 0; i < CROWD_LARGE; i++)
+		kfree(crowd.large[i]);
+}
+
+/* Each stands in a list of slabs, where a scan passes it, and it the scan. */
+static void crowd_walks(void)
+{
+	uint64_t slabs[KMEM_FULLNESS];
+
+	for (struct kmem_cache *c = kmem_cache_next(NULL); c; c = kmem_cache_next(c)) {
+		CHECK_EQ(kmem_cache_check(c, &console_sink), 0);
+		kmem_cache_get_fullness(c, slabs);
+	}
+	kthread_yield();
+}
+
+static void come_and_go(unsigned i, void *arg)
+{
+	static void (*const all[])(void) = {crowd_caches, crowd_slabs, crowd_large, crowd_walks};
+
+	while (!__atomic_load_n(&crowd_ends, __ATOMIC_RELAXED) && !test_has_failed())
+		all[i % ARRAY_SIZE(all)]();
+}
+
+/* What has come since it was counted may have no place, and what has gone may be taken for what came in its place. */
+TEST("leaks: none after caches, slabs and large blocks came and went in every scan")
+{
+	struct threads *t;
+	size_t failed = 0, count = 0;
+
+	note_what_others_left();
+	crowd_ends = false;
+	t = threads_start(THREADS_FREE, 4, come_and_go, NULL);
+	for (size_t i = 0; i < 10 + test_ops(100); i++) {
+		failed += leaks_scan() != 0;
+		leaks_report(count_one, &count);
+	}
+	__atomic_store_n(&crowd_ends, true, __ATOMIC_RELAXED);
+	threads_join(t);
+	CHECK_EQ(failed, 0);
+	scan_twice();
+	CHECK_EQ(count_leaks(), 0);
+	leaks_clear();
+}
+
+static void *pages_make(struct arena *self, size_t size, unsigned flags)
+{
+	return (void *)(uintptr_t)PORT_PAGE_SIZE;
+}
+
+static void pages_unmake(struct arena *self, void *pages, size_t size)
+{
+}
+
+TEST("leaks: pages that an arena makes itself are no memory, and a scan passes by")
+{
+	struct arena *self = arena_create("makes pages", NULL, 0, PORT_PAGE_SIZE, pages_make, pages_unmake,
+		ARENA_SELF_SOURCE, 0, MEM_WAIT);
+	void *page = arena_alloc(self, PORT_PAGE_SIZE, MEM_WAIT);
+
+	note_what_others_left();
+	scan_twice();
+	CHECK_EQ(count_leaks(), 0);
+	leaks_clear();
+	arena_free(self, page, PORT_PAGE_SIZE);
+	arenas_end(self);
+}

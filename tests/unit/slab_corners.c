@@ -7,6 +7,7 @@
 #include "kmalloc.h"
 #include "kmem_debug.h"
 #include "kmem_fail.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 #include "lib/test.h"
 #include "modes.h"
@@ -129,6 +130,49 @@ TEST("slab: zeroed objects that aren't memory are refused")
 	CHECK_PANICS(kmem_cache_zalloc(c, MEM_WAIT), "aren't memory");
 	CHECK_EQ(kmem_cache_alloc_bulk(c, objects, 0, MEM_ATOMIC), 0);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
+	c = kmem_cache_create("ids", 1, 0, 0, ids, NULL, NULL, NULL);
+	CHECK_PANICS(kmem_cache_zalloc(c, MEM_WAIT), "aren't memory");
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	arenas_end(ids);
+}
+
+TEST("slab: of several numbers that are no objects of a cache the first is reported")
+{
+	struct arena *ids = arenas_ids(1, 1000);
+	struct kmem_cache *c = kmem_cache_create("right", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+	struct kmem_cache *other = kmem_cache_create("other", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+	const uintptr_t none = 5000;
+	char first[64];
+
+	CHECK_EQ(kmem_cache_alloc_bulk(other, objects, 2, MEM_WAIT), 2);
+	if (modes_leave_fronts()) {
+		kmem_cache_free(c, objects[0]);
+		kmem_cache_free(c, objects[1]);
+		kmem_cache_free(c, (void *)none);
+		ksnprintf(first, sizeof(first), "cache right: free of %#lx,", (unsigned long)objects[0]);
+		CHECK_PANICS(kmem_cache_reap(c, KMEM_REAP_ALL), first);
+	} else {
+		CHECK_PANICS(kmem_cache_free(c, (void *)none), "which lies in no slab");
+		CHECK_PANICS(kmem_cache_free_bulk(c, objects, 2), "which lies in no slab");
+	}
+	kmem_cache_free_bulk(other, objects, 2);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+	CHECK_EQ(kmem_cache_destroy(other), 0);
+	arenas_end(ids);
+}
+
+TEST("slab: a reserve of one object is refused while there is no room for a slab")
+{
+	struct arena *ids = arenas_ids(1, 64);
+	struct kmem_cache *c = kmem_cache_create("reserve", 1, 0, KMC_NOTOUCH, ids, NULL, NULL, NULL);
+	void *all = arena_alloc(ids, 64, MEM_WAIT);
+
+	CHECK_EQ(kmem_cache_reserve(c, 1, MEM_ERROR), -ENOMEM);
+	CHECK_EQ(stats_of(c).reserve, 0);
+	arena_free(ids, all, 64);
+	CHECK_EQ(kmem_cache_reserve(c, 1, MEM_ERROR), 0);
+	CHECK_EQ(stats_of(c).reserve, 1);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
 	arenas_end(ids);
 }
 
@@ -240,5 +284,26 @@ TEST("debug: what lies between two objects is told by the object before it")
 	kmem_cache_history(c, page, &h);
 	kmem_cache_history(c, page + PORT_PAGE_SIZE - 1, &h);
 	kmem_cache_free(c, object);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+TEST("debug: what lies behind all objects of a slab is told by the last of them")
+{
+	struct kmem_cache *c = kmem_cache_create("behind", 700, 0, KMC_FULL, NULL, NULL, NULL, NULL);
+	struct kmem_cache_stats s = stats_of(c);
+	uintptr_t last = 0;
+	struct kmem_history h;
+	struct kmem_object where;
+
+	CHECK_LT(s.slab_objects, MANY);
+	for (size_t i = 0; i < s.slab_objects; i++)
+		objects[i] = kmem_cache_alloc(c, MEM_WAIT);
+	for (size_t i = 0; i < s.slab_objects; i++)
+		last = (uintptr_t)objects[i] > last ? (uintptr_t)objects[i] : last;
+	CHECK(kmem_cache_find(c, last, &where));
+	CHECK(kmem_cache_history(c, where.slab + s.slab_size - 1, &h));
+	CHECK_EQ(h.object, last);
+	for (size_t i = 0; i < s.slab_objects; i++)
+		kmem_cache_free(c, objects[i]);
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }

@@ -64,6 +64,17 @@ TEST("slab: caches that end while others walk over them")
 	threads_run(THREADS_PINNED, TASKS, caches_come_and_go, &left);
 }
 
+TEST("slab: a cache may be taken out of its source's list by hand, once")
+{
+	struct kmem_cache *c = kmem_cache_create("unlinked", 48, 0, 0, NULL, NULL, NULL, NULL);
+
+	CHECK_PANICS(del_importing_slab(base_arena, c), "draws no slabs from base");
+	del_importing_slab(kpages_arena, c);
+	CHECK_PANICS(del_importing_slab(kpages_arena, c), "draws no slabs from kpages");
+	add_importing_slab(kpages_arena, c);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
 TEST("slab: a cache that a walk stands on is not destroyed")
 {
 	struct kmem_cache *c = kmem_cache_create("pinned", 48, 0, 0, NULL, NULL, NULL, NULL), *at;
