@@ -5,8 +5,6 @@
  */
 #include "wait_impl.h"
 
-#include <limits.h>
-
 /* What the records make of one arena. */
 struct sums {
 	const struct arena *arena;
@@ -109,7 +107,7 @@ static bool marks_sound(struct sink *sink) SPANDREL_REQUIRES(&shortage_marks_loc
 
 	for (struct arena *a = all_arenas; a; a = a->all_next)
 		found += a->mark.is_set;
-	sound = count >= found && count <= INT_MAX;
+	sound = count >= found && (int)count >= 0;
 	if (!sound && sink)
 		sink_printf(sink, "shortage: invariant 1 is broken: marks of %u arenas are set, and %u are counted\n", found,
 			count);
