@@ -1079,18 +1079,24 @@ static const struct btag_request comb_high = {
 	.hi = UINTPTR_MAX,
 };
 
-static void comb_make(void)
+/* A store of one span of `size` numbers, all free. */
+static struct btag *whole_make(size_t size)
 {
 	struct btag_extent e;
-	struct btag *f;
 
 	memset(&rig, 0, sizeof(rig));
 	rig.quantum = 1;
 	rig_memory();
 	btag_store_init(&rig.store, 1);
 	tags_fill();
-	CHECK(btag_extent_find(&rig.store, COMB_FIRST, COMB_END - COMB_FIRST, &e));
-	f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
+	CHECK(btag_extent_find(&rig.store, COMB_FIRST, size, &e));
+	return btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
+}
+
+static void comb_make(void)
+{
+	struct btag *f = whole_make(COMB_END - COMB_FIRST);
+
 	for (uintptr_t at = COMB_FIRST; at < COMB_END; at += 2) {
 		tags_fill();
 		f = btag_carve(&rig.store, f, at, 1, BTAG_USED)->next;
@@ -1284,17 +1290,9 @@ TEST("btag: a walk for the best fit ends, though what it learned goes each time"
 		.is_plain = true,
 	};
 	const uintptr_t end = COMB_FIRST + TEETH * (TOOTH + 1);
+	struct btag *f = whole_make(end - 1 - COMB_FIRST);
 	struct btag_place place;
-	struct btag_extent e;
-	struct btag *f;
 
-	memset(&rig, 0, sizeof(rig));
-	rig.quantum = 1;
-	rig_memory();
-	btag_store_init(&rig.store, 1);
-	tags_fill();
-	CHECK(btag_extent_find(&rig.store, COMB_FIRST, end - 1 - COMB_FIRST, &e));
-	f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
 	for (size_t n = TEETH; n-- > 0;) {
 		tags_fill();
 		btag_carve(&rig.store, f, COMB_FIRST + n * (TOOTH + 1), 1, BTAG_USED);
@@ -1316,17 +1314,9 @@ TEST("btag: a walk for the best fit ends, though what it learned goes each time"
 TEST("btag: an index that is being built misses no part of a segment cut meanwhile")
 {
 	for (uintptr_t hole = COMB_FIRST + 1; hole < COMB_FIRST + 4 * HOLES; hole += 4) {
-		struct btag_extent e;
-		struct btag *f, *cut;
+		struct btag *f = whole_make(4 * HOLES), *cut;
 		const char *wrong = NULL;
 
-		memset(&rig, 0, sizeof(rig));
-		rig.quantum = 1;
-		rig_memory();
-		btag_store_init(&rig.store, 1);
-		tags_fill();
-		CHECK(btag_extent_find(&rig.store, COMB_FIRST, 4 * HOLES, &e));
-		f = btag_span_in(&rig.store, &e, false, COMB_FIRST, 0, BTAG_FREE);
 		for (uintptr_t at = COMB_FIRST; at < COMB_FIRST + 4 * HOLES; at += 4) {
 			tags_fill();
 			f = btag_carve(&rig.store, f, at, 1, BTAG_USED)->next;
