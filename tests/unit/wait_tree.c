@@ -246,8 +246,9 @@ static size_t checks; /* sleepers that were tried */
  * another one, whose deadline came, has gone on meanwhile, or it came to be held up. */
 static void check_worker(struct worker *w)
 {
-	struct wanted wanted = w->asking;
+	/* First, so that what is read next is what it still sleeps for. */
 	uint64_t before = moves();
+	struct wanted wanted = w->asking;
 	void *p;
 
 	if (has_stopped(w) || !__atomic_load_n(&w->is_asking, __ATOMIC_ACQUIRE) || !is_quiet())
