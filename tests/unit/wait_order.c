@@ -66,13 +66,15 @@ static bool check_largest_first(void)
 	void *p = arena_alloc(a, 3, MEM_ATOMIC);
 	struct sleeper s[3];
 	bool in_order;
+	uint64_t end;
 
 	for (size_t i = 0; i < 3; i++) {
 		s[i] = (struct sleeper){.arena = a, .size = 3 - i};
 		sleeper_start(&s[i], i + 1);
 	}
 	arena_free(a, p, 3);
-	while (!sleeper_is_done(&s[0]) && !(sleeper_is_done(&s[1]) && sleeper_is_done(&s[2])))
+	end = port_ns() + THREADS_PATIENCE;
+	while (!sleeper_is_done(&s[0]) && !(sleeper_is_done(&s[1]) && sleeper_is_done(&s[2])) && port_ns() < end)
 		kthread_usleep(100);
 	in_order = sleeper_is_done(&s[0]);
 	if (in_order)
