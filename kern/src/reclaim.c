@@ -56,8 +56,8 @@
  *  2. A hardest pass that a record waits for began after the record was entered: passes are counted as
  *     they begin and end, under the lock under which records enter.
  *  3. A node that a pass stands on has a reference, and stays linked: destroying it waits.
- *  4. What a pass gives is at most its target and one step: a magazine's slabs, a span, a core's
- *     magazines of one cache, an owner's answer.
+ *  4. What a pass gives is at most its target and one step: a magazine's slabs, a span, an arena's index,
+ *     hash and tags, a core's magazines of one cache, an owner's answer.
  *
  * LOCKING
  *

@@ -286,11 +286,9 @@ size_t arena_reclaim(struct arena *a, unsigned level, size_t amount, size_t *pag
 		given += arena_spans_reap(a, amount);
 	if (level == ARENA_DRAIN_ALL && given < amount)
 		given += arena_parts_reap(a, amount - given);
-	if (given + *pages * PORT_PAGE_SIZE < amount)
-		*pages += hash_reap(a);
-	if (given + *pages * PORT_PAGE_SIZE < amount)
-		*pages += tag_pages_reap(a);
-	if (given + *pages * PORT_PAGE_SIZE < amount && level == ARENA_DRAIN_ALL)
+	if (given < amount)
+		*pages += hash_reap(a) + tag_pages_reap(a);
+	if (given < amount && level == ARENA_DRAIN_ALL)
 		*pages += tags_gather(a);
 	return given;
 }
