@@ -74,6 +74,37 @@ TEST("check: an arena's segment that isn't where its neighbours say is found")
 	segments_end();
 }
 
+struct breach {
+	struct btag *last;
+	size_t asked;
+};
+
+/* Behind the first step. */
+static bool break_last(void *arg)
+{
+	struct breach *b = arg;
+
+	if (++b->asked == 2)
+		b->last->size = 0;
+	return false;
+}
+
+/* The arena isn't locked for longer than a step: so what breaks behind the first one is met by the last. */
+TEST("check: an arena's segment that breaks during the walk, ahead of it, is found")
+{
+	size_t n = 4 * ARENA_WALK_STEP;
+	struct arena *a = arenas_full(n);
+	struct breach b = {.last = a->store.anchor.prev};
+	int found = arena_check_until(a, NULL, break_last, &b);
+
+	b.last->size = 1;
+	CHECK_EQ(found, 3);
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	for (uintptr_t id = 1; id <= n; id++)
+		arena_free(a, (void *)id, 1);
+	arenas_end(a);
+}
+
 TEST("check: an arena's span that the tree doesn't lead to, or that overlaps, is found")
 {
 	segments_make();
