@@ -3,6 +3,8 @@
  * Debug mode full: a slab is verified in steps, and each object in one of them.
  */
 #include "kmem_debug.h"
+#include "kthread.h"
+#include "reclaim.h"
 #include "slab.h"
 #include "lib/test.h"
 #include "slab/debug.h"
@@ -66,5 +68,31 @@ TEST("debug: the walk verifies every freed object of the slabs that it comes to"
 	before = verified();
 	CHECK(kmem_debug_walk());
 	CHECK_LE(before + OBJECTS, verified());
+	CHECK_EQ(kmem_cache_destroy(c), 0);
+}
+
+static uint64_t pokes(void)
+{
+	struct reclaim_stats s;
+
+	reclaim_get_stats(&s);
+	return s.pokes;
+}
+
+/* More than two walks come to, of eight slabs each: one may be under way, and one be the poke's. */
+#define WALKED (6 * OBJECTS)
+
+TEST("debug: the reclaim ktask verifies freed objects again without a poke")
+{
+	struct kmem_cache *c = create();
+	uint64_t before, poked;
+
+	kmem_cache_free_bulk(c, objects, OBJECTS);
+	reclaim_poke();
+	do {
+		poked = pokes();
+		for (before = verified(); verified() - before < WALKED;)
+			kthread_usleep(1000);
+	} while (poked != pokes());
 	CHECK_EQ(kmem_cache_destroy(c), 0);
 }
