@@ -3,6 +3,7 @@
  * Reclaim: callbacks of owners, good ones and bad ones.
  */
 #include "arenas.h"
+#include "kept.h"
 #include "kthread.h"
 #include "port.h"
 #include "reclaim.h"
@@ -313,10 +314,12 @@ static void slow_owner(void)
 	void *all = arena_alloc(a, 64, MEM_ATOMIC);
 	struct sleeper s = {.arena = a, .size = 1}, other = {.arena = b, .size = 1};
 	struct reclaim_node n;
+	const char *said;
 
 	asked = 0;
 	is_spinning = may_end = false;
 	kmem_cache_set_reclaim(c, spins, NULL);
+	kept_begin();
 	sleeper_start(&s, 1);
 	CHECK(threads_sleep_for(&is_spinning));
 	sleeper_start(&other, 1);
@@ -330,6 +333,9 @@ static void slow_owner(void)
 	/* Passes go on without it. */
 	CHECK(!arena_alloc(a, 1, MEM_ERROR));
 	CHECK_EQ(asked, 1);
+	said = kept_end();
+	test_check_contains(__FILE__, __LINE__, "what it said", said, "reclaim: the callback of owned took ");
+	test_check_contains(__FILE__, __LINE__, "what it said", said, " ms; it is left out for 10 s\n");
 	arena_free(a, all, 64);
 	sleeper_end(&s);
 	sleeper_end(&other);

@@ -4,32 +4,22 @@
  */
 #include "arena.h"
 #include "arenas.h"
+#include "kept.h"
 #include "lib/string.h"
 #include "slab.h"
 #include "sleepers.h"
 #include "lib/test.h"
 #include "threads.h"
 
-static char text[256];
-static struct buffer_sink kept;
-
-static void keep(struct sink *sink, const char *bytes, size_t n)
-{
-	sink_write(&kept.sink, bytes, n);
-}
-
 /* Checks that the arena, or else the cache, isn't destroyed, and that the console says so. */
 static void check_refused(struct arena *a, struct kmem_cache *c, const char *said)
 {
-	void (*write)(struct sink *, const char *, size_t) = console_sink.write;
 	int error;
 
-	buffer_sink_init(&kept, text, sizeof(text));
-	console_sink.write = keep;
+	kept_begin();
 	error = a ? arena_destroy(a) : kmem_cache_destroy(c);
-	console_sink.write = write;
+	test_check_contains(__FILE__, __LINE__, "what it said", kept_end(), said);
 	CHECK_EQ(error, -EBUSY);
-	test_check_contains(__FILE__, __LINE__, "what it said", text, said);
 }
 
 static void check_arena(size_t qcache_max)
