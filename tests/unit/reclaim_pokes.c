@@ -140,12 +140,15 @@ TEST("reclaim: with the last page handed out everything is freed again, and pass
 	arenas_end(ids);
 }
 
-static void await_outs(uint64_t n)
+/* Meanwhile an atomic request is served again and again: that is none of those that wait. */
+static void await_outs(struct kmem_cache *c, uint64_t n)
 {
 	uint64_t end = port_ns() + THREADS_PATIENCE;
 
-	while (stats().outs < n && port_ns() < end)
+	while (stats().outs < n && port_ns() < end) {
+		kmem_cache_free(c, kmem_cache_alloc(c, MEM_ATOMIC));
 		kthread_usleep(1000);
+	}
 }
 
 /* For a pass or two more: if there were another report, it would come with one of them. */
@@ -157,32 +160,45 @@ static void await_hardest(unsigned more)
 		kthread_usleep(1000);
 }
 
-#define WANTED (1024 * PAGE) /* more than what is left for a sleeper's stack */
-#define LEFT (64 * PAGE)
+#define WANTED (1024 * PAGE)
+
+/* At a gate: its ktask is made while there is memory for one. */
+static void ask_later(struct sleeper *s)
+{
+	sem_down(s->arg, 1);
+	s->got = base_alloc(NULL, WANTED, MEM_WAIT);
+}
 
 /* Memory is out for a request, `until` so many reports were made and some passes more, and then isn't.  Returns the
  * reports. */
 static uint64_t run_out(uint64_t until)
 {
-	struct sleeper s = {.arena = base_arena, .size = WANTED};
-	void *reserve = base_alloc(NULL, 2 * WANTED, MEM_WAIT), *left = base_alloc(NULL, LEFT, MEM_WAIT);
-	struct piece *taken = pieces_take_all(base_arena, LARGEST, PAGE, MEM_ATOMIC), *rest;
+	struct semaphore gate;
+	struct sleeper s = {.arena = base_arena, .ask = ask_later, .arg = &gate};
+	void *reserve = base_alloc(NULL, 2 * WANTED, MEM_WAIT);
+	struct kmem_cache *c = kmem_cache_create("at hand", 64, 0, 0, NULL, NULL, NULL, NULL);
+	void *keeps_slab = kmem_cache_alloc(c, MEM_WAIT);
 	uint64_t outs = stats().outs;
+	struct piece *taken;
 	bool served;
 
-	base_free(NULL, left, LEFT);
-	sleeper_start(&s, 1);
-	rest = pieces_take_all(base_arena, LARGEST, PAGE, MEM_ATOMIC);
-	await_outs(outs + until);
+	sem_init(&gate, 0);
+	sleeper_begin(&s);
+	taken = pieces_take_all(base_arena, LARGEST, PAGE, MEM_ATOMIC);
+	sem_up(&gate, 1);
+	threads_await_waiting(base_arena, 1);
+	await_outs(c, outs + until);
 	if (until > 0)
 		await_hardest(3);
 	outs = stats().outs - outs;
 	base_free(NULL, reserve, 2 * WANTED);
 	served = sleeper_is_served(&s);
-	pieces_give(base_arena, rest, SIZE_MAX);
 	pieces_give(base_arena, taken, SIZE_MAX);
 	sleeper_end(&s);
 	CHECK(served);
+	base_free(NULL, s.got, WANTED);
+	kmem_cache_free(c, keeps_slab);
+	CHECK_EQ(kmem_cache_destroy(c), 0);
 	return outs;
 }
 
