@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +97,18 @@ static void init_without_pages(void)
 	kmem_cache_init();
 }
 
+/* A page so far away that the page frame table's root takes more than there is. */
+static void init_without_memory(void)
+{
+	void *far = mmap((void *)((uintptr_t)1 << 45), PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	make_pages();
+	if (far == MAP_FAILED || arena_add(base_arena, far, PAGE, MEM_ATOMIC) != 0)
+		port_bug("there is no page far away");
+	kmem_cache_init();
+}
+
 static void init_twice(void)
 {
 	make_pages();
@@ -150,6 +163,7 @@ static const struct {
 	{kfree_too_early, "which is no memory of kmalloc's"},
 	{init_without_base, "kmem_cache_init before base_arena"},
 	{init_without_pages, "kmem_cache_init before kpages_arena"},
+	{init_without_memory, "page frame table: no memory for its root"},
 	{init_twice, "kmem_cache_init again"},
 	{mode_too_late, "too late: there are caches"},
 	{reclaim_too_early, NULL},
