@@ -249,6 +249,23 @@ TEST("xalloc: an atomic request without an index may miss, and is served after a
 	holes_end(a);
 }
 
+TEST("xalloc: with an index, spans that come above and below it are found in it")
+{
+	struct arena *a = arenas_ids(1000, 100);
+	void *p;
+
+	CHECK(arena_index(a));
+	CHECK_EQ(arena_add(a, (void *)2000, 100, MEM_WAIT), 0);
+	CHECK_EQ(arena_add(a, (void *)500, 100, MEM_WAIT), 0);
+	CHECK_EQ(arena_check(a, &console_sink), 0);
+	for (uintptr_t at = 500; at <= 2000; at *= 2) {
+		p = arena_xalloc(a, 8, 8, 1, 0, at + 10, at + 90, MEM_ERROR);
+		CHECK_EQ((uintptr_t)p, (at + 10 + 6) / 8 * 8 + 1);
+		arena_xfree(a, p, 8);
+	}
+	arenas_end(a);
+}
+
 TEST("xalloc: more triples than are kept are all served, again and again")
 {
 	struct arena *a = arenas_root(1, HOLES);
