@@ -68,7 +68,7 @@ static struct rig {
 	bool is_building, withholds;
 	uintptr_t refined;
 	/* What the run has met. */
-	size_t searches, by_index, by_kept, in_steps, lacking, dropped;
+	size_t searches, by_index, by_kept, in_steps, lacking, dropped, grown;
 } rig;
 
 /* Memory */
@@ -403,6 +403,44 @@ static struct btag *span_of(size_t region, size_t first)
 	return span;
 }
 
+/* Which piece ends at the edge of a region's lower half: of what is free there one is carved. */
+static size_t piece_at_edge(size_t r)
+{
+	size_t k = 0;
+
+	for (struct piece p = {r, 0, 0}; rig.regions[r].state[HALF - 1] == FREE && next_free(&p) && p.region == r;
+		p.first += p.count)
+		if (p.first + p.count == HALF)
+			carve(tag_at(range_of(p).first), (struct piece){r, HALF - 1, 1}, false);
+	while (rig.used[k].region != r || rig.used[k].first + rig.used[k].count != HALF)
+		k++;
+	return k;
+}
+
+/* It grows over the upper half, which comes with the span. */
+static void span_grow(size_t r)
+{
+	struct piece *p = &rig.used[piece_at_edge(r)];
+	uint64_t changes = rig.store.changes;
+
+	btag_span_grow(&rig.store, tag_at(range_of(*p).first), HALF * rig.quantum);
+	CHECK_LT(changes, rig.store.changes);
+	p->count += HALF;
+	rig.regions[r].is_split = false;
+	mark((struct piece){r, HALF, HALF}, USED);
+	if (rig.store.used > rig.used_peak)
+		rig.used_peak = rig.store.used;
+	rig.grown++;
+}
+
+/* So that its spans may go. */
+static void region_empty(size_t r)
+{
+	for (size_t k = rig.used_count; k-- > 0;)
+		if (k < rig.used_count && rig.used[k].region == r)
+			release(k);
+}
+
 /* A region comes as a span, or half by half, which may become one; and it goes when it is free. */
 static void random_span(void)
 {
@@ -410,9 +448,13 @@ static void random_span(void)
 	struct region *region = &rig.regions[r];
 	struct piece whole = {r, 0, QUANTA}, part = {r, half, HALF};
 
+	if (test_random_below(12) == 0)
+		region_empty(r);
 	if (is_all(r, 0, QUANTA, ABSENT) && test_random_below(2)) {
 		region->is_split = false;
 		span_in(whole);
+	} else if (half == HALF && is_all(r, HALF, HALF, ABSENT) && region->state[0] != ABSENT && test_random_below(2)) {
+		span_grow(r);
 	} else if (is_all(r, half, HALF, ABSENT)) {
 		region->is_split = true;
 		span_in(part);
@@ -1058,6 +1100,7 @@ static void random_test(size_t quantum)
 		CHECK_LT(ops / 100, rig.in_steps);
 		CHECK_LT(0, rig.lacking);
 		CHECK_LT(0, rig.dropped);
+		CHECK_LT(0, rig.grown);
 		if (is_power(quantum))
 			CHECK_LT(ops / 50, rig.by_kept);
 	}
