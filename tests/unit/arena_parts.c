@@ -88,6 +88,8 @@ TEST("parts: a reap gives back each of the source's quanta of which nothing is u
 	check_parts(16, 16, 48);
 	check_parts(64, 16, 16);
 	check_parts(64, 16, 80);
+	check_parts(1, 1, 1);
+	check_parts(8, 1, 3);
 }
 
 TEST("parts: spans that the source placed go back in parts, too")
