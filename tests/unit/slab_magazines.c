@@ -70,6 +70,20 @@ TEST("magazines: with traffic they grow, and hold no more than 64 KiB or one obj
 	}
 }
 
+/* Each fills some dozen magazines, or empties them. */
+TEST("magazines: a few trips to the depot, which nobody else wants, let none grow")
+{
+	if (!modes_leave_fronts())
+		return;
+	struct kmem_cache *c = make(64);
+	uint64_t start = stats(c).magazine_size;
+
+	batch(c, 12 * start);
+	batch(c, 12 * start);
+	CHECK_EQ(stats(c).magazine_size, start);
+	end(c);
+}
+
 TEST("magazines: one of large objects has room for one; a pair stays on the hot path")
 {
 	if (!modes_leave_fronts())
