@@ -8,6 +8,7 @@
 #include "kmem_debug.h"
 #include "lib/array.h"
 #include "lib/string.h"
+#include "owner.h"
 #include "table.h"
 #include "slab.h"
 #include "vmap.h"
@@ -225,6 +226,32 @@ TEST("kmalloc: made much smaller it moves, a little smaller it stays")
 	p = krealloc(q, 100, MEM_WAIT);
 	CHECK_LT(ksize(p), 200);
 	kfree(p);
+}
+
+/* What kmalloc's owner holds of kpages_arena. */
+static size_t held(void)
+{
+	const struct arena_owner *o = arena_owner_next(NULL);
+
+	while (o && strcmp(o->name, "large kmalloc") != 0)
+		o = arena_owner_next(o);
+	return o ? o->held : 0;
+}
+
+/* In mode full there is room for what lies behind it. */
+TEST("kmalloc: its owner holds what a large one has, whatever size it is given")
+{
+	const size_t rest = 512, large = ((size_t)1 << 20) - rest, small = ((size_t)1 << 19) - rest;
+	size_t before = held();
+	char *p = kmalloc(large, MEM_WAIT);
+
+	CHECK_EQ(held() - before, large + rest);
+	CHECK((p = krealloc(p, small, MEM_WAIT)));
+	CHECK_EQ(held() - before, small + rest);
+	CHECK((p = krealloc(p, large, MEM_WAIT)));
+	CHECK_EQ(held() - before, large + rest);
+	kfree(p);
+	CHECK_EQ(held(), before);
 }
 
 TEST("kmalloc: what it holds moves whole between large sizes, powers of two or not")
