@@ -1421,6 +1421,23 @@ def _():
         equal(console.status(), 7)
 
 
+@test("samples: the first of a boot are refused without memory, and keep nothing", quick=True)
+def _():
+    for start in (qemu, host):
+        with start("--cores", "2") as console:
+            console.expect(PROMPT)
+            answer(console, "fail start base site=kmem_sample_set")
+            assert "no memory" in answer(console, "debug sample 100")
+            shown = dict(keys(answer(console, "debug -k")))["debug"]
+            equal((shown["sample"], shown["sample_bytes"]), ("0", "0"))
+            assert "and 1 failed" in answer(console, "fail stop 1")
+            equal(answer(console, "debug sample 100"), "")
+            shown = dict(keys(answer(console, "debug -k")))["debug"]
+            assert shown["sample"] == "100" and int(shown["sample_bytes"]) > 0, shown
+            console.type("poweroff 8\n")
+            equal(console.status(), 8)
+
+
 @test("samples: on from boot, a read of a freed one has its whole story, in both worlds", quick=True)
 def _():
     for start in (qemu, host):
