@@ -176,7 +176,8 @@ static uint64_t run_out(uint64_t until)
 	struct semaphore gate;
 	struct sleeper s = {.arena = base_arena, .ask = ask_later, .arg = &gate};
 	void *reserve = base_alloc(NULL, 2 * WANTED, MEM_WAIT);
-	struct kmem_cache *c = kmem_cache_create("at hand", 64, 0, 0, NULL, NULL, NULL, NULL);
+	/* Without magazines, so that each allocation is looked at. */
+	struct kmem_cache *c = kmem_cache_create("at hand", 64, 0, KMC_CHECK, NULL, NULL, NULL, NULL);
 	void *keeps_slab = kmem_cache_alloc(c, MEM_WAIT);
 	uint64_t outs = stats().outs;
 	struct piece *taken;
