@@ -71,7 +71,7 @@ TEST("magazines: with traffic they grow, and hold no more than 64 KiB or one obj
 }
 
 /* Each fills some dozen magazines, or empties them. */
-TEST("magazines: a few trips to the depot, which nobody else wants, let none grow")
+TEST("magazines: a few trips to a depot that no other core wants let none grow")
 {
 	if (!modes_leave_fronts())
 		return;
